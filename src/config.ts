@@ -1,0 +1,322 @@
+// The configuration: every variable, its unit and default, in one table; `loadConfig` turns the environment into one frozen
+// value or reports all faults at once. Nobody else reads a variable by name. `.env.example` is held equal to VARIABLES by a test.
+//
+// A variable set to the empty string counts as unset. Secrets may be given as a file: LANYARD_SECRET_KEY_FILE=/run/secrets/key.
+
+import { readFileSync } from 'node:fs';
+import { BlockList, isIP } from 'node:net';
+import { z } from 'zod';
+
+export interface Config {
+  readonly port: number;
+  readonly host: string;
+  /** the issuer identifier: scheme, host and port, without a trailing slash */
+  readonly issuer: string;
+  readonly dataDir: string;
+  /** undefined: use the embedded database */
+  readonly databaseUrl: string | undefined;
+  readonly databasePoolSize: number;
+  /** undefined only with the embedded database: then a file in the data directory holds it */
+  readonly secretKey: string | undefined;
+  readonly adminClientSecret: string | undefined;
+  /** addresses and CIDR ranges of the proxies whose X-Forwarded-* headers count */
+  readonly trustedProxies: readonly string[];
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  readonly lifetimes: {
+    readonly authorizationCodeSeconds: number;
+    readonly accessTokenSeconds: number;
+    readonly idTokenSeconds: number;
+    readonly refreshTokenSeconds: number;
+    readonly sessionSeconds: number;
+    readonly interactionSeconds: number;
+  };
+  readonly loginThrottle: {
+    readonly failuresPerAccount: number;
+    readonly failuresPerAddress: number;
+    readonly windowSeconds: number;
+  };
+}
+
+export interface Variable {
+  readonly name: string;
+  readonly default: string;
+  readonly unit: string;
+  readonly description: string;
+  /** may also be given as `<name>_FILE` */
+  readonly isSecret?: true;
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+/** Every variable, in the order in which `.env.example` lists them. */
+export const VARIABLES = [
+  { name: 'LANYARD_PORT', default: '3000', unit: 'TCP port', description: 'Where the server listens.' },
+  {
+    name: 'LANYARD_HOST',
+    default: '127.0.0.1',
+    unit: 'address',
+    description: 'The address the server listens on. In a container: 0.0.0.0.',
+  },
+  {
+    name: 'LANYARD_ISSUER',
+    default: 'http://localhost:<LANYARD_PORT>',
+    unit: 'URL without a path',
+    description: 'The public address of the server and the `iss` of every token. https, unless it is this machine.',
+  },
+  {
+    name: 'LANYARD_DATA_DIR',
+    default: './data',
+    unit: 'folder',
+    description: 'Where the embedded PostgreSQL and the generated secret key live. Unused with DATABASE_URL.',
+  },
+  {
+    name: 'DATABASE_URL',
+    default: '(embedded PostgreSQL in LANYARD_DATA_DIR)',
+    unit: 'postgres:// URL',
+    description: 'The PostgreSQL (14 or newer) to use instead of the embedded one.',
+    isSecret: true,
+  },
+  {
+    name: 'LANYARD_DATABASE_POOL_SIZE',
+    default: '20',
+    unit: 'connections',
+    description: 'How many connections the server holds to PostgreSQL at most.',
+  },
+  {
+    name: 'LANYARD_SECRET_KEY',
+    default: '(generated into LANYARD_DATA_DIR/secret-key)',
+    unit: 'text, 32 characters or more',
+    description: 'Seals the signing keys and signs the cookies. Required with DATABASE_URL. Make one: openssl rand -base64 48',
+    isSecret: true,
+  },
+  {
+    name: 'LANYARD_ADMIN_CLIENT_SECRET',
+    default: '(generated, printed once)',
+    unit: 'text, 16 to 256 characters',
+    description: 'The secret of the first admin client `lanyard-admin`, read only when that client is created at the first start.',
+    isSecret: true,
+  },
+  {
+    name: 'LANYARD_TRUST_PROXY',
+    default: '(nobody)',
+    unit: 'addresses or CIDR ranges, separated by commas',
+    description: 'The proxies whose X-Forwarded-For, -Proto and -Host headers count.',
+  },
+  { name: 'LANYARD_LOG_LEVEL', default: 'info', unit: LOG_LEVELS.join(' | '), description: 'How much is logged.' },
+  {
+    name: 'LANYARD_AUTHORIZATION_CODE_TTL_SECONDS',
+    default: '60',
+    unit: 'seconds',
+    description: 'How long an authorization code may be exchanged.',
+  },
+  {
+    name: 'LANYARD_ACCESS_TOKEN_TTL_SECONDS',
+    default: '600',
+    unit: 'seconds',
+    description: 'Lifetime of access tokens, unless the resource server sets its own.',
+  },
+  {
+    name: 'LANYARD_ID_TOKEN_TTL_SECONDS',
+    default: '3600',
+    unit: 'seconds',
+    description: 'Lifetime of ID tokens.',
+  },
+  {
+    name: 'LANYARD_REFRESH_TOKEN_TTL_SECONDS',
+    default: '1209600',
+    unit: 'seconds',
+    description: 'Lifetime of refresh tokens and of the grant behind them.',
+  },
+  {
+    name: 'LANYARD_SESSION_TTL_SECONDS',
+    default: '1209600',
+    unit: 'seconds',
+    description: 'How long a browser stays signed in.',
+  },
+  {
+    name: 'LANYARD_INTERACTION_TTL_SECONDS',
+    default: '3600',
+    unit: 'seconds',
+    description: 'How long a login or consent page may stay open.',
+  },
+  {
+    name: 'LANYARD_LOGIN_FAILURES_PER_ACCOUNT',
+    default: '10',
+    unit: 'failed logins per window',
+    description: 'More than that and the account refuses passwords until the window has passed.',
+  },
+  {
+    name: 'LANYARD_LOGIN_FAILURES_PER_ADDRESS',
+    default: '100',
+    unit: 'failed logins per window',
+    description: 'The same for one network address (IPv6: one /64).',
+  },
+  {
+    name: 'LANYARD_LOGIN_WINDOW_SECONDS',
+    default: '900',
+    unit: 'seconds',
+    description: 'The window in which failed logins are counted.',
+  },
+] as const satisfies readonly Variable[];
+
+type VariableName = (typeof VARIABLES)[number]['name'];
+
+/** All faults of the configuration in one message. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(`The configuration is faulty:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.faults = faults;
+  }
+}
+
+const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+const integer = (minimum: number, maximum: number) =>
+  z
+    .string()
+    .regex(/^\d{1,12}$/, 'must be a whole number')
+    .transform(Number)
+    .refine((value) => value >= minimum && value <= maximum, `must be between ${minimum} and ${maximum}`);
+
+const issuerUrl = z.string().superRefine((value, context) => {
+  const url = URL.parse(value);
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    context.addIssue('must be an https URL');
+  } else if (url.origin !== value) {
+    context.addIssue('must be scheme, host and port only: no path, no trailing slash, no user, no default port');
+  } else if (url.protocol === 'http:' && !LOOPBACK_HOSTS.has(url.hostname)) {
+    // RFC 8414 §2: the issuer is an https URL. Plain http is for trying things out on this machine only.
+    context.addIssue('must be https, unless the host is localhost, 127.0.0.1 or [::1]');
+  }
+});
+
+const databaseUrl = z
+  .string()
+  .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgres:// URL');
+
+const proxyList = z
+  .string()
+  .transform((value) => value.split(',').map((entry) => entry.trim()))
+  .superRefine((entries, context) => {
+    for (const entry of entries) {
+      if (!isAddressOrRange(entry)) context.addIssue(`"${entry}" is not an IP address or CIDR range`);
+    }
+  });
+
+function isAddressOrRange(entry: string): boolean {
+  const [address = '', bits, ...rest] = entry.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
+
+/** Turns validated entries of LANYARD_TRUST_PROXY into something that answers "is this peer one of them". */
+export function toBlockList(entries: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const entry of entries) {
+    const [address = '', bits] = entry.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}
+
+/**
+ * Reads the configuration.
+ * @param env the environment, e.g. `process.env`
+ * @throws ConfigError naming every faulty or unknown variable
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const faults: string[] = [];
+  const texts = readTexts(env, faults);
+
+  function read<T>(name: VariableName, schema: z.ZodType<T, string>): T | undefined {
+    const text = texts.get(name);
+    if (text === undefined) return undefined;
+    const parsed = schema.safeParse(text);
+    if (parsed.success) return parsed.data;
+    // Never the value itself: it may be a secret.
+    faults.push(...parsed.error.issues.map((issue) => `${name} ${issue.message}`));
+    return undefined;
+  }
+  const seconds = (name: VariableName, fallback: number) => read(name, integer(1, 10 * 365 * 86_400)) ?? fallback;
+  const count = (name: VariableName, fallback: number) => read(name, integer(1, 1_000_000)) ?? fallback;
+
+  const port = read('LANYARD_PORT', integer(0, 65_535)) ?? 3000;
+  const config: Config = {
+    port,
+    host: read('LANYARD_HOST', z.string().min(1)) ?? '127.0.0.1',
+    issuer: read('LANYARD_ISSUER', issuerUrl) ?? `http://localhost:${port}`,
+    dataDir: read('LANYARD_DATA_DIR', z.string()) ?? './data',
+    databaseUrl: read('DATABASE_URL', databaseUrl),
+    databasePoolSize: read('LANYARD_DATABASE_POOL_SIZE', integer(2, 1000)) ?? 20,
+    secretKey: read('LANYARD_SECRET_KEY', z.string().min(32, 'must have 32 characters or more')),
+    adminClientSecret: read(
+      'LANYARD_ADMIN_CLIENT_SECRET',
+      z.string().regex(/^[\x20-\x7e]{16,256}$/, 'must be 16 to 256 printable ASCII characters'),
+    ),
+    trustedProxies: read('LANYARD_TRUST_PROXY', proxyList) ?? [],
+    logLevel: read('LANYARD_LOG_LEVEL', z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`)) ?? 'info',
+    lifetimes: {
+      // RFC 6749 §4.1.2 allows ten minutes at most; a client that works needs seconds.
+      authorizationCodeSeconds: read('LANYARD_AUTHORIZATION_CODE_TTL_SECONDS', integer(1, 600)) ?? 60,
+      // Short, because a resource server that verifies JWTs by itself sees no revocation before they expire.
+      accessTokenSeconds: seconds('LANYARD_ACCESS_TOKEN_TTL_SECONDS', 600),
+      idTokenSeconds: seconds('LANYARD_ID_TOKEN_TTL_SECONDS', 3600),
+      refreshTokenSeconds: seconds('LANYARD_REFRESH_TOKEN_TTL_SECONDS', 14 * 86_400),
+      sessionSeconds: seconds('LANYARD_SESSION_TTL_SECONDS', 14 * 86_400),
+      interactionSeconds: seconds('LANYARD_INTERACTION_TTL_SECONDS', 3600),
+    },
+    loginThrottle: {
+      failuresPerAccount: count('LANYARD_LOGIN_FAILURES_PER_ACCOUNT', 10),
+      failuresPerAddress: count('LANYARD_LOGIN_FAILURES_PER_ADDRESS', 100),
+      windowSeconds: seconds('LANYARD_LOGIN_WINDOW_SECONDS', 900),
+    },
+  };
+  if (config.port === 0 && !texts.has('LANYARD_ISSUER')) faults.push('LANYARD_PORT 0 needs LANYARD_ISSUER');
+  if (texts.has('DATABASE_URL') && !texts.has('LANYARD_SECRET_KEY')) {
+    faults.push(
+      'LANYARD_SECRET_KEY (or LANYARD_SECRET_KEY_FILE) must be set when DATABASE_URL is: several servers may share that ' +
+        'database and must share the key too. Make one: openssl rand -base64 48',
+    );
+  }
+  if (faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze({
+    ...config,
+    lifetimes: Object.freeze(config.lifetimes),
+    loginThrottle: Object.freeze(config.loginThrottle),
+  });
+}
+
+/** The text of each known variable, from the environment or from the file that `<name>_FILE` names. */
+function readTexts(env: Readonly<Record<string, string | undefined>>, faults: string[]): Map<string, string> {
+  const texts = new Map<string, string>();
+  const known = new Set<string>();
+  for (const variable of VARIABLES as readonly Variable[]) {
+    known.add(variable.name);
+    const text = env[variable.name];
+    if (text !== undefined && text !== '') texts.set(variable.name, text);
+    if (variable.isSecret !== true) continue;
+    const fileVariable = `${variable.name}_FILE`;
+    known.add(fileVariable);
+    const path = env[fileVariable];
+    if (path === undefined || path === '') continue;
+    if (texts.has(variable.name)) {
+      faults.push(`${variable.name} and ${fileVariable} are both set: choose one`);
+      continue;
+    }
+    try {
+      texts.set(variable.name, readFileSync(path, 'utf8').replace(/\r?\n$/, ''));
+    } catch (error) {
+      faults.push(`${fileVariable} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`);
+    }
+  }
+  for (const name of Object.keys(env)) {
+    if (name.startsWith('LANYARD_') && !known.has(name)) faults.push(`${name} is not a variable of Lanyard`);
+  }
+  return texts;
+}

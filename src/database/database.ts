@@ -1,0 +1,91 @@
+// How to reach PostgreSQL. One pool of `pg` connections serves everything: the hot path sends named statements through it
+// (prepared once per connection), Knex builds the statements of the admin side and of the migrations on the same pool size.
+// This folder knows no tables.
+
+import knex, { type Knex } from 'knex';
+import pg from 'pg';
+import type { Log } from '../log.ts';
+
+/** A statement with a name is prepared once per connection and then only executed. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface QueryResult<Row> {
+  readonly rows: Row[];
+  readonly rowCount: number;
+}
+
+/** Runs one named statement: on any connection of the pool, or on the one connection of a transaction. */
+export type Query = <Row>(statement: Statement, values: readonly unknown[]) => Promise<QueryResult<Row>>;
+
+export interface Database {
+  readonly knex: Knex;
+  readonly pool: pg.Pool;
+  readonly query: Query;
+  /** Runs `work` in one transaction: all of it is committed, or none. */
+  transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** Long enough for a busy database, short enough that a client still hears why. */
+const CONNECT_TIMEOUT_MS = 5_000;
+/** No statement of ours takes seconds; one that does is stuck. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+
+export function createDatabase(options: { connectionString: string; poolSize: number; log: Log }): Database {
+  const connection = {
+    connectionString: options.connectionString,
+    application_name: 'lanyard',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    keepAlive: true,
+  };
+  const adminConnections = Math.max(1, Math.floor(options.poolSize / 4));
+  const pool = new pg.Pool({ ...connection, max: options.poolSize - adminConnections });
+  // An idle connection that dies is replaced at the next use; without a listener it would end the process.
+  pool.on('error', (error) => options.log.warn({ error }, 'an idle database connection was lost'));
+  const builder = knex({
+    client: 'pg',
+    connection,
+    pool: { min: 0, max: adminConnections },
+    acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
+  });
+
+  return {
+    knex: builder,
+    pool,
+    query: (statement, values) => run(pool, statement, values),
+    async transaction(work) {
+      const client = await pool.connect();
+      try {
+        await client.query('BEGIN');
+        const result = await work((statement, values) => run(client, statement, values));
+        await client.query('COMMIT');
+        client.release();
+        return result;
+      } catch (error) {
+        // A connection that cannot even roll back is broken: it is thrown away, which rolls back too.
+        const isBroken = await client.query('ROLLBACK').then(
+          () => false,
+          () => true,
+        );
+        client.release(isBroken);
+        throw error;
+      }
+    },
+    async close() {
+      await Promise.all([pool.end(), builder.destroy()]);
+    },
+  };
+}
+
+async function run<Row>(
+  executor: pg.Pool | pg.PoolClient,
+  statement: Statement,
+  values: readonly unknown[],
+): Promise<QueryResult<Row>> {
+  const result = await executor.query({ ...statement, values: [...values] });
+  return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
+}

@@ -1,0 +1,64 @@
+// Brings a database to the newest schema. Migration names are stored without a file extension, because the same migration
+// is `.ts` here and `.js` in a build, and Knex would call that "corrupt". Two servers that start at once take turns by an
+// advisory lock, which PostgreSQL frees when its holder dies; the lock row that Knex keeps would survive a kill -9 and stop
+// every later start, so it is cleared under ours.
+
+import { readdir } from 'node:fs/promises';
+import knex, { type Knex } from 'knex';
+import pg from 'pg';
+
+interface Migration {
+  readonly name: string;
+  readonly url: URL;
+}
+
+const DIRECTORY = new URL('../../migrations/', import.meta.url);
+
+const migrationSource: Knex.MigrationSource<Migration> = {
+  async getMigrations() {
+    const files = await readdir(DIRECTORY);
+    return files
+      .filter((file) => /^\d{4}-[a-z-]+\.(ts|js)$/.test(file))
+      .sort()
+      .map((file) => ({ name: file.replace(/\.(ts|js)$/, ''), url: new URL(file, DIRECTORY) }));
+  },
+  getMigrationName: (migration) => migration.name,
+  getMigration: (migration) => import(migration.url.href),
+};
+
+const OLDEST_POSTGRESQL = 140_000;
+
+/** An arbitrary number that only Lanyard's migrations use. */
+const MIGRATION_LOCK = '5641389012340001';
+
+/**
+ * Applies what is missing, each migration in its own transaction.
+ * @returns the names of the migrations applied now
+ */
+export async function migrateToLatest(connectionString: string): Promise<string[]> {
+  return withTurn(connectionString, async (builder) => {
+    const { rows } = await builder.raw("SELECT current_setting('server_version_num')::int AS version");
+    if (rows[0].version < OLDEST_POSTGRESQL) throw new Error('Lanyard needs PostgreSQL 14 or newer');
+    await builder.migrate.forceFreeMigrationsLock({ migrationSource });
+    const [, applied] = await builder.migrate.latest({ migrationSource });
+    return applied as string[];
+  });
+}
+
+/** Takes every migration back; used by tests and by someone who wants the tables gone. */
+export async function migrateDown(connectionString: string): Promise<void> {
+  await withTurn(connectionString, (builder) => builder.migrate.rollback({ migrationSource }, true));
+}
+
+async function withTurn<T>(connectionString: string, work: (builder: Knex) => Promise<T>): Promise<T> {
+  const turn = new pg.Client({ connectionString, application_name: 'lanyard-migrations' });
+  await turn.connect();
+  const builder = knex({ client: 'pg', connection: connectionString, pool: { min: 0, max: 2 } });
+  try {
+    await turn.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    return await work(builder);
+  } finally {
+    await builder.destroy();
+    await turn.end();
+  }
+}

@@ -1,0 +1,58 @@
+// The closed list of errors that Lanyard's own doors (admin API, pages, operations) answer with. The engine has its own
+// list for the OAuth endpoints. Each code has one status and one title; `detail` is written for the caller and never
+// carries a secret; `cause` is for the log only. Anything that is not an AppError becomes `internal_error` with a request id.
+
+const ERRORS = {
+  malformed_request: { status: 400, title: 'The request could not be read' },
+  validation_failed: { status: 400, title: 'The request has faulty members' },
+  invalid_cursor: { status: 400, title: 'The cursor is not one that this list gave out' },
+  foreign_origin: { status: 403, title: 'The form was sent from another site' },
+  not_found: { status: 404, title: 'There is no such thing here' },
+  method_not_allowed: { status: 405, title: 'This path does not know that method' },
+  already_exists: { status: 409, title: 'Something with that name exists already' },
+  conflict: { status: 409, title: 'The request contradicts the present state' },
+  precondition_failed: { status: 412, title: 'It has changed since you read it' },
+  content_too_large: { status: 413, title: 'The request body is too large' },
+  unsupported_media_type: { status: 415, title: 'The request body has the wrong content type' },
+  misdirected_request: { status: 421, title: 'This server does not answer for that host' },
+  too_many_requests: { status: 429, title: 'Too many attempts' },
+  internal_error: { status: 500, title: 'Something went wrong on our side' },
+  overloaded: { status: 503, title: 'The server is too busy' },
+} as const;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** One faulty member: `pointer` is a JSON Pointer (RFC 6901) into the body, or `?name` for a query parameter. */
+export interface FaultyMember {
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly title: string;
+  /** safe to show to the caller */
+  readonly detail: string;
+  readonly faults: readonly FaultyMember[];
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(
+    code: ErrorCode,
+    detail: string,
+    options: { faults?: readonly FaultyMember[]; cause?: unknown; retryAfterSeconds?: number } = {},
+  ) {
+    super(`${code}: ${detail}`, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'AppError';
+    this.code = code;
+    this.status = ERRORS[code].status;
+    this.title = ERRORS[code].title;
+    this.detail = detail;
+    this.faults = options.faults ?? [];
+    this.retryAfterSeconds = options.retryAfterSeconds;
+  }
+}
+
+export function notFound(what: string): AppError {
+  return new AppError('not_found', `${what} does not exist`);
+}

@@ -1,0 +1,49 @@
+// The log: pino, JSON lines on stdout. Secrets do not get this far, because nothing logs headers, bodies or query strings
+// (see http/request-log); the redaction below is the second wall, for members that an error or a library might carry along.
+
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+export type Log = Logger;
+
+const SECRET_MEMBERS = [
+  'authorization',
+  'cookie',
+  'set-cookie',
+  'password',
+  'secret',
+  'client_secret',
+  'clientSecret',
+  'client_assertion',
+  'access_token',
+  'refresh_token',
+  'id_token',
+  'token',
+  'code',
+  'code_verifier',
+  'connectionString',
+];
+
+export function createLog(level: string, destination?: DestinationStream): Log {
+  const options = {
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { error: serializeError },
+    redact: { paths: SECRET_MEMBERS.flatMap((name) => [`["${name}"]`, `*["${name}"]`]), censor: '[redacted]' },
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+}
+
+/** An error without the members libraries attach to it: `pg` puts row values into `detail` and `where`. */
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error) && Object.prototype.toString.call(error) !== '[object Error]') return String(error);
+  const { name, message, stack, cause, code } = error as Error & { code?: unknown };
+  return {
+    name,
+    message,
+    ...(typeof code === 'string' ? { error_code: code } : {}),
+    stack,
+    ...(cause === undefined ? {} : { cause: serializeError(cause) }),
+  };
+}
