@@ -89,7 +89,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE TABLE oidc_artifacts (
       model       text NOT NULL,
       id          bytea NOT NULL,                    -- SHA-256 of model and id
-      payload     jsonb NOT NULL,                    -- the engine's private format, without the id
+      payload     json NOT NULL,                     -- the engine's private format, without the id; json keeps it as it is
       client_id   text,
       account_id  text,
       grant_id    bytea,                             -- SHA-256, as in the id of the Grant

@@ -56,3 +56,13 @@ export class AppError extends Error {
 export function notFound(what: string): AppError {
   return new AppError('not_found', `${what} does not exist`);
 }
+
+/**
+ * RFC 9110 §13.1.1: a change is made only to the version that the caller has read.
+ * @param ifVersion from If-Match; undefined: whatever it is now
+ */
+export function assertVersion(ifVersion: number | undefined, version: number | undefined): void {
+  if (ifVersion !== undefined && ifVersion !== version) {
+    throw new AppError('precondition_failed', 'read it again and repeat the change');
+  }
+}

@@ -1,8 +1,7 @@
-// How to reach PostgreSQL. One pool of `pg` connections serves everything: the hot path sends named statements through it
-// (prepared once per connection), Knex builds the statements of the admin side and of the migrations on the same pool size.
-// This folder knows no tables.
+// How to reach PostgreSQL: one pool of `pg` connections, statements with names (prepared once per connection), and
+// transactions that hand out the same `Query`, so that a store function does not care where it runs. Knex is used for the
+// migrations only. This folder knows no tables.
 
-import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import type { Log } from '../log.ts';
 
@@ -21,7 +20,6 @@ export interface QueryResult<Row> {
 export type Query = <Row>(statement: Statement, values: readonly unknown[]) => Promise<QueryResult<Row>>;
 
 export interface Database {
-  readonly knex: Knex;
   readonly pool: pg.Pool;
   readonly query: Query;
   /** Runs `work` in one transaction: all of it is committed, or none. */
@@ -35,26 +33,17 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
 
 export function createDatabase(options: { connectionString: string; poolSize: number; log: Log }): Database {
-  const connection = {
+  const pool = new pg.Pool({
     connectionString: options.connectionString,
     application_name: 'lanyard',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
-  };
-  const adminConnections = Math.max(1, Math.floor(options.poolSize / 4));
-  const pool = new pg.Pool({ ...connection, max: options.poolSize - adminConnections });
+    max: options.poolSize,
+  });
   // An idle connection that dies is replaced at the next use; without a listener it would end the process.
   pool.on('error', (error) => options.log.warn({ error }, 'an idle database connection was lost'));
-  const builder = knex({
-    client: 'pg',
-    connection,
-    pool: { min: 0, max: adminConnections },
-    acquireConnectionTimeout: CONNECT_TIMEOUT_MS,
-  });
-
   return {
-    knex: builder,
     pool,
     query: (statement, values) => run(pool, statement, values),
     async transaction(work) {
@@ -76,7 +65,7 @@ export function createDatabase(options: { connectionString: string; poolSize: nu
       }
     },
     async close() {
-      await Promise.all([pool.end(), builder.destroy()]);
+      await pool.end();
     },
   };
 }

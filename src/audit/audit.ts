@@ -1,0 +1,71 @@
+// What happened: one row per event, insert only. Whoever changes something records it through the `Query` of the same
+// transaction, so that neither exists without the other. Details never hold a secret, a token or a password.
+
+import type { Query } from '../database/database.ts';
+
+/** The closed list. `<thing>.<past participle>` */
+export const AUDIT_EVENT_TYPES = [
+  'client.created',
+  'client.changed',
+  'client.removed',
+  'client.disabled',
+  'client.enabled',
+  'client.tokens_revoked',
+  'client_secret.created',
+  'client_secret.removed',
+  'resource_server.created',
+  'resource_server.changed',
+  'resource_server.removed',
+  'client_grant.set',
+  'client_grant.removed',
+  'user.created',
+  'user.changed',
+  'user.disabled',
+  'user.enabled',
+  'user.tokens_revoked',
+  'login.succeeded',
+  'login.failed',
+  'login.throttled',
+  'consent.granted',
+  'consent.denied',
+  'logout.completed',
+  'token.issued',
+  'token.revoked',
+  'token.replayed',
+  'signing_key.created',
+] as const;
+
+export type AuditEventType = (typeof AUDIT_EVENT_TYPES)[number];
+
+export interface AuditEvent {
+  readonly type: AuditEventType;
+  /** who did it: `client:<id>`, `user:<id>` or `system` */
+  readonly actor: string;
+  readonly clientId?: string | undefined;
+  readonly accountId?: string | undefined;
+  readonly requestId?: string | undefined;
+  readonly detail?: Readonly<Record<string, unknown>>;
+}
+
+/** Who changes something: what every changing function of a feature is told. */
+export interface ChangedBy {
+  readonly actor: string;
+  readonly requestId?: string | undefined;
+}
+
+const INSERT = {
+  name: 'audit_insert',
+  text: `INSERT INTO audit_events (type, actor, client_id, account_id, request_id, detail)
+         VALUES ($1, $2, $3, $4, $5, $6)`,
+};
+
+export async function recordAudit(query: Query, event: AuditEvent): Promise<void> {
+  await query(INSERT, [
+    event.type,
+    event.actor,
+    event.clientId ?? null,
+    event.accountId ?? null,
+    event.requestId ?? null,
+    JSON.stringify(event.detail ?? {}),
+  ]);
+}

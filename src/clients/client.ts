@@ -1,0 +1,93 @@
+// A client: who may ask for tokens. Its metadata keep the names of RFC 7591 from the wire to the row and into the engine.
+
+import { z } from 'zod';
+
+export interface Client {
+  readonly clientId: string;
+  readonly metadata: ClientMetadata;
+  readonly disabledAt: Date | undefined;
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+const uri = z.string('must be text').min(1, 'must not be empty').max(2048, 'must have 2048 characters at most');
+const word = z.string('must be text').min(1, 'must not be empty').max(100, 'must have 100 characters at most');
+const list = (item: z.ZodType<string>, most: number) =>
+  z.array(item, 'must be a list').max(most, `must have ${most} entries at most`);
+
+/** Shapes and sizes only: what the values mean is judged by the engine's own schema, in clients/register. */
+const metadataFields = {
+  client_name: z.string('must be text').max(200, 'must have 200 characters at most'),
+  application_type: word.meta({ description: 'web (default) or native' }),
+  redirect_uris: list(uri, 100),
+  post_logout_redirect_uris: list(uri, 100),
+  grant_types: list(word, 20).meta({ description: 'authorization_code (default), refresh_token, client_credentials' }),
+  response_types: list(word, 10).meta({ description: 'code, or none without the authorization_code grant' }),
+  token_endpoint_auth_method: word.meta({
+    description: 'client_secret_basic (default), client_secret_post, private_key_jwt or none (public client)',
+  }),
+  token_endpoint_auth_signing_alg: word,
+  jwks: z.looseObject({ keys: z.array(z.looseObject({ kty: word })).max(50) }).meta({ description: 'public keys only' }),
+  jwks_uri: uri,
+  scope: z.string('must be text').max(1000, 'must have 1000 characters at most').meta({
+    description: 'the OpenID Connect scopes it may ask for, separated by spaces; all of them if left out',
+  }),
+  id_token_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256' }),
+  userinfo_signed_response_alg: word,
+  default_max_age: z.int('must be a whole number').nonnegative(),
+  require_auth_time: z.boolean('must be true or false'),
+  initiate_login_uri: uri,
+  contacts: list(word, 20),
+  client_uri: uri,
+  logo_uri: uri,
+  policy_uri: uri,
+  tos_uri: uri,
+  require_pkce: z.boolean('must be true or false').meta({
+    description: 'Lanyard. Whether a confidential client must use PKCE (default true); a public client always must',
+  }),
+};
+
+export const clientMetadataSchema = z.strictObject(metadataFields).partial();
+
+/** A PATCH in the manner of RFC 7396: null takes a member away. */
+export const clientPatchSchema = z.strictObject(
+  Object.fromEntries(Object.entries(metadataFields).map(([name, field]) => [name, field.nullable().optional()])) as {
+    [Name in keyof typeof metadataFields]: z.ZodOptional<z.ZodNullable<(typeof metadataFields)[Name]>>;
+  },
+);
+
+export type ClientMetadata = { readonly [Name in keyof MetadataInput]: Exclude<MetadataInput[Name], undefined> };
+type MetadataInput = z.infer<typeof clientMetadataSchema>;
+export type ClientPatch = z.infer<typeof clientPatchSchema>;
+
+/** RFC 7591 §2 with our defaults written out, so that a change of a default never changes a registered client. */
+export function withDefaults(metadata: ClientMetadata): ClientMetadata {
+  const grantTypes = metadata.grant_types ?? ['authorization_code'];
+  return {
+    ...metadata,
+    application_type: metadata.application_type ?? 'web',
+    grant_types: grantTypes,
+    response_types: metadata.response_types ?? (grantTypes.includes('authorization_code') ? ['code'] : []),
+    redirect_uris: metadata.redirect_uris ?? [],
+    token_endpoint_auth_method: metadata.token_endpoint_auth_method ?? 'client_secret_basic',
+    id_token_signed_response_alg: metadata.id_token_signed_response_alg ?? 'ES256',
+    // RFC 9700 §2.1.1: PKCE for public clients is a MUST, for confidential ones RECOMMENDED. We require it unless told not to.
+    require_pkce: metadata.require_pkce ?? true,
+  };
+}
+
+export function applyPatch(metadata: ClientMetadata, patch: ClientPatch): ClientMetadata {
+  const merged: Record<string, unknown> = { ...metadata };
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete merged[name];
+    else if (value !== undefined) merged[name] = value;
+  }
+  return merged as ClientMetadata;
+}
+
+export function authenticatesWithSecret(metadata: ClientMetadata): boolean {
+  return ['client_secret_basic', 'client_secret_post'].includes(
+    metadata.token_endpoint_auth_method ?? 'client_secret_basic',
+  );
+}

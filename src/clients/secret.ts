@@ -1,0 +1,82 @@
+// Client secrets: how they are made, stored and checked.
+//
+// A generated secret has 256 bits, so one SHA-256 is all the hashing it needs. A secret that a person chose or imported may be
+// weak, so it is stored as argon2id; because that costs 25 ms, a success is remembered, in this process only, under an HMAC
+// with a key that lives as long as the process. The key of the memory contains the stored hash: a rotated or removed secret is
+// forgotten by construction. Failures are never remembered.
+
+import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { PasswordHasher } from '../password-hash.ts';
+
+const GENERATED_PREFIX = 'sha256$';
+/** Makes a leaked secret easy to find for the scanners that look for such things. */
+const SECRET_PREFIX = 'lys_';
+const MAX_REMEMBERED = 10_000;
+const MAX_SECRET_LENGTH = 512;
+
+export interface StoredSecret {
+  readonly id: string;
+  readonly hash: string;
+  readonly expiresAt: Date | undefined;
+}
+
+export function generateSecret(): string {
+  return SECRET_PREFIX + randomBytes(32).toString('base64url');
+}
+
+export function hashGeneratedSecret(secret: string): string {
+  return GENERATED_PREFIX + hash('sha256', secret, 'base64url');
+}
+
+export interface SecretVerifier {
+  /** Which of the stored secrets was presented; undefined if none, or only one that has expired. */
+  match(clientId: string, stored: readonly StoredSecret[], presented: string): Promise<StoredSecret | undefined>;
+}
+
+export function createSecretVerifier(passwords: PasswordHasher): SecretVerifier {
+  const processKey = randomBytes(32);
+  const verified = new LRUCache<string, true>({ max: MAX_REMEMBERED });
+  const running = new Map<string, Promise<boolean>>();
+
+  /** One run for a burst of equal requests. */
+  function verifyOnce(key: string, storedHash: string, presented: string): Promise<boolean> {
+    const underway = running.get(key);
+    if (underway !== undefined) return underway;
+    const run = passwords.verify(storedHash, presented).finally(() => running.delete(key));
+    running.set(key, run);
+    return run;
+  }
+
+  async function isSecret(clientId: string, storedHash: string, presented: string): Promise<boolean> {
+    if (storedHash.startsWith(GENERATED_PREFIX)) return isEqual(storedHash, hashGeneratedSecret(presented));
+    const key = createHmac('sha256', processKey)
+      .update(JSON.stringify([clientId, storedHash, presented]))
+      .digest('base64url');
+    if (verified.get(key) === true) return true;
+    const isRight = await verifyOnce(key, storedHash, presented);
+    if (isRight) verified.set(key, true);
+    return isRight;
+  }
+
+  return {
+    async match(clientId, stored, presented) {
+      if (presented.length > MAX_SECRET_LENGTH) return undefined;
+      for (const secret of stored) {
+        if (isExpired(secret)) continue;
+        if (await isSecret(clientId, secret.hash, presented)) return isExpired(secret) ? undefined : secret;
+      }
+      return undefined;
+    },
+  };
+}
+
+function isExpired(secret: StoredSecret): boolean {
+  return secret.expiresAt !== undefined && secret.expiresAt.getTime() <= Date.now();
+}
+
+/** Compares in constant time; hashes of the same kind have the same length. */
+function isEqual(expected: string, actual: string): boolean {
+  const [a, b] = [Buffer.from(expected), Buffer.from(actual)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}

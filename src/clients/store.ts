@@ -1,0 +1,208 @@
+// Rows of `clients` and `client_secrets`. Every change of a client is one statement whose condition includes the version that
+// the caller has read; who loses changes nothing.
+
+import type { Query } from '../database/database.ts';
+import type { Client, ClientMetadata } from './client.ts';
+import type { StoredSecret } from './secret.ts';
+
+interface ClientRow {
+  client_id: string;
+  metadata: ClientMetadata;
+  disabled_at: Date | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+const COLUMNS = 'client_id, metadata, disabled_at, version, created_at, updated_at';
+
+const SQL = {
+  find: { name: 'client_find', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1` },
+  lock: { name: 'client_lock', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1 FOR UPDATE` },
+  list: {
+    name: 'client_list',
+    text: `SELECT ${COLUMNS} FROM clients
+           WHERE ($1::text IS NULL OR client_id > $1)
+             AND ($2::text IS NULL OR strpos(lower(client_id), lower($2)) > 0 OR strpos(lower(name), lower($2)) > 0)
+           ORDER BY client_id LIMIT $3`,
+  },
+  insert: {
+    name: 'client_insert',
+    // A client that takes over the id of a removed one must not inherit its JWTs: nothing older than itself counts.
+    text: `INSERT INTO clients (client_id, name, metadata, tokens_not_before)
+           VALUES ($1, $2, $3, date_trunc('second', now()))
+           ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+  },
+  update: {
+    name: 'client_update',
+    text: `UPDATE clients SET name = $2, metadata = $3, version = version + 1, updated_at = now()
+           WHERE client_id = $1 RETURNING ${COLUMNS}`,
+  },
+  setDisabled: {
+    name: 'client_set_disabled',
+    text: `UPDATE clients SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END,
+             version = version + 1, updated_at = now()
+           WHERE client_id = $1 RETURNING ${COLUMNS}`,
+  },
+  setNotBefore: {
+    name: 'client_set_not_before',
+    text: 'UPDATE clients SET tokens_not_before = greatest(tokens_not_before, $2) WHERE client_id = $1',
+  },
+  remove: { name: 'client_remove', text: 'DELETE FROM clients WHERE client_id = $1' },
+  removeConsents: { name: 'client_remove_consents', text: 'DELETE FROM consents WHERE client_id = $1' },
+  secrets: {
+    name: 'client_secrets',
+    text: `SELECT id, hash, expires_at, created_at, last_used_at FROM client_secrets
+           WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > now()) ORDER BY created_at DESC, id`,
+  },
+  insertSecret: {
+    name: 'client_secret_insert',
+    text: 'INSERT INTO client_secrets (id, client_id, hash) VALUES ($1, $2, $3) RETURNING created_at',
+  },
+  expireSecrets: {
+    name: 'client_secrets_expire',
+    text: `UPDATE client_secrets SET expires_at = least(coalesce(expires_at, 'infinity'), now() + make_interval(secs => $2))
+           WHERE client_id = $1`,
+  },
+  removeSecret: {
+    name: 'client_secret_remove',
+    text: 'DELETE FROM client_secrets WHERE client_id = $1 AND id = $2',
+  },
+  touchSecret: {
+    name: 'client_secret_touch',
+    text: 'UPDATE client_secrets SET last_used_at = now() WHERE id = $1',
+  },
+  forAuthentication: {
+    name: 'client_for_authentication',
+    text: `SELECT c.metadata,
+             coalesce((SELECT json_agg(json_build_object('id', s.id, 'hash', s.hash, 'expires_at', s.expires_at)
+                                       ORDER BY s.created_at DESC, s.id)
+                       FROM client_secrets s
+                       WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())), '[]') AS secrets
+           FROM clients c WHERE c.client_id = $1 AND c.disabled_at IS NULL`,
+  },
+};
+
+function toClient(row: ClientRow): Client {
+  return {
+    clientId: row.client_id,
+    metadata: row.metadata,
+    disabledAt: row.disabled_at ?? undefined,
+    version: row.version,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+export async function findClient(query: Query, clientId: string): Promise<Client | undefined> {
+  const { rows } = await query<ClientRow>(SQL.find, [clientId]);
+  return rows[0] && toClient(rows[0]);
+}
+
+/** The same, and nobody else changes it before this transaction ends. */
+export async function lockClient(query: Query, clientId: string): Promise<Client | undefined> {
+  const { rows } = await query<ClientRow>(SQL.lock, [clientId]);
+  return rows[0] && toClient(rows[0]);
+}
+
+/** @returns up to `limit` + 1 clients after `after`, by client_id; `search` looks into ids and names */
+export async function listClients(
+  query: Query,
+  page: { after: string | undefined; limit: number; search: string | undefined },
+): Promise<Client[]> {
+  const { rows } = await query<ClientRow>(SQL.list, [page.after ?? null, page.search ?? null, page.limit + 1]);
+  return rows.map(toClient);
+}
+
+/** @returns undefined if the id is taken */
+export async function insertClient(
+  query: Query,
+  clientId: string,
+  metadata: ClientMetadata,
+): Promise<Client | undefined> {
+  const values = [clientId, metadata.client_name ?? '', JSON.stringify(metadata)];
+  const { rows } = await query<ClientRow>(SQL.insert, values);
+  return rows[0] && toClient(rows[0]);
+}
+
+export async function updateClient(query: Query, clientId: string, metadata: ClientMetadata): Promise<Client> {
+  const values = [clientId, metadata.client_name ?? '', JSON.stringify(metadata)];
+  const { rows } = await query<ClientRow>(SQL.update, values);
+  return toClient(rows[0] as ClientRow);
+}
+
+export async function setClientDisabled(query: Query, clientId: string, isDisabled: boolean): Promise<Client> {
+  const { rows } = await query<ClientRow>(SQL.setDisabled, [clientId, isDisabled]);
+  return toClient(rows[0] as ClientRow);
+}
+
+export async function setClientNotBefore(query: Query, clientId: string, notBefore: Date): Promise<void> {
+  await query(SQL.setNotBefore, [clientId, notBefore]);
+}
+
+export async function removeClient(query: Query, clientId: string): Promise<void> {
+  await query(SQL.remove, [clientId]);
+}
+
+export async function removeConsentsOfClient(query: Query, clientId: string): Promise<number> {
+  return (await query(SQL.removeConsents, [clientId])).rowCount;
+}
+
+export interface SecretInfo {
+  readonly id: string;
+  readonly createdAt: Date;
+  readonly expiresAt: Date | undefined;
+  readonly lastUsedAt: Date | undefined;
+}
+
+export async function listSecrets(query: Query, clientId: string): Promise<SecretInfo[]> {
+  const { rows } = await query<{ id: string; created_at: Date; expires_at: Date | null; last_used_at: Date | null }>(
+    SQL.secrets,
+    [clientId],
+  );
+  return rows.map((row) => ({
+    id: row.id,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at ?? undefined,
+    lastUsedAt: row.last_used_at ?? undefined,
+  }));
+}
+
+export async function insertSecret(query: Query, clientId: string, id: string, hash: string): Promise<Date> {
+  const { rows } = await query<{ created_at: Date }>(SQL.insertSecret, [id, clientId, hash]);
+  return (rows[0] as { created_at: Date }).created_at;
+}
+
+/** The secrets that stand now end after the overlap at the latest. */
+export async function expireSecrets(query: Query, clientId: string, overlapSeconds: number): Promise<void> {
+  await query(SQL.expireSecrets, [clientId, overlapSeconds]);
+}
+
+export async function removeSecret(query: Query, clientId: string, secretId: string): Promise<boolean> {
+  return (await query(SQL.removeSecret, [clientId, secretId])).rowCount === 1;
+}
+
+export async function touchSecret(query: Query, secretId: string): Promise<void> {
+  await query(SQL.touchSecret, [secretId]);
+}
+
+/** What client authentication needs, of an enabled client. */
+export async function findClientForAuthentication(
+  query: Query,
+  clientId: string,
+): Promise<{ metadata: ClientMetadata; secrets: StoredSecret[] } | undefined> {
+  const { rows } = await query<{
+    metadata: ClientMetadata;
+    secrets: { id: string; hash: string; expires_at: string | null }[];
+  }>(SQL.forAuthentication, [clientId]);
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  return {
+    metadata: row.metadata,
+    secrets: row.secrets.map(({ id, hash, expires_at }) => ({
+      id,
+      hash,
+      expiresAt: expires_at === null ? undefined : new Date(expires_at),
+    })),
+  };
+}

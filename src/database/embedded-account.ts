@@ -1,0 +1,87 @@
+// Which system user PostgreSQL runs as, and how it reaches its files. PostgreSQL refuses to run as root, so as root it
+// gets an unprivileged user, which cannot enter a folder such as /root/lanyard. Therefore we open what it needs and pass it
+// the descriptors: Linux follows /proc/self/fd/N straight to the file and does not check the folders above it. The files
+// themselves belong to that user; nothing else becomes reachable.
+
+import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { constants } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+
+export interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** After stdin, stdout and stderr. */
+const FIRST_PASSED_DESCRIPTOR = 3;
+
+const USER_NAME = 'postgres';
+const ADVICE = 'set DATABASE_URL to use a PostgreSQL that runs elsewhere, or start Lanyard as an ordinary user';
+
+/** Undefined: PostgreSQL runs as ourselves. Only root gets an account, and an existing cluster keeps its owner. */
+export async function chooseAccount(clusterDir: string): Promise<Account | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const cluster = await stat(clusterDir).catch(() => undefined);
+  if (cluster !== undefined && cluster.uid !== 0) return { uid: cluster.uid, gid: cluster.gid };
+  const existing = findUser();
+  if (existing !== undefined) return existing;
+  spawnSync('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin', USER_NAME]);
+  const made = findUser();
+  if (made !== undefined) return made;
+  throw new Error(
+    `PostgreSQL does not run as root; there is no system user "${USER_NAME}" and useradd could not make it: ${ADVICE}`,
+  );
+}
+
+function findUser(): Account | undefined {
+  const [uid, gid] = ['-u', '-g'].map((flag) => {
+    const { status, stdout } = spawnSync('id', [flag, USER_NAME], { encoding: 'utf8' });
+    return status === 0 ? Number(stdout) : 0;
+  });
+  return uid && gid ? { uid, gid } : undefined;
+}
+
+/** A process of PostgreSQL, its messages on `stderr`. */
+export type PostgresProcess = ChildProcessByStdio<null, null, Readable>;
+
+/**
+ * Starts a program of PostgreSQL as the account, in a process group of its own: Ctrl-C in the terminal reaches us, and the
+ * database not before our server has drained.
+ * @param files files and folders that belong to the account; `args` receives the paths under which the program finds them
+ */
+export async function spawnAs(
+  account: Account | undefined,
+  program: string,
+  files: readonly string[],
+  args: (paths: readonly string[]) => string[],
+): Promise<PostgresProcess> {
+  const handles: FileHandle[] = [];
+  try {
+    let paths = files;
+    if (account !== undefined && process.platform === 'linux') {
+      for (const file of files) handles.push(await open(file, constants.O_RDONLY | constants.O_NOFOLLOW));
+      paths = files.map((_, index) => `/proc/self/fd/${FIRST_PASSED_DESCRIPTOR + index}`);
+    }
+    const child = spawn(program, args(paths), {
+      ...childOptions(account),
+      detached: true,
+      stdio: ['ignore', 'ignore', 'pipe', ...handles.map((handle) => handle.fd)],
+    }) as PostgresProcess;
+    await once(child, 'spawn');
+    return child;
+  } finally {
+    for (const handle of handles) await handle.close();
+  }
+}
+
+/** No variable of ours but these reaches PostgreSQL, since ours carry secrets. */
+export function childOptions(account: Account | undefined) {
+  const env: NodeJS.ProcessEnv = { LC_ALL: 'C' };
+  for (const name of ['PATH', 'TZ', 'LD_LIBRARY_PATH']) {
+    if (process.env[name] !== undefined) env[name] = process.env[name];
+  }
+  // Our own working directory may be closed to the account.
+  return { env, cwd: '/', ...account };
+}

@@ -1,0 +1,96 @@
+// An endpoint of the admin API as one value: what it takes (zod schemas), what it answers, and the function that does it.
+// The schemas parse the requests and the OpenAPI document is generated from the same ones, so that the two cannot differ.
+
+import type Router from '@koa/router';
+import { z } from 'zod';
+import { parse, readJson } from './body.ts';
+import { requestId } from './request-log.ts';
+
+/** Who asks, in the words of the audit log. */
+export interface Caller {
+  /** `client:<client_id>` of the token that was presented */
+  readonly actor: string;
+  readonly requestId: string;
+}
+
+export interface ApiRequest<Params, Query, Body> {
+  readonly params: Params;
+  readonly query: Query;
+  readonly body: Body;
+  /** the version the caller has read, from If-Match; undefined: any */
+  readonly ifVersion: number | undefined;
+  readonly by: Caller;
+}
+
+export interface ApiAnswer {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly version?: number;
+  readonly location?: string;
+}
+
+export interface ApiRoute<Params = unknown, Query = unknown, Body = unknown> {
+  readonly operationId: string;
+  readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
+  /** below /admin/v1, with `{name}` for parameters */
+  readonly path: string;
+  readonly summary: string;
+  readonly tag: string;
+  readonly scope: 'admin:read' | 'admin:write';
+  readonly params: z.ZodType<Params>;
+  readonly query: z.ZodType<Query>;
+  readonly body: z.ZodType<Body> | undefined;
+  /** the success answers; problems are the same everywhere */
+  readonly answers: Readonly<Record<number, { readonly description: string; readonly schema?: z.ZodType }>>;
+  handle(request: ApiRequest<Params, Query, Body>): Promise<ApiAnswer>;
+}
+
+type RouteInput<Params, Query, Body> = Omit<ApiRoute<Params, Query, Body>, 'params' | 'query' | 'body'> & {
+  readonly params?: z.ZodType<Params>;
+  readonly query?: z.ZodType<Query>;
+  readonly body?: z.ZodType<Body>;
+};
+
+const NOTHING = z.strictObject({});
+
+/** Fills in what a route does not have; the type parameters follow from the schemas. */
+export function apiRoute<Params = Record<string, never>, Query = Record<string, never>, Body = undefined>(
+  input: RouteInput<Params, Query, Body>,
+): ApiRoute {
+  const route: ApiRoute<Params, Query, Body> = {
+    ...input,
+    params: input.params ?? (NOTHING as unknown as z.ZodType<Params>),
+    query: input.query ?? (NOTHING as unknown as z.ZodType<Query>),
+    body: input.body,
+  };
+  return route as unknown as ApiRoute;
+}
+
+/** Mounts a route on a router whose guard has already put the principal into `ctx.state`. */
+export function mountApiRoute(router: Router, route: ApiRoute): void {
+  const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1');
+  router[route.method](path, async (ctx) => {
+    const params = parse(route.params, { ...ctx.params }, ':');
+    const query = parse(route.query, { ...ctx.query }, '?');
+    const body = route.body === undefined ? undefined : parse(route.body, await readJson(ctx), '/');
+    const answer = await route.handle({
+      params,
+      query,
+      body,
+      ifVersion: parseIfMatch(ctx.get('If-Match')),
+      by: { actor: `client:${ctx.state.principal.clientId}`, requestId: requestId(ctx) },
+    });
+    ctx.status = answer.status;
+    ctx.set('Cache-Control', 'no-store');
+    if (answer.version !== undefined) ctx.set('ETag', `"${answer.version}"`);
+    if (answer.location !== undefined) ctx.set('Location', answer.location);
+    if (answer.body !== undefined) ctx.body = answer.body;
+  });
+}
+
+/** RFC 9110 §13.1.1. Something that is not one of our ETags matches nothing: version 0 does not exist. */
+function parseIfMatch(header: string): number | undefined {
+  if (header === '' || header.trim() === '*') return undefined;
+  const match = /^"(\d{1,9})"$/.exec(header.trim());
+  return match === null ? 0 : Number(match[1]);
+}

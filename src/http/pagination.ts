@@ -1,0 +1,60 @@
+// Cursor pagination: `?limit=&cursor=`, answered with `{"items": [], "next_cursor": null}`. A cursor is the key of the last
+// item, so a list stays right while rows come and go.
+
+import { z } from 'zod';
+import { AppError } from '../errors.ts';
+
+const MAX_LIMIT = 100;
+
+export const pageQuery = {
+  limit: z
+    .string()
+    .regex(/^\d{1,3}$/, 'must be a whole number')
+    .transform(Number)
+    .refine((limit) => limit >= 1 && limit <= MAX_LIMIT, `must be between 1 and ${MAX_LIMIT}`)
+    .optional()
+    .meta({ description: `how many items, 1 to ${MAX_LIMIT}; 20 if left out` }),
+  cursor: z.string().max(1000).optional().meta({ description: 'next_cursor of the page before' }),
+};
+
+export interface PageRequest {
+  readonly limit: number;
+  /** the key of the last item of the page before; undefined at the start */
+  readonly after: string | undefined;
+}
+
+export interface Page<Item> {
+  readonly items: Item[];
+  readonly next_cursor: string | null;
+}
+
+export function pageSchema(item: z.ZodType): z.ZodType {
+  return z.object({ items: z.array(item), next_cursor: z.string().nullable() });
+}
+
+export function toPageRequest(query: { limit?: number | undefined; cursor?: string | undefined }): PageRequest {
+  return { limit: query.limit ?? 20, after: query.cursor === undefined ? undefined : decodeCursor(query.cursor) };
+}
+
+/** @param rows one more than the limit, if there are more */
+export function toPage<Row, Item>(
+  rows: readonly Row[],
+  limit: number,
+  toItem: (row: Row) => Item,
+  keyOf: (row: Row) => string,
+): Page<Item> {
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  const hasMore = rows.length > limit && last !== undefined;
+  return {
+    items: shown.map(toItem),
+    next_cursor: hasMore ? Buffer.from(keyOf(last)).toString('base64url') : null,
+  };
+}
+
+function decodeCursor(cursor: string): string {
+  const key = Buffer.from(cursor, 'base64url').toString('utf8');
+  const isOurs = Buffer.from(key).toString('base64url') === cursor && key !== '' && !key.includes('\0');
+  if (!isOurs) throw new AppError('invalid_cursor', 'use next_cursor as it was given');
+  return key;
+}

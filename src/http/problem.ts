@@ -1,0 +1,54 @@
+// Errors as RFC 9457 problem details. The last resort of every request: what is not an AppError is logged with its cause and
+// answered as `internal_error`, of which the caller learns the request id and nothing else.
+
+import type { Context, Middleware } from 'koa';
+import { AppError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { requestId } from './request-log.ts';
+
+export interface Problem {
+  readonly type: 'about:blank';
+  readonly title: string;
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly request_id: string;
+  readonly errors?: readonly { readonly pointer: string; readonly detail: string }[];
+}
+
+/** Turns whatever was thrown into an AppError, and logs it if it is our fault. */
+export function toAppError(error: unknown, ctx: Context, log: Log): AppError {
+  if (error instanceof AppError) {
+    if (error.status >= 500) log.warn({ request_id: requestId(ctx), error }, error.code);
+    return error;
+  }
+  log.error({ request_id: requestId(ctx), error }, 'unexpected error');
+  return new AppError('internal_error', 'the error has been logged under this request id', { cause: error });
+}
+
+export function answerWithProblem(ctx: Context, error: AppError): void {
+  const problem: Problem = {
+    type: 'about:blank',
+    title: error.title,
+    status: error.status,
+    code: error.code,
+    detail: error.detail,
+    request_id: requestId(ctx),
+    ...(error.faults.length > 0 ? { errors: error.faults } : {}),
+  };
+  ctx.status = error.status;
+  ctx.set('Cache-Control', 'no-store');
+  if (error.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(error.retryAfterSeconds));
+  ctx.body = JSON.stringify(problem);
+  ctx.type = 'application/problem+json';
+}
+
+export function problemAnswers(log: Log): Middleware {
+  return async (ctx, next) => {
+    try {
+      await next();
+    } catch (error) {
+      answerWithProblem(ctx, toAppError(error, ctx, log));
+    }
+  };
+}

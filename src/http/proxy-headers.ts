@@ -1,0 +1,61 @@
+// What a reverse proxy may say about a request. X-Forwarded-* headers count only when the peer is a trusted proxy; after this
+// middleware they are ours in any case, rewritten to one value each, so that everything behind it (Koa, the engine) may read
+// them without asking again. The Host is checked here too: the engine builds absolute URLs from it, and a foreign one would
+// put an attacker's address into the discovery document.
+
+import type { BlockList } from 'node:net';
+import { isIPv6 } from 'node:net';
+import type { Middleware } from 'koa';
+import { AppError } from '../errors.ts';
+
+/** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
+const ANY_HOST_PATHS = /^\/health\//;
+
+export function proxyHeaders(options: { issuer: string; trustedProxies: BlockList }): Middleware {
+  const issuer = new URL(options.issuer);
+  const isTrusted = (address: string) =>
+    options.trustedProxies.check(withoutMapping(address), isIPv6(withoutMapping(address)) ? 'ipv6' : 'ipv4');
+
+  return async (ctx, next) => {
+    const headers = ctx.req.headers;
+    const peerAddress = ctx.req.socket.remoteAddress ?? '';
+    const isProxied = peerAddress !== '' && isTrusted(peerAddress);
+    const forwardedHost = isProxied ? single(headers['x-forwarded-host']) : undefined;
+    const host = forwardedHost ?? headers.host ?? '';
+    const clientAddress = isProxied ? farthestTrusted(single(headers['x-forwarded-for']), peerAddress) : peerAddress;
+
+    headers['x-forwarded-for'] = withoutMapping(clientAddress);
+    headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
+    headers['x-forwarded-host'] = issuer.host;
+    delete headers.forwarded;
+    if (host.toLowerCase() !== issuer.host && !ANY_HOST_PATHS.test(ctx.path)) {
+      throw new AppError('misdirected_request', `this server answers for ${issuer.host} only`);
+    }
+    await next();
+  };
+
+  /** From the right, the first address that is not one of our proxies: everything left of it may be invented. */
+  function farthestTrusted(forwardedFor: string | undefined, peerAddress: string): string {
+    const hops = (forwardedFor ?? '').split(',').map((hop) => hop.trim());
+    let address = peerAddress;
+    while (isAddress(address) && isTrusted(address) && hops.length > 0) {
+      const hop = hops.pop();
+      if (hop === undefined || !isAddress(hop)) break;
+      address = hop;
+    }
+    return address;
+  }
+}
+
+function single(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(',') : header;
+}
+
+function isAddress(text: string): boolean {
+  return /^[0-9a-f.:]+$/i.test(text) && text !== '';
+}
+
+/** `::ffff:192.0.2.1` is 192.0.2.1 */
+function withoutMapping(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '');
+}

@@ -1,0 +1,41 @@
+// One line per request: method, path, status, duration, request id. Never headers, bodies or the query string, which carry
+// codes, tokens and state. The request id also goes to the caller, and inward as a header so that the engine's side can name
+// it in audit events.
+
+import { randomUUID } from 'node:crypto';
+import type { Context, Middleware } from 'koa';
+import type { Log } from '../log.ts';
+
+export const REQUEST_ID_HEADER = 'x-request-id';
+
+export function requestId(ctx: Pick<Context, 'req'>): string {
+  return String(ctx.req.headers[REQUEST_ID_HEADER]);
+}
+
+export function requestLog(log: Log): Middleware {
+  return async (ctx, next) => {
+    const startedAt = performance.now();
+    const id = randomUUID();
+    ctx.req.headers[REQUEST_ID_HEADER] = id;
+    ctx.set('X-Request-Id', id);
+    const path = loggablePath(ctx.path);
+    ctx.res.once('close', () => {
+      const line = {
+        request_id: id,
+        method: ctx.method,
+        path,
+        status: ctx.res.statusCode,
+        duration_ms: Math.round(performance.now() - startedAt),
+        ...(ctx.res.writableFinished ? {} : { aborted: true }),
+      };
+      if (path.startsWith('/health/')) log.debug(line, 'request');
+      else log.info(line, 'request');
+    });
+    await next();
+  };
+}
+
+/** The id of a running login is half of what it takes to continue it; the cookie is the other half. */
+function loggablePath(path: string): string {
+  return path.replace(/^(\/(?:interaction|oauth2\/authorize)\/)[^/]+/, '$1…').slice(0, 200);
+}

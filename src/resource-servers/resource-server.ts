@@ -1,0 +1,43 @@
+// A resource server: an API, named by its identifier, which is the audience of the tokens meant for it. The policy
+// ("client C may call resource server R with scopes S") is a ClientGrant; without one there is no token.
+
+export interface ResourceServer {
+  /** absolute URI without a fragment (RFC 8707 §2), compared as it was registered */
+  readonly identifier: string;
+  readonly name: string;
+  readonly scopes: readonly string[];
+  readonly accessTokenFormat: 'jwt' | 'opaque';
+  /** undefined: the configured default */
+  readonly accessTokenTtlSeconds: number | undefined;
+  /** the client with which this API introspects; undefined: it does not */
+  readonly introspectionClientId: string | undefined;
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+export type ResourceServerInput = Pick<
+  ResourceServer,
+  'name' | 'scopes' | 'accessTokenFormat' | 'accessTokenTtlSeconds' | 'introspectionClientId'
+>;
+
+export interface ClientGrant {
+  readonly clientId: string;
+  readonly resourceServer: string;
+  readonly scopes: readonly string[];
+  readonly version: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+/**
+ * The one other spelling under which the same identifier is asked for: an empty path and "/" are equivalent for http(s)
+ * (RFC 3986 §6.2.3), and clients that normalise URLs add the slash. Any other difference is another identifier.
+ */
+export function otherSpelling(identifier: string): string {
+  const url = URL.parse(identifier);
+  if (url === null || !/^https?:$/.test(url.protocol)) return identifier;
+  if (identifier === `${url.protocol}//${url.host}`) return `${identifier}/`;
+  if (identifier === `${url.protocol}//${url.host}/`) return identifier.slice(0, -1);
+  return identifier;
+}

@@ -1,0 +1,266 @@
+// /admin/v1/resource-servers: APIs, and which client may call which with which scopes. The identifier is a URI: in a path it
+// is percent-encoded as one segment.
+
+import { z } from 'zod';
+import type { Query } from '../database/database.ts';
+import { notFound } from '../errors.ts';
+import { type ApiRoute, apiRoute } from '../http/api-route.ts';
+import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
+import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
+import type { ResourceServers } from './policy.ts';
+import type { ClientGrant, ResourceServer } from './resource-server.ts';
+import { findGrant, findResourceServer, listGrants, listResourceServers } from './store.ts';
+
+const identifierField = text(500).superRefine((value, context) => {
+  const url = URL.parse(value);
+  // RFC 8707 §2: an absolute URI, without a fragment
+  if (url === null) context.addIssue('must be an absolute URI');
+  else if (value.includes('#')) context.addIssue('must not have a fragment');
+  else if (/\s/.test(value)) context.addIssue('must not contain white space');
+});
+
+const name = z.string('must be text').max(200, 'must have 200 characters at most');
+const format = z.enum(['jwt', 'opaque'], 'must be jwt or opaque');
+const ttl = z.int('must be a whole number').min(1, 'must be positive').max(86_400, 'must be one day at most').meta({
+  description: 'lifetime of access tokens in seconds; null: the configured default',
+});
+const introspectionClient = clientIdField.meta({ description: 'the client with which this API introspects' });
+
+const resourceServerSchema = z
+  .object({
+    identifier: z.string(),
+    name: z.string(),
+    scopes: z.array(z.string()),
+    access_token_format: format,
+    access_token_ttl_seconds: z.int().nullable(),
+    introspection_client_id: z.string().nullable(),
+    created_at: instant,
+    updated_at: instant,
+  })
+  .meta({ id: 'ResourceServer' });
+
+const grantSchema = z
+  .object({
+    client_id: z.string(),
+    resource_server: z.string(),
+    scopes: z.array(z.string()),
+    created_at: instant,
+    updated_at: instant,
+  })
+  .meta({ id: 'ClientGrant' });
+
+const createBody = z.strictObject({
+  identifier: identifierField,
+  name: name.optional(),
+  scopes: scopeList.optional(),
+  access_token_format: format.optional(),
+  access_token_ttl_seconds: ttl.nullable().optional(),
+  introspection_client_id: introspectionClient.nullable().optional(),
+});
+const patchBody = createBody.omit({ identifier: true });
+type Change = z.infer<typeof patchBody>;
+
+const resourceServerParams = z.strictObject({ identifier: text(500) });
+const grantParams = z.strictObject({ identifier: text(500), client_id: clientIdField });
+const tag = 'resource servers';
+const PATH = '/resource-servers/{identifier}';
+
+export function resourceServerRoutes(deps: { query: Query; resourceServers: ResourceServers }): ApiRoute[] {
+  const { query, resourceServers } = deps;
+
+  async function getResourceServer(identifier: string): Promise<ResourceServer> {
+    const found = await findResourceServer(query, identifier);
+    if (found === undefined) throw notFound(`resource server ${identifier}`);
+    return found;
+  }
+
+  return [
+    apiRoute({
+      operationId: 'createResourceServer',
+      method: 'post',
+      path: '/resource-servers',
+      tag,
+      scope: 'admin:write',
+      summary: 'Register an API',
+      body: createBody,
+      answers: { 201: { description: 'The resource server', schema: resourceServerSchema } },
+      async handle({ body, by }) {
+        const { identifier, ...rest } = body;
+        const input = merge({ name: '', scopes: [], accessTokenFormat: 'jwt' }, rest);
+        const created = await resourceServers.create(identifier, input, by);
+        const location = `/admin/v1/resource-servers/${encodeURIComponent(identifier)}`;
+        return { ...answer(created), status: 201, location };
+      },
+    }),
+    apiRoute({
+      operationId: 'listResourceServers',
+      method: 'get',
+      path: '/resource-servers',
+      tag,
+      scope: 'admin:read',
+      summary: 'List resource servers by identifier',
+      query: z.strictObject(pageQuery),
+      answers: { 200: { description: 'A page of resource servers', schema: pageSchema(resourceServerSchema) } },
+      async handle({ query: filter }) {
+        const page = toPageRequest(filter);
+        const found = await listResourceServers(query, page);
+        return { status: 200, body: toPage(found, page.limit, toWire, (server) => server.identifier) };
+      },
+    }),
+    apiRoute({
+      operationId: 'getResourceServer',
+      method: 'get',
+      path: PATH,
+      tag,
+      scope: 'admin:read',
+      summary: 'Read a resource server',
+      params: resourceServerParams,
+      answers: { 200: { description: 'The resource server', schema: resourceServerSchema } },
+      handle: async ({ params }) => answer(await getResourceServer(params.identifier)),
+    }),
+    apiRoute({
+      operationId: 'changeResourceServer',
+      method: 'patch',
+      path: PATH,
+      tag,
+      scope: 'admin:write',
+      summary: 'Change a resource server',
+      params: resourceServerParams,
+      body: patchBody,
+      answers: { 200: { description: 'The changed resource server', schema: resourceServerSchema } },
+      async handle({ params, body, ifVersion, by }) {
+        const change = (before: ResourceServer) => merge(before, body);
+        return answer(await resourceServers.change(params.identifier, change, ifVersion, by));
+      },
+    }),
+    apiRoute({
+      operationId: 'removeResourceServer',
+      method: 'delete',
+      path: PATH,
+      tag,
+      scope: 'admin:write',
+      summary: 'Remove a resource server and its policy rows; its tokens turn inactive',
+      params: resourceServerParams,
+      answers: { 204: { description: 'Removed' } },
+      async handle({ params, ifVersion, by }) {
+        await resourceServers.remove(params.identifier, ifVersion, by);
+        return { status: 204 };
+      },
+    }),
+    apiRoute({
+      operationId: 'listClientGrants',
+      method: 'get',
+      path: `${PATH}/clients`,
+      tag,
+      scope: 'admin:read',
+      summary: 'List the clients that may call a resource server',
+      params: resourceServerParams,
+      query: z.strictObject(pageQuery),
+      answers: { 200: { description: 'A page of policy rows', schema: pageSchema(grantSchema) } },
+      async handle({ params, query: filter }) {
+        await getResourceServer(params.identifier);
+        const page = toPageRequest(filter);
+        const found = await listGrants(query, params.identifier, page);
+        return { status: 200, body: toPage(found, page.limit, grantToWire, (grant) => grant.clientId) };
+      },
+    }),
+    apiRoute({
+      operationId: 'setClientGrant',
+      method: 'put',
+      path: `${PATH}/clients/{client_id}`,
+      tag,
+      scope: 'admin:write',
+      summary: 'Let a client call a resource server with these scopes',
+      params: grantParams,
+      body: z.strictObject({ scopes: scopeList }),
+      answers: {
+        200: { description: 'The replaced policy row', schema: grantSchema },
+        201: { description: 'The new policy row', schema: grantSchema },
+      },
+      async handle({ params, body, ifVersion, by }) {
+        const { identifier, client_id: clientId } = params;
+        const { grant, isNew } = await resourceServers.setGrant(
+          identifier,
+          clientId,
+          body.scopes,
+          ifVersion,
+          by,
+        );
+        return { status: isNew ? 201 : 200, version: grant.version, body: grantToWire(grant) };
+      },
+    }),
+    apiRoute({
+      operationId: 'getClientGrant',
+      method: 'get',
+      path: `${PATH}/clients/{client_id}`,
+      tag,
+      scope: 'admin:read',
+      summary: 'Read a policy row',
+      params: grantParams,
+      answers: { 200: { description: 'The policy row', schema: grantSchema } },
+      async handle({ params }) {
+        const grant = await findGrant(query, params.identifier, params.client_id);
+        if (grant === undefined) throw notFound(`grant of client ${params.client_id} at ${params.identifier}`);
+        return { status: 200, version: grant.version, body: grantToWire(grant) };
+      },
+    }),
+    apiRoute({
+      operationId: 'removeClientGrant',
+      method: 'delete',
+      path: `${PATH}/clients/{client_id}`,
+      tag,
+      scope: 'admin:write',
+      summary: 'Take a grant away; live tokens of that client for that API turn inactive at once',
+      params: grantParams,
+      answers: { 204: { description: 'Removed' } },
+      async handle({ params, ifVersion, by }) {
+        await resourceServers.removeGrant(params.identifier, params.client_id, ifVersion, by);
+        return { status: 204 };
+      },
+    }),
+  ];
+}
+
+type Base = Pick<ResourceServer, 'name' | 'scopes' | 'accessTokenFormat'> & Partial<ResourceServer>;
+
+/** A member that is absent stays as it was; null takes it away. */
+function merge(before: Base, change: Change) {
+  const {
+    access_token_ttl_seconds: ttlSeconds = before.accessTokenTtlSeconds,
+    introspection_client_id: introspectionClientId = before.introspectionClientId,
+  } = change;
+  return {
+    name: change.name ?? before.name,
+    scopes: change.scopes ?? before.scopes,
+    accessTokenFormat: change.access_token_format ?? before.accessTokenFormat,
+    accessTokenTtlSeconds: ttlSeconds ?? undefined,
+    introspectionClientId: introspectionClientId ?? undefined,
+  };
+}
+
+function answer(server: ResourceServer) {
+  return { status: 200, version: server.version, body: toWire(server) };
+}
+
+function toWire(server: ResourceServer) {
+  return {
+    identifier: server.identifier,
+    name: server.name,
+    scopes: server.scopes,
+    access_token_format: server.accessTokenFormat,
+    access_token_ttl_seconds: server.accessTokenTtlSeconds ?? null,
+    introspection_client_id: server.introspectionClientId ?? null,
+    created_at: server.createdAt.toISOString(),
+    updated_at: server.updatedAt.toISOString(),
+  };
+}
+
+function grantToWire(grant: ClientGrant) {
+  return {
+    client_id: grant.clientId,
+    resource_server: grant.resourceServer,
+    scopes: grant.scopes,
+    created_at: grant.createdAt.toISOString(),
+    updated_at: grant.updatedAt.toISOString(),
+  };
+}

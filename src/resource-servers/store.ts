@@ -1,0 +1,195 @@
+// Rows of `resource_servers` and `client_grants`.
+
+import type { Query } from '../database/database.ts';
+import { type ClientGrant, otherSpelling, type ResourceServer, type ResourceServerInput } from './resource-server.ts';
+
+interface ResourceServerRow {
+  identifier: string;
+  name: string;
+  scopes: string[];
+  access_token_format: 'jwt' | 'opaque';
+  access_token_ttl_seconds: number | null;
+  introspection_client_id: string | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+interface GrantRow {
+  client_id: string;
+  resource_server: string;
+  scopes: string[];
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+const COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id, version,
+  created_at, updated_at`;
+const GRANT_COLUMNS = 'client_id, resource_server, scopes, version, created_at, updated_at';
+
+const SQL = {
+  find: { name: 'resource_server_find', text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier IN ($1, $2)` },
+  lock: { name: 'resource_server_lock', text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier = $1 FOR UPDATE` },
+  list: {
+    name: 'resource_server_list',
+    text: `SELECT ${COLUMNS} FROM resource_servers WHERE $1::text IS NULL OR identifier > $1 ORDER BY identifier LIMIT $2`,
+  },
+  insert: {
+    name: 'resource_server_insert',
+    text: `INSERT INTO resource_servers
+             (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id)
+           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+  },
+  update: {
+    name: 'resource_server_update',
+    text: `UPDATE resource_servers SET name = $2, scopes = $3, access_token_format = $4, access_token_ttl_seconds = $5,
+             introspection_client_id = $6, version = version + 1, updated_at = now()
+           WHERE identifier = $1 RETURNING ${COLUMNS}`,
+  },
+  remove: { name: 'resource_server_remove', text: 'DELETE FROM resource_servers WHERE identifier = $1' },
+  findGrant: {
+    name: 'client_grant_find',
+    text: `SELECT ${GRANT_COLUMNS} FROM client_grants WHERE resource_server = $1 AND client_id = $2`,
+  },
+  listGrants: {
+    name: 'client_grant_list',
+    text: `SELECT ${GRANT_COLUMNS} FROM client_grants
+           WHERE resource_server = $1 AND ($2::text IS NULL OR client_id > $2) ORDER BY client_id LIMIT $3`,
+  },
+  grantsOfClient: {
+    name: 'client_grants_of_client',
+    text: `SELECT ${GRANT_COLUMNS} FROM client_grants WHERE client_id = $1 ORDER BY resource_server LIMIT 2`,
+  },
+  setGrant: {
+    name: 'client_grant_set',
+    text: `INSERT INTO client_grants (client_id, resource_server, scopes) VALUES ($1, $2, $3)
+           ON CONFLICT (client_id, resource_server) DO UPDATE SET scopes = EXCLUDED.scopes,
+             version = client_grants.version + 1, updated_at = now()
+           RETURNING ${GRANT_COLUMNS}`,
+  },
+  removeGrant: {
+    name: 'client_grant_remove',
+    text: 'DELETE FROM client_grants WHERE resource_server = $1 AND client_id = $2',
+  },
+  clientExists: { name: 'client_exists', text: 'SELECT 1 FROM clients WHERE client_id = $1 FOR KEY SHARE' },
+};
+
+function toResourceServer(row: ResourceServerRow): ResourceServer {
+  return {
+    identifier: row.identifier,
+    name: row.name,
+    scopes: row.scopes,
+    accessTokenFormat: row.access_token_format,
+    accessTokenTtlSeconds: row.access_token_ttl_seconds ?? undefined,
+    introspectionClientId: row.introspection_client_id ?? undefined,
+    version: row.version,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+function toGrant(row: GrantRow): ClientGrant {
+  return {
+    clientId: row.client_id,
+    resourceServer: row.resource_server,
+    scopes: row.scopes,
+    version: row.version,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+/** Finds it under either spelling of an empty path. */
+export async function findResourceServer(query: Query, identifier: string): Promise<ResourceServer | undefined> {
+  const { rows } = await query<ResourceServerRow>(SQL.find, [identifier, otherSpelling(identifier)]);
+  return rows[0] && toResourceServer(rows[0]);
+}
+
+export async function lockResourceServer(query: Query, identifier: string): Promise<ResourceServer | undefined> {
+  const { rows } = await query<ResourceServerRow>(SQL.lock, [identifier]);
+  return rows[0] && toResourceServer(rows[0]);
+}
+
+/** @returns up to `limit` + 1, by identifier */
+export async function listResourceServers(
+  query: Query,
+  page: { after: string | undefined; limit: number },
+): Promise<ResourceServer[]> {
+  const { rows } = await query<ResourceServerRow>(SQL.list, [page.after ?? null, page.limit + 1]);
+  return rows.map(toResourceServer);
+}
+
+/** @returns undefined if the identifier is taken */
+export async function insertResourceServer(
+  query: Query,
+  identifier: string,
+  input: ResourceServerInput,
+): Promise<ResourceServer | undefined> {
+  const { rows } = await query<ResourceServerRow>(SQL.insert, toValues(identifier, input));
+  return rows[0] && toResourceServer(rows[0]);
+}
+
+export async function updateResourceServer(
+  query: Query,
+  identifier: string,
+  input: ResourceServerInput,
+): Promise<ResourceServer> {
+  const { rows } = await query<ResourceServerRow>(SQL.update, toValues(identifier, input));
+  return toResourceServer(rows[0] as ResourceServerRow);
+}
+
+function toValues(identifier: string, input: ResourceServerInput): unknown[] {
+  return [
+    identifier,
+    input.name,
+    input.scopes,
+    input.accessTokenFormat,
+    input.accessTokenTtlSeconds ?? null,
+    input.introspectionClientId ?? null,
+  ];
+}
+
+export async function removeResourceServer(query: Query, identifier: string): Promise<void> {
+  await query(SQL.remove, [identifier]);
+}
+
+export async function findGrant(query: Query, identifier: string, clientId: string): Promise<ClientGrant | undefined> {
+  const { rows } = await query<GrantRow>(SQL.findGrant, [identifier, clientId]);
+  return rows[0] && toGrant(rows[0]);
+}
+
+/** @returns up to `limit` + 1, by client_id */
+export async function listGrants(
+  query: Query,
+  identifier: string,
+  page: { after: string | undefined; limit: number },
+): Promise<ClientGrant[]> {
+  const { rows } = await query<GrantRow>(SQL.listGrants, [identifier, page.after ?? null, page.limit + 1]);
+  return rows.map(toGrant);
+}
+
+/** Two at most: enough to know whether a client has none, exactly one, or several. */
+export async function firstGrantsOfClient(query: Query, clientId: string): Promise<ClientGrant[]> {
+  const { rows } = await query<GrantRow>(SQL.grantsOfClient, [clientId]);
+  return rows.map(toGrant);
+}
+
+export async function setGrant(
+  query: Query,
+  identifier: string,
+  clientId: string,
+  scopes: readonly string[],
+): Promise<ClientGrant> {
+  const { rows } = await query<GrantRow>(SQL.setGrant, [clientId, identifier, scopes]);
+  return toGrant(rows[0] as GrantRow);
+}
+
+export async function removeGrant(query: Query, identifier: string, clientId: string): Promise<boolean> {
+  return (await query(SQL.removeGrant, [identifier, clientId])).rowCount === 1;
+}
+
+/** Whether a client exists; until the transaction ends nobody removes it. */
+export async function clientExists(query: Query, clientId: string): Promise<boolean> {
+  return (await query(SQL.clientExists, [clientId])).rows.length === 1;
+}

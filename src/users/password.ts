@@ -1,0 +1,24 @@
+// Checks a password, with the same work whether the user exists or not: a quick "no" would tell an attacker which names exist.
+
+import type { PasswordHasher } from '../password-hash.ts';
+
+/** Bounds the work of one run; long enough for any pass phrase. */
+export const MAX_PASSWORD_LENGTH = 256;
+/** NIST SP 800-63B §5.1.1.2 */
+export const MIN_PASSWORD_LENGTH = 8;
+
+export interface PasswordCheck {
+  /** @param storedHash undefined when there is no such user: the work is done, the answer is no */
+  isRight(storedHash: string | undefined, presented: string): Promise<boolean>;
+}
+
+export async function createPasswordCheck(passwords: PasswordHasher): Promise<PasswordCheck> {
+  const hashOfNobody = await passwords.hash('a password that nobody has');
+  return {
+    async isRight(storedHash, presented) {
+      if (presented.length > MAX_PASSWORD_LENGTH) return false;
+      const isMatch = await passwords.verify(storedHash ?? hashOfNobody, presented);
+      return isMatch && storedHash !== undefined;
+    },
+  };
+}

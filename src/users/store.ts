@@ -1,0 +1,156 @@
+// Rows of `users` and `consents`.
+
+import type { Query } from '../database/database.ts';
+import type { User, UserClaims } from './user.ts';
+
+interface UserRow {
+  id: string;
+  username: string;
+  email: string | null;
+  claims: UserClaims;
+  disabled_at: Date | null;
+  version: number;
+  created_at: Date;
+  updated_at: Date;
+}
+
+const COLUMNS = 'id, username, email, claims, disabled_at, version, created_at, updated_at';
+
+const SQL = {
+  find: { name: 'user_find', text: `SELECT ${COLUMNS} FROM users WHERE id = $1` },
+  lock: { name: 'user_lock', text: `SELECT ${COLUMNS} FROM users WHERE id = $1 FOR UPDATE` },
+  findForLogin: {
+    name: 'user_find_for_login',
+    text: 'SELECT id, password_hash, disabled_at IS NOT NULL AS is_disabled FROM users WHERE lower(username) = lower($1)',
+  },
+  list: {
+    name: 'user_list',
+    text: `SELECT ${COLUMNS} FROM users
+           WHERE ($1::text IS NULL OR id > $1)
+             AND ($2::text IS NULL OR strpos(lower(username), lower($2)) > 0 OR strpos(lower(email), lower($2)) > 0)
+           ORDER BY id LIMIT $3`,
+  },
+  insert: {
+    name: 'user_insert',
+    text: `INSERT INTO users (id, username, email, password_hash, claims) VALUES ($1, $2, $3, $4, $5)
+           ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+  },
+  update: {
+    name: 'user_update',
+    text: `UPDATE users SET email = $2, claims = $3, password_hash = coalesce($4, password_hash),
+             version = version + 1, updated_at = now()
+           WHERE id = $1 RETURNING ${COLUMNS}`,
+  },
+  setDisabled: {
+    name: 'user_set_disabled',
+    text: `UPDATE users SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END,
+             version = version + 1, updated_at = now()
+           WHERE id = $1 RETURNING ${COLUMNS}`,
+  },
+  setNotBefore: {
+    name: 'user_set_not_before',
+    text: 'UPDATE users SET tokens_not_before = greatest(tokens_not_before, $2) WHERE id = $1',
+  },
+  consents: {
+    name: 'consent_find',
+    text: 'SELECT resource_server, scopes FROM consents WHERE account_id = $1 AND client_id = $2',
+  },
+  addConsent: {
+    name: 'consent_add',
+    text: `INSERT INTO consents (account_id, client_id, resource_server, scopes) VALUES ($1, $2, $3, $4)
+           ON CONFLICT (account_id, client_id, resource_server) DO UPDATE SET
+             scopes = ARRAY(SELECT DISTINCT unnest(consents.scopes || EXCLUDED.scopes)), updated_at = now()`,
+  },
+  removeConsents: { name: 'consent_remove_of_user', text: 'DELETE FROM consents WHERE account_id = $1' },
+};
+
+function toUser(row: UserRow): User {
+  return {
+    id: row.id,
+    username: row.username,
+    email: row.email ?? undefined,
+    claims: row.claims,
+    disabledAt: row.disabled_at ?? undefined,
+    version: row.version,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+export async function findUser(query: Query, userId: string): Promise<User | undefined> {
+  const { rows } = await query<UserRow>(SQL.find, [userId]);
+  return rows[0] && toUser(rows[0]);
+}
+
+export async function lockUser(query: Query, userId: string): Promise<User | undefined> {
+  const { rows } = await query<UserRow>(SQL.lock, [userId]);
+  return rows[0] && toUser(rows[0]);
+}
+
+export async function findUserForLogin(
+  query: Query,
+  username: string,
+): Promise<{ id: string; passwordHash: string; isDisabled: boolean } | undefined> {
+  const { rows } = await query<{ id: string; password_hash: string; is_disabled: boolean }>(SQL.findForLogin, [username]);
+  return rows[0] && { id: rows[0].id, passwordHash: rows[0].password_hash, isDisabled: rows[0].is_disabled };
+}
+
+/** @returns up to `limit` + 1, by id; `search` looks into usernames and email addresses */
+export async function listUsers(
+  query: Query,
+  page: { after: string | undefined; limit: number; search: string | undefined },
+): Promise<User[]> {
+  const { rows } = await query<UserRow>(SQL.list, [page.after ?? null, page.search ?? null, page.limit + 1]);
+  return rows.map(toUser);
+}
+
+/** @returns undefined if the username is taken */
+export async function insertUser(
+  query: Query,
+  user: { id: string; username: string; email: string | undefined; passwordHash: string; claims: UserClaims },
+): Promise<User | undefined> {
+  const values = [user.id, user.username, user.email ?? null, user.passwordHash, JSON.stringify(user.claims)];
+  const { rows } = await query<UserRow>(SQL.insert, values);
+  return rows[0] && toUser(rows[0]);
+}
+
+/** @param change `passwordHash` undefined: the password stays */
+export async function updateUser(
+  query: Query,
+  userId: string,
+  change: { email: string | undefined; claims: UserClaims; passwordHash: string | undefined },
+): Promise<User> {
+  const values = [userId, change.email ?? null, JSON.stringify(change.claims), change.passwordHash ?? null];
+  const { rows } = await query<UserRow>(SQL.update, values);
+  return toUser(rows[0] as UserRow);
+}
+
+export async function setUserDisabled(query: Query, userId: string, isDisabled: boolean): Promise<User> {
+  const { rows } = await query<UserRow>(SQL.setDisabled, [userId, isDisabled]);
+  return toUser(rows[0] as UserRow);
+}
+
+export async function setUserNotBefore(query: Query, userId: string, notBefore: Date): Promise<void> {
+  await query(SQL.setNotBefore, [userId, notBefore]);
+}
+
+/** What a user has allowed a client: scopes by resource server, '' for the OpenID Connect scopes. */
+export async function findConsents(query: Query, accountId: string, clientId: string): Promise<Map<string, string[]>> {
+  const { rows } = await query<{ resource_server: string; scopes: string[] }>(SQL.consents, [accountId, clientId]);
+  return new Map(rows.map((row) => [row.resource_server, row.scopes]));
+}
+
+/** Adds to what was allowed before. */
+export async function addConsent(
+  query: Query,
+  accountId: string,
+  clientId: string,
+  resourceServer: string,
+  scopes: readonly string[],
+): Promise<void> {
+  await query(SQL.addConsent, [accountId, clientId, resourceServer, scopes]);
+}
+
+export async function removeConsentsOfUser(query: Query, accountId: string): Promise<number> {
+  return (await query(SQL.removeConsents, [accountId])).rowCount;
+}

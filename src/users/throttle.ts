@@ -1,0 +1,77 @@
+// Slows down the guessing of passwords, per account and per network address, counted in PostgreSQL so that all nodes count
+// together. An attempt is counted before the password is checked and given back when it was right: a hundred guesses sent at
+// once are a hundred attempts.
+
+import { createHash } from 'node:crypto';
+import { isIPv6 } from 'node:net';
+import type pg from 'pg';
+import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
+
+export interface LoginThrottle {
+  /** @returns undefined if the attempt may be made, else the seconds to wait */
+  attempt(username: string, address: string): Promise<number | undefined>;
+  /** The password was right: the account starts anew, the address gets its attempt back. */
+  succeeded(username: string, address: string): Promise<void>;
+}
+
+export interface LoginThrottleLimits {
+  readonly failuresPerAccount: number;
+  readonly failuresPerAddress: number;
+  readonly windowSeconds: number;
+}
+
+export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits): LoginThrottle {
+  const limiter = (keyPrefix: string, points: number) =>
+    new RateLimiterPostgres({
+      storeClient: pool,
+      storeType: 'client',
+      tableName: 'login_throttle',
+      tableCreated: true,
+      // provider/prune sweeps the table: a timer inside the library would keep the process alive.
+      clearExpiredByTimeout: false,
+      keyPrefix,
+      points,
+      duration: limits.windowSeconds,
+    });
+  const accounts = limiter('account', limits.failuresPerAccount);
+  const addresses = limiter('address', limits.failuresPerAddress);
+
+  return {
+    async attempt(username, address) {
+      const waits = await Promise.all([
+        secondsToWait(accounts, accountKey(username)),
+        secondsToWait(addresses, addressKey(address)),
+      ]);
+      const longest = Math.max(...waits);
+      return longest > 0 ? longest : undefined;
+    },
+    async succeeded(username, address) {
+      await Promise.all([accounts.delete(accountKey(username)), addresses.reward(addressKey(address), 1)]);
+    },
+  };
+}
+
+async function secondsToWait(limiter: RateLimiterPostgres, key: string): Promise<number> {
+  try {
+    await limiter.consume(key);
+    return 0;
+  } catch (refusal) {
+    if (refusal instanceof RateLimiterRes) return Math.max(1, Math.ceil(refusal.msBeforeNext / 1000));
+    throw refusal;
+  }
+}
+
+/** What was typed into the username field may be anything, a password too: it is hashed before it is stored. */
+function accountKey(username: string): string {
+  return createHash('sha256').update(username.toLowerCase()).digest('base64url');
+}
+
+/** One household or one virtual machine owns a whole /64 of IPv6. */
+function addressKey(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [head = '', tail] = address.split('::');
+  const front = head === '' ? [] : head.split(':');
+  const back = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = tail === undefined ? [] : Array(Math.max(0, 8 - front.length - back.length)).fill('0');
+  return [...front, ...zeros, ...back].slice(0, 4).join(':');
+}

@@ -1,0 +1,262 @@
+// The embedded PostgreSQL as an operator meets it: real clusters in throw-away folders, real kill -9. The owner whose death
+// matters runs in a process of its own. What only concerns root is in embedded-root.test.ts.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
+
+const EMBEDDED_URL = new URL('../../src/database/embedded.ts', import.meta.url).href;
+
+let dataDir: string;
+let started: EmbeddedPostgres[];
+let owners: ChildProcess[];
+let dir: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'lanyard-embedded-'));
+  dataDir = join(dir, 'postgres');
+  started = [];
+  owners = [];
+});
+
+afterEach(async () => {
+  for (const owner of owners) owner.kill('SIGKILL');
+  for (const postgres of started) await postgres.stop();
+  // An owner that was killed may have left a PostgreSQL; the next start on its folder ends it.
+  const hasCluster = await stat(join(dataDir, 'cluster')).catch(() => undefined);
+  if (owners.length > 0 && hasCluster) await (await start()).stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+test('finds its data again after a restart, with the same password', async () => {
+  const first = await start();
+  await query(first, 'CREATE TABLE kept AS SELECT 42 AS answer');
+  await first.stop();
+
+  const second = await start();
+  expect(await query(second, 'SELECT answer FROM kept')).toEqual([{ answer: 42 }]);
+  expect(new URL(second.connectionString).password).toBe(new URL(first.connectionString).password);
+});
+
+test('keeps every commit on disk, in UTF-8, behind a password that only the owner can read', async () => {
+  const postgres = await start();
+  const [settings] = await query(
+    postgres,
+    `SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS commit,
+            current_setting('server_encoding') AS encoding, current_database() AS name`,
+  );
+  expect(settings).toEqual({ fsync: 'on', commit: 'on', encoding: 'UTF8', name: 'lanyard' });
+
+  const passwordFile = await stat(join(dataDir, 'postgres-password'));
+  expect(passwordFile.mode & 0o777).toBe(0o600);
+  expect(await readdir(dataDir)).toEqual(['cluster', 'lock', 'postgres-password']);
+
+  const wrong = new URL(postgres.connectionString);
+  wrong.password = 'wrong';
+  await expect(query({ connectionString: wrong.href }, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
+});
+
+test('listens on the loopback address only, whatever the settings say', async () => {
+  const postgres = await start({ settings: { listen_addresses: '*', port: '1' } });
+  expect(await query(postgres, "SELECT current_setting('unix_socket_directories') AS sockets")).toEqual([
+    { sockets: '' },
+  ]);
+  // All of 127.0.0.0/8 is this machine on Linux: whoever listens on every address answers here too.
+  const elsewhere = new URL(postgres.connectionString);
+  elsewhere.hostname = '127.0.0.2';
+  await expect(query({ connectionString: elsewhere.href }, 'SELECT 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+});
+
+test('refuses a second start on the same folder while the first runs, in the same process and in another', async () => {
+  const first = await start();
+  await expect(start()).rejects.toThrow(`another Lanyard is already running on ${dataDir}`);
+  expect(await firstLine(spawnOwner())).toBe(`another Lanyard is already running on ${dataDir}`);
+  expect(await query(first, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+});
+
+test('lets exactly one of several simultaneous starts have a fresh folder', async () => {
+  const lines = await Promise.all([1, 2, 3].map(() => firstLine(spawnOwner())));
+  expect(lines.filter((line) => line.startsWith('postgres://'))).toHaveLength(1);
+  expect(lines.filter((line) => line.startsWith('another Lanyard'))).toHaveLength(2);
+});
+
+test('takes the folder over after its owner was killed, and ends the PostgreSQL that was left', async () => {
+  const owner = spawnOwner();
+  const orphanUrl = await firstLine(owner);
+  await query({ connectionString: orphanUrl }, 'CREATE TABLE kept AS SELECT 42 AS answer');
+  owner.kill('SIGKILL');
+  await once(owner, 'exit');
+  expect(await query({ connectionString: orphanUrl }, 'SELECT answer FROM kept')).toHaveLength(1);
+
+  const next = await start();
+  expect(await query(next, 'SELECT answer FROM kept')).toEqual([{ answer: 42 }]);
+  await expect(query({ connectionString: orphanUrl }, 'SELECT 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+});
+
+test('recovers every confirmed row after PostgreSQL was killed in the middle of writes', async () => {
+  const first = await start();
+  await query(first, 'CREATE TABLE written (id int PRIMARY KEY)');
+  const writer = new pg.Client({ connectionString: first.connectionString });
+  writer.on('error', () => {});
+  await writer.connect();
+  let confirmed = 0;
+  const writing = (async () => {
+    for (;;) {
+      await writer.query('INSERT INTO written VALUES ($1)', [confirmed + 1]);
+      confirmed += 1;
+    }
+  })();
+  while (confirmed < 50) await sleep(5);
+  process.kill(first.pid, 'SIGKILL');
+  await expect(writing).rejects.toThrow();
+  expect(await first.exited).toEqual({ code: null, signal: 'SIGKILL' });
+  await first.stop();
+
+  const [row] = await query(await start(), 'SELECT count(*)::int AS rows, max(id) AS newest FROM written');
+  expect(row?.rows).toBe(row?.newest);
+  // The last insert may have been committed without its answer reaching us.
+  expect([confirmed, confirmed + 1]).toContain(row?.newest);
+});
+
+test('starts although a crash left half a cluster', async () => {
+  await mkdir(join(dataDir, 'cluster.new-abc', 'base'), { recursive: true });
+  await writeFile(join(dataDir, 'cluster.new-abc', 'PG_VERSION'), '18\n');
+  await writeFile(join(dataDir, 'cluster.new-abc.password'), 'old');
+  await writeFile(join(dataDir, 'postgres-password.new'), 'half');
+
+  const postgres = await start();
+  expect(await query(postgres, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  expect(await readdir(dataDir)).toEqual(['cluster', 'lock', 'postgres-password']);
+});
+
+test('starts after its owner was killed during the very first start, at whatever moment', async () => {
+  for (const delayMs of [250, 700, 1_200]) {
+    await rm(dataDir, { recursive: true, force: true });
+    const owner = spawnOwner();
+    await sleep(delayMs);
+    owner.kill('SIGKILL');
+    const postgres = await start();
+    expect(await query(postgres, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    await postgres.stop();
+  }
+});
+
+test('is not misled by a pid file whose number now belongs to somebody else', async () => {
+  await (await start()).stop();
+  const bystander = spawn('sleep', ['60']);
+  owners.push(bystander);
+  await writeFile(join(dataDir, 'cluster', 'postmaster.pid'), `${bystander.pid}\n/proc/self/fd/3\n1\n5432\n\n\n\n`);
+
+  expect(await query(await start(), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  expect(bystander.exitCode ?? bystander.signalCode).toBeNull();
+});
+
+test('reports what PostgreSQL said when it does not start, and frees the folder', async () => {
+  await expect(start({ settings: { shared_buffers: 'plenty' } })).rejects.toThrow(
+    /ended while starting \(1\):\n.*invalid value for parameter "shared_buffers": "plenty"/s,
+  );
+  expect(await query(await start(), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+});
+
+test('passes none of our secrets to PostgreSQL', async () => {
+  const owner = spawnOwner({ env: { ...process.env, LANYARD_SECRET_KEY: 'very-secret-value' } });
+  const connectionString = await firstLine(owner);
+  // What a program sees that PostgreSQL itself starts.
+  const rows = await query({ connectionString }, "CREATE TEMP TABLE env (line text); COPY env FROM PROGRAM 'env'", [
+    'SELECT line FROM env',
+  ]);
+  const names = rows.map((row) => String(row.line).split('=')[0]);
+  expect(names).toEqual(expect.arrayContaining(['LC_ALL', 'PATH']));
+  expect(names.filter((name) => name?.startsWith('LANYARD') || name?.startsWith('npm_'))).toEqual([]);
+  expect(JSON.stringify(rows)).not.toContain('very-secret-value');
+
+  const pid = Number.parseInt(await readFile(join(dataDir, 'cluster', 'postmaster.pid'), 'utf8'), 10);
+  const environment = await readFile(`/proc/${pid}/environ`, 'utf8');
+  expect(environment).toContain('LC_ALL=C');
+  expect(environment).not.toContain('very-secret-value');
+});
+
+test('outlives Ctrl-C in the terminal until its owner stops it', async () => {
+  const owner = spawnOwner({ detached: true });
+  const lines = createInterface({ input: owner.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+  await lines.next();
+  // The terminal signals the whole foreground process group.
+  process.kill(-(owner.pid as number), 'SIGINT');
+  expect((await lines.next()).value).toBe('drained 1');
+  expect((await lines.next()).value).toBe('stopped');
+  const [code] = await once(owner, 'exit');
+  expect(code).toBe(0);
+});
+
+test('may be stopped twice, and tells when it has ended', async () => {
+  const postgres = await start();
+  await Promise.all([postgres.stop(), postgres.stop()]);
+  await postgres.stop();
+  expect(await postgres.exited).toEqual({ code: 0, signal: null });
+});
+
+async function start(options: { settings?: Record<string, string> } = {}): Promise<EmbeddedPostgres> {
+  const postgres = await startEmbeddedPostgres({ dataDir, log: () => {}, ...options });
+  started.push(postgres);
+  return postgres;
+}
+
+/** Prints its connection string or why it did not start; after SIGINT it asks the database once more and stops it. */
+function spawnOwner(options: { env?: NodeJS.ProcessEnv; detached?: boolean } = {}): ChildProcess {
+  const script = `
+    import { startEmbeddedPostgres } from ${JSON.stringify(EMBEDDED_URL)};
+    import pg from 'pg';
+    process.on('SIGINT', async () => {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const client = new pg.Client({ connectionString: postgres.connectionString });
+      await client.connect();
+      console.log('drained', (await client.query('SELECT 1 AS one')).rows[0].one);
+      await client.end();
+      await postgres.stop();
+      console.log('stopped');
+      process.exit(0);
+    });
+    let postgres;
+    try {
+      postgres = await startEmbeddedPostgres({ dataDir: ${JSON.stringify(dataDir)}, log: () => {} });
+      console.log(postgres.connectionString);
+    } catch (error) {
+      console.log(error.message);
+    }`;
+  const owner = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    ...options,
+  });
+  owners.push(owner);
+  return owner;
+}
+
+async function firstLine(owner: ChildProcess): Promise<string> {
+  for await (const line of createInterface({ input: owner.stdout as NodeJS.ReadableStream })) return line;
+  throw new Error('the owner said nothing');
+}
+
+/** @returns the rows of the last statement, each run on one connection */
+async function query(
+  { connectionString }: { connectionString: string },
+  statement: string,
+  more: string[] = [],
+): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    let result = await client.query(statement);
+    for (const next of more) result = await client.query(next);
+    return result.rows;
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,44 @@
+// One throw-away PostgreSQL for a whole run of Jest, with the newest schema in `template_lanyard`; test/support/database.ts
+// copies it. Both projects of jest.config.mjs name this file, so it starts once.
+
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { migrateToLatest } from '../../src/database/migrations.ts';
+
+const PREFIX = 'lanyard-test-';
+
+export default async function startTestPostgres() {
+  if (globalThis.lanyardTestPostgres !== undefined) return;
+  await removeLeftovers();
+  const dir = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  const postgres = await startEmbeddedPostgres({
+    dataDir: join(dir, 'postgres'),
+    databaseName: 'template_lanyard',
+    // Nobody misses these data after a power cut.
+    settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300' },
+    log: () => {},
+  });
+  globalThis.lanyardTestPostgres = { postgres, dir };
+  await migrateToLatest(postgres.connectionString);
+  const adminUrl = new URL(postgres.connectionString);
+  adminUrl.pathname = '/postgres';
+  process.env.LANYARD_TEST_POSTGRES_URL = adminUrl.href;
+}
+
+/** Of runs that were killed. Their PostgreSQL notices within a minute that its files are gone, and ends. */
+async function removeLeftovers() {
+  for (const name of await readdir(tmpdir())) {
+    if (!name.startsWith(PREFIX) || isAlive(Number.parseInt(name.slice(PREFIX.length), 10))) continue;
+    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+function isAlive(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error.code !== 'ESRCH';
+  }
+}
