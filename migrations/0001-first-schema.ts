@@ -92,8 +92,8 @@ export async function up(knex: Knex): Promise<void> {
       payload     json NOT NULL,                     -- the engine's private format, without the id; json keeps it as it is
       client_id   text,
       account_id  text,
-      grant_id    bytea,                             -- SHA-256, as in the id of the Grant
-      uid         bytea,                             -- SHA-256; not unique: a session keeps its uid when its id rotates
+      grant_id    bytea,                             -- SHA-256: the id of the Grant's own row
+      uid         text,                              -- not unique: a session keeps its uid when its id rotates
       user_code   text,
       issued_at   timestamptz NOT NULL,
       expires_at  timestamptz,

@@ -27,7 +27,9 @@ export async function chooseAccount(clusterDir: string): Promise<Account | undef
   if (cluster !== undefined && cluster.uid !== 0) return { uid: cluster.uid, gid: cluster.gid };
   const existing = findUser();
   if (existing !== undefined) return existing;
-  spawnSync('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin', USER_NAME]);
+  const flags = ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin'];
+  // After a plain `su` root's PATH may lack the folder of useradd.
+  spawnSync('useradd', [...flags, USER_NAME], { env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
   const made = findUser();
   if (made !== undefined) return made;
   throw new Error(

@@ -8,7 +8,13 @@ export function securityHeaders(options: { isHttps: boolean }): Middleware {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
-      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"], baseUri: ["'none'"], formAction: ["'none'"] },
+      directives: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'none'"],
+        frameAncestors: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+      },
     },
     // The page address holds the id of a running login; nobody else needs to see where a visitor came from.
     referrerPolicy: { policy: 'no-referrer' },

@@ -1,0 +1,88 @@
+// Consent: what an authorization request asks for, in words, and what happens when the user allows it.
+
+import { recordAudit } from '../audit/audit.ts';
+import type { Database, Query } from '../database/database.ts';
+import type { Engine, Interaction } from '../provider/provider.ts';
+import { findResourceServer } from '../resource-servers/store.ts';
+import { addConsent } from '../users/store.ts';
+
+export interface AskedApi {
+  readonly identifier: string;
+  readonly name: string;
+  readonly scopes: readonly string[];
+}
+
+export interface AskedFor {
+  readonly identityScopes: readonly { readonly name: string; readonly label: string }[];
+  readonly apis: readonly AskedApi[];
+}
+
+const LABELS: Readonly<Record<string, string>> = {
+  openid: 'Know who you are',
+  profile: 'Read your profile',
+  email: 'Read your email address',
+  address: 'Read your postal address',
+  phone: 'Read your phone number',
+  offline_access: 'Stay connected while you are away',
+};
+
+interface Missing {
+  readonly identityScopes: readonly string[];
+  readonly apiScopes: Readonly<Record<string, readonly string[]>>;
+}
+
+/** What has not been allowed before; the engine has found out. */
+function missing(interaction: Interaction): Missing {
+  const details = interaction.prompt.details as {
+    missingOIDCScope?: string[];
+    missingResourceScopes?: Record<string, string[]>;
+  };
+  return { identityScopes: details.missingOIDCScope ?? [], apiScopes: details.missingResourceScopes ?? {} };
+}
+
+export async function describeRequest(query: Query, interaction: Interaction): Promise<AskedFor> {
+  const { identityScopes, apiScopes } = missing(interaction);
+  const apis = Object.entries(apiScopes).map(async ([identifier, scopes]) => {
+    const resourceServer = await findResourceServer(query, identifier);
+    return { identifier, name: resourceServer?.name || identifier, scopes };
+  });
+  return {
+    identityScopes: identityScopes.map((name) => ({ name, label: LABELS[name] ?? name })),
+    apis: await Promise.all(apis),
+  };
+}
+
+/**
+ * Writes down what the user allows: remembered for the client, and as the grant of this session.
+ * @returns the id of the grant
+ */
+export async function allow(
+  deps: { database: Database; engine: Engine },
+  interaction: Interaction,
+  requestId: string,
+): Promise<string> {
+  const { identityScopes, apiScopes } = missing(interaction);
+  const accountId = interaction.session?.accountId as string;
+  const clientId = interaction.params.client_id as string;
+  const { Grant } = deps.engine.provider;
+  const existing = interaction.grantId === undefined ? undefined : await Grant.find(interaction.grantId);
+  const grant = existing ?? new Grant({ accountId, clientId });
+  if (identityScopes.length > 0) grant.addOIDCScope(identityScopes.join(' '));
+  for (const [identifier, scopes] of Object.entries(apiScopes)) grant.addResourceScope(identifier, scopes.join(' '));
+
+  await deps.database.transaction(async (query) => {
+    if (identityScopes.length > 0) await addConsent(query, accountId, clientId, '', identityScopes);
+    for (const [identifier, scopes] of Object.entries(apiScopes)) {
+      await addConsent(query, accountId, clientId, identifier, scopes);
+    }
+    await recordAudit(query, {
+      type: 'consent.granted',
+      actor: `user:${accountId}`,
+      accountId,
+      clientId,
+      requestId,
+      detail: { scopes: identityScopes, resource_servers: apiScopes },
+    });
+  });
+  return grant.save();
+}

@@ -1,0 +1,57 @@
+// Signing in: throttle, password, audit. It says only "right" or "wrong"; unknown, disabled and mistyped look and take the same.
+
+import { type AuditEventType, recordAudit } from '../audit/audit.ts';
+import type { Query } from '../database/database.ts';
+import type { PasswordCheck } from '../users/password.ts';
+import { findUserForLogin } from '../users/store.ts';
+import type { LoginThrottle } from '../users/throttle.ts';
+
+export interface LoginAttempt {
+  readonly username: string;
+  readonly password: string;
+  readonly address: string;
+  readonly clientId: string;
+  readonly requestId: string;
+}
+
+export type LoginResult =
+  | { readonly outcome: 'signed in'; readonly accountId: string }
+  | { readonly outcome: 'wrong' }
+  | { readonly outcome: 'throttled'; readonly retryAfterSeconds: number };
+
+export interface LoginDeps {
+  readonly query: Query;
+  readonly passwordCheck: PasswordCheck;
+  readonly throttle: LoginThrottle;
+}
+
+export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<LoginResult> {
+  const { username, password, address } = attempt;
+  const retryAfterSeconds = await deps.throttle.attempt(username, address);
+  if (retryAfterSeconds !== undefined) {
+    await record(deps.query, 'login.throttled', attempt);
+    return { outcome: 'throttled', retryAfterSeconds };
+  }
+  // PostgreSQL cannot compare with NUL, and no username has one; the password is checked all the same.
+  const user = username.includes('\0') ? undefined : await findUserForLogin(deps.query, username);
+  const isRight = await deps.passwordCheck.isRight(user?.passwordHash, password);
+  if (!isRight || user === undefined || user.isDisabled) {
+    await record(deps.query, 'login.failed', attempt, user?.id);
+    return { outcome: 'wrong' };
+  }
+  await deps.throttle.succeeded(username, address);
+  await record(deps.query, 'login.succeeded', attempt, user.id);
+  return { outcome: 'signed in', accountId: user.id };
+}
+
+/** Never what was typed: people type passwords into the wrong field. */
+function record(query: Query, type: AuditEventType, attempt: LoginAttempt, accountId?: string): Promise<void> {
+  return recordAudit(query, {
+    type,
+    actor: accountId === undefined ? 'system' : `user:${accountId}`,
+    accountId,
+    clientId: attempt.clientId,
+    requestId: attempt.requestId,
+    detail: { address: attempt.address },
+  });
+}

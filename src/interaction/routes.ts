@@ -1,0 +1,211 @@
+// /interaction/:uid: the pages between the authorization request and its answer. The engine knows which page is due; each
+// POST here ends in a redirect back to it. A request whose cookie does not fit the page (a stale tab, another browser, another
+// site) gets a clear page and a link that starts anew, never somebody else's login.
+
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import { recordAudit } from '../audit/audit.ts';
+import type { Database } from '../database/database.ts';
+import { AppError } from '../errors.ts';
+import { readForm } from '../http/body.ts';
+import { toAppError } from '../http/problem.ts';
+import { requestId } from '../http/request-log.ts';
+import type { Log } from '../log.ts';
+import { cspSource } from '../provider/form-post.ts';
+import { type Engine, type Interaction, isSessionNotFound, ROUTES } from '../provider/provider.ts';
+import type { PasswordCheck } from '../users/password.ts';
+import { findUser } from '../users/store.ts';
+import type { LoginThrottle } from '../users/throttle.ts';
+import { allow, describeRequest } from './consent.ts';
+import { signIn } from './login.ts';
+import { showPage } from './pages.ts';
+
+export interface InteractionDeps {
+  readonly database: Database;
+  readonly engine: Engine;
+  readonly issuer: string;
+  readonly passwordCheck: PasswordCheck;
+  readonly throttle: LoginThrottle;
+  readonly log: Log;
+}
+
+export function interactionRoutes(deps: InteractionDeps): Router {
+  const { database, engine, log } = deps;
+  const { provider } = engine;
+  const router = new Router({ prefix: '/interaction/:uid' });
+
+  router.use(async (ctx, next) => {
+    try {
+      assertOwnForm(ctx);
+      await next();
+    } catch (error) {
+      if (isSessionNotFound(error)) await showStale(ctx);
+      else showError(ctx, toAppError(error, ctx, log));
+    }
+  });
+
+  router.get('/', async (ctx) => {
+    const interaction = await current(ctx);
+    if (interaction.prompt.name === 'login') await showLogin(ctx, interaction);
+    else await showConsent(ctx, interaction);
+  });
+
+  router.post('/login', async (ctx) => {
+    const interaction = await current(ctx);
+    assertPrompt(interaction, 'login');
+    const { username = '', password = '' } = await readForm(ctx);
+    const clientId = String(interaction.params.client_id);
+    const result = await signIn(
+      { query: database.query, passwordCheck: deps.passwordCheck, throttle: deps.throttle },
+      { username, password, address: ctx.ip, clientId, requestId: requestId(ctx) },
+    );
+    if (result.outcome === 'signed in') {
+      const login = { accountId: result.accountId, amr: ['pwd'] };
+      await finish(ctx, { login }, { mergeWithLastSubmission: false });
+    } else if (result.outcome === 'throttled') {
+      ctx.set('Retry-After', String(result.retryAfterSeconds));
+      const minutes = Math.ceil(result.retryAfterSeconds / 60);
+      const fault = `Too many attempts. Try again in ${minutes === 1 ? 'a minute' : `${minutes} minutes`}.`;
+      await showLogin(ctx, interaction, { status: 429, fault, username });
+    } else {
+      await showLogin(ctx, interaction, { status: 403, fault: 'Username or password is wrong.', username });
+    }
+  });
+
+  router.post('/consent', async (ctx) => {
+    const interaction = await current(ctx);
+    assertPrompt(interaction, 'consent');
+    await readForm(ctx);
+    const grantId = await allow({ database, engine }, interaction, requestId(ctx));
+    await finish(ctx, { consent: { grantId } }, { mergeWithLastSubmission: true });
+  });
+
+  router.post('/cancel', async (ctx) => {
+    const interaction = await current(ctx);
+    await readForm(ctx);
+    const accountId = interaction.session?.accountId;
+    await recordAudit(database.query, {
+      type: 'consent.denied',
+      actor: accountId === undefined ? 'system' : `user:${accountId}`,
+      accountId,
+      clientId: String(interaction.params.client_id),
+      requestId: requestId(ctx),
+      detail: { page: interaction.prompt.name },
+    });
+    // RFC 6749 §4.1.2.1
+    const refusal = { error: 'access_denied', error_description: 'the user cancelled' };
+    await finish(ctx, refusal, { mergeWithLastSubmission: false });
+  });
+
+  /** The interaction of this browser, which must be the one that the address names. */
+  async function current(ctx: Context): Promise<Interaction> {
+    const interaction = await provider.interactionDetails(ctx.req, ctx.res);
+    if (interaction.uid !== ctx.params.uid) throw new StaleInteractionError();
+    return interaction;
+  }
+
+  async function finish(
+    ctx: Context,
+    result: Parameters<Engine['provider']['interactionFinished']>[2],
+    options: { mergeWithLastSubmission: boolean },
+  ): Promise<void> {
+    const returnTo = await provider.interactionResult(ctx.req, ctx.res, result, options);
+    ctx.status = 303;
+    ctx.redirect(returnTo);
+  }
+
+  async function clientOf(interaction: Interaction) {
+    const client = await provider.Client.find(String(interaction.params.client_id));
+    if (client === undefined) throw new AppError('conflict', 'The app is not registered here any more.');
+    return client;
+  }
+
+  function targetsOf(interaction: Interaction): string[] {
+    return [cspSource(interaction.params.redirect_uri)].filter((source) => source !== undefined);
+  }
+
+  async function showLogin(
+    ctx: Context,
+    interaction: Interaction,
+    again: { status?: number; fault?: string; username?: string } = {},
+  ): Promise<void> {
+    const client = await clientOf(interaction);
+    const hint = interaction.params.login_hint;
+    showPage(
+      ctx,
+      'login',
+      {
+        uid: interaction.uid,
+        clientName: client.clientName || client.clientId,
+        username: again.username ?? (typeof hint === 'string' ? hint : ''),
+        fault: again.fault,
+      },
+      { status: again.status ?? 200, formTargets: targetsOf(interaction) },
+    );
+  }
+
+  async function showConsent(ctx: Context, interaction: Interaction): Promise<void> {
+    const client = await clientOf(interaction);
+    const user = await findUser(database.query, interaction.session?.accountId ?? '');
+    const redirectUri = URL.parse(String(interaction.params.redirect_uri));
+    showPage(
+      ctx,
+      'consent',
+      {
+        uid: interaction.uid,
+        clientName: client.clientName || client.clientId,
+        username: user?.username ?? '',
+        ...(await describeRequest(database.query, interaction)),
+        returnsTo: redirectUri?.host || redirectUri?.protocol,
+        policyUri: client.policyUri,
+        tosUri: client.tosUri,
+      },
+      { formTargets: targetsOf(interaction) },
+    );
+  }
+
+  /** Starts again with the request that this address belonged to, if it is still known. */
+  async function showStale(ctx: Context): Promise<void> {
+    const interaction = await provider.Interaction.find(String(ctx.params.uid));
+    const restartUrl =
+      interaction && `${ROUTES.authorization}?${new URLSearchParams(interaction.params as Record<string, string>)}`;
+    const data = {
+      title: 'This page is not current any more',
+      explanation: restartUrl
+        ? 'It was opened in another window, or too long ago.'
+        : 'It was opened in another window, or too long ago. Go back to the app and sign in from there.',
+      restartUrl,
+      code: 'interaction_not_found',
+      requestId: requestId(ctx),
+    };
+    showPage(ctx, 'error', data, { status: 400 });
+  }
+
+  function showError(ctx: Context, error: AppError): void {
+    if (error.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(error.retryAfterSeconds));
+    const data = { title: error.title, explanation: error.detail, code: error.code, requestId: requestId(ctx) };
+    showPage(ctx, 'error', data, { status: error.status });
+  }
+
+  /**
+   * Our forms are sent by our pages only. The cookie is SameSite=Lax already; this stops what comes from a neighbour under
+   * the same site too.
+   */
+  function assertOwnForm(ctx: Context): void {
+    if (ctx.method !== 'POST') return;
+    const site = ctx.get('Sec-Fetch-Site');
+    const origin = ctx.get('Origin');
+    const isForeign = site === '' ? origin !== '' && origin !== deps.issuer : site !== 'same-origin';
+    if (isForeign) throw new AppError('foreign_origin', 'Open the page again and send the form from there.');
+  }
+
+  return router;
+}
+
+class StaleInteractionError extends Error {
+  override readonly name = 'SessionNotFound';
+}
+
+function assertPrompt(interaction: Interaction, name: 'login' | 'consent'): void {
+  if (interaction.prompt.name !== name) throw new StaleInteractionError();
+}

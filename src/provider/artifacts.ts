@@ -1,0 +1,173 @@
+// Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy of the database holds no
+// usable token, code or cookie. What may happen once is decided by the row count of one statement.
+
+import { createHash } from 'node:crypto';
+import type { AdapterPayload } from 'oidc-provider';
+import type { Query } from '../database/database.ts';
+
+const SQL = {
+  upsert: {
+    name: 'artifact_upsert',
+    // consumed_at is left as it is: saving a model again must not bring it back to life.
+    text: `INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+           ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
+             account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
+             user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at`,
+  },
+  find: { name: 'artifact_find', text: standing('a.model = $1 AND a.id = $2') },
+  findByUid: { name: 'artifact_find_uid', text: standing('a.model = $1 AND a.uid = $2') },
+  findByUserCode: { name: 'artifact_find_user_code', text: standing('a.model = $1 AND a.user_code = $2') },
+  consume: {
+    name: 'artifact_consume',
+    text: `UPDATE oidc_artifacts SET consumed_at = now() WHERE model = $1 AND id = $2 AND consumed_at IS NULL`,
+  },
+  destroy: { name: 'artifact_destroy', text: 'DELETE FROM oidc_artifacts WHERE model = $1 AND id = $2' },
+  removeByGrant: {
+    name: 'artifact_remove_by_grant',
+    text: 'DELETE FROM oidc_artifacts WHERE model = $1 AND grant_id = $2',
+  },
+  grantOf: {
+    name: 'artifact_grant_of',
+    text: 'SELECT grant_id, client_id, account_id FROM oidc_artifacts WHERE model = $1 AND id = $2',
+  },
+  removeGrant: {
+    name: 'artifact_remove_grant',
+    text: `DELETE FROM oidc_artifacts WHERE grant_id = $1 OR (model = 'Grant' AND id = $1)`,
+  },
+  removeOfClient: { name: 'artifact_remove_of_client', text: removal('client_id = $1') },
+  removeOfAccount: { name: 'artifact_remove_of_account', text: removal('account_id = $1') },
+};
+
+/**
+ * A row counts only while its client and its user exist and have no later "not before": what was issued by a request that
+ * raced with a revocation is void although it was written after it. Expired and consumed rows are returned: the engine wants
+ * to see them.
+ */
+function standing(condition: string): string {
+  return `SELECT a.payload, a.consumed_at FROM oidc_artifacts a
+          LEFT JOIN clients c ON c.client_id = a.client_id
+          LEFT JOIN users u ON u.id = a.account_id
+          WHERE ${condition}
+            AND (a.client_id IS NULL OR c.client_id IS NOT NULL)
+            AND (a.account_id IS NULL OR u.id IS NOT NULL)
+            AND a.issued_at >= coalesce(greatest(c.tokens_not_before, u.tokens_not_before), '-infinity')
+          ORDER BY a.expires_at DESC LIMIT 1`;
+}
+
+function removal(condition: string): string {
+  return `WITH gone AS (DELETE FROM oidc_artifacts WHERE ${condition} RETURNING model)
+          SELECT model, count(*)::int AS count FROM gone GROUP BY model`;
+}
+
+export interface Artifact {
+  readonly model: string;
+  readonly id: Buffer;
+  readonly payload: unknown;
+  readonly clientId: string | undefined;
+  readonly accountId: string | undefined;
+  readonly grantId: Buffer | undefined;
+  readonly uid: string | undefined;
+  readonly userCode: string | undefined;
+  readonly issuedAt: Date;
+  readonly expiresAt: Date | undefined;
+}
+
+export interface FoundArtifact {
+  readonly payload: AdapterPayload;
+  readonly consumedAt: Date | undefined;
+}
+
+/** What stands for a model's id at rest. */
+export function artifactId(model: string, id: string): Buffer {
+  return createHash('sha256').update(model).update('\0').update(id).digest();
+}
+
+export async function upsertArtifact(query: Query, artifact: Artifact): Promise<void> {
+  await query(SQL.upsert, [
+    artifact.model,
+    artifact.id,
+    JSON.stringify(artifact.payload),
+    artifact.clientId ?? null,
+    artifact.accountId ?? null,
+    artifact.grantId ?? null,
+    artifact.uid ?? null,
+    artifact.userCode ?? null,
+    artifact.issuedAt,
+    artifact.expiresAt ?? null,
+  ]);
+}
+
+export async function findArtifact(
+  query: Query,
+  model: string,
+  by: { id: Buffer } | { uid: string } | { userCode: string },
+): Promise<FoundArtifact | undefined> {
+  const [statement, key] =
+    'id' in by ? [SQL.find, by.id] : 'uid' in by ? [SQL.findByUid, by.uid] : [SQL.findByUserCode, by.userCode];
+  const { rows } = await query<{ payload: AdapterPayload; consumed_at: Date | null }>(statement, [model, key]);
+  return rows[0] && { payload: rows[0].payload, consumedAt: rows[0].consumed_at ?? undefined };
+}
+
+/** @returns whether this call was the first */
+export async function consumeArtifact(query: Query, model: string, id: Buffer): Promise<boolean> {
+  return (await query(SQL.consume, [model, id])).rowCount === 1;
+}
+
+/** @returns whether there was such a row */
+export async function destroyArtifact(query: Query, model: string, id: Buffer): Promise<boolean> {
+  return (await query(SQL.destroy, [model, id])).rowCount === 1;
+}
+
+export async function removeByGrant(query: Query, model: string, grantId: Buffer): Promise<void> {
+  await query(SQL.removeByGrant, [model, grantId]);
+}
+
+export interface GrantReference {
+  readonly grantId: Buffer;
+  readonly clientId: string | undefined;
+  readonly accountId: string | undefined;
+}
+
+export async function findGrantOf(query: Query, model: string, id: Buffer): Promise<GrantReference | undefined> {
+  const { rows } = await query<{ grant_id: Buffer | null; client_id: string | null; account_id: string | null }>(
+    SQL.grantOf,
+    [model, id],
+  );
+  const row = rows[0];
+  if (row === undefined || row.grant_id === null) return undefined;
+  return { grantId: row.grant_id, clientId: row.client_id ?? undefined, accountId: row.account_id ?? undefined };
+}
+
+/** A grant with everything that was issued under it; JWTs turn inactive because their grant is gone. */
+export async function removeGrant(query: Query, grantId: Buffer): Promise<void> {
+  await query(SQL.removeGrant, [grantId]);
+}
+
+export interface RemovedArtifacts {
+  readonly accessTokens: number;
+  readonly refreshTokens: number;
+  readonly authorizationCodes: number;
+  readonly grants: number;
+  readonly sessions: number;
+}
+
+export async function removeArtifactsOfClient(query: Query, clientId: string): Promise<RemovedArtifacts> {
+  return countsByKind(await query(SQL.removeOfClient, [clientId]));
+}
+
+/** Sessions included. */
+export async function removeArtifactsOfAccount(query: Query, accountId: string): Promise<RemovedArtifacts> {
+  return countsByKind(await query(SQL.removeOfAccount, [accountId]));
+}
+
+function countsByKind({ rows }: { rows: { model: string; count: number }[] }): RemovedArtifacts {
+  const count = (model: string) => rows.find((row) => row.model === model)?.count ?? 0;
+  return {
+    accessTokens: count('AccessToken') + count('ClientCredentials'),
+    refreshTokens: count('RefreshToken'),
+    authorizationCodes: count('AuthorizationCode'),
+    grants: count('Grant'),
+    sessions: count('Session'),
+  };
+}

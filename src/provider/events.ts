@@ -1,0 +1,101 @@
+// What the engine reports: issued and revoked tokens go to the audit log (with the tokens, in one transaction), refusals to
+// the log with the reason that the client does not see.
+
+import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { type AuditEvent, recordAudit } from '../audit/audit.ts';
+import type { Log } from '../log.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
+
+/** The members of the token models that are worth writing down; none of them is a credential. */
+interface ReportedToken {
+  readonly kind: string;
+  readonly format?: string;
+  readonly jti: string;
+  readonly clientId?: string;
+  readonly accountId?: string;
+  readonly aud?: string | string[];
+  readonly scope?: string;
+  readonly gty?: string;
+}
+
+export function reportEvents(provider: Provider, deps: { unitOfWork: UnitOfWork; log: Log }): void {
+  const { unitOfWork, log } = deps;
+
+  function audit(event: AuditEvent): void {
+    const requestId = Provider.ctx?.get('x-request-id');
+    unitOfWork
+      .write((query) => recordAudit(query, { requestId, ...event }))
+      .catch((error) => log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost'));
+  }
+
+  function tokenEvent(type: 'token.issued' | 'token.revoked', token: ReportedToken): void {
+    const isJwt = token.format === 'jwt';
+    audit({
+      type,
+      actor: `client:${token.clientId}`,
+      clientId: token.clientId,
+      accountId: token.accountId,
+      detail: {
+        kind: token.kind,
+        ...(isJwt ? { format: 'jwt', jti: token.jti } : {}),
+        ...(token.aud === undefined ? {} : { aud: token.aud }),
+        ...(token.scope === undefined ? {} : { scope: token.scope }),
+        ...(token.gty === undefined ? {} : { grant_type: token.gty }),
+      },
+    });
+  }
+
+  const issued = (token: object) => tokenEvent('token.issued', token as ReportedToken);
+  for (const event of ['access_token.saved', 'access_token.issued', 'refresh_token.saved'] as const) {
+    provider.on(event as 'access_token.saved', issued);
+  }
+  provider.on('client_credentials.saved', issued);
+  provider.on('client_credentials.issued', issued);
+
+  const destroyed = (token: object) => {
+    if (Provider.ctx?.oidc.route === 'revocation') tokenEvent('token.revoked', token as ReportedToken);
+  };
+  provider.on('access_token.destroyed', destroyed);
+  provider.on('client_credentials.destroyed', destroyed);
+  provider.on('refresh_token.destroyed', destroyed);
+
+  // At the token endpoint the engine revokes a grant for one reason only: something was used a second time.
+  provider.on('grant.revoked', (ctx) => {
+    if (ctx.oidc.route !== 'token') return;
+    const clientId = ctx.oidc.client?.clientId;
+    audit({
+      type: 'token.replayed',
+      actor: 'system',
+      clientId,
+      detail: { grant_type: ctx.oidc.params?.grant_type },
+    });
+  });
+
+  provider.on('end_session.success', (ctx) => {
+    const accountId = ctx.oidc.session?.accountId;
+    if (accountId === undefined) return;
+    audit({ type: 'logout.completed', actor: `user:${accountId}`, accountId, clientId: ctx.oidc.client?.clientId });
+  });
+
+  const refused = (door: string) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+    log.info(
+      {
+        request_id: ctx.get('x-request-id'),
+        door,
+        client_id: ctx.oidc.client?.clientId,
+        oauth_error: error.error,
+        reason: error.error_detail ?? error.error_description,
+      },
+      'refused',
+    );
+  };
+  provider.on('grant.error', refused('token'));
+  provider.on('authorization.error', refused('authorization'));
+  provider.on('introspection.error', refused('introspection'));
+  provider.on('revocation.error', refused('revocation'));
+  provider.on('userinfo.error', refused('userinfo'));
+  provider.on('end_session.error', refused('logout'));
+  provider.on('server_error', (ctx, error) => {
+    log.error({ request_id: ctx.get('x-request-id'), error }, 'the engine failed');
+  });
+}

@@ -1,0 +1,92 @@
+// The introspection policy (RFC 7662): which caller learns what about which token. It runs for every kind of token after the
+// engine has authenticated the caller; a refusal is `{"active": false}` and nothing else, whatever its reason.
+
+import { createHash } from 'node:crypto';
+import type { Middleware } from 'koa';
+import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
+import { bindingClaims, mayIntrospect } from '../client-binding.ts';
+import type { Query } from '../database/database.ts';
+import { findStanding, type Standing } from './token-standing.ts';
+
+/** The members of the three models that this file reads and writes. */
+interface IntrospectedToken {
+  readonly kind: string;
+  readonly clientId?: string | undefined;
+  readonly accountId?: string | undefined;
+  readonly aud?: string | string[] | undefined;
+  readonly resource?: string | string[] | undefined;
+  readonly iat: number;
+  readonly scopes: Set<string>;
+  scope?: string | undefined;
+  extra?: Record<string, unknown> | undefined;
+}
+
+export type IntrospectionPolicy = (
+  ctx: KoaContextWithOIDC,
+  caller: Client,
+  token: AccessToken | ClientCredentials | RefreshToken,
+) => Promise<boolean>;
+
+/** Configuration `features.introspection.allowedPolicy`. */
+export function createIntrospectionPolicy(query: Query): IntrospectionPolicy {
+  return async (_ctx, caller, introspected) => {
+    const token = introspected as unknown as IntrospectedToken;
+    const { clientId } = token;
+    if (clientId === undefined) return false;
+    const standing = await findStanding(query, {
+      clientId,
+      accountId: token.accountId,
+      audiences: list(token.kind === 'RefreshToken' ? token.resource : token.aud),
+      issuedAt: token.iat,
+    });
+    if (standing === undefined) return false;
+    const isEntitled = mayIntrospect(
+      { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
+      {
+        boundClientId: clientId,
+        // A refresh token is for the client alone: no resource server has any business with it.
+        audiences: token.kind === 'RefreshToken' ? [] : standing.audiences,
+      },
+    );
+    if (!isEntitled) return false;
+    report(token, clientId, standing);
+    return true;
+  };
+}
+
+/** The engine spreads `extra` into the answer. */
+function report(token: IntrospectedToken, clientId: string, standing: Standing): void {
+  const { gid: _, ...extra } = token.extra ?? {};
+  token.extra = {
+    ...extra,
+    ...bindingClaims(clientId),
+    // RFC 9068 §2.2: the subject of a token that no user stands behind is the client.
+    ...(token.accountId === undefined ? { sub: clientId } : {}),
+    ...(standing.username === undefined ? {} : { username: standing.username }),
+  };
+  const { allowedScopes } = standing;
+  if (allowedScopes !== undefined && token.kind !== 'RefreshToken' && token.scope !== undefined) {
+    // The policy may have become narrower since the token was issued.
+    token.scope = [...token.scopes].filter((scope) => allowedScopes.has(scope)).join(' ');
+  }
+}
+
+function list(audience: string | string[] | undefined): string[] {
+  return audience === undefined ? [] : Array.isArray(audience) ? audience : [audience];
+}
+
+/**
+ * Completes an active answer: the engine leaves `jti` out where it is the token itself, and has no `token_type` for refresh
+ * tokens. A guard accepts neither as an access token, because only `Bearer` and `DPoP` are types of one.
+ */
+export function introspectionAnswers(path: string): Middleware {
+  return async (ctx, next) => {
+    await next();
+    if (ctx.path !== path) return;
+    const answer = ctx.body as { active?: boolean; jti?: string; token_type?: string } | undefined;
+    const { params } = (ctx as unknown as KoaContextWithOIDC).oidc;
+    if (answer?.active !== true || typeof params?.token !== 'string') return;
+    answer.jti ??= createHash('sha256').update(params.token).digest('base64url');
+    answer.token_type ??= 'refresh_token';
+  };
+}

@@ -1,0 +1,191 @@
+// Lets the engine's own introspection and revocation endpoints handle JWT access tokens, which it refuses otherwise.
+//
+//  1. A middleware in front of the engine writes a prefix before a JWT in the `token` parameter, so that the engine takes it
+//     for an opaque token. A prefix that the caller wrote is made harmless.
+//  2. The engine authenticates the caller, then asks the storage adapter for that token. Only then is the JWT verified here
+//     and handed over in the shape of a stored opaque token, so that one code path serves both kinds.
+//
+// If a version of the engine changes any of this, JWTs are not found: it fails closed. (oidc-provider.md §A, option a)
+
+import { createHash } from 'node:crypto';
+import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
+import type { Middleware } from 'koa';
+import Provider, { type AdapterPayload } from 'oidc-provider';
+import getRawBody from 'raw-body';
+import { boundClientId } from '../client-binding.ts';
+import type { Query } from '../database/database.ts';
+import { artifactId } from './artifacts.ts';
+
+const PREFIX = 'jwt:';
+const BRIDGED_ROUTES = new Set(['introspection', 'revocation']);
+/** The engine's own limit, which it does not apply to a body that was read before. */
+const BODY_LIMIT_BYTES = 56 * 1024;
+/** The clock of another node may be behind by this much. */
+const CLOCK_TOLERANCE_SECONDS = 5;
+
+const SQL = {
+  status: {
+    name: 'jwt_status',
+    text: `SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti_hash = $1) AS is_revoked,
+             (SELECT account_id FROM oidc_artifacts WHERE model = 'Grant' AND id = $2) AS account_id`,
+  },
+  revoke: {
+    name: 'jwt_revoke',
+    text: 'INSERT INTO revoked_tokens (jti_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+  },
+};
+
+/** The claims that the engine has members of its own for; the others travel as `extra`. */
+const STANDARD_CLAIMS = new Set(['iss', 'aud', 'sub', 'exp', 'iat', 'jti', 'client_id', 'scope', 'gid']);
+
+/** A verified access token of ours that has not been revoked by itself. */
+interface VerifiedJwt extends JWTPayload {
+  readonly jti: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly sub: string;
+  readonly client_id: string;
+  readonly azp: string;
+  /** the grant of a user; client_credentials tokens have none */
+  readonly gid?: string;
+  readonly scope?: string;
+}
+
+export interface JwtBridge {
+  readonly middleware: Middleware;
+  isBridged(id: string): boolean;
+  /** For the adapter: the stored-token shape of a bridged JWT, if it is one that stands. */
+  find(model: string, id: string): Promise<AdapterPayload | undefined>;
+  /** For the adapter: denies the JWT that this request has found, if `jti` is its id. */
+  destroy(jti: string): Promise<void>;
+  /** Verifies signature, issuer, type, expiry and single revocation, for callers outside the engine. */
+  verify(jwt: string): Promise<(VerifiedJwt & { accountId: string | undefined }) | undefined>;
+}
+
+export interface JwtBridgeDeps {
+  readonly query: Query;
+  readonly issuer: string;
+  readonly publicJwks: readonly JWK[];
+  readonly paths: ReadonlySet<string>;
+}
+
+export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
+  const { query, issuer } = deps;
+  const keySet = createLocalJWKSet({ keys: [...deps.publicJwks] });
+  type Loaded = Awaited<ReturnType<JwtBridge['verify']>>;
+  /** By request: the engine asks three models for the same token. */
+  const loads = new WeakMap<object, Map<string, Promise<Loaded>>>();
+
+  async function verify(jwt: string): Promise<Loaded> {
+    let claims: VerifiedJwt;
+    try {
+      const { payload } = await jwtVerify(jwt, keySet, {
+        issuer,
+        typ: 'at+jwt', // RFC 9068 §4: an ID token is not an access token
+        algorithms: ['ES256'],
+        clockTolerance: CLOCK_TOLERANCE_SECONDS,
+        requiredClaims: ['jti', 'iat', 'exp', 'sub', 'aud'],
+      });
+      claims = payload as VerifiedJwt;
+      boundClientId(claims);
+    } catch {
+      return undefined;
+    }
+    const grantRow = claims.gid === undefined ? null : artifactId('Grant', claims.gid);
+    const { rows } = await query<{ is_revoked: boolean; account_id: string | null }>(SQL.status, [
+      hashOfJti(claims.jti),
+      grantRow,
+    ]);
+    const status = rows[0];
+    if (status === undefined || status.is_revoked) return undefined;
+    if (claims.gid !== undefined && status.account_id === null) return undefined;
+    return { ...claims, accountId: status.account_id ?? undefined };
+  }
+
+  function loadOnce(jwt: string): Promise<Loaded> {
+    const request = Provider.ctx;
+    if (request === undefined || !BRIDGED_ROUTES.has(request.oidc.route)) return Promise.resolve(undefined);
+    const ofRequest = loads.get(request) ?? new Map<string, Promise<Loaded>>();
+    loads.set(request, ofRequest);
+    const load = ofRequest.get(jwt) ?? verify(jwt);
+    ofRequest.set(jwt, load);
+    return load;
+  }
+
+  return {
+    middleware: prefixMiddleware(deps.paths),
+    isBridged: (id) => id.startsWith(PREFIX),
+    verify,
+
+    async find(model, id) {
+      const claims = await loadOnce(id.slice(PREFIX.length));
+      if (claims === undefined) return undefined;
+      const isOfUser = claims.gid !== undefined;
+      if (model !== (isOfUser ? 'AccessToken' : 'ClientCredentials')) return undefined;
+      return {
+        kind: model,
+        jti: claims.jti,
+        iat: claims.iat,
+        exp: claims.exp,
+        clientId: claims.client_id,
+        ...(claims.aud === undefined ? {} : { aud: claims.aud }),
+        ...(claims.scope === undefined ? {} : { scope: claims.scope }),
+        ...(isOfUser ? { grantId: claims.gid, accountId: claims.accountId } : {}),
+        extra: Object.fromEntries(
+          Object.entries(claims).filter(([name]) => !STANDARD_CLAIMS.has(name) && name !== 'accountId'),
+        ),
+      };
+    },
+
+    async destroy(jti) {
+      const request = Provider.ctx;
+      for (const load of (request && loads.get(request)?.values()) ?? []) {
+        const claims = await load;
+        if (claims?.jti !== jti) continue;
+        await query(SQL.revoke, [hashOfJti(jti), new Date(claims.exp * 1000)]);
+      }
+    },
+  };
+}
+
+function hashOfJti(jti: string): Buffer {
+  return createHash('sha256').update(jti).digest();
+}
+
+function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
+  return async (ctx, next) => {
+    if (ctx.method === 'POST' && paths.has(ctx.path) && ctx.is('application/x-www-form-urlencoded')) {
+      const body = await readForm(ctx);
+      if (body === undefined) {
+        ctx.status = 413;
+        ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
+        return;
+      }
+      const tokens = body.getAll('token');
+      const [token] = tokens;
+      if (tokens.length === 1 && token !== undefined && isJwt(token)) body.set('token', PREFIX + token);
+      else if (tokens.some((value) => value.startsWith(PREFIX))) body.set('token', 'invalid');
+      // The engine takes a body that was read before from here. A doubled parameter stays doubled: it refuses that.
+      (ctx.req as typeof ctx.req & { body: string }).body = body.toString();
+    }
+    await next();
+  };
+}
+
+async function readForm(ctx: Parameters<Middleware>[0]): Promise<URLSearchParams | undefined> {
+  try {
+    const bytes = await getRawBody(ctx.req, { limit: BODY_LIMIT_BYTES, length: ctx.request.length ?? null });
+    return new URLSearchParams(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function isJwt(token: string): boolean {
+  if (token.split('.').length < 3) return false;
+  try {
+    return typeof decodeProtectedHeader(token) === 'object';
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,64 @@
+// The policy at the first door: "client C may call resource server R with scopes S", asked whenever a token is issued for R:
+// at the authorization request, at the code exchange, at every refresh, for client_credentials. No row, no token.
+
+import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
+import { errors } from 'oidc-provider';
+import type { Query } from '../database/database.ts';
+import { findGrant, findResourceServer, firstGrantsOfClient } from '../resource-servers/store.ts';
+
+export interface ResourcePolicy {
+  /** Configuration `features.resourceIndicators.getResourceServerInfo`. @throws InvalidTarget (RFC 8707 §2) */
+  getResourceServerInfo(ctx: KoaContextWithOIDC, indicator: string, client: Client): Promise<ResourceServer>;
+  /** Configuration `features.resourceIndicators.defaultResource` */
+  defaultResource(
+    ctx: KoaContextWithOIDC,
+    client: Client,
+    oneOf?: readonly string[],
+  ): Promise<string | readonly string[] | undefined>;
+}
+
+export function createResourcePolicy(deps: { query: Query; accessTokenSeconds: number }): ResourcePolicy {
+  const { query } = deps;
+  return {
+    async getResourceServerInfo(ctx, indicator, client) {
+      const resourceServer = indicator.includes('\0') ? undefined : await findResourceServer(query, indicator);
+      const grant = resourceServer && (await findGrant(query, resourceServer.identifier, client.clientId));
+      if (resourceServer === undefined || grant === undefined) {
+        // The same text for both: which resource servers exist is not the client's business.
+        throw new errors.InvalidTarget('this client may not call that resource server');
+      }
+      const scope = grant.scopes.filter((name) => resourceServer.scopes.includes(name)).join(' ');
+      assumeAllScopes(ctx, scope);
+      return {
+        scope,
+        audience: resourceServer.identifier,
+        accessTokenFormat: resourceServer.accessTokenFormat,
+        accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
+        jwt: { sign: { alg: 'ES256' } },
+      };
+    },
+
+    async defaultResource(ctx, client, oneOf) {
+      if (oneOf !== undefined) return oneOf;
+      if (!isClientCredentials(ctx)) return undefined;
+      const [first, second] = await firstGrantsOfClient(query, client.clientId);
+      if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
+      if (second !== undefined) {
+        throw new errors.InvalidTarget('this client may call several resource servers: name one with resource');
+      }
+      return first.resourceServer;
+    },
+  };
+}
+
+function isClientCredentials(ctx: KoaContextWithOIDC): boolean {
+  return ctx.oidc.route === 'token' && ctx.oidc.params?.grant_type === 'client_credentials';
+}
+
+/** RFC 6749 §3.3: a client that names no scope gets a default, for client_credentials everything it was granted. */
+function assumeAllScopes(ctx: KoaContextWithOIDC, scope: string): void {
+  const { params } = ctx.oidc;
+  if (isClientCredentials(ctx) && params !== undefined && params.scope === undefined && scope !== '') {
+    params.scope = scope;
+  }
+}

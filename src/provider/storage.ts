@@ -1,0 +1,112 @@
+// The engine's adapter for its short-lived models, on `artifacts`. It keeps the ids out of the payloads, seals what would give
+// a running login away, and lets JWT access tokens be found and destroyed although they have no row (jwt-bridge).
+
+import { hkdfSync } from 'node:crypto';
+import type { Adapter, AdapterPayload } from 'oidc-provider';
+import type { Query } from '../database/database.ts';
+import { open, seal } from '../keys/seal.ts';
+import {
+  artifactId,
+  consumeArtifact,
+  destroyArtifact,
+  type FoundArtifact,
+  findArtifact,
+  removeByGrant,
+  upsertArtifact,
+} from './artifacts.ts';
+import type { JwtBridge } from './jwt-bridge.ts';
+import { AlreadyConsumedError, type UnitOfWork } from './unit-of-work.ts';
+
+/** The engine looks these up by a second key and saves them again by their id, so the payload must keep it. */
+const KEEPS_ID = new Set(['DeviceCode']);
+
+/**
+ * An Interaction holds the id of the session and its own id, both of which are cookie values, and every parameter of the
+ * request. Only who knows the id can open it.
+ */
+const SEALED = new Set(['Interaction']);
+
+const NAME_OF_SEAL = 'oidc artifact';
+
+export interface StorageDeps {
+  readonly query: Query;
+  readonly unitOfWork: UnitOfWork;
+  readonly jwtBridge: JwtBridge;
+}
+
+export function createStorage(deps: StorageDeps): (model: string) => Adapter {
+  const { query, unitOfWork, jwtBridge } = deps;
+
+  return (model) => ({
+    upsert(id, payload, expiresInSeconds) {
+      const { jti: _, ...withoutId } = payload;
+      const stored = KEEPS_ID.has(model) ? payload : withoutId;
+      const issuedAt = payload.loginTs ?? payload.iat ?? Math.floor(Date.now() / 1000);
+      const expiresAt = payload.exp ?? (expiresInSeconds === undefined ? undefined : issuedAt + expiresInSeconds);
+      return unitOfWork.write((query) =>
+        upsertArtifact(query, {
+          model,
+          id: artifactId(model, id),
+          payload: SEALED.has(model) ? sealUnder(id, stored) : stored,
+          clientId: payload.clientId,
+          accountId: payload.accountId,
+          grantId: payload.grantId === undefined ? undefined : artifactId('Grant', payload.grantId),
+          uid: payload.uid,
+          userCode: payload.userCode,
+          issuedAt: new Date(issuedAt * 1000),
+          expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt * 1000),
+        }),
+      );
+    },
+
+    async find(id) {
+      if (jwtBridge.isBridged(id)) return jwtBridge.find(model, id);
+      const found = await findArtifact(query, model, { id: artifactId(model, id) });
+      if (found === undefined) return undefined;
+      const payload = SEALED.has(model) ? openUnder(id, found.payload) : found.payload;
+      return { ...toPayload({ ...found, payload }), jti: id };
+    },
+
+    async findByUid(uid) {
+      const found = await findArtifact(query, model, { uid });
+      return found && toPayload(found);
+    },
+
+    async findByUserCode(userCode) {
+      const found = await findArtifact(query, model, { userCode });
+      return found && toPayload(found);
+    },
+
+    consume(id) {
+      const key = artifactId(model, id);
+      return unitOfWork.write(async (query) => {
+        if (!(await consumeArtifact(query, model, key))) throw new AlreadyConsumedError(model, key);
+      });
+    },
+
+    async destroy(id) {
+      const isGone = await destroyArtifact(query, model, artifactId(model, id));
+      if (!isGone) await jwtBridge.destroy(id);
+    },
+
+    async revokeByGrantId(grantId) {
+      await removeByGrant(query, model, artifactId('Grant', grantId));
+    },
+  });
+}
+
+function toPayload({ payload, consumedAt }: FoundArtifact): AdapterPayload {
+  return consumedAt === undefined ? payload : { ...payload, consumed: Math.floor(consumedAt.getTime() / 1000) };
+}
+
+function keyFrom(id: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', id, 'lanyard', NAME_OF_SEAL, 32));
+}
+
+function sealUnder(id: string, payload: AdapterPayload): { sealed: string } {
+  return { sealed: seal(keyFrom(id), NAME_OF_SEAL, JSON.stringify(payload)) };
+}
+
+function openUnder(id: string, stored: AdapterPayload): AdapterPayload {
+  return JSON.parse(open(keyFrom(id), NAME_OF_SEAL, (stored as { sealed: string }).sealed));
+}

@@ -1,0 +1,59 @@
+// The middleware around POST /oauth2/token that commits what the engine wrote (unit-of-work), and the reaction when another
+// request was faster: exactly one exchange of a code or a rotating refresh token wins, and a replay revokes what the code or
+// the family has given (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
+
+import type { Context, Middleware } from 'koa';
+import { type ChangedBy, recordAudit } from '../audit/audit.ts';
+import type { Database } from '../database/database.ts';
+import type { Log } from '../log.ts';
+import { findGrantOf, removeGrant } from './artifacts.ts';
+import { AlreadyConsumedError, type UnitOfWork } from './unit-of-work.ts';
+
+export interface TokenTransactionDeps {
+  readonly database: Database;
+  readonly unitOfWork: UnitOfWork;
+  readonly log: Log;
+  readonly path: string;
+}
+
+export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
+  const { database, unitOfWork, log } = deps;
+
+  /** All of it in one transaction: the grant does not go without a trace of why. */
+  async function revokeReplayed(replay: AlreadyConsumedError, by: ChangedBy): Promise<void> {
+    await database.transaction(async (query) => {
+      const grant = await findGrantOf(query, replay.model, replay.artifactId);
+      if (grant === undefined) return;
+      await removeGrant(query, grant.grantId);
+      await recordAudit(query, {
+        type: 'token.replayed',
+        actor: by.actor,
+        requestId: by.requestId,
+        clientId: grant.clientId,
+        accountId: grant.accountId,
+        detail: { kind: replay.model },
+      });
+    });
+  }
+
+  return async (ctx, next) => {
+    if (ctx.method !== 'POST' || ctx.path !== deps.path) return next();
+    try {
+      await unitOfWork.run(next, () => ctx.status !== 200);
+    } catch (error) {
+      // The body holds tokens that do not exist: it must not leave.
+      if (error instanceof AlreadyConsumedError) {
+        answer(ctx, 400, { error: 'invalid_grant', error_description: 'grant request is invalid' });
+        await revokeReplayed(error, { actor: 'system', requestId: ctx.get('x-request-id') });
+      } else {
+        log.error({ error, request_id: ctx.get('x-request-id') }, 'the tokens could not be stored');
+        answer(ctx, 500, { error: 'server_error', error_description: 'oops! something went wrong' });
+      }
+    }
+  };
+}
+
+function answer(ctx: Context, status: number, body: { error: string; error_description: string }): void {
+  ctx.status = status;
+  ctx.body = body;
+}

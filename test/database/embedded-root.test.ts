@@ -1,0 +1,156 @@
+// Root starts Lanyard in a folder that nobody else may enter, such as a home directory of mode 700: PostgreSQL runs as an
+// ordinary user there, which reaches neither its data nor its programs by their path. And the other way round: an ordinary
+// user, for whom none of that is done.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { findNativeDir } from '../../src/database/embedded-binaries.ts';
+
+const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
+
+let closedDir: string;
+
+beforeEach(async () => {
+  closedDir = await mkdtemp(join(tmpdir(), 'lanyard-closed-'));
+  await chmod(closedDir, 0o700);
+});
+
+afterEach(() => rm(closedDir, { recursive: true, force: true }));
+
+describe(isRoot ? 'as root' : 'as root (skipped: only root can run PostgreSQL as another user)', () => {
+  const asRoot = isRoot ? test : test.skip;
+
+  asRoot('runs with data and programs in a folder that only root can enter', async () => {
+    const nativeDir = join(closedDir, 'native');
+    await cp(await findNativeDir(), nativeDir, { recursive: true, verbatimSymlinks: true });
+    const lines: string[] = [];
+    const options = { dataDir: join(closedDir, 'postgres'), nativeDir, log: (line: string) => lines.push(line) };
+
+    const first = await startEmbeddedPostgres(options);
+    const { uid } = await stat(`/proc/${first.pid}`);
+    expect(uid).not.toBe(0);
+    expect(spawnSync('ls', [closedDir], { uid }).status).not.toBe(0);
+
+    const client = await connect(first.connectionString);
+    await client.query('CREATE TABLE kept AS SELECT g AS id FROM generate_series(1, 50000) g');
+    await client.query('CREATE INDEX ON kept (id)');
+    await client.query('CHECKPOINT');
+    // The configuration is read again by its name, /proc/self/fd/3/postgresql.conf.
+    await client.query("ALTER SYSTEM SET work_mem = '7MB'");
+    await client.query('SELECT pg_reload_conf()');
+    await expectSoon(async () => (await client.query('SHOW work_mem')).rows[0].work_mem, '7MB');
+
+    // A backend that dies takes all others down, and the postmaster recovers by itself.
+    const victim = await connect(first.connectionString);
+    const backendPid = (await victim.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+    process.kill(backendPid, 'SIGKILL');
+    await expectSoon(() => countKept(first.connectionString), 50_000);
+
+    process.kill(first.pid, 'SIGKILL');
+    await first.exited;
+    await first.stop();
+    const second = await startEmbeddedPostgres(options);
+    expect(await countKept(second.connectionString)).toBe(50_000);
+    await second.stop();
+    expect(lines.filter((line) => /PANIC|No such file|Permission denied/.test(line))).toEqual([]);
+  });
+
+  asRoot('copies the programs to a place where only root can change them', async () => {
+    const nativeDir = join(closedDir, 'native');
+    await cp(await findNativeDir(), nativeDir, { recursive: true, verbatimSymlinks: true });
+    const postgres = await startEmbeddedPostgres({ dataDir: join(closedDir, 'postgres'), nativeDir, log: () => {} });
+    const program = await realpath(`/proc/${postgres.pid}/exe`);
+    await postgres.stop();
+
+    expect(program.startsWith(closedDir)).toBe(false);
+    for (let path = program; path !== '/'; path = join(path, '..')) {
+      const { uid, mode } = await stat(path);
+      expect({ path, uid, writableByOthers: mode & 0o022 }).toEqual({ path, uid: 0, writableByOthers: 0 });
+    }
+  });
+
+  asRoot('gives the database user the cluster, but not the password beside it', async () => {
+    const dataDir = join(closedDir, 'postgres');
+    const postgres = await startEmbeddedPostgres({ dataDir, log: () => {} });
+    const { uid } = await stat(`/proc/${postgres.pid}`);
+    await postgres.stop();
+    const owners = await Promise.all(
+      (await readdir(dataDir)).map(async (name) => [name, (await stat(join(dataDir, name))).uid]),
+    );
+    expect(Object.fromEntries(owners)).toEqual({ cluster: uid, lock: 0, 'postgres-password': 0 });
+  });
+
+  asRoot('leaves a cluster that an ordinary user made to that user, and can use it too', async () => {
+    const user = 12_345;
+    await chmod(closedDir, 0o755);
+    const dataDir = join(closedDir, 'home', 'postgres');
+    await mkdir(join(closedDir, 'home'));
+    // initdb wants a name for its user, so the cluster is made by the database user and handed over.
+    await (await startEmbeddedPostgres({ dataDir, log: () => {} })).stop();
+    spawnSync('chown', ['-R', `${user}:${user}`, join(closedDir, 'home')]);
+
+    const asRootAgain = await startEmbeddedPostgres({ dataDir, log: () => {} });
+    expect((await stat(`/proc/${asRootAgain.pid}`)).uid).toBe(user);
+    await asRootAgain.stop();
+    expect(await runAs(user, user, dataDir)).toBe(`uid ${user}\n`);
+  });
+
+  asRoot('is not needed: an ordinary user runs PostgreSQL under its own name, from the first start on', async () => {
+    await (await startEmbeddedPostgres({ dataDir: join(closedDir, 'probe'), log: () => {} })).stop();
+    const { uid, gid } = await stat(join(closedDir, 'probe', 'cluster'));
+    const home = join(closedDir, 'home');
+    await mkdir(home, { mode: 0o700 });
+    await chown(home, uid, gid);
+    await chmod(closedDir, 0o711);
+    expect(await runAs(uid, gid, join(home, 'data', 'postgres'))).toBe(`uid ${uid}\n`);
+  });
+});
+
+/** Starts PostgreSQL in a process of that user and tells which user PostgreSQL runs as. */
+async function runAs(uid: number, gid: number, dataDir: string): Promise<string> {
+  const script = `
+    import { statSync } from 'node:fs';
+    import { startEmbeddedPostgres } from ${JSON.stringify(new URL('../../src/database/embedded.ts', import.meta.url).href)};
+    const postgres = await startEmbeddedPostgres({ dataDir: ${JSON.stringify(dataDir)}, log: () => {} });
+    console.log('uid', statSync('/proc/' + postgres.pid).uid);
+    await postgres.stop();`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: '/',
+    uid,
+    gid,
+  });
+  const [out, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  return out + errors;
+}
+
+async function connect(connectionString: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString });
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+}
+
+async function countKept(connectionString: string): Promise<number> {
+  const client = await connect(connectionString);
+  const { rows } = await client.query('SELECT count(*)::int AS count FROM kept');
+  await client.end();
+  return rows[0].count;
+}
+
+async function expectSoon<T>(read: () => Promise<T>, expected: T): Promise<void> {
+  let seen: unknown;
+  for (let attempt = 0; attempt < 100; attempt++, await sleep(50)) {
+    seen = await read().catch((error) => error);
+    if (seen === expected) return;
+  }
+  expect(seen).toBe(expected);
+}
