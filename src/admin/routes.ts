@@ -1,0 +1,28 @@
+// The operators' door, /admin/v1: mounts the routes of all features behind the guard, each with the scope it asks for.
+
+import Router from '@koa/router';
+import type { Guard } from '../guard/guard.ts';
+import { koaGuard } from '../guard/koa.ts';
+import { type ApiRoute, mountApiRoute } from '../http/api-route.ts';
+import { openApiDocument } from './openapi.ts';
+
+export function adminRoutes(deps: {
+  guard: Guard;
+  routes: readonly ApiRoute[];
+  issuer: string;
+  version: string;
+}): Router {
+  const router = new Router({ prefix: '/admin/v1' });
+  const document = openApiDocument(deps.routes, { issuer: deps.issuer, version: deps.version });
+  // The description of the door is no secret; everything behind it is.
+  router.get('/openapi.json', (ctx) => {
+    ctx.body = document;
+  });
+  for (const route of deps.routes) {
+    const guarded = new Router();
+    guarded.use(koaGuard(deps.guard, { scopes: [route.scope] }));
+    mountApiRoute(guarded, route);
+    router.use(guarded.routes());
+  }
+  return router;
+}

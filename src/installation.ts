@@ -1,0 +1,96 @@
+// A running Lanyard as one value: configuration -> database -> keys -> server -> listening; `stop` undoes it in reverse order.
+// main, the demo and the tests start exactly this.
+
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { prepareFirstStart } from './admin/first-start.ts';
+import type { Config } from './config.ts';
+import { createDatabase } from './database/database.ts';
+import { migrateToLatest } from './database/migrations.ts';
+import { loadSigningKeys } from './keys/key-ring.ts';
+import { deriveKeys } from './keys/seal.ts';
+import type { Log } from './log.ts';
+import { createPasswordHasher } from './password-hash.ts';
+import { startPruning } from './provider/prune.ts';
+import { createServer } from './server.ts';
+import { VERSION } from './version.ts';
+
+export interface Installation {
+  readonly port: number;
+  /** of the admin client, when it was generated at this start: to be shown once */
+  readonly adminClientSecret: string | undefined;
+  stop(): Promise<void>;
+}
+
+export interface InstallationOptions {
+  readonly config: Config;
+  readonly connectionString: string;
+  readonly secretKey: string;
+  readonly log: Log;
+}
+
+/** Connections that are still open then are cut: whoever runs us will not wait longer either. */
+const DRAIN_MS = 10_000;
+/** A client that sends its request this slowly means no good. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+
+export async function startInstallation(options: InstallationOptions): Promise<Installation> {
+  const { config, connectionString, log } = options;
+  const applied = await migrateToLatest(connectionString);
+  if (applied.length > 0) log.info({ applied }, 'migrations applied');
+
+  const database = createDatabase({ connectionString, poolSize: config.databasePoolSize, log });
+  try {
+    const keys = deriveKeys(options.secretKey);
+    const signingKeys = await loadSigningKeys(database, keys.sealingKey);
+    const passwords = createPasswordHasher();
+    const { issuer } = config;
+    const adminClientSecret = await prepareFirstStart({ ...config, database, passwords, issuer });
+    const server = await createServer({
+      config,
+      database,
+      signingKeys,
+      cookieKeys: keys.cookieKeys,
+      passwords,
+      log,
+      version: VERSION,
+    });
+    const http = createHttpServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }, server.handler);
+    const port = await listen(http, config);
+    const stopPruning = startPruning(database, log);
+    return {
+      port,
+      adminClientSecret,
+      async stop() {
+        await close(http);
+        await stopPruning();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+function listen(http: HttpServer, { port, host }: Config): Promise<number> {
+  return new Promise((resolve, reject) => {
+    http.once('error', reject);
+    http.listen(port, host, () => {
+      http.off('error', reject);
+      resolve((http.address() as { port: number }).port);
+    });
+  });
+}
+
+/** Finishes the requests that have begun; connections that only wait are closed at once. */
+function close(http: HttpServer): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => http.closeAllConnections(), DRAIN_MS);
+    http.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    http.closeIdleConnections();
+  });
+}

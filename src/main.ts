@@ -1,0 +1,85 @@
+// The server. The map of what happens at start, in this order; at the end it is undone in reverse:
+//
+//   config        from the environment, all faults at once
+//   database      DATABASE_URL, or the embedded PostgreSQL in LANYARD_DATA_DIR
+//   secret key    LANYARD_SECRET_KEY, or (embedded only) a file beside the database
+//   installation  migrations, signing keys, the first admin client, the server, listening
+//
+// What people read goes to stderr in plain words, the log to stdout in JSON lines.
+
+import { resolve } from 'node:path';
+import { type Config, ConfigError, loadConfig } from './config.ts';
+import { startEmbeddedPostgres } from './database/embedded.ts';
+import { type Installation, startInstallation } from './installation.ts';
+import { createLog, type Log } from './log.ts';
+import { loadSecretKey } from './secret-key-file.ts';
+
+interface DatabaseServer {
+  readonly connectionString: string;
+  readonly description: string;
+  /** resolves when an embedded database has ended; never for a foreign one */
+  readonly exited: Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  const log = createLog(config.logLevel);
+  const stopSignal = nextStopSignal();
+  const database = await startDatabase(config, log);
+  let installation: Installation | undefined;
+  let isBroken = false;
+  try {
+    const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
+    installation = await startInstallation({ config, connectionString: database.connectionString, secretKey, log });
+    announce(config, database, installation);
+    isBroken = await Promise.race([stopSignal.then(() => false), database.exited.then(() => true)]);
+    say(isBroken ? '\nThe database has ended; stopping.' : '\nStopping.');
+  } finally {
+    await installation?.stop();
+    await database.stop();
+  }
+  process.exitCode = isBroken ? 1 : 0;
+}
+
+async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> {
+  if (config.databaseUrl !== undefined) {
+    const { host, pathname } = new URL(config.databaseUrl);
+    const never = new Promise<never>(() => {});
+    return {
+      connectionString: config.databaseUrl,
+      description: `PostgreSQL at ${host}${pathname}`,
+      exited: never,
+      stop: async () => {},
+    };
+  }
+  const dataDir = resolve(config.dataDir, 'postgres');
+  const postgres = await startEmbeddedPostgres({ dataDir, log: (line) => log.debug({ postgres: line }, 'postgres') });
+  return { ...postgres, description: `embedded PostgreSQL in ${dataDir}`, stop: () => postgres.stop() };
+}
+
+function announce(config: Config, database: DatabaseServer, installation: Installation): void {
+  say(`Lanyard is running.\n  issuer    ${config.issuer}\n  database  ${database.description}`);
+  if (installation.adminClientSecret !== undefined) {
+    say(
+      '\nThis is the first start. The client for the admin API, shown this once:\n' +
+        `  client_id      lanyard-admin\n  client_secret  ${installation.adminClientSecret}\n`,
+    );
+  }
+}
+
+function nextStopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
+  });
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+main().catch((error: unknown) => {
+  const isForOperators = error instanceof ConfigError || process.env.LANYARD_LOG_LEVEL !== 'debug';
+  say(isForOperators ? (error as Error).message : String((error as Error).stack));
+  process.exitCode = 1;
+});

@@ -1,0 +1,140 @@
+// createServer: the Koa app and the only list of mounts, in order. Tests start exactly this.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import Router from '@koa/router';
+import Koa from 'koa';
+import { createAdminGuard, adminAudience } from './admin/admin-guard.ts';
+import { adminRoutes } from './admin/routes.ts';
+import { auditRoutes } from './audit/routes.ts';
+import { createClients } from './clients/register.ts';
+import { clientRoutes } from './clients/routes.ts';
+import { createSecretVerifier } from './clients/secret.ts';
+import { type Config, toBlockList } from './config.ts';
+import type { Database } from './database/database.ts';
+import { AppError } from './errors.ts';
+import { healthRoutes } from './http/health.ts';
+import { problemAnswers } from './http/problem.ts';
+import { proxyHeaders } from './http/proxy-headers.ts';
+import { requestLog } from './http/request-log.ts';
+import { securityHeaders } from './http/security-headers.ts';
+import { enginePages } from './interaction/engine-pages.ts';
+import { interactionRoutes } from './interaction/routes.ts';
+import type { SigningKey } from './keys/key-ring.ts';
+import type { Log } from './log.ts';
+import type { PasswordHasher } from './password-hash.ts';
+import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
+import { assertLoadable } from './provider/client-schema.ts';
+import { createProvider, type Engine } from './provider/provider.ts';
+import { createResourceServers } from './resource-servers/policy.ts';
+import { resourceServerRoutes } from './resource-servers/routes.ts';
+import { createAccounts } from './users/accounts.ts';
+import { createPasswordCheck } from './users/password.ts';
+import { userRoutes } from './users/routes.ts';
+import { createLoginThrottle } from './users/throttle.ts';
+
+export interface ServerDeps {
+  readonly config: Pick<Config, 'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle'>;
+  readonly database: Database;
+  readonly signingKeys: readonly SigningKey[];
+  readonly cookieKeys: readonly string[];
+  readonly passwords: PasswordHasher;
+  readonly log: Log;
+  readonly version: string;
+}
+
+export interface Server {
+  readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly engine: Engine;
+}
+
+export async function createServer(deps: ServerDeps): Promise<Server> {
+  const { config, database, passwords, log } = deps;
+  const { issuer } = config;
+  const engine = createProvider({
+    config,
+    database,
+    signingKeys: deps.signingKeys,
+    cookieKeys: deps.cookieKeys,
+    secretVerifier: createSecretVerifier(passwords),
+    pages: enginePages(log),
+    log,
+  });
+
+  const app = new Koa({ proxy: true });
+  // What reaches this handler went wrong while an answer was already on its way.
+  app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
+
+  app.use(requestLog(log));
+  app.use(securityHeaders({ isHttps: issuer.startsWith('https:') }));
+  app.use(problemAnswers(log));
+  app.use(proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }));
+
+  mount(app, healthRoutes(() => isDatabaseUp(database)));
+  mount(app, adminRoutes({ ...deps, issuer, ...adminDoor(deps, engine) }));
+  mount(
+    app,
+    interactionRoutes({
+      database,
+      engine,
+      issuer,
+      log,
+      passwordCheck: await createPasswordCheck(passwords),
+      throttle: createLoginThrottle(database.pool, config.loginThrottle),
+    }),
+  );
+  app.use(oauthDoor(engine));
+  app.use(() => {
+    throw new AppError('not_found', 'nothing answers at this address');
+  });
+  return { handler: app.callback() as Server['handler'], engine };
+}
+
+function mount(app: Koa, router: Router): void {
+  app.use(router.routes());
+  app.use(
+    router.allowedMethods({
+      throw: true,
+      methodNotAllowed: () => new AppError('method_not_allowed', 'use another method'),
+      notImplemented: () => new AppError('method_not_allowed', 'use another method'),
+    }),
+  );
+}
+
+function adminDoor({ config, database, passwords }: ServerDeps, engine: Engine) {
+  const { query } = database;
+  const { issuer } = config;
+  const clients = createClients({
+    database,
+    passwords,
+    assertLoadable: (clientId, metadata) => assertLoadable(engine.provider, clientId, metadata),
+    removeArtifacts: removeArtifactsOfClient,
+  });
+  const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
+  const accounts = createAccounts({ database, passwords, removeArtifacts: removeArtifactsOfAccount });
+  return {
+    guard: createAdminGuard({ issuer, query, engine }),
+    routes: [
+      ...clientRoutes({ query, clients }),
+      ...resourceServerRoutes({ query, resourceServers }),
+      ...userRoutes({ query, accounts }),
+      ...auditRoutes({ query }),
+    ],
+  };
+}
+
+/** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
+function oauthDoor(engine: Engine): Koa.Middleware {
+  const handler = engine.provider.callback();
+  return async (ctx, next) => {
+    if (!/^\/(oauth2|\.well-known)\//.test(ctx.path)) return next();
+    ctx.respond = false;
+    await handler(ctx.req, ctx.res);
+  };
+}
+
+async function isDatabaseUp(database: Database): Promise<boolean> {
+  return database.query({ name: 'ready', text: 'SELECT 1' }, []).then(
+    () => true,
+    () => false,
+  );
+}
