@@ -1,5 +1,5 @@
 // Tests run the sources as they are (TypeScript stripped by swc) against a real PostgreSQL, which test/support/ starts.
-const common = {
+export const common = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
   setupFiles: ['<rootDir>/test/support/in-realm-clone.mjs'],
@@ -11,14 +11,9 @@ const common = {
       { jsc: { target: 'es2023', parser: { syntax: 'typescript' } }, module: { type: 'es6' }, sourceMaps: 'inline' },
     ],
   },
-};
-
-export default {
-  projects: [
-    { ...common, displayName: 'server', testMatch: ['<rootDir>/test/**/*.test.ts'] },
-    { ...common, displayName: 'browser', testMatch: ['<rootDir>/test/**/*.browser.ts'] },
-  ],
   // Every test file runs on its own database; two workers fit a two-core machine.
   maxWorkers: 2,
   testTimeout: 30_000,
 };
+
+export default { ...common, testMatch: ['<rootDir>/test/**/*.test.ts'] };

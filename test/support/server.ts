@@ -1,0 +1,87 @@
+// A whole Lanyard for one test file: its own database, cloned from the template, a real port, and a client of the admin API.
+
+import { createServer } from 'node:net';
+import pg from 'pg';
+import { type Config, loadConfig } from '../../src/config.ts';
+import { type Installation, startInstallation } from '../../src/installation.ts';
+import { createLog } from '../../src/log.ts';
+import { type AdminClient, createAdminClient } from './admin.ts';
+import { createTestDatabase } from './database.ts';
+
+export const ADMIN_SECRET = 'an admin secret for the tests';
+export const SECRET_KEY = 'a secret key for the tests, long enough to be one';
+
+export interface TestServer {
+  readonly issuer: string;
+  readonly config: Config;
+  readonly connectionString: string;
+  readonly admin: AdminClient;
+  /** looks into the database behind the server's back */
+  readonly sql: pg.Pool;
+  /** every line that the server has logged */
+  readonly logLines: readonly string[];
+  /** a second server on the same database, as a load balancer would have it: same issuer, other port */
+  startTwin(): Promise<{ url: string; stop(): Promise<void> }>;
+  stop(): Promise<void>;
+}
+
+/** @param env variables on top of the defaults, e.g. `{ LANYARD_LOGIN_FAILURES_PER_ACCOUNT: '3' }` */
+export async function startTestServer(env: Record<string, string> = {}): Promise<TestServer> {
+  const testDatabase = await createTestDatabase();
+  const { connectionString } = testDatabase;
+  const logLines: string[] = [];
+  const log = createLog('trace', { write: (line: string) => void logLines.push(line) });
+  const start = async (variables: Record<string, string>): Promise<[Installation, Config]> => {
+    const config = loadConfig({
+      LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET,
+      DATABASE_URL: connectionString,
+      LANYARD_SECRET_KEY: SECRET_KEY,
+      LANYARD_DATABASE_POOL_SIZE: '10',
+      ...env,
+      ...variables,
+    });
+    return [await startInstallation({ config, connectionString, secretKey: SECRET_KEY, log }), config];
+  };
+
+  const [installation, config] = await onFreePort((port) => start({ LANYARD_PORT: String(port) }));
+  const sql = new pg.Pool({ connectionString, max: 3 });
+  return {
+    issuer: config.issuer,
+    config,
+    connectionString,
+    admin: createAdminClient(config.issuer, ADMIN_SECRET),
+    sql,
+    logLines,
+    async startTwin() {
+      const [twin] = await onFreePort((port) => start({ LANYARD_PORT: String(port), LANYARD_ISSUER: config.issuer }));
+      return { url: `http://127.0.0.1:${twin.port}`, stop: () => twin.stop() };
+    },
+    async stop() {
+      await installation.stop();
+      await sql.end();
+      await testDatabase.drop();
+    },
+  };
+}
+
+/** The issuer names the port, so the port must be known before the server listens; somebody else may be faster. */
+async function onFreePort<T>(work: (port: number) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work(await freePort());
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || attempt === 5) throw error;
+    }
+  }
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as { port: number };
+      probe.close(() => resolve(port));
+    });
+  });
+}
