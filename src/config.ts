@@ -86,14 +86,16 @@ export const VARIABLES = [
     name: 'LANYARD_SECRET_KEY',
     default: '(generated into LANYARD_DATA_DIR/secret-key)',
     unit: 'text, 32 characters or more',
-    description: 'Seals the signing keys and signs the cookies. Required with DATABASE_URL. Make one: openssl rand -base64 48',
+    description:
+      'Seals the signing keys and signs the cookies. Required with DATABASE_URL. Make one: openssl rand -base64 48',
     isSecret: true,
   },
   {
     name: 'LANYARD_ADMIN_CLIENT_SECRET',
     default: '(generated, printed once)',
     unit: 'text, 16 to 256 characters',
-    description: 'The secret of the first admin client `lanyard-admin`, read only when that client is created at the first start.',
+    description:
+      'The secret of the first admin client `lanyard-admin`, read only when that client is created at the first start.',
     isSecret: true,
   },
   {

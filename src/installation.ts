@@ -55,7 +55,10 @@ export async function startInstallation(options: InstallationOptions): Promise<I
       log,
       version: VERSION,
     });
-    const http = createHttpServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }, server.handler);
+    const http = createHttpServer(
+      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+      server.handler,
+    );
     const port = await listen(http, config);
     const stopPruning = startPruning(database, log);
     return {

@@ -1,9 +1,9 @@
 // createServer: the Koa app and the only list of mounts, in order. Tests start exactly this.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import Koa from 'koa';
-import { createAdminGuard, adminAudience } from './admin/admin-guard.ts';
+import { adminAudience, createAdminGuard } from './admin/admin-guard.ts';
 import { adminRoutes } from './admin/routes.ts';
 import { auditRoutes } from './audit/routes.ts';
 import { createClients } from './clients/register.ts';
@@ -69,7 +69,10 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   app.use(problemAnswers(log));
   app.use(proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }));
 
-  mount(app, healthRoutes(() => isDatabaseUp(database)));
+  mount(
+    app,
+    healthRoutes(() => isDatabaseUp(database)),
+  );
   mount(app, adminRoutes({ ...deps, issuer, ...adminDoor(deps, engine) }));
   mount(
     app,

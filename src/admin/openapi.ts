@@ -124,7 +124,12 @@ function challengeHeader(): Json {
 
 /** Schemas that have an id become components; the others stand where they are used. */
 function toJsonSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): Json {
-  const { $schema: _, $defs, id: __, ...converted } = z.toJSONSchema(schema, {
+  const {
+    $schema: _,
+    $defs,
+    id: __,
+    ...converted
+  } = z.toJSONSchema(schema, {
     io,
     unrepresentable: 'any',
     // Text that is turned into a number is text on the wire.

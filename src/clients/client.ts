@@ -28,7 +28,9 @@ const metadataFields = {
     description: 'client_secret_basic (default), client_secret_post, private_key_jwt or none (public client)',
   }),
   token_endpoint_auth_signing_alg: word,
-  jwks: z.looseObject({ keys: z.array(z.looseObject({ kty: word })).max(50) }).meta({ description: 'public keys only' }),
+  jwks: z
+    .looseObject({ keys: z.array(z.looseObject({ kty: word })).max(50) })
+    .meta({ description: 'public keys only' }),
   jwks_uri: uri,
   scope: z.string('must be text').max(1000, 'must have 1000 characters at most').meta({
     description: 'the OpenID Connect scopes it may ask for, separated by spaces; all of them if left out',

@@ -23,10 +23,6 @@ const SQL = {
     text: `UPDATE oidc_artifacts SET consumed_at = now() WHERE model = $1 AND id = $2 AND consumed_at IS NULL`,
   },
   destroy: { name: 'artifact_destroy', text: 'DELETE FROM oidc_artifacts WHERE model = $1 AND id = $2' },
-  removeByGrant: {
-    name: 'artifact_remove_by_grant',
-    text: 'DELETE FROM oidc_artifacts WHERE model = $1 AND grant_id = $2',
-  },
   grantOf: {
     name: 'artifact_grant_of',
     text: 'SELECT grant_id, client_id, account_id FROM oidc_artifacts WHERE model = $1 AND id = $2',
@@ -117,10 +113,6 @@ export async function consumeArtifact(query: Query, model: string, id: Buffer): 
 /** @returns whether there was such a row */
 export async function destroyArtifact(query: Query, model: string, id: Buffer): Promise<boolean> {
   return (await query(SQL.destroy, [model, id])).rowCount === 1;
-}
-
-export async function removeByGrant(query: Query, model: string, grantId: Buffer): Promise<void> {
-  await query(SQL.removeByGrant, [model, grantId]);
 }
 
 export interface GrantReference {

@@ -3,8 +3,9 @@
 
 import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { type AuditEvent, recordAudit } from '../audit/audit.ts';
+import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import type { UnitOfWork } from './unit-of-work.ts';
+import type { UnitOfWork, Write } from './unit-of-work.ts';
 
 /** The members of the token models that are worth writing down; none of them is a credential. */
 interface ReportedToken {
@@ -18,14 +19,20 @@ interface ReportedToken {
   readonly gty?: string;
 }
 
-export function reportEvents(provider: Provider, deps: { unitOfWork: UnitOfWork; log: Log }): void {
-  const { unitOfWork, log } = deps;
+export interface EventsDeps {
+  readonly query: Query;
+  readonly unitOfWork: UnitOfWork;
+  readonly log: Log;
+}
 
-  function audit(event: AuditEvent): void {
+export function reportEvents(provider: Provider, deps: EventsDeps): void {
+  const { query, unitOfWork, log } = deps;
+
+  function audit(event: AuditEvent, run: (write: Write) => Promise<void> = unitOfWork.write): void {
     const requestId = Provider.ctx?.get('x-request-id');
-    unitOfWork
-      .write((query) => recordAudit(query, { requestId, ...event }))
-      .catch((error) => log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost'));
+    run((query) => recordAudit(query, { requestId, ...event })).catch((error) => {
+      log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');
+    });
   }
 
   function tokenEvent(type: 'token.issued' | 'token.revoked', token: ReportedToken): void {
@@ -59,16 +66,13 @@ export function reportEvents(provider: Provider, deps: { unitOfWork: UnitOfWork;
   provider.on('client_credentials.destroyed', destroyed);
   provider.on('refresh_token.destroyed', destroyed);
 
-  // At the token endpoint the engine revokes a grant for one reason only: something was used a second time.
+  // At the token endpoint the engine revokes a grant for one reason only: something was used a second time. That request ends
+  // in an error, so its unit of work is dropped; what it revoked is not, and neither is this event.
   provider.on('grant.revoked', (ctx) => {
     if (ctx.oidc.route !== 'token') return;
     const clientId = ctx.oidc.client?.clientId;
-    audit({
-      type: 'token.replayed',
-      actor: 'system',
-      clientId,
-      detail: { grant_type: ctx.oidc.params?.grant_type },
-    });
+    const detail = { grant_type: ctx.oidc.params?.grant_type };
+    audit({ type: 'token.replayed', actor: 'system', clientId, detail }, (write) => write(query));
   });
 
   provider.on('end_session.success', (ctx) => {

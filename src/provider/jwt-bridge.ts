@@ -8,6 +8,7 @@
 // If a version of the engine changes any of this, JWTs are not found: it fails closed. (oidc-provider.md §A, option a)
 
 import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
 import type { Middleware } from 'koa';
 import Provider, { type AdapterPayload } from 'oidc-provider';
@@ -165,11 +166,25 @@ function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
       const [token] = tokens;
       if (tokens.length === 1 && token !== undefined && isJwt(token)) body.set('token', PREFIX + token);
       else if (tokens.some((value) => value.startsWith(PREFIX))) body.set('token', 'invalid');
-      // The engine takes a body that was read before from here. A doubled parameter stays doubled: it refuses that.
-      (ctx.req as typeof ctx.req & { body: string }).body = body.toString();
+      // A doubled parameter stays doubled: the engine refuses that.
+      handOver(ctx.req, Buffer.from(body.toString()));
     }
     await next();
   };
+}
+
+/**
+ * Lets the engine read the rewritten body as it reads every other. (It would also take it from `req.body`, with a warning
+ * on the console.) If it ever reads in another way it finds the stream at its end, and refuses.
+ */
+function handOver(request: IncomingMessage, body: Buffer): void {
+  request.headers['content-length'] = String(body.length);
+  Object.defineProperty(request, 'readable', { value: true });
+  Object.defineProperty(request, 'iterator', {
+    value: async function* () {
+      yield body;
+    },
+  });
 }
 
 async function readForm(ctx: Parameters<Middleware>[0]): Promise<URLSearchParams | undefined> {

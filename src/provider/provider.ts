@@ -93,7 +93,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   bindModels(provider);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
-  reportEvents(provider, { unitOfWork, log });
+  reportEvents(provider, { query, unitOfWork, log });
   provider.use(tokenTransaction({ database, unitOfWork, log, path: ROUTES.token }));
   provider.use(formPostPages());
   provider.use(introspectionAnswers(ROUTES.introspection));
@@ -164,7 +164,6 @@ function protocol(deps: ProviderDeps): Configuration {
     discovery: {
       introspection_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS.filter((method) => method !== 'none'),
       revocation_endpoint_auth_methods_supported: [...CLIENT_AUTH_METHODS],
-      service_documentation: undefined,
     },
   };
 }

@@ -179,13 +179,7 @@ export function resourceServerRoutes(deps: { query: Query; resourceServers: Reso
       },
       async handle({ params, body, ifVersion, by }) {
         const { identifier, client_id: clientId } = params;
-        const { grant, isNew } = await resourceServers.setGrant(
-          identifier,
-          clientId,
-          body.scopes,
-          ifVersion,
-          by,
-        );
+        const { grant, isNew } = await resourceServers.setGrant(identifier, clientId, body.scopes, ifVersion, by);
         return { status: isNew ? 201 : 200, version: grant.version, body: grantToWire(grant) };
       },
     }),

@@ -30,7 +30,10 @@ const GRANT_COLUMNS = 'client_id, resource_server, scopes, version, created_at, 
 
 const SQL = {
   find: { name: 'resource_server_find', text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier IN ($1, $2)` },
-  lock: { name: 'resource_server_lock', text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier = $1 FOR UPDATE` },
+  lock: {
+    name: 'resource_server_lock',
+    text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier = $1 FOR UPDATE`,
+  },
   list: {
     name: 'resource_server_list',
     text: `SELECT ${COLUMNS} FROM resource_servers WHERE $1::text IS NULL OR identifier > $1 ORDER BY identifier LIMIT $2`,

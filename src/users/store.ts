@@ -91,7 +91,9 @@ export async function findUserForLogin(
   query: Query,
   username: string,
 ): Promise<{ id: string; passwordHash: string; isDisabled: boolean } | undefined> {
-  const { rows } = await query<{ id: string; password_hash: string; is_disabled: boolean }>(SQL.findForLogin, [username]);
+  const { rows } = await query<{ id: string; password_hash: string; is_disabled: boolean }>(SQL.findForLogin, [
+    username,
+  ]);
   return rows[0] && { id: rows[0].id, passwordHash: rows[0].password_hash, isDisabled: rows[0].is_disabled };
 }
 

@@ -1,0 +1,68 @@
+// Mode `jwt`: verifies RFC 9068 access tokens with the issuer's public keys. No request to the issuer per token, and so no
+// knowledge of revocation before `exp`.
+
+import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import type { GuardSettings } from './options.ts';
+import type { Verifier } from './principal.ts';
+import { Fault } from './refusal.ts';
+import { REQUEST_TIMEOUT_MS } from './remote.ts';
+
+type JwtSettings = Pick<
+  GuardSettings,
+  'issuer' | 'audiences' | 'algorithms' | 'clockToleranceSeconds' | 'jwksCacheSeconds' | 'jwksCooldownSeconds' | 'fetch'
+>;
+
+export function createJwtVerifier(settings: JwtSettings, jwksUrl: () => Promise<URL>): Verifier {
+  const findKey = createKeyFinder(settings, jwksUrl);
+  return async (token) => {
+    try {
+      const { payload } = await jwtVerify(token, findKey, {
+        algorithms: [...settings.algorithms],
+        // RFC 9068 §4: "at+jwt"; an ID token, a logout token or a client assertion is not an access token.
+        typ: 'at+jwt',
+        issuer: settings.issuer,
+        audience: [...settings.audiences],
+        clockTolerance: settings.clockToleranceSeconds,
+        // RFC 9068 §2.2
+        requiredClaims: ['exp', 'sub', 'client_id'],
+      });
+      return payload;
+    } catch (error) {
+      // What jose throws about the token. Trouble with the keys is no JOSEError any more when it gets here.
+      if (error instanceof errors.JOSEError) throw new Fault('invalid_token', error.message);
+      throw error;
+    }
+  };
+}
+
+function createKeyFinder(settings: JwtSettings, jwksUrl: () => Promise<URL>): JWTVerifyGetKey {
+  let keySet: { readonly href: string; readonly find: JWTVerifyGetKey } | undefined;
+
+  return async (header, token) => {
+    const url = await jwksUrl();
+    if (keySet?.href !== url.href) {
+      const find = createRemoteJWKSet(url, {
+        cacheMaxAge: settings.jwksCacheSeconds * 1000,
+        cooldownDuration: settings.jwksCooldownSeconds * 1000,
+        timeoutDuration: REQUEST_TIMEOUT_MS,
+        [customFetch]: settings.fetch,
+      });
+      keySet = { href: url.href, find };
+    }
+    try {
+      return await keySet.find(header, token);
+    } catch (error) {
+      if (isAboutToken(error)) throw error;
+      throw new Error('the public keys of the issuer are not available', { cause: error });
+    }
+  };
+}
+
+/** The key set is there, and has no (single) key for the `kid` and `alg` of this token. */
+function isAboutToken(error: unknown): boolean {
+  return (
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys ||
+    error instanceof errors.JOSENotSupported
+  );
+}

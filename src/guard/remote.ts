@@ -1,0 +1,78 @@
+// Requests from the guard to the issuer. Anything but 200 with a JSON object is an error, which the caller of the API sees as
+// 503: a token that cannot be checked is never accepted.
+
+/** Of one request to the issuer. A page of this kind takes milliseconds; whoever calls the API is waiting meanwhile. */
+export const REQUEST_TIMEOUT_MS = 5000;
+
+/** The endpoints move only with a new version of the issuer; then a guard need not be restarted. */
+const DISCOVERY_CACHE_MS = 60 * 60 * 1000;
+
+export async function requestJson(
+  fetchImplementation: typeof fetch,
+  url: URL,
+  request: { method: 'GET' | 'POST'; headers?: Record<string, string>; body?: string; timeoutMs: number },
+): Promise<Record<string, unknown>> {
+  const { timeoutMs, headers, ...init } = request;
+  const response = await fetchImplementation(url, {
+    ...init,
+    headers: { accept: 'application/json', ...headers },
+    // A redirect would carry credentials and token to wherever it points.
+    redirect: 'manual',
+    signal: AbortSignal.timeout(timeoutMs),
+  });
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error(`${url.origin}${url.pathname} answered with status ${response.status}`);
+  }
+  const answer = parseJson(await response.text());
+  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) {
+    throw new Error(`${url.origin}${url.pathname} did not answer with a JSON object`);
+  }
+  return answer as Record<string, unknown>;
+}
+
+/** Without the message of JSON.parse, which quotes its input. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export type EndpointName = 'jwks_uri' | 'introspection_endpoint';
+
+/**
+ * Finds an endpoint in the issuer's discovery document (OpenID Connect Discovery §4). The document is read when it is first
+ * needed, so that a resource server can start before its issuer; one read serves all who wait.
+ */
+export function createDiscovery(
+  issuer: string,
+  fetchImplementation: typeof fetch,
+): (name: EndpointName) => Promise<URL> {
+  // §4.1: "any terminating / MUST be removed before appending /.well-known/openid-configuration".
+  const url = new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
+  let current: { document: Promise<Record<string, unknown>>; staleAtMs: number } | undefined;
+
+  async function read(): Promise<Record<string, unknown>> {
+    const document = await requestJson(fetchImplementation, url, { method: 'GET', timeoutMs: REQUEST_TIMEOUT_MS });
+    // §4.3: the issuer "MUST be identical", or somebody else's keys would count as the issuer's.
+    if (document.issuer !== issuer) throw new Error('the discovery document belongs to another issuer');
+    return document;
+  }
+
+  return async (name) => {
+    if (current === undefined || current.staleAtMs <= Date.now()) {
+      const started = { document: read(), staleAtMs: Date.now() + DISCOVERY_CACHE_MS };
+      current = started;
+      started.document.catch(() => {
+        if (current === started) current = undefined;
+      });
+    }
+    const endpoint = (await current.document)[name];
+    if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) throw new Error(`the issuer publishes no ${name}`);
+    const endpointUrl = new URL(endpoint);
+    if (url.protocol === 'https:' && endpointUrl.protocol !== 'https:') throw new Error(`${name} is not https`);
+    return endpointUrl;
+  };
+}
