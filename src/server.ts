@@ -9,6 +9,7 @@ import { auditRoutes } from './audit/routes.ts';
 import { createClients } from './clients/register.ts';
 import { clientRoutes } from './clients/routes.ts';
 import { createSecretVerifier } from './clients/secret.ts';
+import { clientSecretRoutes } from './clients/secret-routes.ts';
 import { type Config, toBlockList } from './config.ts';
 import type { Database } from './database/database.ts';
 import { AppError } from './errors.ts';
@@ -118,6 +119,7 @@ function adminDoor({ config, database, passwords }: ServerDeps, engine: Engine) 
     guard: createAdminGuard({ issuer, query, engine }),
     routes: [
       ...clientRoutes({ query, clients }),
+      ...clientSecretRoutes({ query, clients }),
       ...resourceServerRoutes({ query, resourceServers }),
       ...userRoutes({ query, accounts }),
       ...auditRoutes({ query }),

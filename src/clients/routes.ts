@@ -1,4 +1,4 @@
-// /admin/v1/clients: register, read, change, remove, disable clients and their secrets.
+// /admin/v1/clients: register, read, change, remove, disable clients. Their secrets: secret-routes.
 
 import { z } from 'zod';
 import type { Query } from '../database/database.ts';
@@ -8,7 +8,7 @@ import { clientIdField, instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { type Client, clientMetadataSchema, clientPatchSchema } from './client.ts';
 import type { Clients } from './register.ts';
-import { findClient, listClients, listSecrets, type SecretInfo } from './store.ts';
+import { findClient, listClients } from './store.ts';
 
 const clientSchema = clientMetadataSchema
   .extend({
@@ -27,23 +27,6 @@ const createdClientSchema = clientSchema
   })
   .meta({ id: 'CreatedClient' });
 
-const secretSchema = z
-  .object({
-    id: z.string(),
-    created_at: instant,
-    expires_at: instant.nullable(),
-    last_used_at: instant.nullable(),
-  })
-  .meta({ id: 'ClientSecret' });
-
-const createdSecretSchema = z
-  .object({
-    id: z.string(),
-    created_at: instant,
-    client_secret: z.string().optional().meta({ description: 'shown in this answer only; absent if it was imported' }),
-  })
-  .meta({ id: 'CreatedClientSecret' });
-
 const revokedSchema = z
   .object({
     access_tokens: z.int().meta({ description: 'opaque ones; JWTs have no row and are void by tokens_not_before' }),
@@ -54,22 +37,7 @@ const revokedSchema = z
   })
   .meta({ id: 'RevokedClientTokens' });
 
-const newSecretBody = z.strictObject({
-  overlap_seconds: z
-    .int('must be a whole number')
-    .min(0, 'must not be negative')
-    .max(90 * 86_400, 'must be 90 days at most')
-    .optional()
-    .meta({ description: 'how long the present secrets go on working; 0, the default, ends them at once' }),
-  secret: text(256)
-    .min(16, 'must have 16 characters or more')
-    .regex(/^[\x20-\x7e]+$/, 'must be printable ASCII')
-    .optional()
-    .meta({ description: 'import this secret instead of generating one' }),
-});
-
 const clientParams = z.strictObject({ client_id: clientIdField });
-const secretParams = z.strictObject({ client_id: clientIdField, secret_id: text(64) });
 const tag = 'clients';
 
 export function clientRoutes(deps: { query: Query; clients: Clients }): ApiRoute[] {
@@ -207,62 +175,6 @@ export function clientRoutes(deps: { query: Query; clients: Clients }): ApiRoute
         };
       },
     }),
-
-    apiRoute({
-      operationId: 'createClientSecret',
-      method: 'post',
-      path: '/clients/{client_id}/secrets',
-      tag,
-      scope: 'admin:write',
-      summary: 'Rotate the secret: generate or import a new one',
-      params: clientParams,
-      body: newSecretBody,
-      answers: { 201: { description: 'The new secret', schema: createdSecretSchema } },
-      async handle({ params, body, by }) {
-        const input = { overlapSeconds: body.overlap_seconds ?? 0, secret: body.secret };
-        const { id, createdAt, secret } = await clients.addSecret(params.client_id, input, by);
-        return {
-          status: 201,
-          location: `/admin/v1/clients/${encodeURIComponent(params.client_id)}/secrets/${id}`,
-          body: {
-            id,
-            created_at: createdAt.toISOString(),
-            ...(secret === undefined ? {} : { client_secret: secret }),
-          },
-        };
-      },
-    }),
-
-    apiRoute({
-      operationId: 'listClientSecrets',
-      method: 'get',
-      path: '/clients/{client_id}/secrets',
-      tag,
-      scope: 'admin:read',
-      summary: 'List the secrets that work now, newest first; never their values or hashes',
-      params: clientParams,
-      answers: { 200: { description: 'The secrets', schema: pageSchema(secretSchema) } },
-      async handle({ params }) {
-        await getClient(params.client_id);
-        const secrets = await listSecrets(query, params.client_id);
-        return { status: 200, body: { items: secrets.map(secretToWire), next_cursor: null } };
-      },
-    }),
-
-    apiRoute({
-      operationId: 'removeClientSecret',
-      method: 'delete',
-      path: '/clients/{client_id}/secrets/{secret_id}',
-      tag,
-      scope: 'admin:write',
-      summary: 'End a secret at once',
-      params: secretParams,
-      answers: { 204: { description: 'Removed' } },
-      async handle({ params, by }) {
-        await clients.removeSecret(params.client_id, params.secret_id, by);
-        return { status: 204 };
-      },
-    }),
   ];
 }
 
@@ -278,14 +190,5 @@ function toWire(client: Client) {
     disabled: client.disabledAt !== undefined,
     created_at: client.createdAt.toISOString(),
     updated_at: client.updatedAt.toISOString(),
-  };
-}
-
-function secretToWire(secret: SecretInfo) {
-  return {
-    id: secret.id,
-    created_at: secret.createdAt.toISOString(),
-    expires_at: secret.expiresAt?.toISOString() ?? null,
-    last_used_at: secret.lastUsedAt?.toISOString() ?? null,
   };
 }

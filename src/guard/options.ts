@@ -1,6 +1,8 @@
 // What a guard is configured with, checked wholly when it is created: a mistake here stops the resource server at start
 // instead of letting somebody in later.
 
+import type { GuardRefusal } from './refusal.ts';
+
 /** How the guard introduces itself at the introspection endpoint, and how it asks. */
 export interface IntrospectionOptions {
   /** URL of the introspection endpoint; default: `introspection_endpoint` of the issuer's discovery document */
@@ -56,7 +58,7 @@ export interface GuardOptions {
   /** `realm` of the WWW-Authenticate header; default: the (first) audience */
   readonly realm?: string;
   /** called with every refusal before it is thrown, for logs and metrics; `reason` and `cause` say what was wrong */
-  readonly onRefusal?: (refusal: import('./refusal.ts').GuardRefusal) => void;
+  readonly onRefusal?: (refusal: GuardRefusal) => void;
 }
 
 /**

@@ -164,21 +164,35 @@ export function interactionRoutes(deps: InteractionDeps): Router {
     );
   }
 
-  /** Starts again with the request that this address belonged to, if it is still known. */
   async function showStale(ctx: Context): Promise<void> {
-    const interaction = await provider.Interaction.find(String(ctx.params.uid));
-    const restartUrl =
-      interaction && `${ROUTES.authorization}?${new URLSearchParams(interaction.params as Record<string, string>)}`;
+    const restartUrl = await restartUrlFor(ctx, String(ctx.params.uid));
     const data = {
       title: 'This page is not current any more',
-      explanation: restartUrl
-        ? 'It was opened in another window, or too long ago.'
-        : 'It was opened in another window, or too long ago. Go back to the app and sign in from there.',
+      explanation:
+        restartUrl === undefined
+          ? 'It was opened in another window, or too long ago. Go back to the app and sign in from there.'
+          : 'It was opened in another window, or too long ago.',
       restartUrl,
       code: 'interaction_not_found',
       requestId: requestId(ctx),
     };
     showPage(ctx, 'error', data, { status: 400 });
+  }
+
+  /**
+   * The browser that began this login may repeat its request. Another browser, which was only given the address, is sent to
+   * the app to begin one of its own: the request of the first holds that one's state and code challenge.
+   */
+  async function restartUrlFor(ctx: Context, uid: string): Promise<string | undefined> {
+    const interaction = await provider.Interaction.find(uid);
+    if (interaction === undefined) return undefined;
+    const cookies = provider.createContext(ctx.req, ctx.res).cookies;
+    const cookie = cookies.get(provider.cookieName('interaction'), { signed: true });
+    if (cookie === uid) return `${ROUTES.authorization}?${toQuery(interaction.params)}`;
+    const client = await provider.Client.find(String(interaction.params.client_id));
+    // OpenID Connect Core §4: third-party initiated login
+    if (client?.initiateLoginUri) return `${client.initiateLoginUri}?${toQuery({ iss: deps.issuer })}`;
+    return client?.clientUri;
   }
 
   function showError(ctx: Context, error: AppError): void {
@@ -200,6 +214,17 @@ export function interactionRoutes(deps: InteractionDeps): Router {
   }
 
   return router;
+}
+
+/** A parameter that was given several times (resource) is given several times again. */
+function toQuery(params: Readonly<Record<string, unknown>>): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) {
+    for (const single of Array.isArray(value) ? value : [value]) {
+      if (single !== undefined) query.append(name, String(single));
+    }
+  }
+  return query;
 }
 
 class StaleInteractionError extends Error {
