@@ -26,6 +26,7 @@ import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable } from './provider/client-schema.ts';
 import { createProvider, type Engine } from './provider/provider.ts';
+import { clientGrantRoutes } from './resource-servers/grant-routes.ts';
 import { createResourceServers } from './resource-servers/policy.ts';
 import { resourceServerRoutes } from './resource-servers/routes.ts';
 import { createAccounts } from './users/accounts.ts';
@@ -121,6 +122,7 @@ function adminDoor({ config, database, passwords }: ServerDeps, engine: Engine) 
       ...clientRoutes({ query, clients }),
       ...clientSecretRoutes({ query, clients }),
       ...resourceServerRoutes({ query, resourceServers }),
+      ...clientGrantRoutes({ query, resourceServers }),
       ...userRoutes({ query, accounts }),
       ...auditRoutes({ query }),
     ],

@@ -1,5 +1,5 @@
-// /admin/v1/resource-servers: APIs, and which client may call which with which scopes. The identifier is a URI: in a path it
-// is percent-encoded as one segment.
+// /admin/v1/resource-servers: APIs. The identifier is a URI: in a path it is percent-encoded as one segment. Which client may
+// call which: grant-routes.
 
 import { z } from 'zod';
 import type { Query } from '../database/database.ts';
@@ -8,8 +8,8 @@ import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import type { ResourceServers } from './policy.ts';
-import type { ClientGrant, ResourceServer } from './resource-server.ts';
-import { findGrant, findResourceServer, listGrants, listResourceServers } from './store.ts';
+import type { ResourceServer } from './resource-server.ts';
+import { findResourceServer, listResourceServers } from './store.ts';
 
 const identifierField = text(500).superRefine((value, context) => {
   const url = URL.parse(value);
@@ -39,16 +39,6 @@ const resourceServerSchema = z
   })
   .meta({ id: 'ResourceServer' });
 
-const grantSchema = z
-  .object({
-    client_id: z.string(),
-    resource_server: z.string(),
-    scopes: z.array(z.string()),
-    created_at: instant,
-    updated_at: instant,
-  })
-  .meta({ id: 'ClientGrant' });
-
 const createBody = z.strictObject({
   identifier: identifierField,
   name: name.optional(),
@@ -61,7 +51,6 @@ const patchBody = createBody.omit({ identifier: true });
 type Change = z.infer<typeof patchBody>;
 
 const resourceServerParams = z.strictObject({ identifier: text(500) });
-const grantParams = z.strictObject({ identifier: text(500), client_id: clientIdField });
 const tag = 'resource servers';
 const PATH = '/resource-servers/{identifier}';
 
@@ -147,71 +136,6 @@ export function resourceServerRoutes(deps: { query: Query; resourceServers: Reso
         return { status: 204 };
       },
     }),
-    apiRoute({
-      operationId: 'listClientGrants',
-      method: 'get',
-      path: `${PATH}/clients`,
-      tag,
-      scope: 'admin:read',
-      summary: 'List the clients that may call a resource server',
-      params: resourceServerParams,
-      query: z.strictObject(pageQuery),
-      answers: { 200: { description: 'A page of policy rows', schema: pageSchema(grantSchema) } },
-      async handle({ params, query: filter }) {
-        await getResourceServer(params.identifier);
-        const page = toPageRequest(filter);
-        const found = await listGrants(query, params.identifier, page);
-        return { status: 200, body: toPage(found, page.limit, grantToWire, (grant) => grant.clientId) };
-      },
-    }),
-    apiRoute({
-      operationId: 'setClientGrant',
-      method: 'put',
-      path: `${PATH}/clients/{client_id}`,
-      tag,
-      scope: 'admin:write',
-      summary: 'Let a client call a resource server with these scopes',
-      params: grantParams,
-      body: z.strictObject({ scopes: scopeList }),
-      answers: {
-        200: { description: 'The replaced policy row', schema: grantSchema },
-        201: { description: 'The new policy row', schema: grantSchema },
-      },
-      async handle({ params, body, ifVersion, by }) {
-        const { identifier, client_id: clientId } = params;
-        const { grant, isNew } = await resourceServers.setGrant(identifier, clientId, body.scopes, ifVersion, by);
-        return { status: isNew ? 201 : 200, version: grant.version, body: grantToWire(grant) };
-      },
-    }),
-    apiRoute({
-      operationId: 'getClientGrant',
-      method: 'get',
-      path: `${PATH}/clients/{client_id}`,
-      tag,
-      scope: 'admin:read',
-      summary: 'Read a policy row',
-      params: grantParams,
-      answers: { 200: { description: 'The policy row', schema: grantSchema } },
-      async handle({ params }) {
-        const grant = await findGrant(query, params.identifier, params.client_id);
-        if (grant === undefined) throw notFound(`grant of client ${params.client_id} at ${params.identifier}`);
-        return { status: 200, version: grant.version, body: grantToWire(grant) };
-      },
-    }),
-    apiRoute({
-      operationId: 'removeClientGrant',
-      method: 'delete',
-      path: `${PATH}/clients/{client_id}`,
-      tag,
-      scope: 'admin:write',
-      summary: 'Take a grant away; live tokens of that client for that API turn inactive at once',
-      params: grantParams,
-      answers: { 204: { description: 'Removed' } },
-      async handle({ params, ifVersion, by }) {
-        await resourceServers.removeGrant(params.identifier, params.client_id, ifVersion, by);
-        return { status: 204 };
-      },
-    }),
   ];
 }
 
@@ -246,15 +170,5 @@ function toWire(server: ResourceServer) {
     introspection_client_id: server.introspectionClientId ?? null,
     created_at: server.createdAt.toISOString(),
     updated_at: server.updatedAt.toISOString(),
-  };
-}
-
-function grantToWire(grant: ClientGrant) {
-  return {
-    client_id: grant.clientId,
-    resource_server: grant.resourceServer,
-    scopes: grant.scopes,
-    created_at: grant.createdAt.toISOString(),
-    updated_at: grant.updatedAt.toISOString(),
   };
 }
