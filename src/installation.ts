@@ -44,8 +44,6 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     const keys = deriveKeys(options.secretKey);
     const signingKeys = await loadSigningKeys(database, keys.sealingKey);
     const passwords = createPasswordHasher();
-    const { issuer } = config;
-    const adminClientSecret = await prepareFirstStart({ ...config, database, passwords, issuer });
     const server = await createServer({
       config,
       database,
@@ -60,6 +58,9 @@ export async function startInstallation(options: InstallationOptions): Promise<I
       server.handler,
     );
     const port = await listen(http, config);
+    const adminClientSecret = await prepareOrClose(http, () =>
+      prepareFirstStart({ database, passwords, issuer: config.issuer, adminClientSecret: config.adminClientSecret }),
+    );
     const stopPruning = startPruning(database, log);
     return {
       port,
@@ -72,6 +73,19 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     };
   } catch (error) {
     await database.close();
+    throw error;
+  }
+}
+
+/**
+ * The first start comes after listening: it spends a secret that is shown once, and a start that ends at a port that is
+ * taken would have spent it unseen.
+ */
+async function prepareOrClose<T>(http: HttpServer, prepare: () => Promise<T>): Promise<T> {
+  try {
+    return await prepare();
+  } catch (error) {
+    await close(http);
     throw error;
   }
 }

@@ -1,12 +1,13 @@
 // The server. The map of what happens at start, in this order; at the end it is undone in reverse:
 //
-//   config        from the environment, all faults at once
+//   config        from the environment and ./.env, all faults at once
 //   database      DATABASE_URL, or the embedded PostgreSQL in LANYARD_DATA_DIR
 //   secret key    LANYARD_SECRET_KEY, or (embedded only) a file beside the database
 //   installation  migrations, signing keys, the first admin client, the server, listening
 //
 // What people read goes to stderr in plain words, the log to stdout in JSON lines.
 
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { startEmbeddedPostgres } from './database/embedded.ts';
@@ -23,6 +24,8 @@ interface DatabaseServer {
 }
 
 async function main(): Promise<void> {
+  // What the environment sets already wins.
+  if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
   const log = createLog(config.logLevel);
   const stopSignal = nextStopSignal();

@@ -11,7 +11,7 @@ import { createJwtVerifier } from './jwt-verifier.ts';
 import { type GuardOptions, type GuardSettings, parseClientIds, parseOptions, parseScopes } from './options.ts';
 import { type Principal, parsePrincipal, type Verifier } from './principal.ts';
 import { Fault, GuardRefusal } from './refusal.ts';
-import { createDiscovery, type EndpointName } from './remote.ts';
+import { createEndpointFinder, type EndpointName } from './remote.ts';
 
 /** What one route asks for on top of what the guard asks for everywhere. It can only make the door narrower. */
 export interface RouteRequirements {
@@ -79,9 +79,10 @@ function createVerifier(settings: GuardSettings): Verifier {
       return claims;
     };
   }
-  const discover = createDiscovery(settings.issuer, settings.fetch);
-  const endpoint = (configured: string | undefined, name: EndpointName) => async () =>
-    configured === undefined ? discover(name) : new URL(configured);
+  const endpoint = (configured: string | undefined, name: EndpointName) =>
+    configured === undefined
+      ? createEndpointFinder(settings.issuer, name, settings.fetch)
+      : async () => new URL(configured);
   if (mode === 'introspection' && introspection !== undefined) {
     const url = endpoint(introspection.endpoint, 'introspection_endpoint');
     return createIntrospectionVerifier(introspection, settings.fetch, url);

@@ -44,35 +44,35 @@ export type EndpointName = 'jwks_uri' | 'introspection_endpoint';
 
 /**
  * Finds an endpoint in the issuer's discovery document (OpenID Connect Discovery §4). The document is read when it is first
- * needed, so that a resource server can start before its issuer; one read serves all who wait.
+ * needed, so that a resource server can start before its issuer; one read serves all who wait, a failure is not remembered.
  */
-export function createDiscovery(
+export function createEndpointFinder(
   issuer: string,
+  name: EndpointName,
   fetchImplementation: typeof fetch,
-): (name: EndpointName) => Promise<URL> {
+): () => Promise<URL> {
   // §4.1: "any terminating / MUST be removed before appending /.well-known/openid-configuration".
   const url = new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
-  let current: { document: Promise<Record<string, unknown>>; staleAtMs: number } | undefined;
+  let current: { readonly endpoint: Promise<URL>; readonly staleAtMs: number } | undefined;
 
-  async function read(): Promise<Record<string, unknown>> {
+  async function read(): Promise<URL> {
     const document = await requestJson(fetchImplementation, url, { method: 'GET', timeoutMs: REQUEST_TIMEOUT_MS });
     // §4.3: the issuer "MUST be identical", or somebody else's keys would count as the issuer's.
     if (document.issuer !== issuer) throw new Error('the discovery document belongs to another issuer');
-    return document;
-  }
-
-  return async (name) => {
-    if (current === undefined || current.staleAtMs <= Date.now()) {
-      const started = { document: read(), staleAtMs: Date.now() + DISCOVERY_CACHE_MS };
-      current = started;
-      started.document.catch(() => {
-        if (current === started) current = undefined;
-      });
-    }
-    const endpoint = (await current.document)[name];
+    const endpoint = document[name];
     if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) throw new Error(`the issuer publishes no ${name}`);
     const endpointUrl = new URL(endpoint);
     if (url.protocol === 'https:' && endpointUrl.protocol !== 'https:') throw new Error(`${name} is not https`);
     return endpointUrl;
+  }
+
+  return () => {
+    if (current !== undefined && current.staleAtMs > Date.now()) return current.endpoint;
+    const started = { endpoint: read(), staleAtMs: Date.now() + DISCOVERY_CACHE_MS };
+    current = started;
+    started.endpoint.catch(() => {
+      if (current === started) current = undefined;
+    });
+    return started.endpoint;
   };
 }

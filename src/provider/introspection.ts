@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import type { Middleware } from 'koa';
 import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
-import { bindingClaims, mayIntrospect } from '../client-binding.ts';
+import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
 import { findStanding, type Standing } from './token-standing.ts';
 
@@ -32,7 +32,7 @@ export function createIntrospectionPolicy(query: Query): IntrospectionPolicy {
   return async (_ctx, caller, introspected) => {
     const token = introspected as unknown as IntrospectedToken;
     const { clientId } = token;
-    if (clientId === undefined) return false;
+    if (clientId === undefined || !isBound(token)) return false;
     const standing = await findStanding(query, {
       clientId,
       accountId: token.accountId,
@@ -52,6 +52,17 @@ export function createIntrospectionPolicy(query: Query): IntrospectionPolicy {
     report(token, clientId, standing);
     return true;
   };
+}
+
+/** An access token carries the binding itself; one that names no client, or two, is refused. A refresh token has no claims. */
+function isBound(token: IntrospectedToken): boolean {
+  if (token.kind === 'RefreshToken') return true;
+  try {
+    boundClientId({ client_id: token.clientId, azp: token.extra?.azp });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The engine spreads `extra` into the answer. */
@@ -84,9 +95,9 @@ export function introspectionAnswers(path: string): Middleware {
     await next();
     if (ctx.path !== path) return;
     const answer = ctx.body as { active?: boolean; jti?: string; token_type?: string } | undefined;
-    const { params } = (ctx as unknown as KoaContextWithOIDC).oidc;
-    if (answer?.active !== true || typeof params?.token !== 'string') return;
-    answer.jti ??= createHash('sha256').update(params.token).digest('base64url');
+    if (answer?.active !== true) return;
+    const token = (ctx as unknown as KoaContextWithOIDC).oidc.params?.token;
+    answer.jti ??= createHash('sha256').update(String(token)).digest('base64url');
     answer.token_type ??= 'refresh_token';
   };
 }

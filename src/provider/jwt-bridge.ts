@@ -162,12 +162,9 @@ function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
         ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
         return;
       }
-      const tokens = body.getAll('token');
-      const [token] = tokens;
-      if (tokens.length === 1 && token !== undefined && isJwt(token)) body.set('token', PREFIX + token);
-      else if (tokens.some((value) => value.startsWith(PREFIX))) body.set('token', 'invalid');
       // A doubled parameter stays doubled: the engine refuses that.
-      handOver(ctx.req, Buffer.from(body.toString()));
+      const marked = [...body].map(([name, value]): [string, string] => [name, name === 'token' ? mark(value) : value]);
+      handOver(ctx.req, Buffer.from(new URLSearchParams(marked).toString()));
     }
     await next();
   };
@@ -185,6 +182,12 @@ function handOver(request: IncomingMessage, body: Buffer): void {
       yield body;
     },
   });
+}
+
+/** Only this function writes the prefix; one that the caller wrote leads nowhere. */
+function mark(token: string): string {
+  if (token.startsWith(PREFIX)) return 'invalid';
+  return isJwt(token) ? PREFIX + token : token;
 }
 
 async function readForm(ctx: Parameters<Middleware>[0]): Promise<URLSearchParams | undefined> {

@@ -13,8 +13,10 @@ import { CLAIMS_BY_SCOPE } from '../users/user.ts';
 import { createFindAccount } from './account.ts';
 import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
 import { createClientAdapter } from './client-adapter.ts';
+import { clientChallenge } from './client-challenge.ts';
 import { createLoadExistingGrant } from './consent.ts';
 import { reportEvents } from './events.ts';
+import { exactPaths } from './exact-paths.ts';
 import { formPostPages } from './form-post.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './introspection.ts';
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
@@ -94,6 +96,13 @@ export function createProvider(deps: ProviderDeps): Engine {
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
   reportEvents(provider, { query, unitOfWork, log });
+  provider.use(exactPaths(Object.values(ROUTES)));
+  provider.use(
+    clientChallenge({
+      issuer: config.issuer,
+      paths: new Set([ROUTES.token, ROUTES.introspection, ROUTES.revocation]),
+    }),
+  );
   provider.use(tokenTransaction({ database, unitOfWork, log, path: ROUTES.token }));
   provider.use(formPostPages());
   provider.use(introspectionAnswers(ROUTES.introspection));

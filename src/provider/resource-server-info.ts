@@ -28,7 +28,7 @@ export function createResourcePolicy(deps: { query: Query; accessTokenSeconds: n
         throw new errors.InvalidTarget('this client may not call that resource server');
       }
       const scope = grant.scopes.filter((name) => resourceServer.scopes.includes(name)).join(' ');
-      assumeAllScopes(ctx, scope);
+      if (isClientCredentials(ctx)) settleScope(ctx, scope);
       return {
         scope,
         audience: resourceServer.identifier,
@@ -55,10 +55,21 @@ function isClientCredentials(ctx: KoaContextWithOIDC): boolean {
   return ctx.oidc.route === 'token' && ctx.oidc.params?.grant_type === 'client_credentials';
 }
 
-/** RFC 6749 §3.3: a client that names no scope gets a default, for client_credentials everything it was granted. */
-function assumeAllScopes(ctx: KoaContextWithOIDC, scope: string): void {
+/**
+ * RFC 6749 §3.3: a client that names no scope gets a default, for client_credentials everything it was granted. One that names
+ * only scopes it was not granted gets no token: the engine would leave them all out, and `scope` out of its answer, which
+ * means "as requested" (§5.1).
+ */
+function settleScope(ctx: KoaContextWithOIDC, granted: string): void {
   const { params } = ctx.oidc;
-  if (isClientCredentials(ctx) && params !== undefined && params.scope === undefined && scope !== '') {
-    params.scope = scope;
+  // Several resources: the engine refuses them later, for the right reason.
+  if (params === undefined || Array.isArray(params.resource)) return;
+  if (params.scope === undefined) {
+    if (granted !== '') params.scope = granted;
+    return;
+  }
+  const requested = String(params.scope).split(' ');
+  if (!requested.some((name) => granted.split(' ').includes(name))) {
+    throw new errors.InvalidScope('this client was granted none of the requested scopes', String(params.scope));
   }
 }

@@ -1,13 +1,36 @@
-// Authorization code + PKCE, from the first page to the refresh, with the tokens an app would hold.
+// Authorization code + PKCE, from the first page to the refresh, with the tokens an app would hold; and what a stolen code is
+// worth.
 
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { decodeJwt } from 'jose';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
+import {
+  authorizationCodeGrant,
+  buildAuthorizationUrl,
+  calculatePKCECodeChallenge,
+  fetchUserInfo,
+  randomPKCECodeVerifier,
+  refreshTokenGrant,
+} from 'openid-client';
+import { artifactId } from '../../src/provider/artifacts.ts';
 import { introspect, requestToken, type TestClient } from '../support/admin.ts';
+import {
+  CODE_FLOW,
+  exchange,
+  honest,
+  isActive,
+  obtainCode,
+  obtainTokens,
+  PUBLIC,
+  REDIRECT_URI,
+  tally,
+  toTokens,
+  userinfo,
+} from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, pkcePair, signInAndAllow } from '../support/user-agent.ts';
 
 const ORDERS = 'https://orders.example';
-const REDIRECT_URI = 'https://app.example/callback';
+const VAULT = 'https://vault.example';
 const USER = { username: 'alice', password: 'correct horse battery' };
 
 let server: TestServer;
@@ -22,7 +45,12 @@ beforeAll(async () => {
   });
   await server.admin.createApi(ORDERS, { name: 'Orders', scopes: ['orders:read', 'orders:write'] });
   await server.admin.allow(app.clientId, ORDERS, ['orders:read']);
-  await server.admin.createUser(USER.username, USER.password, { email: 'alice@example.com' });
+  await server.admin.createApi(VAULT, { scopes: ['vault:open'], access_token_format: 'opaque' });
+  await server.admin.allow(app.clientId, VAULT, ['vault:open']);
+  await server.admin.createUser(USER.username, USER.password, {
+    email: 'alice@example.com',
+    claims: { name: 'Alice', phone_number: '+49 30 1', address: { country: 'DE' } },
+  });
 });
 afterAll(() => server.stop());
 
@@ -70,5 +98,165 @@ test('a user signs in, allows, and the app gets tokens that name it', async () =
     active: true,
     client_id: app.clientId,
     azp: app.clientId,
+  });
+});
+
+test('an app with openid-client goes the whole way: sign in, ID token, userinfo, refresh', async () => {
+  const configuration = await honest(server, app);
+  const verifier = randomPKCECodeVerifier();
+  const [state, nonce] = ['a state', 'a nonce'];
+  const url = buildAuthorizationUrl(configuration, {
+    redirect_uri: REDIRECT_URI,
+    scope: 'openid email',
+    code_challenge: await calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+    state,
+    nonce,
+    max_age: '600',
+  });
+  const back = await signInAndAllow(createUserAgent(server.issuer), url.href, USER);
+  const tokens = await authorizationCodeGrant(configuration, back, {
+    pkceCodeVerifier: verifier,
+    expectedState: state,
+    expectedNonce: nonce,
+    maxAge: 600,
+    idTokenExpected: true,
+  });
+  const claims = tokens.claims() as { sub: string };
+  expect(claims).toMatchObject({ nonce, azp: app.clientId, auth_time: expect.any(Number) });
+  const info = await fetchUserInfo(configuration, tokens.access_token, claims.sub);
+  expect(info).toEqual({ sub: claims.sub, email: 'alice@example.com', email_verified: false });
+  expect((await refreshTokenGrant(configuration, tokens.refresh_token as string)).access_token).toBeDefined();
+});
+
+describe('a stolen code', () => {
+  test('is of no use to another client (RFC 6749 §4.1.3), and its owner can still use it', async () => {
+    const thief = await server.admin.createClient(CODE_FLOW);
+    const publicThief = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC });
+    const issued = await obtainCode(server, app);
+    for (const client of [thief, publicThief]) {
+      const { status, body } = await exchange(server, client, issued);
+      expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    }
+    expect((await exchange(server, app, issued)).status).toBe(200);
+  });
+
+  test('is of no use without its verifier (RFC 7636 §4.6)', async () => {
+    const issued = await obtainCode(server, app);
+    for (const code_verifier of [undefined, '', 'x'.repeat(43), issued.verifier.toUpperCase(), `${issued.verifier}A`]) {
+      const { status, body } = await exchange(server, app, issued, { code_verifier });
+      expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    }
+    expect((await exchange(server, app, issued)).status).toBe(200);
+  });
+
+  test('is of no use with another redirect_uri, or without (RFC 6749 §4.1.3)', async () => {
+    const issued = await obtainCode(server, app);
+    for (const redirect_uri of ['https://evil.example', `${REDIRECT_URI}/`, undefined]) {
+      expect((await exchange(server, app, issued, { redirect_uri })).status).toBe(400);
+    }
+    expect((await exchange(server, app, issued)).status).toBe(200);
+  });
+
+  test('is of no use after its time', async () => {
+    const issued = await obtainCode(server, app);
+    await server.sql.query(
+      `UPDATE oidc_artifacts SET payload = jsonb_set(payload::jsonb, '{exp}', '1')::json WHERE model = 'AuthorizationCode'`,
+    );
+    expect((await exchange(server, app, issued)).body.error).toBe('invalid_grant');
+  });
+});
+
+describe.each([
+  ['JWT', ORDERS, 'openid orders:read'],
+  ['opaque', VAULT, 'openid vault:open'],
+])('a code that is used twice: %s', (_name, resource, scope) => {
+  test('the second use fails and takes back what the first one got (RFC 6749 §4.1.2)', async () => {
+    const issued = await obtainCode(server, app, { resource, scope });
+    const tokens = toTokens(await exchange(server, app, issued));
+    expect(await isActive(server, app, tokens.accessToken)).toBe(true);
+    const second = await exchange(server, app, issued);
+    expect([second.status, second.body.error]).toEqual([400, 'invalid_grant']);
+    for (const token of [tokens.accessToken, tokens.refreshToken]) {
+      expect(await isActive(server, app, token)).toBe(false);
+    }
+  });
+
+  test('of twenty parallel exchanges exactly one succeeds, and its tokens are void', async () => {
+    for (let round = 0; round < 3; round++) {
+      const issued = await obtainCode(server, app, { resource, scope });
+      const codeId = artifactId('AuthorizationCode', issued.code);
+      const code = await server.sql.query('SELECT grant_id FROM oidc_artifacts WHERE id = $1', [codeId]);
+      const answers = await Promise.all(Array.from({ length: 20 }, () => exchange(server, app, issued)));
+      expect(tally(answers)).toEqual({ succeeded: 1, refusals: ['400 invalid_grant'] });
+      const tokens = toTokens(answers.find((answer) => answer.status === 200) as (typeof answers)[0]);
+      for (const token of [tokens.accessToken, tokens.refreshToken]) {
+        expect(await isActive(server, app, token)).toBe(false);
+      }
+      const ofGrant = 'SELECT model FROM oidc_artifacts WHERE grant_id = $1';
+      const { rows } = await server.sql.query(ofGrant, [code.rows[0].grant_id]);
+      expect(rows).toEqual([]);
+    }
+  });
+});
+
+describe('what the app gets', () => {
+  test.each([
+    ['openid', {}],
+    ['openid profile', { name: 'Alice', preferred_username: 'alice', updated_at: expect.any(Number) }],
+    ['openid email', { email: 'alice@example.com', email_verified: false }],
+    ['openid address', { address: { country: 'DE' } }],
+    ['openid phone', { phone_number: '+49 30 1' }],
+  ])('userinfo tells what scope %s names, and no more (OpenID Connect Core §5.4)', async (scope, claims) => {
+    const { accessToken, idToken } = await obtainTokens(server, app, { scope });
+    const { sub } = decodeJwt(idToken);
+    expect((await userinfo(server, accessToken)).body).toEqual({ sub, ...claims });
+  });
+
+  test('userinfo takes no token that was made for an API, and none that was made up', async () => {
+    const { accessToken: jwt } = await obtainTokens(server, app, { scope: 'openid orders:read', resource: ORDERS });
+    const { accessToken: opaque } = await obtainTokens(server, app, { scope: 'openid vault:open', resource: VAULT });
+    const { refreshToken, idToken } = await obtainTokens(server, app);
+    for (const token of [jwt, `jwt:${jwt}`, opaque, refreshToken, idToken, 'unknown']) {
+      const { status, headers, body } = await userinfo(server, token);
+      expect(status).toBe(token === opaque ? 403 : 401); // RFC 6750 §3.1: valid, but without the scope openid
+      expect(headers.get('www-authenticate')).toMatch(/^Bearer .*error="(invalid_token|insufficient_scope)"/);
+      expect(body).not.toHaveProperty('sub');
+    }
+    const inQuery = await obtainTokens(server, app);
+    const answer = await fetch(`${server.issuer}/oauth2/userinfo?access_token=${inQuery.accessToken}`);
+    expect(answer.status).toBe(400); // RFC 9700 §4.3.2
+  });
+
+  test('ID tokens are signed with ES256, or with RS256 for a client that is registered so', async () => {
+    const keys = createRemoteJWKSet(new URL(`${server.issuer}/oauth2/jwks`));
+    const rs256 = await server.admin.createClient({ ...CODE_FLOW, id_token_signed_response_alg: 'RS256' });
+    await server.admin.allow(rs256.clientId, ORDERS, ['orders:read']);
+    for (const [client, alg] of [
+      [app, 'ES256'],
+      [rs256, 'RS256'],
+    ] as const) {
+      const tokens = await obtainTokens(server, client, { scope: 'openid orders:read', resource: ORDERS });
+      const options = { issuer: server.issuer, audience: client.clientId, algorithms: [alg] };
+      expect((await jwtVerify(tokens.idToken, keys, options)).payload.azp).toBe(client.clientId);
+      expect(decodeProtectedHeader(tokens.accessToken)).toMatchObject({ alg: 'ES256', typ: 'at+jwt' });
+    }
+  });
+
+  test('a client that did not register the refresh_token grant gets no refresh token', async () => {
+    const client = await server.admin.createClient({ ...CODE_FLOW, grant_types: ['authorization_code'] });
+    const answer = await exchange(server, client, await obtainCode(server, client));
+    expect(answer.status).toBe(200);
+    expect(answer.body).not.toHaveProperty('refresh_token');
+  });
+
+  test('without openid there is no ID token, and userinfo says no', async () => {
+    const answer = await exchange(
+      server,
+      app,
+      await obtainCode(server, app, { scope: 'orders:read', resource: ORDERS }),
+    );
+    expect(answer.body).not.toHaveProperty('id_token');
+    expect((await userinfo(server, answer.body.access_token as string)).status).toBe(401);
   });
 });

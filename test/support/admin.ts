@@ -78,7 +78,11 @@ export function createAdminClient(issuer: string, secret: string): AdminClient {
 export async function toAnswer(response: Response): Promise<Answer> {
   const text = await response.text();
   const isJson = /json/.test(response.headers.get('content-type') ?? '');
-  return { status: response.status, headers: response.headers, body: isJson && text !== '' ? JSON.parse(text) : { text } };
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: isJson && text !== '' ? JSON.parse(text) : { text },
+  };
 }
 
 /** A form POST with client_secret_basic; a client without a secret names itself in the form. */

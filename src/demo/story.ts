@@ -1,0 +1,236 @@
+// What the demo tells: operators, apps, a user and two APIs, step by step. Each function is a chapter and returns what the
+// later ones need.
+
+import { createHash, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { decodeJwt } from 'jose';
+import { boundClientId } from '../client-binding.ts';
+import { createBrowser } from './browser.ts';
+import { allow, CALLBACK, type Cast, policyPath, register, USER } from './cast.ts';
+import {
+  type Admin,
+  type ClientCredentials,
+  callApi,
+  createAdmin,
+  introspect,
+  requestToken,
+  revoke,
+} from './requests.ts';
+import { type Api, BILLING, ORDERS, startBilling, startOrders } from './resource-servers.ts';
+import type { Transcript } from './steps.ts';
+
+export interface Stage {
+  readonly issuer: string;
+  readonly admin: ClientCredentials;
+  readonly transcript: Transcript;
+  /** Takes what must be stopped when the story ends, however it ends. */
+  onEnd(stop: () => Promise<void>): void;
+}
+
+interface Apis {
+  readonly orders: Api;
+  readonly billing: Api;
+}
+
+/** @throws UnexpectedOutcome at the first step that does not do what it should */
+export async function tellStory(stage: Stage): Promise<void> {
+  const admin = await createAdmin(stage.issuer, stage.admin);
+  const cast = await register(stage.transcript, admin);
+  const token = await obtainOwnToken(stage, cast);
+  const userToken = await signInUser(stage, cast);
+  const apis = await startApis(stage, cast);
+  await callOrders(stage, admin, cast, apis, { token, userToken });
+  const billingToken = await callBilling(stage, admin, cast, apis, token);
+  await showIntrospection(stage, cast, userToken);
+  await takeAccessAway(stage, admin, cast, apis, { token, userToken, billingToken });
+}
+
+async function obtainOwnToken({ issuer, transcript }: Stage, { appA }: Cast): Promise<string> {
+  transcript.chapter('App A gets a token for itself (client_credentials)');
+  const answer = await transcript.step('for "orders"', '200', () =>
+    requestToken(issuer, appA, { grant_type: 'client_credentials', resource: ORDERS }),
+  );
+  const token = String(answer.access_token);
+  await transcript.step('the token names its client', 'app-a', async () => ({
+    observed: boundClientId(decodeJwt(token)),
+    value: undefined,
+  }));
+  await transcript.step('for "billing": there is no policy row, so there is no token', '400 invalid_target', () =>
+    requestToken(issuer, appA, { grant_type: 'client_credentials', resource: BILLING }),
+  );
+  return token;
+}
+
+async function signInUser({ issuer, transcript }: Stage, { appA }: Cast): Promise<string> {
+  transcript.chapter('App A gets a token for alice (authorization code + PKCE, through the real pages)');
+  const browser = createBrowser(issuer);
+  const verifier = randomBytes(32).toString('base64url');
+  const state = randomBytes(16).toString('base64url');
+  const authorizationUrl = `${issuer}/oauth2/authorize?${new URLSearchParams({
+    client_id: appA.clientId,
+    response_type: 'code',
+    redirect_uri: CALLBACK,
+    scope: 'openid orders:read',
+    resource: ORDERS,
+    state,
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+  })}`;
+  const see = async (visit: ReturnType<typeof browser.open>) => {
+    const page = await visit;
+    return { observed: `${page.status} ${page.leavesTo === undefined ? page.id : page.leavesTo.host}`, value: page };
+  };
+
+  const login = await transcript.step('app A sends the browser to Lanyard', '200 login-page', () =>
+    see(browser.open(authorizationUrl)),
+  );
+  await transcript.step('a wrong password', '403 login-page', () =>
+    see(browser.submit(login, 'login-submit', { ...USER, password: 'incorrect horse' })),
+  );
+  const consent = await transcript.step('the right one', '200 consent-page', () =>
+    see(browser.submit(login, 'login-submit', USER)),
+  );
+  const allowed = await transcript.step('alice allows it, and is sent back to app A', '303 app-a.example', () =>
+    see(browser.submit(consent, 'consent-allow')),
+  );
+  const back = allowed.leavesTo?.searchParams;
+  await transcript.step('the answer is for this request, of this issuer (RFC 9207)', 'state and iss fit', async () => {
+    const fits = back?.get('state') === state && back.get('iss') === issuer;
+    return { observed: fits ? 'state and iss fit' : 'they do not fit', value: undefined };
+  });
+  const answer = await transcript.step('app A exchanges the code', '200', () =>
+    requestToken(issuer, appA, {
+      grant_type: 'authorization_code',
+      code: back?.get('code') ?? '',
+      redirect_uri: CALLBACK,
+      code_verifier: verifier,
+    }),
+  );
+  return String(answer.access_token);
+}
+
+async function startApis(stage: Stage, { billingApi }: Cast): Promise<Apis> {
+  const orders = await startOrders(stage.issuer);
+  stage.onEnd(orders.stop);
+  const billing = await startBilling(stage.issuer, billingApi);
+  stage.onEnd(billing.stop);
+  return { orders, billing };
+}
+
+async function callOrders(
+  { issuer, transcript }: Stage,
+  admin: Admin,
+  { appA }: Cast,
+  { orders }: Apis,
+  { token, userToken }: { token: string; userToken: string },
+): Promise<void> {
+  transcript.chapter('The API "orders" (Koa, verifies JWTs by itself, its guard accepts app-a)');
+  await transcript.step("app A's own token", '200', () => callApi(orders.url, token));
+  const greeting = await transcript.step("app A's token for alice", '200', () => callApi(orders.url, userToken));
+  transcript.tell(`the API sees: ${JSON.stringify(greeting)}`);
+  await transcript.step('no token', '401 missing_token', () => callApi(orders.url));
+  await transcript.step('something that is not a token', '401 invalid_token', () => callApi(orders.url, 'letmein'));
+
+  const path = `/resource-servers/${encodeURIComponent(ORDERS)}`;
+  await transcript.step('an operator sets the lifetime of its tokens to one second', '200', () =>
+    admin.request('PATCH', path, { access_token_ttl_seconds: 1 }),
+  );
+  const brief = await transcript.step('app A gets such a token', '200', () =>
+    requestToken(issuer, appA, { grant_type: 'client_credentials', resource: ORDERS }),
+  );
+  await transcript.step('... and it has expired', '401 invalid_token', async () => {
+    const { exp = 0 } = decodeJwt(String(brief.access_token));
+    await sleep(Math.max(0, exp * 1000 - Date.now()));
+    return callApi(orders.url, String(brief.access_token));
+  });
+  await transcript.step('back to the default lifetime', '200', () =>
+    admin.request('PATCH', path, { access_token_ttl_seconds: null }),
+  );
+}
+
+async function callBilling(
+  { issuer, transcript }: Stage,
+  admin: Admin,
+  { appA, appB }: Cast,
+  { billing }: Apis,
+  ordersToken: string,
+): Promise<string> {
+  transcript.chapter('The API "billing" (Express, asks Lanyard about every token, its guard accepts app-b)');
+  const ofB = await transcript.step('app B gets a token', '200', () =>
+    requestToken(issuer, appB, { grant_type: 'client_credentials', resource: BILLING }),
+  );
+  await transcript.step("app B's token", '200', () => callApi(billing.url, String(ofB.access_token)));
+  await transcript.step('no token', '401 missing_token', () => callApi(billing.url));
+  await transcript.step('app A\'s token for "orders": meant for another API', '401 invalid_token', () =>
+    callApi(billing.url, ordersToken),
+  );
+  transcript.tell(
+    [
+      'App A could not even get a token for "billing" so far. Say an operator grants it by mistake: now the',
+      'token is genuine, alive and meant for "billing", and the guard still sees whose it is.',
+    ].join('\n'),
+  );
+  await transcript.step('policy: app A may call "billing"', '201', () =>
+    allow(admin, BILLING, 'app-a', 'billing:read'),
+  );
+  const ofA = await transcript.step('app A gets a token for "billing"', '200', () =>
+    requestToken(issuer, appA, { grant_type: 'client_credentials', resource: BILLING }),
+  );
+  await transcript.step("app A's token", '403 client_not_allowed', () =>
+    callApi(billing.url, String(ofA.access_token)),
+  );
+  return String(ofA.access_token);
+}
+
+async function showIntrospection({ issuer, transcript }: Stage, cast: Cast, userToken: string): Promise<void> {
+  transcript.chapter("What introspection says about app A's token for alice");
+  const answer = await transcript.step('to the API it is meant for', 'active', () =>
+    introspect(issuer, cast.ordersApi, userToken),
+  );
+  transcript.tell(JSON.stringify(answer, undefined, 2));
+  await transcript.step('it names the client', 'app-a', async () => ({
+    observed: boundClientId(answer),
+    value: undefined,
+  }));
+  await transcript.step('to app A, whose token it is', 'active', () => introspect(issuer, cast.appA, userToken));
+  await transcript.step('to app B, whose business it is not', 'inactive', () =>
+    introspect(issuer, cast.appB, userToken),
+  );
+}
+
+async function takeAccessAway(
+  { issuer, transcript }: Stage,
+  admin: Admin,
+  { appA, appB, ordersApi, billingApi }: Cast,
+  { orders, billing }: Apis,
+  { token, userToken, billingToken }: { token: string; userToken: string; billingToken: string },
+): Promise<void> {
+  transcript.chapter('Access is taken away from tokens that are alive');
+  const isActive = (caller: ClientCredentials, subject: string) => () => introspect(issuer, caller, subject);
+
+  await transcript.step('an operator takes away app A\'s policy row at "orders"', '204', () =>
+    admin.request('DELETE', `${policyPath(ORDERS)}/app-a`),
+  );
+  await transcript.step('introspection', 'inactive', isActive(ordersApi, token));
+  await transcript.step('"orders" does not ask, so it sees that when the token expires', '200', () =>
+    callApi(orders.url, token),
+  );
+  await transcript.step('the row is given back', '201', () => allow(admin, ORDERS, 'app-a', 'orders:read'));
+  await transcript.step('introspection', 'active', isActive(ordersApi, token));
+
+  await transcript.step("app B tries to revoke app A's token", '200', () => revoke(issuer, appB, userToken));
+  await transcript.step('introspection: nothing has happened', 'active', isActive(ordersApi, userToken));
+  await transcript.step('app A revokes it', '200', () => revoke(issuer, appA, userToken));
+  await transcript.step('introspection', 'inactive', isActive(ordersApi, userToken));
+  await transcript.step("app A's other token is untouched", 'active', isActive(ordersApi, token));
+
+  await transcript.step('an operator disables app A', '200', () => admin.request('POST', '/clients/app-a/disable'));
+  await transcript.step('app A asks for a token', '401 invalid_client', () =>
+    requestToken(issuer, appA, { grant_type: 'client_credentials', resource: ORDERS }),
+  );
+  await transcript.step('introspection of its token for "orders"', 'inactive', isActive(ordersApi, token));
+  await transcript.step('introspection of its token for "billing"', 'inactive', isActive(billingApi, billingToken));
+  await transcript.step('"billing" asks, so it refuses it as no longer valid', '401 invalid_token', () =>
+    callApi(billing.url, billingToken),
+  );
+}

@@ -1,0 +1,26 @@
+// A request without any client authentication. The engine calls it malformed (400); RFC 6749 §5.2 calls it `invalid_client`,
+// RFC 7662 §2.3 wants 401 for it, and RFC 9110 §15.5.2 a challenge with every 401.
+
+import type { Middleware } from 'koa';
+import type { KoaContextWithOIDC } from 'oidc-provider';
+
+export function clientChallenge(options: { issuer: string; paths: ReadonlySet<string> }): Middleware {
+  return async (ctx, next) => {
+    await next();
+    if (ctx.method !== 'POST' || !options.paths.has(ctx.path)) return;
+    if (ctx.status === 400 && namesNoClient(ctx as unknown as KoaContextWithOIDC)) {
+      ctx.status = 401;
+      ctx.body = { error: 'invalid_client', error_description: 'client authentication is required' };
+    }
+    if (ctx.status === 401 && ctx.response.get('WWW-Authenticate') === '') {
+      ctx.set('WWW-Authenticate', `Basic realm="${options.issuer}"`);
+    }
+  };
+}
+
+/** `params` is there once the body has been read; a client that is named is judged by the engine. */
+function namesNoClient(ctx: KoaContextWithOIDC): boolean {
+  const params = ctx.oidc?.params;
+  if (params === undefined || ctx.get('authorization') !== '') return false;
+  return params.client_id === undefined && params.client_secret === undefined && params.client_assertion === undefined;
+}

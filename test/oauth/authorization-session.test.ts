@@ -1,0 +1,110 @@
+// What the authorization endpoint does with the session of the browser and with what was allowed before.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { TestClient } from '../support/admin.ts';
+import { ALICE, authorizationUrl, CODE_FLOW, obtainCode, type Params } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent, formAction, pkcePair, signInAndAllow } from '../support/user-agent.ts';
+
+let server: TestServer;
+let app: TestClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  await server.admin.createUser(ALICE.username, ALICE.password);
+  app = await server.admin.createClient(CODE_FLOW);
+});
+afterAll(() => server.stop());
+
+const pkce = () => ({ code_challenge: pkcePair().challenge, code_challenge_method: 'S256' });
+
+function request(params: Params, agent = createUserAgent(server.issuer)) {
+  return agent.visit(authorizationUrl(server.issuer, { client_id: app.clientId, ...pkce(), ...params }));
+}
+
+describe('prompt and max_age (OpenID Connect Core §3.1.2.1)', () => {
+  test('prompt=none without a session: login_required, without a page', async () => {
+    const { leavesTo } = await request({ prompt: 'none' });
+    expect(leavesTo?.searchParams.get('error')).toBe('login_required');
+  });
+
+  test('prompt=none with a session but without consent: consent_required', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    const other = await server.admin.createClient(CODE_FLOW);
+    const page = await request({ client_id: other.clientId, prompt: 'none' }, agent);
+    expect(page.leavesTo?.searchParams.get('error')).toMatch(/^(consent|interaction)_required$/);
+  });
+
+  test('with a session and consent: a code, at once and in silence', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    const page = await request({ prompt: 'none' }, agent);
+    expect(page.leavesTo?.searchParams.get('code')).toMatch(/^[\w-]{43}$/);
+  });
+
+  test('prompt=login asks for the password again in spite of the session', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    expect((await request({ prompt: 'login' }, agent)).html).toContain('id="login-page"');
+  });
+
+  test('max_age: a login that is too old counts no more; auth_time tells when it was', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    expect((await request({ max_age: '3600' }, agent)).leavesTo?.searchParams.has('code')).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 2_100));
+    expect((await request({ max_age: '1' }, agent)).html).toContain('id="login-page"');
+  });
+
+  test('login_hint fills in the username and is only text', async () => {
+    const page = await request({ login_hint: '"><b>alice' });
+    expect(page.html).toContain('&quot;&gt;&lt;b&gt;alice');
+    expect(page.html).not.toContain('"><b>alice');
+  });
+
+  test('a person who cancels: access_denied for the app', async () => {
+    const agent = createUserAgent(server.issuer);
+    const page = await request({}, agent);
+    const back = (await agent.submit(formAction(page.html, 'cancel'), {})).leavesTo;
+    expect([back?.searchParams.get('error'), back?.searchParams.get('state')]).toEqual(['access_denied', 'a state']);
+  });
+});
+
+describe('consent', () => {
+  test('is remembered in a new browser, per client and scope: only what is new is asked', async () => {
+    const shop = await server.admin.createClient(CODE_FLOW);
+    await obtainCode(server, shop, { scope: 'openid email' });
+
+    const agent = createUserAgent(server.issuer);
+    const login = await request({ client_id: shop.clientId, scope: 'openid email' }, agent);
+    const back = await agent.submit(formAction(login.html, 'login'), ALICE);
+    expect(back.leavesTo?.searchParams.has('code')).toBe(true); // no consent page
+
+    const more = await request({ client_id: shop.clientId, scope: 'openid email phone' }, agent);
+    expect(more.html).toContain('id="consent-page"');
+    expect(more.html).toContain('phone number');
+    expect(more.html).not.toContain('email address');
+
+    const other = await server.admin.createClient(CODE_FLOW);
+    expect((await request({ client_id: other.clientId }, agent)).html).toContain('id="consent-page"');
+  });
+
+  test('of one user is not the consent of another in the same browser', async () => {
+    const shop = await server.admin.createClient(CODE_FLOW);
+    const bob = { username: 'bob', password: 'correct horse battery' };
+    await server.admin.createUser(bob.username, bob.password);
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, shop, {}, { agent });
+    const login = await request({ client_id: shop.clientId, prompt: 'login' }, agent);
+    const next = await agent.submit(formAction(login.html, 'login'), bob);
+    expect(next.leavesTo?.searchParams.has('code') ?? false).toBe(false);
+  });
+});
+
+test('an authorization answer names its issuer, so that an app with two servers is not confused (RFC 9207)', async () => {
+  const url = authorizationUrl(server.issuer, { client_id: app.clientId, ...pkce() });
+  const back = await signInAndAllow(createUserAgent(server.issuer), url, ALICE);
+  expect(back.searchParams.get('iss')).toBe(server.issuer);
+  expect([...back.searchParams.keys()].sort()).toEqual(['code', 'iss', 'state']);
+});

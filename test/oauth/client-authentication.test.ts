@@ -1,0 +1,189 @@
+// Who is the client? Secrets (RFC 6749 §2.3), and what somebody who guesses, doubles or mixes them gets.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { postForm, requestToken, type TestClient, toAnswer } from '../support/admin.ts';
+import { CODE_FLOW, isActive, PUBLIC } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+
+const ORDERS = 'https://orders.example';
+
+let server: TestServer;
+let client: TestClient;
+let tokenUrl: string;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  tokenUrl = `${server.issuer}/oauth2/token`;
+  await server.admin.createApi(ORDERS, { scopes: ['read'] });
+  client = await newClient();
+});
+afterAll(() => server.stop());
+
+async function newClient(members: Record<string, unknown> = {}): Promise<TestClient> {
+  const created = await server.admin.createClient({ grant_types: ['client_credentials'], ...members });
+  await server.admin.allow(created.clientId, ORDERS, ['read']);
+  return created;
+}
+
+function basic(clientId: string, secret: string): Record<string, string> {
+  return { authorization: `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}` };
+}
+
+async function post(form: Record<string, string> | [string, string][], headers: Record<string, string> = {}) {
+  const body = new URLSearchParams(form);
+  if (!body.has('grant_type')) body.set('grant_type', 'client_credentials');
+  return toAnswer(await fetch(tokenUrl, { method: 'POST', headers, body }));
+}
+
+describe('a guesser gets nothing', () => {
+  test.each([
+    ['a wrong secret', () => basic(client.clientId, 'lys_wrong')],
+    ['an unknown client', () => basic('nobody', client.clientSecret)],
+    ['the secret of another client', () => basic('lanyard-admin', client.clientSecret)],
+    ['a secret of 100 KB', () => basic(client.clientId, 'x'.repeat(9_000))],
+    ['the secret with something behind it', () => basic(client.clientId, `${client.clientSecret}x`)],
+    ['the secret in another case', () => basic(client.clientId, client.clientSecret.toUpperCase())],
+  ])('%s: 401 invalid_client with a challenge (RFC 6749 §5.2)', async (_name, headers) => {
+    const { status, body, headers: answered } = await post({}, headers());
+    expect([status, body.error]).toEqual([401, 'invalid_client']);
+    expect(answered.get('www-authenticate')).toMatch(/^Basic realm=/);
+  });
+
+  test('unknown client and wrong secret look the same, so that client ids cannot be probed', async () => {
+    const wrong = await post({}, basic(client.clientId, 'wrong'));
+    const unknown = await post({}, basic('nobody', 'wrong'));
+    expect(wrong.body).toEqual(unknown.body);
+  });
+
+  test('the hash that the database holds is not a secret', async () => {
+    const { rows } = await server.sql.query('SELECT hash FROM client_secrets WHERE client_id = $1', [client.clientId]);
+    expect(rows[0].hash).toMatch(/^sha256\$/);
+    for (const secret of [rows[0].hash, rows[0].hash.slice('sha256$'.length)]) {
+      expect((await post({}, basic(client.clientId, secret))).status).toBe(401);
+    }
+  });
+
+  test('the id alone is not enough for a confidential client', async () => {
+    expect((await post({ client_id: client.clientId })).status).toBe(401);
+  });
+
+  test('no client at all: 400 or 401, no token', async () => {
+    const { status, body } = await post({});
+    expect([400, 401]).toContain(status);
+    expect(body).not.toHaveProperty('access_token');
+  });
+});
+
+describe('one client, one mechanism, each parameter once', () => {
+  test('a secret in header and body: 400 (RFC 6749 §2.3)', async () => {
+    const form = { client_id: client.clientId, client_secret: client.clientSecret };
+    const { status, body } = await post(form, basic(client.clientId, client.clientSecret));
+    expect([status, body.error]).toEqual([400, 'invalid_request']);
+  });
+
+  test('one client in the header and another in the body: 400, neither is served', async () => {
+    const { status, body } = await post({ client_id: 'lanyard-admin' }, basic(client.clientId, client.clientSecret));
+    expect([status, body.error]).toEqual([400, 'invalid_request']);
+  });
+
+  test.each(['grant_type', 'scope', 'client_id'])('%s twice: 400 (RFC 6749 §3.2)', async (name) => {
+    const value = { grant_type: 'client_credentials', scope: 'read', client_id: client.clientId }[name] as string;
+    const doubled: [string, string][] = [
+      [name, value],
+      [name, value],
+    ];
+    const { status, body } = await post(doubled, basic(client.clientId, client.clientSecret));
+    expect([status, body.error]).toEqual([400, 'invalid_request']);
+  });
+
+  test('client_secret twice, one right and one wrong: 400', async () => {
+    const { status } = await post([
+      ['client_id', client.clientId],
+      ['client_secret', client.clientSecret],
+      ['client_secret', 'wrong'],
+    ]);
+    expect(status).toBe(400);
+  });
+
+  test('credentials in the query string count for nothing (RFC 6749 §2.3.1)', async () => {
+    const query = new URLSearchParams({ client_id: client.clientId, client_secret: client.clientSecret });
+    const body = new URLSearchParams({ grant_type: 'client_credentials' });
+    const answer = await toAnswer(await fetch(`${tokenUrl}?${query}`, { method: 'POST', body }));
+    expect([400, 401]).toContain(answer.status);
+  });
+
+  test('a malformed Authorization header: 400 or 401, never 5xx', async () => {
+    for (const authorization of [
+      'Basic',
+      'Basic !!!',
+      'Basic Og==',
+      'Basic OjpA',
+      'Bearer x',
+      'Basic JTAw',
+      'Digest a=b',
+    ]) {
+      const { status, body } = await post({}, { authorization });
+      expect([400, 401]).toContain(status);
+      expect(body.error).toMatch(/^invalid_(request|client)$/);
+    }
+  });
+});
+
+describe('who may use client_credentials', () => {
+  test('a public client cannot: anybody could be it (RFC 6749 §4.4)', async () => {
+    const app = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC });
+    await server.admin.allow(app.clientId, ORDERS, ['read']);
+    const answer = await requestToken(server.issuer, app);
+    expect([answer.status, answer.body.error]).toEqual([400, 'invalid_request']);
+    const registration = await server.admin.request('POST', '/clients', {
+      ...PUBLIC,
+      grant_types: ['client_credentials'],
+    });
+    expect([registration.status, registration.body.code]).toEqual([400, 'validation_failed']);
+  });
+
+  test('a client that is not registered for the grant: 400', async () => {
+    const app = await server.admin.createClient(CODE_FLOW);
+    await server.admin.allow(app.clientId, ORDERS, ['read']);
+    expect((await requestToken(server.issuer, app)).status).toBe(400);
+  });
+
+  test.each(['password', 'implicit', 'urn:ietf:params:oauth:grant-type:token-exchange', 'nonsense', 'constructor'])(
+    'grant_type %s does not exist here',
+    async (grant_type) => {
+      const { status, body } = await requestToken(server.issuer, client, { grant_type });
+      expect([status, body.error]).toEqual([400, 'unsupported_grant_type']);
+    },
+  );
+
+  test('a disabled client: 401, and again a token once it is enabled', async () => {
+    const app = await newClient();
+    await server.admin.request('POST', `/clients/${app.clientId}/disable`);
+    const refused = await requestToken(server.issuer, app);
+    expect([refused.status, refused.body.error]).toEqual([401, 'invalid_client']);
+    await server.admin.request('POST', `/clients/${app.clientId}/enable`);
+    expect((await requestToken(server.issuer, app)).status).toBe(200);
+  });
+
+  test('a removed client: 401', async () => {
+    const app = await newClient();
+    await server.admin.request('DELETE', `/clients/${app.clientId}`);
+    expect((await requestToken(server.issuer, app)).status).toBe(401);
+  });
+
+  test('a client id that needs encoding in the header is understood (RFC 6749 §2.3.1)', async () => {
+    const { status, body } = await server.admin.request('POST', '/clients', {
+      client_id: 'https://app.example/a:b',
+      grant_types: ['client_credentials'],
+    });
+    if (status === 201) {
+      const odd = { clientId: body.client_id as string, clientSecret: body.client_secret as string };
+      await server.admin.allow(odd.clientId, ORDERS, ['read']);
+      const answer = await postForm(tokenUrl, odd, { grant_type: 'client_credentials' });
+      expect(answer.status).toBe(200);
+      expect(await isActive(server, odd, answer.body.access_token as string)).toBe(true);
+    } else {
+      expect(status).toBe(400);
+    }
+  });
+});

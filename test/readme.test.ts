@@ -1,0 +1,110 @@
+// The curl part of README.md, run word for word in one shell against a whole server: each answer that it shows is the answer
+// that comes. Only the addresses, and what a reader pastes, are put in.
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ADMIN_SECRET, freePort, startTestServer, type TestServer } from './support/server.ts';
+import { createUserAgent, signInAndAllow } from './support/user-agent.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const USER = { username: 'alice', password: 'correct horse battery' };
+
+/** Nothing else in this repository needs them, so a machine without them skips this file. */
+const hasTools = ['bash', 'curl'].every((tool) => spawnSync(tool, ['--version']).status === 0);
+
+interface Block {
+  readonly language: string;
+  readonly text: string;
+}
+
+function blocksOf(markdown: string): Block[] {
+  return [...markdown.matchAll(/^```(sh|js|json)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
+    language,
+    text,
+  }));
+}
+
+/** A shell that takes one block after the other and keeps its variables. */
+function openShell() {
+  const shell = spawn('bash', [], { cwd: ROOT, env: { PATH: process.env.PATH } });
+  let output = '';
+  for (const stream of [shell.stdout, shell.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  return {
+    async run(block: string): Promise<string> {
+      output = '';
+      shell.stdin.write(`${block}\necho end of block\n`);
+      while (!output.endsWith('end of block\n')) await sleep(10);
+      return output.slice(0, -'end of block\n'.length);
+    },
+    close: () => shell.stdin.end(),
+  };
+}
+
+function withoutChance(text: string): string {
+  return text
+    .replace(/localhost:\d+/g, 'localhost:PORT')
+    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'INSTANT')
+    .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
+    .replace(/"(exp|iat)":\d+/g, '"$1":SECONDS')
+    .replace(/"jti":"[\w-]+"/g, '"jti":"ID"')
+    .trim();
+}
+
+(hasTools ? describe : describe.skip)('README.md with curl', () => {
+  let server: TestServer;
+  let shell: ReturnType<typeof openShell>;
+  let api: ChildProcess | undefined;
+
+  beforeAll(async () => {
+    server = await startTestServer();
+    shell = openShell();
+  });
+  afterAll(async () => {
+    api?.kill();
+    shell.close();
+    await server.stop();
+  });
+
+  async function startApi(code: string): Promise<void> {
+    const source = code.replace("'lanyard/guard'", "'./src/guard/index.ts'");
+    expect(source).not.toBe(code);
+    const child = spawn(process.execPath, ['--input-type=module', '-e', `${source}\nconsole.log('listening');`], {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    api = child;
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+  }
+
+  test('every block does what README.md shows', async () => {
+    const apiPort = await freePort();
+    const readme = (await readFile(join(ROOT, 'README.md'), 'utf8'))
+      .replaceAll('http://localhost:3000', server.issuer)
+      .replaceAll('http://localhost:4000', `http://localhost:${apiPort}`)
+      .replace('app.listen(4000)', `app.listen(${apiPort})`)
+      .replace('paste the client_secret that the first start has printed', ADMIN_SECRET);
+    let output = '';
+    let shown = 0;
+    for (const { language, text } of blocksOf(readme)) {
+      if (language === 'js') {
+        await startApi(text);
+      } else if (language === 'json') {
+        shown += 1;
+        expect(withoutChance(output)).toBe(withoutChance(text));
+      } else if (text.includes('paste the code')) {
+        const back = await signInAndAllow(createUserAgent(server.issuer), output.trim(), USER);
+        output = await shell.run(text.replace(/paste the code[^']*/, back.searchParams.get('code') ?? ''));
+      } else {
+        output = await shell.run(text);
+      }
+    }
+    expect(shown).toBe(5);
+  });
+});
