@@ -21,7 +21,7 @@ interface Block {
 }
 
 function blocksOf(markdown: string): Block[] {
-  return [...markdown.matchAll(/^```(sh|js|json)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
+  return [...markdown.matchAll(/^```(sh|js|text)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
     language,
     text,
   }));
@@ -95,7 +95,7 @@ function withoutChance(text: string): string {
     for (const { language, text } of blocksOf(readme)) {
       if (language === 'js') {
         await startApi(text);
-      } else if (language === 'json') {
+      } else if (language === 'text') {
         shown += 1;
         expect(withoutChance(output)).toBe(withoutChance(text));
       } else if (text.includes('paste the code')) {

@@ -112,12 +112,15 @@ export function createClients(deps: ClientsDeps): Clients {
       });
     },
 
-    remove(clientId, ifVersion, by) {
-      return changing(clientId, ifVersion, async (query) => {
+    async remove(clientId, ifVersion, by) {
+      const removedBefore = watermarkForNow();
+      await changing(clientId, ifVersion, async (query) => {
         await deps.removeArtifacts(query, clientId);
         await store.removeClient(query, clientId);
         await record(query, 'client.removed', clientId, by);
       });
+      // A client that takes over the id is newer than every JWT of this one.
+      await untilTokensAreNewer(removedBefore);
     },
 
     setDisabled(clientId, isDisabled, ifVersion, by) {

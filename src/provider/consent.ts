@@ -3,6 +3,7 @@
 
 import type { Grant, KoaContextWithOIDC } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
+import { spellings } from '../resource-servers/resource-server.ts';
 import { findConsents } from '../users/store.ts';
 
 /** Configuration `loadExistingGrant`: the grant of this session, else a new one with what was allowed before. */
@@ -20,7 +21,7 @@ export function createLoadExistingGrant(query: Query) {
     const grant = new provider.Grant({ accountId: account.accountId, clientId: client.clientId });
     for (const [resourceServer, scopes] of consents) {
       if (resourceServer === '') grant.addOIDCScope(scopes.join(' '));
-      else grant.addResourceScope(resourceServer, scopes.join(' '));
+      else for (const spelling of spellings(resourceServer)) grant.addResourceScope(spelling, scopes.join(' '));
     }
     await grant.save();
     return grant;

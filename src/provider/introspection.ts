@@ -6,6 +6,7 @@ import type { Middleware } from 'koa';
 import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
+import { spellings } from '../resource-servers/resource-server.ts';
 import { findStanding, type Standing } from './token-standing.ts';
 
 /** The members of the three models that this file reads and writes. */
@@ -36,7 +37,7 @@ export function createIntrospectionPolicy(query: Query): IntrospectionPolicy {
     const standing = await findStanding(query, {
       clientId,
       accountId: token.accountId,
-      audiences: list(token.kind === 'RefreshToken' ? token.resource : token.aud),
+      audiences: token.kind === 'RefreshToken' ? list(token.resource).flatMap(spellings) : list(token.aud),
       issuedAt: token.iat,
     });
     if (standing === undefined) return false;

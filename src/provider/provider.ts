@@ -20,6 +20,7 @@ import { exactPaths } from './exact-paths.ts';
 import { formPostPages } from './form-post.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './introspection.ts';
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
+import { loginPolicy } from './login-policy.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
 import { revocationPolicy } from './revocation.ts';
@@ -157,7 +158,7 @@ function protocol(deps: ProviderDeps): Configuration {
     clockTolerance: 5,
 
     cookies: cookies(deps),
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     renderError: async (ctx, out, error) =>
       deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
 

@@ -41,3 +41,8 @@ export function otherSpelling(identifier: string): string {
   if (identifier === `${url.protocol}//${url.host}/`) return identifier.slice(0, -1);
   return identifier;
 }
+
+/** The engine keeps the spelling that it was asked with, so that who compares with what it has kept must know both. */
+export function spellings(identifier: string): string[] {
+  return [...new Set([identifier, otherSpelling(identifier)])];
+}

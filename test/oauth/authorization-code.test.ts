@@ -2,7 +2,7 @@
 // worth.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
+import { decodeJwt } from 'jose';
 import {
   authorizationCodeGrant,
   buildAuthorizationUrl,
@@ -19,12 +19,10 @@ import {
   honest,
   isActive,
   obtainCode,
-  obtainTokens,
   PUBLIC,
   REDIRECT_URI,
   tally,
   toTokens,
-  userinfo,
 } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, pkcePair, signInAndAllow } from '../support/user-agent.ts';
@@ -197,66 +195,5 @@ describe.each([
       const { rows } = await server.sql.query(ofGrant, [code.rows[0].grant_id]);
       expect(rows).toEqual([]);
     }
-  });
-});
-
-describe('what the app gets', () => {
-  test.each([
-    ['openid', {}],
-    ['openid profile', { name: 'Alice', preferred_username: 'alice', updated_at: expect.any(Number) }],
-    ['openid email', { email: 'alice@example.com', email_verified: false }],
-    ['openid address', { address: { country: 'DE' } }],
-    ['openid phone', { phone_number: '+49 30 1' }],
-  ])('userinfo tells what scope %s names, and no more (OpenID Connect Core §5.4)', async (scope, claims) => {
-    const { accessToken, idToken } = await obtainTokens(server, app, { scope });
-    const { sub } = decodeJwt(idToken);
-    expect((await userinfo(server, accessToken)).body).toEqual({ sub, ...claims });
-  });
-
-  test('userinfo takes no token that was made for an API, and none that was made up', async () => {
-    const { accessToken: jwt } = await obtainTokens(server, app, { scope: 'openid orders:read', resource: ORDERS });
-    const { accessToken: opaque } = await obtainTokens(server, app, { scope: 'openid vault:open', resource: VAULT });
-    const { refreshToken, idToken } = await obtainTokens(server, app);
-    for (const token of [jwt, `jwt:${jwt}`, opaque, refreshToken, idToken, 'unknown']) {
-      const { status, headers, body } = await userinfo(server, token);
-      expect(status).toBe(token === opaque ? 403 : 401); // RFC 6750 §3.1: valid, but without the scope openid
-      expect(headers.get('www-authenticate')).toMatch(/^Bearer .*error="(invalid_token|insufficient_scope)"/);
-      expect(body).not.toHaveProperty('sub');
-    }
-    const inQuery = await obtainTokens(server, app);
-    const answer = await fetch(`${server.issuer}/oauth2/userinfo?access_token=${inQuery.accessToken}`);
-    expect(answer.status).toBe(400); // RFC 9700 §4.3.2
-  });
-
-  test('ID tokens are signed with ES256, or with RS256 for a client that is registered so', async () => {
-    const keys = createRemoteJWKSet(new URL(`${server.issuer}/oauth2/jwks`));
-    const rs256 = await server.admin.createClient({ ...CODE_FLOW, id_token_signed_response_alg: 'RS256' });
-    await server.admin.allow(rs256.clientId, ORDERS, ['orders:read']);
-    for (const [client, alg] of [
-      [app, 'ES256'],
-      [rs256, 'RS256'],
-    ] as const) {
-      const tokens = await obtainTokens(server, client, { scope: 'openid orders:read', resource: ORDERS });
-      const options = { issuer: server.issuer, audience: client.clientId, algorithms: [alg] };
-      expect((await jwtVerify(tokens.idToken, keys, options)).payload.azp).toBe(client.clientId);
-      expect(decodeProtectedHeader(tokens.accessToken)).toMatchObject({ alg: 'ES256', typ: 'at+jwt' });
-    }
-  });
-
-  test('a client that did not register the refresh_token grant gets no refresh token', async () => {
-    const client = await server.admin.createClient({ ...CODE_FLOW, grant_types: ['authorization_code'] });
-    const answer = await exchange(server, client, await obtainCode(server, client));
-    expect(answer.status).toBe(200);
-    expect(answer.body).not.toHaveProperty('refresh_token');
-  });
-
-  test('without openid there is no ID token, and userinfo says no', async () => {
-    const answer = await exchange(
-      server,
-      app,
-      await obtainCode(server, app, { scope: 'orders:read', resource: ORDERS }),
-    );
-    expect(answer.body).not.toHaveProperty('id_token');
-    expect((await userinfo(server, answer.body.access_token as string)).status).toBe(401);
   });
 });

@@ -2,7 +2,16 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
-import { ALICE, authorizationUrl, CODE_FLOW, obtainCode, type Params } from '../support/oauth.ts';
+import {
+  ALICE,
+  authorizationUrl,
+  CODE_FLOW,
+  exchange,
+  obtainCode,
+  type Params,
+  toTokens,
+  userinfo,
+} from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair, signInAndAllow } from '../support/user-agent.ts';
 
@@ -107,4 +116,34 @@ test('an authorization answer names its issuer, so that an app with two servers 
   const back = await signInAndAllow(createUserAgent(server.issuer), url, ALICE);
   expect(back.searchParams.get('iss')).toBe(server.issuer);
   expect([...back.searchParams.keys()].sort()).toEqual(['code', 'iss', 'state']);
+});
+
+test('the session of a user who was disabled is worth nothing: login page, and no way through it', async () => {
+  const carol = { username: 'carol', password: 'correct horse battery' };
+  const id = await server.admin.createUser(carol.username, carol.password);
+  const agent = createUserAgent(server.issuer);
+  const issued = await obtainCode(server, app, {}, { agent, user: carol });
+  const { accessToken } = toTokens(await exchange(server, app, issued));
+  expect((await userinfo(server, accessToken)).status).toBe(200);
+  await server.admin.request('POST', `/users/${id}/disable`);
+  expect((await userinfo(server, accessToken)).status).toBe(401);
+  expect((await request({ prompt: 'none' }, agent)).leavesTo?.searchParams.get('error')).toBe('login_required');
+  const login = await request({}, agent);
+  expect(login.html).toContain('id="login-page"');
+  expect((await agent.submit(formAction(login.html, 'login'), carol)).leavesTo).toBeUndefined();
+});
+
+test('a code that was given before the user was disabled is refused', async () => {
+  const dave = { username: 'dave', password: 'correct horse battery' };
+  const id = await server.admin.createUser(dave.username, dave.password);
+  const issued = await obtainCode(server, app, {}, { user: dave });
+  await server.admin.request('POST', `/users/${id}/disable`);
+  expect((await exchange(server, app, issued)).body.error).toBe('invalid_grant');
+});
+
+test('userinfo ends when the client is disabled', async () => {
+  const client = await server.admin.createClient(CODE_FLOW);
+  const { accessToken } = toTokens(await exchange(server, client, await obtainCode(server, client)));
+  await server.admin.request('POST', `/clients/${client.clientId}/disable`);
+  expect((await userinfo(server, accessToken)).status).toBe(401);
 });

@@ -19,6 +19,7 @@ import {
   CODE_FLOW,
   clientToken,
   INACTIVE,
+  loggedFailures,
   obtainCode,
   obtainTokens,
   type UserTokens,
@@ -224,6 +225,5 @@ describe('tokens that are over', () => {
 
 test('nothing of this was told apart by an error on our side', async () => {
   expect((await requestToken(server.issuer, app, { resource: ORDERS })).status).toBe(200);
-  const failures = server.logLines.filter((line) => JSON.parse(line).level >= 50);
-  expect(failures).toEqual([]);
+  expect(loggedFailures(server)).toEqual([]);
 });

@@ -2,6 +2,7 @@
 // assertion must not be able to use it again, and nobody without the private key can make one.
 
 import { randomUUID } from 'node:crypto';
+import { request } from 'node:http';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type CryptoKey, decodeJwt, exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { clientCredentialsGrant, PrivateKeyJwt } from 'openid-client';
@@ -102,7 +103,6 @@ test('it is used up on every node', async () => {
       client_assertion: assertion,
     });
     const { host } = new URL(server.issuer);
-    const { request } = await import('node:http');
     const status = await new Promise<number | undefined>((resolve, reject) => {
       const headers = { host, 'content-type': 'application/x-www-form-urlencoded' };
       const sent = request(`${twin.url}/oauth2/token`, { method: 'POST', headers }, (answer) => {

@@ -11,6 +11,7 @@ import {
   eventually,
   honest,
   isActive,
+  loggedFailures,
   obtainTokens,
   PUBLIC,
   refresh,
@@ -123,8 +124,7 @@ describe('a public client', () => {
         }
         await expectRefused(publicApp, winner.refreshToken);
       }
-      const failures = server.logLines.filter((line) => JSON.parse(line).level >= 50);
-      expect(failures).toEqual([]);
+      expect(loggedFailures(server)).toEqual([]);
     },
   );
 

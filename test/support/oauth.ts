@@ -132,6 +132,11 @@ export function tally(answers: readonly Answer[]) {
   };
 }
 
+/** What the server has logged as its own failure, from the given line on. */
+export function loggedFailures(server: TestServer, from = 0): string[] {
+  return server.logLines.slice(from).filter((line) => ['error', 'fatal'].includes(JSON.parse(line).level));
+}
+
 /** For what the server writes after its answer: repeats the expectation until it holds, for two seconds at most. */
 export async function eventually(expectation: () => Promise<void>): Promise<void> {
   for (const giveUpAt = Date.now() + 2_000; ; await new Promise((resolve) => setTimeout(resolve, 20))) {

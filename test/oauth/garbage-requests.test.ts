@@ -1,0 +1,153 @@
+// Requests that are wrong as a whole: method, content type, bytes, address, Host.
+
+import { request as httpRequest } from 'node:http';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { requestToken, type TestClient } from '../support/admin.ts';
+import { expectDecent, GETS, POSTS, UNKNOWN } from '../support/garbage.ts';
+import { ALICE, CODE_FLOW, loggedFailures } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+
+const API = 'https://api.example';
+
+let server: TestServer;
+let app: TestClient;
+let seen = 0;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  await server.admin.createUser(ALICE.username, ALICE.password);
+  app = await server.admin.createClient({
+    ...CODE_FLOW,
+    grant_types: [...CODE_FLOW.grant_types, 'client_credentials'],
+  });
+  await server.admin.createApi(API, { scopes: ['read'] });
+  await server.admin.allow(app.clientId, API, ['read']);
+});
+afterEach(async () => {
+  expect((await requestToken(server.issuer, app)).status).toBe(200);
+  expect(loggedFailures(server, seen)).toEqual([]);
+  seen = server.logLines.length;
+});
+afterAll(() => server.stop());
+
+function post(
+  path: string,
+  body: URLSearchParams | string | Buffer<ArrayBuffer> | undefined,
+  headers: Record<string, string> = {},
+) {
+  return fetch(server.issuer + path, {
+    method: 'POST',
+    redirect: 'manual',
+    headers,
+    ...(body === undefined ? {} : { body }),
+  });
+}
+
+const BASIC = () => ({
+  authorization: `Basic ${Buffer.from(`${app.clientId}:${app.clientSecret}`).toString('base64')}`,
+});
+
+describe('requests', () => {
+  test('a wrong method', async () => {
+    for (const path of [...GETS, ...POSTS, ...UNKNOWN]) {
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'PROPFIND']) {
+        const response = await fetch(server.issuer + path, { method, redirect: 'manual' });
+        await expectDecent(response, `${method} ${path}`);
+        if (UNKNOWN.includes(path) && method === 'GET') expect([400, 404]).toContain(response.status);
+      }
+    }
+  });
+
+  test('a wrong content type, or one that lies', async () => {
+    const form = new URLSearchParams({ grant_type: 'client_credentials', token: 'x' }).toString();
+    for (const path of POSTS) {
+      for (const type of [
+        'application/json',
+        'text/plain',
+        'multipart/form-data; boundary=x',
+        'application/x-www-form-urlencoded; charset=utf-16',
+        'application/x-www-form-urlencoded; charset=nonsense',
+        'nonsense',
+        '',
+      ]) {
+        for (const body of [form, '{"grant_type":"client_credentials"}', '', '\0', '%', '%zz=%ff', '&&&===']) {
+          await expectDecent(await post(path, body, { 'content-type': type, ...BASIC() }), `${path} ${type} ${body}`);
+        }
+      }
+    }
+  });
+
+  test('bytes that are no text, compressed bodies, a length that is not true', async () => {
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', ...BASIC() };
+    for (const path of POSTS) {
+      await expectDecent(await post(path, Buffer.from([0xff, 0xfe, 0x00, 0x80, 0x3d, 0xc3, 0x28]), headers), path);
+      await expectDecent(await post(path, Buffer.from('token=x'), { ...headers, 'content-encoding': 'gzip' }), path);
+    }
+  });
+
+  test('an address that is none', async () => {
+    for (const path of [
+      '/oauth2/%',
+      '/oauth2/%00',
+      '/oauth2/%ff',
+      '/oauth2//token',
+      '/oauth2/../admin/v1/clients',
+      '/oauth2/token;x',
+    ]) {
+      await expectDecent(await fetch(server.issuer + path, { redirect: 'manual' }), path);
+    }
+  });
+
+  test('a browser gets a page, a program JSON', async () => {
+    const url = `${server.issuer}/oauth2/logout?id_token_hint=nonsense`;
+    const page = await fetch(url, { headers: { accept: 'text/html' } });
+    expect([page.status, page.headers.get('content-type')]).toEqual([400, expect.stringMatching(/^text\/html/)]);
+    const json = await fetch(url, { headers: { accept: 'application/json' } });
+    expect([json.status, await json.json()]).toEqual([400, expect.objectContaining({ error: 'invalid_request' })]);
+  });
+});
+
+describe('a foreign Host header', () => {
+  /** `fetch` does not let us lie about the host. */
+  function ask(path: string, headers: Record<string, string>): Promise<{ status: number | undefined; text: string }> {
+    const { port } = new URL(server.issuer);
+    return new Promise((resolve, reject) => {
+      const asked = httpRequest({ host: '127.0.0.1', port, path, headers }, (answer) => {
+        const chunks: Buffer[] = [];
+        answer
+          .on('data', (chunk) => chunks.push(chunk))
+          .on('end', () => {
+            resolve({ status: answer.statusCode, text: Buffer.concat(chunks).toString() });
+          });
+      });
+      asked.on('error', reject).end();
+    });
+  }
+
+  test('is refused with 421: nobody gets a discovery document with the addresses of an attacker', async () => {
+    for (const path of [...GETS, ...POSTS, ...UNKNOWN]) {
+      const { status, text } = await ask(path, { host: 'evil.example' });
+      expect(status).toBe(421);
+      expect(text).not.toContain('evil.example');
+    }
+  });
+
+  test('in X-Forwarded-Host from somebody who is no proxy of ours it has no effect', async () => {
+    const { host } = new URL(server.issuer);
+    const lies = {
+      host,
+      'x-forwarded-host': 'evil.example',
+      'x-forwarded-proto': 'https',
+      forwarded: 'host=evil.example',
+    };
+    for (const path of GETS.slice(4)) {
+      const { status, text } = await ask(path, lies);
+      expect(status).toBe(200);
+      expect(text).not.toContain('evil.example');
+      expect(JSON.parse(text)).toMatchObject({
+        issuer: server.issuer,
+        token_endpoint: `${server.issuer}/oauth2/token`,
+      });
+    }
+  });
+});
