@@ -1,11 +1,12 @@
-// The configuration: every variable, its unit and default, in one table; `loadConfig` turns the environment into one frozen
-// value or reports all faults at once. Nobody else reads a variable by name. `.env.example` is held equal to VARIABLES by a test.
+// The configuration: `loadConfig` turns the environment into one frozen value or reports all faults at once. Nobody else reads a
+// variable by name; which there are, config-variables lists.
 //
 // A variable set to the empty string counts as unset. Secrets may be given as a file: LANYARD_SECRET_KEY_FILE=/run/secrets/key.
 
 import { readFileSync } from 'node:fs';
 import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
+import { LOG_LEVELS, VARIABLES, type Variable, type VariableName } from './config-variables.ts';
 
 export interface Config {
   readonly port: number;
@@ -36,132 +37,6 @@ export interface Config {
     readonly windowSeconds: number;
   };
 }
-
-export interface Variable {
-  readonly name: string;
-  readonly default: string;
-  readonly unit: string;
-  readonly description: string;
-  /** may also be given as `<name>_FILE` */
-  readonly isSecret?: true;
-}
-
-const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
-
-/** Every variable, in the order in which `.env.example` lists them. */
-export const VARIABLES = [
-  { name: 'LANYARD_PORT', default: '3000', unit: 'TCP port', description: 'Where the server listens.' },
-  {
-    name: 'LANYARD_HOST',
-    default: '127.0.0.1',
-    unit: 'address',
-    description: 'The address the server listens on. In a container: 0.0.0.0.',
-  },
-  {
-    name: 'LANYARD_ISSUER',
-    default: 'http://localhost:<LANYARD_PORT>',
-    unit: 'URL without a path',
-    description: 'The public address of the server and the `iss` of every token. https, unless it is this machine.',
-  },
-  {
-    name: 'LANYARD_DATA_DIR',
-    default: './data',
-    unit: 'folder',
-    description: 'Where the embedded PostgreSQL and the generated secret key live. Unused with DATABASE_URL.',
-  },
-  {
-    name: 'DATABASE_URL',
-    default: '(embedded PostgreSQL in LANYARD_DATA_DIR)',
-    unit: 'postgres:// URL',
-    description: 'The PostgreSQL (14 or newer) to use instead of the embedded one.',
-    isSecret: true,
-  },
-  {
-    name: 'LANYARD_DATABASE_POOL_SIZE',
-    default: '20',
-    unit: 'connections',
-    description: 'How many connections the server holds to PostgreSQL at most.',
-  },
-  {
-    name: 'LANYARD_SECRET_KEY',
-    default: '(generated into LANYARD_DATA_DIR/secret-key)',
-    unit: 'text, 32 characters or more',
-    description:
-      'Seals the signing keys and signs the cookies. Required with DATABASE_URL. Make one: openssl rand -base64 48',
-    isSecret: true,
-  },
-  {
-    name: 'LANYARD_ADMIN_CLIENT_SECRET',
-    default: '(generated, printed once)',
-    unit: 'text, 16 to 256 characters',
-    description:
-      'The secret of the first admin client `lanyard-admin`, read only when that client is created at the first start.',
-    isSecret: true,
-  },
-  {
-    name: 'LANYARD_TRUST_PROXY',
-    default: '(nobody)',
-    unit: 'addresses or CIDR ranges, separated by commas',
-    description: 'The proxies whose X-Forwarded-For, -Proto and -Host headers count.',
-  },
-  { name: 'LANYARD_LOG_LEVEL', default: 'info', unit: LOG_LEVELS.join(' | '), description: 'How much is logged.' },
-  {
-    name: 'LANYARD_AUTHORIZATION_CODE_TTL_SECONDS',
-    default: '60',
-    unit: 'seconds',
-    description: 'How long an authorization code may be exchanged.',
-  },
-  {
-    name: 'LANYARD_ACCESS_TOKEN_TTL_SECONDS',
-    default: '600',
-    unit: 'seconds',
-    description: 'Lifetime of access tokens, unless the resource server sets its own.',
-  },
-  {
-    name: 'LANYARD_ID_TOKEN_TTL_SECONDS',
-    default: '3600',
-    unit: 'seconds',
-    description: 'Lifetime of ID tokens.',
-  },
-  {
-    name: 'LANYARD_REFRESH_TOKEN_TTL_SECONDS',
-    default: '1209600',
-    unit: 'seconds',
-    description: 'Lifetime of refresh tokens and of the grant behind them.',
-  },
-  {
-    name: 'LANYARD_SESSION_TTL_SECONDS',
-    default: '1209600',
-    unit: 'seconds',
-    description: 'How long a browser stays signed in.',
-  },
-  {
-    name: 'LANYARD_INTERACTION_TTL_SECONDS',
-    default: '3600',
-    unit: 'seconds',
-    description: 'How long a login or consent page may stay open.',
-  },
-  {
-    name: 'LANYARD_LOGIN_FAILURES_PER_ACCOUNT',
-    default: '10',
-    unit: 'failed logins per window',
-    description: 'More than that and the account refuses passwords until the window has passed.',
-  },
-  {
-    name: 'LANYARD_LOGIN_FAILURES_PER_ADDRESS',
-    default: '100',
-    unit: 'failed logins per window',
-    description: 'The same for one network address (IPv6: one /64).',
-  },
-  {
-    name: 'LANYARD_LOGIN_WINDOW_SECONDS',
-    default: '900',
-    unit: 'seconds',
-    description: 'The window in which failed logins are counted.',
-  },
-] as const satisfies readonly Variable[];
-
-type VariableName = (typeof VARIABLES)[number]['name'];
 
 /** All faults of the configuration in one message. */
 export class ConfigError extends Error {
@@ -197,7 +72,10 @@ const issuerUrl = z.string().superRefine((value, context) => {
 
 const databaseUrl = z
   .string()
-  .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgres:// URL');
+  .refine(
+    (value) => /^postgres(ql)?:\/\//.test(value) && (URL.parse(value)?.host ?? '') !== '',
+    'must be a postgres:// URL with a host',
+  );
 
 const proxyList = z
   .string()

@@ -4,7 +4,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
-import { loadConfig, VARIABLES, type Variable } from '../src/config.ts';
+import { loadConfig } from '../src/config.ts';
+import { VARIABLES, type Variable } from '../src/config-variables.ts';
 import { configurationTable, envExample } from './support/configuration-docs.ts';
 
 const read = (path: string) => readFile(join(import.meta.dirname, '..', path), 'utf8');
