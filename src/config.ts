@@ -72,10 +72,7 @@ const issuerUrl = z.string().superRefine((value, context) => {
 
 const databaseUrl = z
   .string()
-  .refine(
-    (value) => /^postgres(ql)?:\/\//.test(value) && (URL.parse(value)?.host ?? '') !== '',
-    'must be a postgres:// URL with a host',
-  );
+  .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgres:// URL');
 
 const proxyList = z
   .string()
