@@ -8,11 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
 
 const EMBEDDED_URL = new URL('../../src/database/embedded.ts', import.meta.url).href;
+
+// Making a cluster waits for the disk, which other tests use too.
+jest.setTimeout(120_000);
 
 let dataDir: string;
 let started: EmbeddedPostgres[];
