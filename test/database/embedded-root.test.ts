@@ -110,15 +110,18 @@ describe(isRoot ? 'as root' : 'as root (skipped: only root can run PostgreSQL as
     expect(await runAs(user, user, dataDir)).toBe(`uid ${user}\n`);
   });
 
-  asOrdinaryUser('is not needed: an ordinary user runs PostgreSQL under its own name, from the first start on', async () => {
-    await (await startEmbeddedPostgres({ dataDir: join(closedDir, 'probe'), log: () => {} })).stop();
-    const { uid, gid } = await stat(join(closedDir, 'probe', 'cluster'));
-    const home = join(closedDir, 'home');
-    await mkdir(home, { mode: 0o700 });
-    await chown(home, uid, gid);
-    await chmod(closedDir, 0o711);
-    expect(await runAs(uid, gid, join(home, 'data', 'postgres'))).toBe(`uid ${uid}\n`);
-  });
+  asOrdinaryUser(
+    'is not needed: an ordinary user runs PostgreSQL under its own name, from the first start on',
+    async () => {
+      await (await startEmbeddedPostgres({ dataDir: join(closedDir, 'probe'), log: () => {} })).stop();
+      const { uid, gid } = await stat(join(closedDir, 'probe', 'cluster'));
+      const home = join(closedDir, 'home');
+      await mkdir(home, { mode: 0o700 });
+      await chown(home, uid, gid);
+      await chmod(closedDir, 0o711);
+      expect(await runAs(uid, gid, join(home, 'data', 'postgres'))).toBe(`uid ${uid}\n`);
+    },
+  );
 });
 
 /** Starts PostgreSQL in a process of that user and tells which user PostgreSQL runs as. */
