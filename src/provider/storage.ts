@@ -50,7 +50,7 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
           payload: SEALED.has(model) ? sealUnder(id, stored) : stored,
           clientId: payload.clientId,
           accountId: payload.accountId,
-          grantId: payload.grantId === undefined ? undefined : artifactId('Grant', payload.grantId),
+          grantId: issuedUnder(model, payload),
           uid: payload.uid,
           userCode: payload.userCode,
           issuedAt: new Date(issuedAt * 1000),
@@ -95,6 +95,11 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
       await removeGrant(query, artifactId('Grant', grantId));
     },
   });
+}
+
+/** What goes when the grant goes. A login in progress only knows the grant of its session: it outlives that. */
+function issuedUnder(model: string, { grantId }: AdapterPayload): Buffer | undefined {
+  return grantId === undefined || model === 'Interaction' ? undefined : artifactId('Grant', grantId);
 }
 
 function toPayload({ payload, consumedAt }: FoundArtifact): AdapterPayload {

@@ -1,0 +1,168 @@
+// The house as docs/ and the headers describe it. Each rule is asked about the sources, and about a small tree that breaks it.
+
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { azpOfOnesOwn, clientIdComparisons, filesThatNameAzp } from './support/binding-rules.ts';
+import {
+  ALLOWED_ENV,
+  ALLOWED_HTTP,
+  engineImports,
+  environmentReaders,
+  filesInCycles,
+  foldersWithoutHeader,
+  guardImports,
+  httpImports,
+  importsAgainstTheRows,
+  longFiles,
+  MAX_LINES,
+} from './support/house-rules.ts';
+import { parseSources, readSources, type SourceFile } from './support/source-tree.ts';
+
+let sources: SourceFile[];
+beforeAll(async () => {
+  sources = await readSources();
+});
+
+test('the whole of src is read', () => {
+  expect(sources.length).toBeGreaterThan(80);
+  expect(sources.map(({ path }) => path)).toEqual(
+    expect.arrayContaining(['main.ts', 'client-binding.ts', 'guard/koa.ts']),
+  );
+  expect(sources.find(({ path }) => path === 'keys/store.ts')?.imports).toEqual(['../database/database.ts']);
+});
+
+describe('imports', () => {
+  test('run one way only', async () => {
+    expect(importsAgainstTheRows(sources)).toEqual([]);
+    const upward = { 'database/a.ts': "import { b } from '../provider/b.ts';" };
+    const sideways = { 'clients/a.ts': "import type { B } from '../users/b.ts';" };
+    const leaves = { 'errors.ts': "export * from './log.ts';" };
+    const outside = { 'users/a.ts': "import '../../test/support/server.ts';" };
+    const lazily = { 'http/a.ts': "export const b = () => import('../server.ts');" };
+    const asType = { 'http/a.ts': "export type B = import('../server.ts').Server;" };
+    const homeless = { 'helpers/a.ts': '', 'config.ts': "import './helpers/a.ts';" };
+    for (const tree of [upward, sideways, leaves, outside, lazily, asType, homeless]) {
+      expect(importsAgainstTheRows(await parseSources(tree))).not.toEqual([]);
+    }
+    const downward = { 'provider/a.ts': "import { b } from '../users/b.ts'; import { c } from './c.ts';" };
+    expect(importsAgainstTheRows(await parseSources(downward))).toEqual([]);
+  });
+
+  test('never run in a circle', async () => {
+    expect(filesInCycles(sources)).toEqual([]);
+    const circle = {
+      'keys/a.ts': "import './b.ts';",
+      'keys/b.ts': "import './c.ts';",
+      'keys/c.ts': "import './b.ts';",
+    };
+    expect(filesInCycles(await parseSources(circle))).toEqual(['keys/b.ts', 'keys/c.ts']);
+  });
+
+  test('of the guard: jose, Node and the rule; of the rule: nothing', async () => {
+    expect(guardImports(sources)).toEqual([]);
+    for (const tree of [
+      { 'guard/a.ts': "import Koa from 'koa';" },
+      { 'guard/a.ts': "import { AppError } from '../errors.ts';" },
+      { 'client-binding.ts': "import { timingSafeEqual } from 'node:crypto';" },
+    ]) {
+      expect(guardImports(await parseSources(tree))).toHaveLength(1);
+    }
+  });
+
+  test('of the engine: the provider folder alone', async () => {
+    expect(engineImports(sources)).toEqual([]);
+    const bad = { 'users/a.ts': "import type { Account } from 'oidc-provider';" };
+    const deep = { 'server.ts': "import { x } from 'oidc-provider/lib/models/client.js';" };
+    expect(engineImports(await parseSources({ ...bad, ...deep }))).toHaveLength(2);
+  });
+
+  test('of http/: routes files and the server', async () => {
+    const found = httpImports(sources).map((breach) => breach.split(' ')[0]);
+    expect([...new Set(found)]).toEqual(ALLOWED_HTTP.map(({ path }) => path));
+    const bad = { 'clients/register.ts': "import { readJson } from '../http/body.ts';" };
+    const good = { 'clients/secret-routes.ts': "import { readJson } from '../http/body.ts';" };
+    expect(httpImports(await parseSources({ ...bad, ...good }))).toEqual(['clients/register.ts -> ../http/body.ts']);
+  });
+});
+
+test('the environment is read by main and the command line', async () => {
+  const allowed = ALLOWED_ENV.map(({ path }) => path);
+  const expected = allowed.filter((path) => sources.some((source) => source.path === path));
+  expect(environmentReaders(sources).sort()).toEqual(expected.sort());
+  const bad = {
+    'a.ts': 'export const a = process.env.A;',
+    'b.ts': "export const b = process['env'];",
+    'c.ts': 'const { env } = process; export { env };',
+    'd.ts': "import { env } from 'node:process'; export { env };",
+    'fine.ts': 'process.exitCode = 1; export const env = {}; // process.env',
+  };
+  expect(environmentReaders(await parseSources(bad))).toEqual(['a.ts', 'b.ts', 'c.ts', 'd.ts']);
+});
+
+describe('one rule, one file', () => {
+  test('nobody else compares client ids', async () => {
+    expect(clientIdComparisons(sources)).toEqual([]);
+    const comparisons = [
+      'token.clientId === callerClientId',
+      'ctx.oidc.client?.clientId !== "x"',
+      'a == token!.client_id',
+      'String(claims.client_id) !== name',
+      "claims['client_id'] === name",
+      '(claims.azp as string) === name',
+      'allowedClientIds.includes(name)',
+      'allowed.includes(token.clientId)',
+      'new Set(ids).has(clientId)',
+      'Object.is(clientId, name)',
+      'boundClientId(claims) === name',
+      'timingSafeEqual(Buffer.from(clientId), name)',
+    ];
+    for (const comparison of comparisons) {
+      expect(clientIdComparisons(await parseSources({ 'a.ts': `export const isOwn = ${comparison};` }))).toHaveLength(
+        1,
+      );
+    }
+    const choice = { 'a.ts': 'switch (clientId) { case "x": break; }' };
+    expect(clientIdComparisons(await parseSources(choice))).toHaveLength(1);
+    const fine = {
+      'a.ts': 'export const a = clientId === undefined || client.name === "x" || mayRevoke(a, b.clientId);',
+    };
+    expect(clientIdComparisons(await parseSources(fine))).toEqual([]);
+    const rule = { 'client-binding.ts': 'export const isOwn = a.clientId === b.clientId;' };
+    expect(clientIdComparisons(await parseSources(rule))).toEqual([]);
+  });
+
+  test('nobody else makes an azp; where the engine has to be told or asked, it is a copy', async () => {
+    expect(azpOfOnesOwn(sources)).toEqual([]);
+    // What the hooks write, what introspection hands to the rule, the type of a verified JWT.
+    expect(filesThatNameAzp(sources)).toEqual([
+      'provider/binding-hooks.ts',
+      'provider/introspection.ts',
+      'provider/jwt-bridge.ts',
+    ]);
+    const ownValues = [
+      'const claims = { azp: token.clientId };',
+      'claims.azp = "x";',
+      'token.set("azp", clientId);',
+      'const { azp } = claims;',
+      'const claims = { "azp": "x" };',
+      'delete claims["azp"]; const name = "azp";',
+      'const azp = clientId; const claims = { azp };',
+    ];
+    for (const text of ownValues) expect(azpOfOnesOwn(await parseSources({ 'a.ts': text }))).not.toEqual([]);
+    const copies = 'token.set("azp", binding.azp); ask({ client_id: a, azp: token.extra?.azp });';
+    expect(azpOfOnesOwn(await parseSources({ 'a.ts': copies }))).toEqual([]);
+    expect(filesThatNameAzp(await parseSources({ 'a.ts': copies, 'b.ts': '// azp' }))).toEqual(['a.ts']);
+  });
+});
+
+test(`no file has more than ${MAX_LINES} lines`, async () => {
+  expect(longFiles(sources)).toEqual([]);
+  const tree = { 'a.ts': 'f();\n'.repeat(MAX_LINES), 'b.ts': 'f();\n'.repeat(MAX_LINES + 1) };
+  expect(longFiles(await parseSources(tree))).toEqual([`b.ts: ${MAX_LINES + 1} lines`]);
+});
+
+test('the main file of every folder says what the folder is', async () => {
+  expect(foldersWithoutHeader(sources)).toEqual([]);
+  const silent = { 'keys/key-ring.ts': 'export {};' };
+  const unknown = { 'helpers/a.ts': '// A file that is explained, in a folder that has no main file.' };
+  expect(foldersWithoutHeader(await parseSources({ ...silent, ...unknown }))).toEqual(['keys', 'helpers']);
+});
