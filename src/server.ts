@@ -88,9 +88,6 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     }),
   );
   app.use(oauthDoor(engine));
-  app.use(() => {
-    throw new AppError('not_found', 'nothing answers at this address');
-  });
   return { handler: app.callback() as Server['handler'], engine };
 }
 

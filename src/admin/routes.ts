@@ -1,6 +1,7 @@
 // The operators' door, /admin/v1: mounts the routes of all features behind the guard, each with the scope it asks for.
 
 import Router from '@koa/router';
+import type { Middleware } from 'koa';
 import type { Guard } from '../guard/guard.ts';
 import { koaGuard } from '../guard/koa.ts';
 import { type ApiRoute, mountApiRoute } from '../http/api-route.ts';
@@ -19,10 +20,7 @@ export function adminRoutes(deps: {
     ctx.body = document;
   });
   for (const route of deps.routes) {
-    const guarded = new Router();
-    guarded.use(koaGuard(deps.guard, { scopes: [route.scope] }));
-    mountApiRoute(guarded, route);
-    router.use(guarded.routes());
+    mountApiRoute(router, route, koaGuard(deps.guard, { scopes: [route.scope] }) as Middleware);
   }
   return router;
 }

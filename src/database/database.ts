@@ -43,6 +43,8 @@ export function createDatabase(options: { connectionString: string; poolSize: nu
   });
   // An idle connection that dies is replaced at the next use; without a listener it would end the process.
   pool.on('error', (error) => options.log.warn({ error }, 'an idle database connection was lost'));
+  // The same for one that dies inside a transaction: its next statement fails, which is how the caller hears of it.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return {
     pool,
     query: (statement, values) => run(pool, statement, values),

@@ -52,6 +52,8 @@ export async function migrateDown(connectionString: string): Promise<void> {
 
 async function withTurn<T>(connectionString: string, work: (builder: Knex) => Promise<T>): Promise<T> {
   const turn = new pg.Client({ connectionString, application_name: 'lanyard-migrations' });
+  // A lost connection fails the statement; the event besides would end the process if nobody listened.
+  turn.on('error', () => {});
   await turn.connect();
   const builder = knex({ client: 'pg', connection: connectionString, pool: { min: 0, max: 2 } });
   try {

@@ -2,6 +2,7 @@
 // The schemas parse the requests and the OpenAPI document is generated from the same ones, so that the two cannot differ.
 
 import type Router from '@koa/router';
+import type { Middleware } from 'koa';
 import { z } from 'zod';
 import { parse, readJson } from './body.ts';
 import { requestId } from './request-log.ts';
@@ -66,10 +67,10 @@ export function apiRoute<Params = Record<string, never>, Query = Record<string, 
   return route as unknown as ApiRoute;
 }
 
-/** Mounts a route on a router whose guard has already put the principal into `ctx.state`. */
-export function mountApiRoute(router: Router, route: ApiRoute): void {
+/** Mounts a route behind its guard, which puts the principal into `ctx.state` or answers by itself. */
+export function mountApiRoute(router: Router, route: ApiRoute, guard: Middleware): void {
   const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1');
-  router[route.method](path, async (ctx) => {
+  router[route.method](path, guard, async (ctx) => {
     const params = parse(route.params, { ...ctx.params }, ':');
     const query = parse(route.query, { ...ctx.query }, '?');
     const body = route.body === undefined ? undefined : parse(route.body, await readJson(ctx), '/');

@@ -47,6 +47,8 @@ export function problemAnswers(log: Log): Middleware {
   return async (ctx, next) => {
     try {
       await next();
+      const isUnanswered = ctx.status === 404 && (ctx.body === undefined || ctx.body === null) && ctx.respond !== false;
+      if (isUnanswered) throw new AppError('not_found', 'nothing answers at this address');
     } catch (error) {
       answerWithProblem(ctx, toAppError(error, ctx, log));
     }
