@@ -124,24 +124,19 @@ function challengeHeader(): Json {
 
 /** Schemas that have an id become components; the others stand where they are used. */
 function toJsonSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): Json {
-  const {
-    $schema: _,
-    $defs,
-    id: __,
-    ...converted
-  } = z.toJSONSchema(schema, {
-    io,
-    unrepresentable: 'any',
-    // Text that is turned into a number is text on the wire.
-    override: ({ jsonSchema }) => {
-      if (jsonSchema.id !== undefined) delete jsonSchema.id;
-    },
-  }) as Json;
-  const text = JSON.stringify({ converted, definitions: $defs ?? {} }).replaceAll('#/$defs/', '#/components/schemas/');
-  const moved = JSON.parse(text) as { converted: Json; definitions: Json };
-  Object.assign(components, moved.definitions);
-  const id = (z.globalRegistry.get(schema) as { id?: string } | undefined)?.id;
-  if (id === undefined) return moved.converted;
-  components[id] = moved.converted;
+  const { $schema: _, ...withDefinitions } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json;
+  const moved = JSON.stringify(withDefinitions).replaceAll('#/$defs/', '#/components/schemas/');
+  const { $defs, ...converted } = JSON.parse(moved) as Json;
+  for (const [id, definition] of Object.entries(($defs ?? {}) as Record<string, Json>)) {
+    components[id] = withoutId(definition);
+  }
+  const id = converted.id;
+  if (typeof id !== 'string') return converted;
+  components[id] = withoutId(converted);
   return { $ref: `#/components/schemas/${id}` };
+}
+
+/** The name that zod writes into a schema is not a member of JSON Schema 2020-12. */
+function withoutId({ id: _, ...definition }: Json): Json {
+  return definition;
 }

@@ -280,6 +280,20 @@ describe('the public keys', () => {
     expect((await refused(guardWith(), `Bearer ${await tiny.issueJwt()}`)).status).toBe(503);
   });
 
+  test('are not fetched without TLS when the issuer has it: whoever is on the line could put their own there', async () => {
+    const fetched: string[] = [];
+    const issuer = 'https://id.example.com';
+    const guard = guardWith({
+      issuer,
+      fetch: async (url) => {
+        fetched.push(String(url));
+        return Response.json({ issuer, jwks_uri: 'http://id.example.com/jwks' });
+      },
+    });
+    expect((await refused(guard, `Bearer ${await tiny.issueJwt({ iss: issuer })}`)).status).toBe(503);
+    expect(fetched).toEqual([`${issuer}${PATHS.discovery}`]);
+  });
+
   test('an issuer that is gone altogether means 503', async () => {
     const guard = guardWith();
     const token = await tiny.issueJwt();

@@ -1,0 +1,116 @@
+// Who gets through the operators' door. An attacker who did would own every client and user.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { requestToken, revoke, type TestClient } from '../support/admin.ts';
+import { ADMIN_SECRET, startTestServer, type TestServer } from '../support/server.ts';
+
+let server: TestServer;
+let audience: string;
+let reader: TestClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  audience = `${server.issuer}/admin`;
+  reader = await server.admin.createClient();
+  await server.admin.allow(reader.clientId, audience, ['admin:read']);
+});
+afterAll(() => server.stop());
+
+async function knock(token: string | undefined, method = 'GET', path = '/clients', body?: unknown) {
+  const response = await fetch(`${server.issuer}/admin/v1${path}`, {
+    method,
+    headers: {
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      'content-type': 'application/json',
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, challenge: response.headers.get('www-authenticate'), text: await response.text() };
+}
+
+async function tokenOf(client: TestClient, form: Record<string, string> = {}): Promise<string> {
+  return (await requestToken(server.issuer, client, form)).body.access_token as string;
+}
+
+test('no token: 401 with a challenge and without an error code (RFC 6750 §3.1)', async () => {
+  expect(await knock(undefined)).toMatchObject({ status: 401, challenge: 'Bearer realm="lanyard-admin"' });
+});
+
+test.each(['rubbish', 'a.b.c', 'jwt:a.b.c'])('the token %j: 401', async (token) => {
+  expect((await knock(token)).status).toBe(401);
+});
+
+test('a reader may read, and gets 403 insufficient_scope where it would change something', async () => {
+  const token = await tokenOf(reader);
+  expect((await knock(token)).status).toBe(200);
+  const refused = await knock(token, 'POST', '/clients', { grant_types: ['client_credentials'] });
+  expect(refused.status).toBe(403);
+  expect(refused.challenge).toContain('insufficient_scope');
+  expect(refused.challenge).toContain('admin:write');
+});
+
+test('a client without a policy row gets no admin token: an app could register others otherwise', async () => {
+  const app = await server.admin.createClient();
+  expect((await requestToken(server.issuer, app, { resource: audience })).body.error).toBe('invalid_target');
+});
+
+test('a token for another API opens nothing here, whatever its scopes are called', async () => {
+  const app = await server.admin.createClient();
+  await server.admin.createApi('https://other.example', { scopes: ['admin:read', 'admin:write'] });
+  await server.admin.allow(app.clientId, 'https://other.example', ['admin:read', 'admin:write']);
+  const refused = await knock(await tokenOf(app));
+  expect(refused.status).toBe(401);
+  expect(refused.challenge).toContain('invalid_token');
+});
+
+test('what is taken away counts at once: the row, the token, the client', async () => {
+  const path = `/resource-servers/${encodeURIComponent(audience)}/clients/${reader.clientId}`;
+  const token = await tokenOf(reader);
+  await server.admin.request('DELETE', path);
+  expect((await knock(token)).status).toBe(401);
+  await server.admin.allow(reader.clientId, audience, ['admin:read']);
+  expect((await knock(token)).status).toBe(200);
+
+  await server.admin.request('POST', `/clients/${reader.clientId}/disable`);
+  expect((await knock(token)).status).toBe(401);
+  await server.admin.request('POST', `/clients/${reader.clientId}/enable`);
+  expect((await knock(token)).status).toBe(200);
+
+  await revoke(server.issuer, reader, token);
+  expect((await knock(token)).status).toBe(401);
+});
+
+test('narrower scopes count at once as well', async () => {
+  await server.admin.allow(reader.clientId, audience, ['admin:read', 'admin:write']);
+  const token = await tokenOf(reader);
+  const body = { grant_types: ['client_credentials'] };
+  expect((await knock(token, 'POST', '/clients', body)).status).toBe(201);
+  await server.admin.allow(reader.clientId, audience, ['admin:read']);
+  expect((await knock(token, 'POST', '/clients', body)).status).toBe(403);
+});
+
+test('the admin API cannot be removed from itself', async () => {
+  const answer = await server.admin.request('DELETE', `/resource-servers/${encodeURIComponent(audience)}`);
+  expect(answer).toMatchObject({ status: 409, body: { code: 'conflict' } });
+});
+
+test('a request for a foreign host is refused: its answers would name an attacker’s addresses', async () => {
+  const { request } = await import('node:http');
+  const { port } = new URL(server.issuer);
+  const status = await new Promise((resolve) => {
+    request(
+      { port, host: '127.0.0.1', path: '/.well-known/openid-configuration', headers: { host: 'evil.example' } },
+      (response) => resolve(response.resume().statusCode),
+    ).end();
+  });
+  expect(status).toBe(421);
+});
+
+test('the given admin secret is stored as argon2id, a generated one as SHA-256, neither in the clear', async () => {
+  const { rows } = await server.sql.query('SELECT client_id, hash FROM client_secrets');
+  expect(rows.find((row) => row.client_id === 'lanyard-admin').hash).toMatch(
+    /^\$argon2id\$v=19\$m=19456,(t=2,p=1|p=1,t=2)\$/,
+  );
+  expect(rows.find((row) => row.client_id === reader.clientId).hash).toMatch(/^sha256\$[\w-]{43}$/);
+  expect(JSON.stringify(rows)).not.toContain(ADMIN_SECRET);
+});

@@ -1,0 +1,157 @@
+// The server as its operator has it: a process of its own (`node src/main.ts`), started in an empty folder, stopped by signals.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { freePort } from './server.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const READY = 'Lanyard is running.';
+/** A first start makes a cluster; on a busy machine that takes its time. */
+const READY_WITHIN_MS = 60_000;
+const POLL_MS = 20;
+
+export interface LanyardProcess {
+  readonly pid: number;
+  readonly issuer: string;
+  /** what people read */
+  readonly stderr: string;
+  /** the log */
+  readonly stdout: string;
+  /** the generated secret of the admin client, if it has been shown */
+  readonly adminSecret: string | undefined;
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** Resolves when the text has appeared on stderr. @throws Error with all of stderr when the process ends instead */
+  says(text: string): Promise<void>;
+  kill(signal: NodeJS.Signals): void;
+}
+
+export interface ProcessOptions {
+  /** where it runs and keeps `./data`, see makeHome() */
+  readonly home: string;
+  readonly port?: number;
+  readonly env?: Record<string, string>;
+  readonly user?: { uid: number; gid: number };
+  /** another copy of src/main.ts */
+  readonly main?: string;
+}
+
+/** Every process that a test has started, so that none outlives it. */
+const started = new Set<LanyardProcess>();
+
+export async function launch(options: ProcessOptions): Promise<LanyardProcess> {
+  const port = options.port ?? (await freePort());
+  const child = spawn(process.execPath, [options.main ?? MAIN], {
+    cwd: options.home,
+    env: { PATH: process.env.PATH, LANYARD_PORT: String(port), LANYARD_HOST: '127.0.0.1', ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options.user,
+  });
+  let stderr = '';
+  let stdout = '';
+  let hasEnded = false;
+  child.stderr.setEncoding('utf8').on('data', (chunk) => {
+    stderr += chunk;
+  });
+  child.stdout.setEncoding('utf8').on('data', (chunk) => {
+    stdout += chunk;
+  });
+  const exited = once(child, 'close').then(([code, signal]) => {
+    hasEnded = true;
+    started.delete(lanyard);
+    return { code, signal };
+  });
+  const lanyard: LanyardProcess = {
+    pid: child.pid as number,
+    issuer: `http://localhost:${port}`,
+    get stderr() {
+      return stderr;
+    },
+    get stdout() {
+      return stdout;
+    },
+    get adminSecret() {
+      return /client_secret\s+(\S+)/.exec(stderr)?.[1];
+    },
+    exited,
+    async says(text) {
+      for (const until = Date.now() + READY_WITHIN_MS; !stderr.includes(text); await sleep(POLL_MS)) {
+        if (hasEnded || Date.now() > until) throw new Error(`it did not say "${text}":\n${stderr}`);
+      }
+    },
+    kill: (signal) => void child.kill(signal),
+  };
+  started.add(lanyard);
+  return lanyard;
+}
+
+/** Launched and listening. */
+export async function start(options: ProcessOptions): Promise<LanyardProcess> {
+  const lanyard = await launch(options);
+  await lanyard.says(READY);
+  return lanyard;
+}
+
+/** As Ctrl-C does it. @returns the exit code */
+export async function stop(lanyard: LanyardProcess, signal: NodeJS.Signals = 'SIGINT'): Promise<number | null> {
+  lanyard.kill(signal);
+  return (await lanyard.exited).code;
+}
+
+/** For afterEach: ends what a failed test has left running. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...started].map((lanyard) => stop(lanyard)));
+}
+
+export async function makeHome(): Promise<string> {
+  const home = await mkdtemp(join(tmpdir(), 'lanyard-home-'));
+  await chmod(home, 0o700);
+  return home;
+}
+
+export async function removeHome(home: string): Promise<void> {
+  await rm(home, { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** The embedded PostgreSQL's own pid file: pid and port, while it runs or after it was killed. */
+export async function postmasterOf(home: string): Promise<{ pid: number; port: number } | undefined> {
+  const path = join(home, 'data', 'postgres', 'cluster', 'postmaster.pid');
+  const lines = (await readFile(path, 'utf8').catch(() => '')).split('\n');
+  return lines.length < 4 ? undefined : { pid: Number(lines[0]), port: Number(lines[3]) };
+}
+
+/** Looks into the embedded database of a running server behind its back. */
+export async function withDatabase<T>(home: string, work: (sql: pg.Client) => Promise<T>): Promise<T> {
+  const password = await readFile(join(home, 'data', 'postgres', 'postgres-password'), 'utf8');
+  const port = (await postmasterOf(home))?.port as number;
+  const sql = new pg.Client({
+    host: '127.0.0.1',
+    port,
+    user: 'postgres',
+    password: password.trim(),
+    database: 'lanyard',
+  });
+  sql.on('error', () => {});
+  await sql.connect();
+  try {
+    return await work(sql);
+  } finally {
+    await sql.end();
+  }
+}
+
+/** A dead process that nobody waits for (an orphan under a lazy pid 1) still has its number. */
+export async function isAlive(pid: number): Promise<boolean> {
+  const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  if (status !== undefined) return !/\) [ZX] /.test(status);
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
