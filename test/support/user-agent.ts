@@ -57,7 +57,7 @@ export function createUserAgent(issuer: string): UserAgent {
       const response = await fetch(url, {
         ...request,
         redirect: 'manual',
-        headers: { ...(request.headers as Record<string, string>), ...cookieHeader(url.pathname) },
+        headers: { accept: 'text/html', ...(request.headers as Record<string, string>), ...cookieHeader(url.pathname) },
       });
       remember(response, url.pathname);
       const location = response.headers.get('location');

@@ -1,0 +1,72 @@
+// Resource servers and the policy rows.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { TestClient } from '../support/admin.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+
+let server: TestServer;
+let client: TestClient;
+beforeAll(async () => {
+  server = await startTestServer();
+  client = await server.admin.createClient();
+});
+afterAll(() => server.stop());
+
+const request: TestServer['admin']['request'] = (...args) => server.admin.request(...args);
+const at = (identifier: string, rest = '') => `/resource-servers/${encodeURIComponent(identifier)}${rest}`;
+
+test.each([
+  ['a relative identifier', { identifier: 'api' }],
+  ['a fragment', { identifier: 'https://a.example/#x' }],
+  ['white space', { identifier: 'https://a.example/ b' }],
+  ['a scope with a space', { scopes: ['a b'] }],
+  ['a scope twice', { scopes: ['a', 'a'] }],
+  ['another format', { access_token_format: 'paseto' }],
+  ['a lifetime of nothing', { access_token_ttl_seconds: 0 }],
+  ['an introspection client that does not exist', { introspection_client_id: 'nobody' }],
+  ['an unknown member', { owner: 'me' }],
+])('refuses %s', async (_what, members) => {
+  const answer = await request('POST', '/resource-servers', { identifier: 'https://a.example', ...members });
+  expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } });
+});
+
+test('one identifier names one API, with or without the slash of an empty path', async () => {
+  await server.admin.createApi('https://one.example', { scopes: [] });
+  for (const identifier of ['https://one.example', 'https://one.example/']) {
+    expect((await request('POST', '/resource-servers', { identifier })).status).toBe(409);
+  }
+  expect((await request('POST', '/resource-servers', { identifier: 'https://one.example/v1' })).status).toBe(201);
+});
+
+test('a change keeps what it does not name, and null takes away', async () => {
+  const identifier = 'https://change.example/path?x=1';
+  await server.admin.createApi(identifier, { scopes: ['a'], access_token_ttl_seconds: 60 });
+  const renamed = await request('PATCH', at(identifier), { name: 'New' }, { 'if-match': '"1"' });
+  expect(renamed.body).toMatchObject({ name: 'New', scopes: ['a'], access_token_ttl_seconds: 60 });
+  expect((await request('PATCH', at(identifier), { name: 'Lost' }, { 'if-match': '"1"' })).status).toBe(412);
+  const reset = await request('PATCH', at(identifier), { access_token_ttl_seconds: null });
+  expect(reset.body).toMatchObject({ name: 'New', access_token_ttl_seconds: null });
+  expect((await request('PATCH', at(identifier), { identifier: 'https://b.example' })).status).toBe(400);
+});
+
+test('a policy row is set, replaced, read, listed and removed', async () => {
+  const identifier = 'https://policy.example';
+  await server.admin.createApi(identifier, { scopes: ['read', 'write'] });
+  const row = at(identifier, `/clients/${client.clientId}`);
+  expect((await request('GET', row)).status).toBe(404);
+  expect((await request('PUT', row, { scopes: ['read'] })).status).toBe(201);
+  const replaced = await request('PUT', row, { scopes: ['read', 'write'] }, { 'if-match': '"1"' });
+  expect([replaced.status, replaced.headers.get('etag'), replaced.body.scopes]).toEqual([
+    200,
+    '"2"',
+    ['read', 'write'],
+  ]);
+  expect((await request('PUT', row, { scopes: [] }, { 'if-match': '"1"' })).status).toBe(412);
+  expect((await request('PUT', row, { scopes: ['admin'] })).body).toMatchObject({ errors: [{ pointer: '/scopes' }] });
+  expect((await request('PUT', at(identifier, '/clients/nobody'), { scopes: [] })).status).toBe(404);
+  expect((await request('PUT', at('https://nothing.example', '/clients/x'), { scopes: [] })).status).toBe(404);
+  expect((await request('GET', at(identifier, '/clients'))).body.items).toHaveLength(1);
+  expect((await request('DELETE', row, undefined, { 'if-match': '"1"' })).status).toBe(412);
+  expect((await request('DELETE', row)).status).toBe(204);
+  expect((await request('DELETE', row)).status).toBe(404);
+});
