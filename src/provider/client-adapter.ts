@@ -3,12 +3,12 @@
 // present, and the comparison is replaced by ours (the hook that the engine's maintainer offers for hashed secrets).
 
 import { randomBytes } from 'node:crypto';
-import type Provider from 'oidc-provider';
-import type { Adapter } from 'oidc-provider';
+import Provider, { type Adapter, errors } from 'oidc-provider';
 import { authenticatesWithSecret } from '../clients/client.ts';
 import type { SecretVerifier } from '../clients/secret.ts';
 import { findClientForAuthentication, touchSecret } from '../clients/store.ts';
 import type { Query } from '../database/database.ts';
+import { AppError } from '../errors.ts';
 import type { Log } from '../log.ts';
 
 /** `last_used_at` is for people: it need not be written at every request. */
@@ -33,10 +33,18 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   async function isSecretOf(clientId: string, presented: string): Promise<boolean> {
     const client = await findClientForAuthentication(query, clientId);
     if (client === undefined) return false;
-    const secret = await secretVerifier.match(clientId, client.secrets, presented);
+    const secret = await secretVerifier.match(clientId, client.secrets, presented).catch(refuseIfOverloaded);
     if (secret === undefined) return false;
     noteUse(secret.id);
     return true;
+  }
+
+  /** Not a wrong secret and not our failure: the client is told to come back (RFC 6749 §4.1.2.1 has the code for it). */
+  function refuseIfOverloaded(error: unknown): never {
+    if (!(error instanceof AppError) || error.code !== 'overloaded') throw error;
+    Provider.ctx?.set('Retry-After', String(error.retryAfterSeconds ?? 1));
+    const refusal = new errors.OIDCProviderError(503, 'temporarily_unavailable', { cause: error });
+    throw Object.assign(refusal, { expose: true, error_description: 'too many secrets are being checked at once' });
   }
 
   function noteUse(secretId: string): void {
