@@ -102,7 +102,7 @@ function mount(app: Koa, router: Router): void {
   );
 }
 
-function adminDoor({ config, database, passwords }: ServerDeps, engine: Engine) {
+function adminDoor({ config, database, passwords, log }: ServerDeps, engine: Engine) {
   const { query } = database;
   const { issuer } = config;
   const clients = createClients({
@@ -114,7 +114,7 @@ function adminDoor({ config, database, passwords }: ServerDeps, engine: Engine) 
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
   const accounts = createAccounts({ database, passwords, removeArtifacts: removeArtifactsOfAccount });
   return {
-    guard: createAdminGuard({ issuer, query, engine }),
+    guard: createAdminGuard({ issuer, query, engine, log }),
     routes: [
       ...clientRoutes({ query, clients }),
       ...clientSecretRoutes({ query, clients }),

@@ -3,6 +3,7 @@
 
 import type { Query } from '../database/database.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
+import type { Log } from '../log.ts';
 import type { Engine } from '../provider/provider.ts';
 import { findStanding } from '../provider/token-standing.ts';
 import { listGrants } from '../resource-servers/store.ts';
@@ -16,7 +17,7 @@ export function adminAudience(issuer: string): string {
   return `${issuer}/admin`;
 }
 
-export function createAdminGuard(deps: { issuer: string; query: Query; engine: Engine }): Guard {
+export function createAdminGuard(deps: { issuer: string; query: Query; engine: Engine; log: Log }): Guard {
   const { query, engine } = deps;
   const audience = adminAudience(deps.issuer);
 
@@ -44,5 +45,10 @@ export function createAdminGuard(deps: { issuer: string; query: Query; engine: E
     },
     mode: { verify },
     realm: 'lanyard-admin',
+    onRefusal({ code, reason, cause }) {
+      if (code === 'temporarily_unavailable')
+        deps.log.error({ error: cause, reason }, 'the admin guard could not judge');
+      else deps.log.info({ door: 'admin', oauth_error: code, reason }, 'refused');
+    },
   });
 }
