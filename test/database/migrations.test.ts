@@ -1,0 +1,58 @@
+// The schema comes, goes and comes again, whoever else is starting at the same moment and however the last start ended.
+
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { migrateDown, migrateToLatest } from '../../src/database/migrations.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+let database: TestDatabase;
+let sql: pg.Pool;
+
+beforeEach(async () => {
+  database = await createTestDatabase();
+  sql = new pg.Pool({ connectionString: database.connectionString, max: 1 });
+});
+afterEach(async () => {
+  await sql.end();
+  await database.drop();
+});
+
+/** What stands in the schema, as text that can be compared. */
+async function schema(): Promise<string[]> {
+  const { rows } = await sql.query(`
+    SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable AS line
+      FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'knex%'
+    UNION ALL SELECT 'index ' || indexname || ' ' || indexdef FROM pg_indexes
+      WHERE schemaname = 'public' AND tablename NOT LIKE 'knex%'
+    UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE NOT tgisinternal
+    ORDER BY 1`);
+  return rows.map((row) => row.line);
+}
+
+test('up, down, up: nothing is left in between, and the same comes again', async () => {
+  const before = await schema();
+  expect(before.length).toBeGreaterThan(80);
+  await migrateDown(database.connectionString);
+  expect(await schema()).toEqual([]);
+  expect(await migrateToLatest(database.connectionString)).toEqual(['0001-first-schema']);
+  expect(await schema()).toEqual(before);
+});
+
+test('a second run finds nothing to do, and names carry no file extension: a build could not go on from them', async () => {
+  expect(await migrateToLatest(database.connectionString)).toEqual([]);
+  const { rows } = await sql.query('SELECT name FROM knex_migrations');
+  expect(rows).toEqual([{ name: '0001-first-schema' }]);
+});
+
+test('of four servers that start at once, one migrates and the others wait', async () => {
+  await migrateDown(database.connectionString);
+  const runs = await Promise.all(Array.from({ length: 4 }, () => migrateToLatest(database.connectionString)));
+  expect(runs.flat()).toEqual(['0001-first-schema']);
+});
+
+test('the lock row of a run that was killed does not stop the next one', async () => {
+  await migrateDown(database.connectionString);
+  await sql.query('UPDATE knex_migrations_lock SET is_locked = 1');
+  expect(await migrateToLatest(database.connectionString)).toEqual(['0001-first-schema']);
+});
