@@ -121,12 +121,12 @@ describe('signing in', () => {
     expect(await page.locator('#login-page').isVisible()).toBe(true);
     await shoot('login');
     await signIn({ ...USER, password: 'wrong' });
-    expect(await page.locator('#login-fault').innerText()).toBe('Username or password is wrong.');
+    expect(await page.locator('#login-fault').textContent()).toBe('Username or password is wrong.');
     expect(await page.inputValue('#username')).toBe(USER.username);
     expect(await page.inputValue('#password')).toBe('');
     await shoot('login-wrong');
     await signIn(USER);
-    const consent = await page.locator('#consent-page').innerText();
+    const consent = await page.locator('#consent-page').textContent();
     for (const words of ['Corner Shop', 'Orders', ORDERS, 'orders:read', 'orders:write', 'alice']) {
       expect(consent).toContain(words);
     }
@@ -177,7 +177,9 @@ describe('signing in', () => {
     await server.admin.createUser('carol', 'a good long password');
     await page.goto(authorizationUrl());
     for (let attempt = 0; attempt < 4; attempt++) await signIn({ username: 'carol', password: 'wrong' });
-    expect(await page.locator('#login-fault').innerText()).toMatch(/^Too many attempts\. Try again in \d+ minutes\.$/);
+    expect(await page.locator('#login-fault').textContent()).toMatch(
+      /^Too many attempts\. Try again in \d+ minutes\.$/,
+    );
     await shoot('login-throttled');
   });
 
@@ -188,7 +190,7 @@ describe('signing in', () => {
     await page.goto(authorizationUrl({ prompt: 'login' }));
     await signIn(OTHER);
     await page.waitForSelector('#consent-page');
-    expect(await page.locator('#consent-page').innerText()).toContain('bob');
+    expect(await page.locator('#consent-page').textContent()).toContain('bob');
     await page.click('#consent-allow');
     await page.waitForSelector('#app');
     expect(received.at(-1)?.params.get('code')).toBeTruthy();
@@ -206,7 +208,7 @@ describe('signing in', () => {
 describe('pages that end something', () => {
   test('an app that is not registered gets an error page, never a redirect', async () => {
     await page.goto(authorizationUrl({ client_id: 'nobody' }));
-    expect(await page.locator('#error-code').innerText()).toBe('invalid_client');
+    expect(await page.locator('#error-code').textContent()).toBe('invalid_client');
     await shoot('error');
     await page.goto(authorizationUrl({ redirect_uri: 'https://evil.example/callback' }));
     expect(await page.locator('#error-page').isVisible()).toBe(true);
@@ -218,7 +220,7 @@ describe('pages that end something', () => {
     const address = page.url();
     const stranger = await (await browser.newContext()).newPage();
     await stranger.goto(address);
-    expect(await stranger.locator('#error-page').innerText()).toContain('Go back to the app');
+    expect(await stranger.locator('#error-page').textContent()).toContain('Go back to the app');
     await stranger.context().close();
   });
 
@@ -257,7 +259,7 @@ describe('pages that end something', () => {
     await page.waitForSelector('#app');
     await page.goto(`${server.issuer}/oauth2/logout?${new URLSearchParams({ client_id: app.clientId })}`);
     await page.click('#cancel');
-    expect(await page.locator('#signed-out').innerText()).toContain('Still signed in');
+    expect(await page.locator('#signed-out').textContent()).toContain('Still signed in');
   });
 });
 
