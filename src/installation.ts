@@ -92,9 +92,13 @@ async function prepareOrClose<T>(http: HttpServer, prepare: () => Promise<T>): P
 
 function listen(http: HttpServer, { port, host }: Config): Promise<number> {
   return new Promise((resolve, reject) => {
-    http.once('error', reject);
+    const refuse = (cause: NodeJS.ErrnoException) => {
+      const text = `cannot listen on LANYARD_HOST ${host}, LANYARD_PORT ${port}: ${cause.message}`;
+      reject(Object.assign(new Error(text, { cause }), { code: cause.code }));
+    };
+    http.once('error', refuse);
     http.listen(port, host, () => {
-      http.off('error', reject);
+      http.off('error', refuse);
       resolve((http.address() as { port: number }).port);
     });
   });

@@ -28,6 +28,9 @@ const migrationSource: Knex.MigrationSource<Migration> = {
 
 const OLDEST_POSTGRESQL = 140_000;
 
+/** The first connection of a start: whoever mistyped an address shall not wait for the kernel to give up. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
 /** An arbitrary number that only Lanyard's migrations use. */
 const MIGRATION_LOCK = '5641389012340001';
 
@@ -51,10 +54,17 @@ export async function migrateDown(connectionString: string): Promise<void> {
 }
 
 async function withTurn<T>(connectionString: string, work: (builder: Knex) => Promise<T>): Promise<T> {
-  const turn = new pg.Client({ connectionString, application_name: 'lanyard-migrations' });
+  const turn = new pg.Client({
+    connectionString,
+    application_name: 'lanyard-migrations',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  });
   // A lost connection fails the statement; the event besides would end the process if nobody listened.
   turn.on('error', () => {});
-  await turn.connect();
+  await turn.connect().catch((cause: NodeJS.ErrnoException) => {
+    // A name with two addresses fails with an error without a message.
+    throw new Error(`the database cannot be reached: ${cause.message || cause.code}`, { cause });
+  });
   const builder = knex({ client: 'pg', connection: connectionString, pool: { min: 0, max: 2 } });
   try {
     await turn.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);

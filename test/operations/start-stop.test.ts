@@ -122,7 +122,6 @@ describe('a stop', () => {
     const lanyard = await start({ home, port });
     lanyard.kill('SIGINT');
     lanyard.kill('SIGTERM');
-    await sleep(30);
     expect(await stop(lanyard)).toBe(0);
     expect(await isPostgresGone()).toBe(true);
     expect(lanyard.stderr.match(/Stopping/g)).toHaveLength(1);
@@ -178,10 +177,9 @@ describe('a start that fails says why', () => {
     const path = join(home, 'data', 'secret-key');
     const key = await readFile(path, 'utf8');
     await writeFile(path, key.slice(0, 20));
-    const { stderr } = await failedStart();
-    expect(stderr).toContain(path);
+    const { stderr } = await failedStart().finally(() => writeFile(path, key));
+    expect(stderr).toContain(join('data', 'secret-key'));
     expect(stderr).not.toContain(key.slice(0, 20));
-    await writeFile(path, key);
   }, 30_000);
 
   test('DATABASE_URL is set, LANYARD_SECRET_KEY is not', async () => {
@@ -190,18 +188,19 @@ describe('a start that fails says why', () => {
     expect(stderr).not.toContain('hidden-password');
   });
 
-  test('nobody listens at DATABASE_URL', async () => {
+  // localhost has two addresses on many machines
+  test.each(['127.0.0.1', 'localhost'])('nobody listens at DATABASE_URL on %s', async (host) => {
     const env = {
-      DATABASE_URL: `postgres://x:hidden-password@127.0.0.1:${await freePort()}/x`,
+      DATABASE_URL: `postgres://x:hidden-password@${host}:${await freePort()}/x`,
       LANYARD_SECRET_KEY: 'a secret key that is long enough for one',
     };
     const { stderr } = await failedStart(env);
-    expect(stderr).toMatch(/database|PostgreSQL/);
-    expect(stderr).toMatch(/ECONNREFUSED/);
+    expect(stderr).toMatch(/the database cannot be reached: .+/);
+    expect(stderr).toContain('ECONNREFUSED');
     expect(stderr).not.toContain('hidden-password');
   });
 
-  test('the database does not answer: it gives up, and Ctrl-C ends it before', async () => {
+  test('the database does not answer: it gives up after a while', async () => {
     const silent = createServer(() => {});
     const silentPort = await freePort();
     await new Promise<void>((resolve) => silent.listen(silentPort, '127.0.0.1', resolve));

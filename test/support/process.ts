@@ -14,6 +14,8 @@ const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const READY = 'Lanyard is running.';
 /** A first start makes a cluster; on a busy machine that takes its time. */
 const READY_WITHIN_MS = 60_000;
+/** What takes longer has hung, which the test has found out by then. */
+const STOPPED_WITHIN_MS = 15_000;
 const POLL_MS = 20;
 
 export interface LanyardProcess {
@@ -105,7 +107,10 @@ export async function stop(lanyard: LanyardProcess, signal: NodeJS.Signals = 'SI
 
 /** For afterEach: ends what a failed test has left running. */
 export async function stopAll(): Promise<void> {
-  await Promise.all([...started].map((lanyard) => stop(lanyard)));
+  const all = [...started];
+  const timer = setTimeout(() => all.forEach((lanyard) => void lanyard.kill('SIGKILL')), STOPPED_WITHIN_MS);
+  await Promise.all(all.map((lanyard) => stop(lanyard)));
+  clearTimeout(timer);
 }
 
 export async function makeHome(): Promise<string> {
