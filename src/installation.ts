@@ -108,6 +108,8 @@ function listen(http: HttpServer, { port, host }: Config): Promise<number> {
 function close(http: HttpServer): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => http.closeAllConnections(), DRAIN_MS);
+    // A connection whose answer is still due is not kept for another request (0 would mean: for ever).
+    Object.assign(http, { keepAliveTimeout: 1, keepAliveTimeoutBuffer: 0 });
     http.close(() => {
       clearTimeout(timer);
       resolve();

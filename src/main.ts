@@ -61,14 +61,15 @@ async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> 
   return { ...postgres, description: `embedded PostgreSQL in ${dataDir}`, stop: () => postgres.stop() };
 }
 
+/** In one piece: whoever has read that it is running has read the secret too. */
 function announce(config: Config, database: DatabaseServer, installation: Installation): void {
-  say(`Lanyard is running.\n  issuer    ${config.issuer}\n  database  ${database.description}`);
-  if (installation.adminClientSecret !== undefined) {
-    say(
-      '\nThis is the first start. The client for the admin API, shown this once:\n' +
-        `  client_id      lanyard-admin\n  client_secret  ${installation.adminClientSecret}\n`,
-    );
-  }
+  const secret = installation.adminClientSecret;
+  const firstStart =
+    secret === undefined
+      ? ''
+      : '\n\nThis is the first start. The client for the admin API, shown this once:\n' +
+        `  client_id      lanyard-admin\n  client_secret  ${secret}\n`;
+  say(`Lanyard is running.\n  issuer    ${config.issuer}\n  database  ${database.description}${firstStart}`);
 }
 
 function nextStopSignal(): Promise<void> {

@@ -59,7 +59,7 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
   });
 }
 
-/** The admin client is made once in the life of a database: an operator may remove it for good. */
+/** Once for every issuer: an operator may remove the client, and the next start leaves it at that. */
 async function isPrepared(database: Database, issuer: string): Promise<boolean> {
   return (await findResourceServer(database.query, adminAudience(issuer))) !== undefined;
 }

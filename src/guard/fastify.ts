@@ -1,3 +1,5 @@
+// The guard as a Fastify hook: hands the request over, and answers with the refusal.
+
 import { authorizationOf, type HttpRequestLike } from './bearer.ts';
 import type { Guard, RouteRequirements } from './guard.ts';
 import type { Principal } from './principal.ts';

@@ -1,3 +1,5 @@
+// The guard as a Koa middleware: hands the request over, and answers with the refusal.
+
 import { authorizationOf, type HttpRequestLike } from './bearer.ts';
 import type { Guard, RouteRequirements } from './guard.ts';
 import { GuardRefusal } from './refusal.ts';

@@ -11,6 +11,8 @@ let sql: pg.Pool;
 beforeEach(async () => {
   database = await createTestDatabase();
   sql = new pg.Pool({ connectionString: database.connectionString, max: 1 });
+  // Dropping the database may still meet a connection that is closing.
+  sql.on('error', () => {});
 });
 afterEach(async () => {
   await sql.end();

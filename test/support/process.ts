@@ -130,6 +130,11 @@ export async function postmasterOf(home: string): Promise<{ pid: number; port: n
   return lines.length < 4 ? undefined : { pid: Number(lines[0]), port: Number(lines[3]) };
 }
 
+export async function isPostgresGone(home: string): Promise<boolean> {
+  const postmaster = await postmasterOf(home);
+  return postmaster === undefined || !(await isAlive(postmaster.pid));
+}
+
 /** Looks into the embedded database of a running server behind its back. */
 export async function withDatabase<T>(home: string, work: (sql: pg.Client) => Promise<T>): Promise<T> {
   const password = await readFile(join(home, 'data', 'postgres', 'postgres-password'), 'utf8');

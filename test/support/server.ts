@@ -45,6 +45,8 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
 
   const [installation, config] = await onFreePort((port) => start({ LANYARD_PORT: String(port) }));
   const sql = new pg.Pool({ connectionString, max: 3 });
+  // Dropping the database may still meet a connection that is closing.
+  sql.on('error', () => {});
   return {
     issuer: config.issuer,
     config,
