@@ -1,7 +1,7 @@
 // Which system user PostgreSQL runs as, and how it reaches its files. PostgreSQL refuses to run as root, so as root it
-// gets an unprivileged user, which cannot enter a folder below a home directory of mode 700. Therefore we open what it needs and pass it
-// the descriptors: Linux follows /proc/self/fd/N straight to the file and does not check the folders above it. The files
-// themselves belong to that user; nothing else becomes reachable.
+// gets an unprivileged user, which cannot enter a folder below a home directory of mode 700. Therefore we open what it
+// needs and pass it the descriptors: Linux follows /proc/self/fd/N straight to the file and does not check the folders
+// above it. The files themselves belong to that user; nothing else becomes reachable.
 
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
