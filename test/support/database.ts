@@ -12,6 +12,7 @@ export interface TestDatabase {
 /** PostgreSQL copies a template only while nobody, not even another copy, is connected to it. */
 const OBJECT_IN_USE = '55006';
 const RETRY_FOR_MS = 20_000;
+const GRACE_MS = 3_000;
 
 export async function createTestDatabase(): Promise<TestDatabase> {
   const adminUrl = process.env.LANYARD_TEST_POSTGRES_URL;
@@ -31,10 +32,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   url.pathname = `/${name}`;
   return {
     connectionString: url.href,
-    drop: () =>
-      withAdmin(adminUrl, async (admin) => {
-        await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-      }),
+    drop: () => withAdmin(adminUrl, (admin) => dropDatabase(admin, name)),
   };
 }
 
@@ -46,4 +44,21 @@ async function withAdmin(adminUrl: string, work: (admin: pg.Client) => Promise<v
   } finally {
     await admin.end();
   }
+}
+
+/**
+ * Connections that their owners have closed are gone in a moment; ended by force, the closing ones would report an error that
+ * nobody listens to any more. Whoever is still connected after that is cut off.
+ */
+async function dropDatabase(admin: pg.Client, name: string): Promise<void> {
+  for (const retryUntil = Date.now() + GRACE_MS; ; await sleep(20)) {
+    try {
+      await admin.query(`DROP DATABASE IF EXISTS ${name}`);
+      return;
+    } catch (error) {
+      if ((error as { code?: string }).code !== OBJECT_IN_USE) throw error;
+    }
+    if (Date.now() > retryUntil) break;
+  }
+  await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
 }
