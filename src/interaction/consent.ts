@@ -12,9 +12,15 @@ export interface AskedApi {
   readonly scopes: readonly string[];
 }
 
-export interface AskedFor {
+export interface ScopesInWords {
   readonly identityScopes: readonly { readonly name: string; readonly label: string }[];
   readonly apis: readonly AskedApi[];
+}
+
+export interface AskedFor {
+  readonly asked: ScopesInWords;
+  /** What is asked for as well, but was allowed before; undefined if nothing is. */
+  readonly allowedBefore: ScopesInWords | undefined;
 }
 
 const LABELS: Readonly<Record<string, string>> = {
@@ -26,13 +32,13 @@ const LABELS: Readonly<Record<string, string>> = {
   offline_access: 'Stay connected while you are away',
 };
 
-interface Missing {
+interface Scopes {
   readonly identityScopes: readonly string[];
   readonly apiScopes: Readonly<Record<string, readonly string[]>>;
 }
 
 /** What has not been allowed before; the engine has found out. */
-function missing(interaction: Interaction): Missing {
+function missing(interaction: Interaction): Scopes {
   const details = interaction.prompt.details as {
     missingOIDCScope?: string[];
     missingResourceScopes?: Record<string, string[]>;
@@ -40,8 +46,33 @@ function missing(interaction: Interaction): Missing {
   return { identityScopes: details.missingOIDCScope ?? [], apiScopes: details.missingResourceScopes ?? {} };
 }
 
-export async function describeRequest(query: Query, interaction: Interaction): Promise<AskedFor> {
-  const { identityScopes, apiScopes } = missing(interaction);
+/** A page may be due although nothing is missing: `prompt=consent`, or an app that anybody could pose as (native). */
+async function allowedBefore({ provider }: Engine, { grantId, params }: Interaction): Promise<Scopes> {
+  const grant = grantId === undefined ? undefined : await provider.Grant.find(grantId);
+  const requested = new Set(String(params.scope ?? '').split(' '));
+  const toList = (scopes: string | undefined) => scopes?.split(' ').filter((name) => name !== '') ?? [];
+  const apis = [params.resource ?? []].flat().map((identifier): [string, string[]] => {
+    return [String(identifier), toList(grant?.getResourceScopeFiltered(String(identifier), requested))];
+  });
+  return {
+    identityScopes: toList(grant?.getOIDCScopeFiltered(requested)),
+    apiScopes: Object.fromEntries(apis.filter(([, scopes]) => scopes.length > 0)),
+  };
+}
+
+export async function describeRequest(
+  { query, engine }: { query: Query; engine: Engine },
+  interaction: Interaction,
+): Promise<AskedFor> {
+  const [asked, before] = await Promise.all([
+    inWords(query, missing(interaction)),
+    inWords(query, await allowedBefore(engine, interaction)),
+  ]);
+  const hasBefore = before.identityScopes.length + before.apis.length > 0;
+  return { asked, allowedBefore: hasBefore ? before : undefined };
+}
+
+async function inWords(query: Query, { identityScopes, apiScopes }: Scopes): Promise<ScopesInWords> {
   const apis = Object.entries(apiScopes).map(async ([identifier, scopes]) => {
     const resourceServer = await findResourceServer(query, identifier);
     return { identifier, name: resourceServer?.name || identifier, scopes };

@@ -1,15 +1,19 @@
-// The pages that the engine asks for by itself: errors that may not go to the client, logout, signed out.
+// The pages that the engine asks for by itself: errors that may not go to the client, logout, signed out, forms in passing.
 
 import type { Log } from '../log.ts';
-import { cspSource } from '../provider/form-post.ts';
+import { formTargets } from '../provider/form-post.ts';
 import type { Pages } from '../provider/provider.ts';
 import { showPage } from './pages.ts';
 
-/** For errors that a person can do something about; the engine's description is for developers. */
+/** For the person in front of the browser; the engine's description is for developers and stands below. */
 const EXPLANATIONS: Readonly<Record<string, string>> = {
+  invalid_client: 'The app that sent you here is not registered with this server.',
+  invalid_redirect_uri:
+    'The app wants you to be sent to an address that it has not registered. We do not send you there.',
   server_error: 'Something went wrong on our side. Try again in a moment.',
   temporarily_unavailable: 'Too much is going on. Try again in a moment.',
 };
+const FAULTY_REQUEST = 'The app sent a request that this server cannot answer.';
 
 export function enginePages(log: Log): Pages {
   return {
@@ -23,8 +27,9 @@ export function enginePages(log: Log): Pages {
           title: isStale ? 'This page is not current any more' : 'That did not work',
           explanation: isStale
             ? 'It was opened in another window, or too long ago. Go back to the app and sign in from there.'
-            : (EXPLANATIONS[out.error] ?? out.error_description ?? 'The app sent a request that cannot be answered.'),
+            : (EXPLANATIONS[out.error] ?? FAULTY_REQUEST),
           code: out.error,
+          description: isStale ? undefined : out.error_description,
           requestId: ctx.get('x-request-id'),
         },
         { status: ctx.status },
@@ -32,17 +37,23 @@ export function enginePages(log: Log): Pages {
     },
 
     async renderLogout(ctx, form) {
-      const target = cspSource(ctx.oidc.session?.state?.postLogoutRedirectUri);
+      const { client, session } = ctx.oidc;
       showPage(
         ctx,
         'logout',
-        { ...form, clientName: ctx.oidc.client?.clientName || ctx.oidc.client?.clientId },
-        { formTargets: target === undefined ? [] : [target] },
+        { ...form, clientName: client?.clientName || client?.clientId },
+        { formTargets: formTargets(client, session?.state?.postLogoutRedirectUri) },
       );
     },
 
     async renderSignedOut(ctx) {
-      showPage(ctx, 'signed-out', { stillSignedIn: ctx.oidc.client !== undefined });
+      // The address can be opened without having signed out, and whoever stays signed in is led here too.
+      const session = await ctx.oidc.provider.Session.get(ctx);
+      showPage(ctx, 'signed-out', { isSignedIn: session.accountId !== undefined });
+    },
+
+    renderFormPost(ctx, form) {
+      showPage(ctx, 'form-post', { ...form }, { status: ctx.status, formTargets: form.targets, submitsItself: true });
     },
   };
 }

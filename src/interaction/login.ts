@@ -3,7 +3,7 @@
 import { type AuditEventType, recordAudit } from '../audit/audit.ts';
 import type { Query } from '../database/database.ts';
 import type { PasswordCheck } from '../users/password.ts';
-import { findUserForLogin } from '../users/store.ts';
+import { findUserForLogin, foldUsername } from '../users/store.ts';
 import type { LoginThrottle } from '../users/throttle.ts';
 
 export interface LoginAttempt {
@@ -26,20 +26,22 @@ export interface LoginDeps {
 }
 
 export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<LoginResult> {
-  const { username, password, address } = attempt;
-  const retryAfterSeconds = await deps.throttle.attempt(username, address);
+  const { password, address } = attempt;
+  // PostgreSQL cannot store NUL, and no username has one. Phones like to add a blank.
+  const username = attempt.username.replaceAll('\0', '\ufffd').trim();
+  const name = await foldUsername(deps.query, username);
+  const retryAfterSeconds = await deps.throttle.attempt(name, address);
   if (retryAfterSeconds !== undefined) {
     await record(deps.query, 'login.throttled', attempt);
     return { outcome: 'throttled', retryAfterSeconds };
   }
-  // PostgreSQL cannot compare with NUL, and no username has one; the password is checked all the same.
-  const user = username.includes('\0') ? undefined : await findUserForLogin(deps.query, username);
+  const user = await findUserForLogin(deps.query, username);
   const isRight = await deps.passwordCheck.isRight(user?.passwordHash, password);
   if (!isRight || user === undefined || user.isDisabled) {
     await record(deps.query, 'login.failed', attempt, user?.id);
     return { outcome: 'wrong' };
   }
-  await deps.throttle.succeeded(username, address);
+  await deps.throttle.succeeded(name, address);
   await record(deps.query, 'login.succeeded', attempt, user.id);
   return { outcome: 'signed in', accountId: user.id };
 }

@@ -11,14 +11,15 @@ import { readForm } from '../http/body.ts';
 import { toAppError } from '../http/problem.ts';
 import { requestId } from '../http/request-log.ts';
 import type { Log } from '../log.ts';
-import { cspSource } from '../provider/form-post.ts';
-import { type Engine, type Interaction, isSessionNotFound, ROUTES } from '../provider/provider.ts';
+import { formTargets } from '../provider/form-post.ts';
+import { type Engine, type Interaction, isSessionNotFound } from '../provider/provider.ts';
 import type { PasswordCheck } from '../users/password.ts';
 import { findUser } from '../users/store.ts';
 import type { LoginThrottle } from '../users/throttle.ts';
 import { allow, describeRequest } from './consent.ts';
 import { signIn } from './login.ts';
 import { showPage } from './pages.ts';
+import { restartUrl } from './restart.ts';
 
 export interface InteractionDeps {
   readonly database: Database;
@@ -49,6 +50,11 @@ export function interactionRoutes(deps: InteractionDeps): Router {
     if (interaction.prompt.name === 'login') await showLogin(ctx, interaction);
     else await showConsent(ctx, interaction);
   });
+
+  // After a wrong password the address bar shows the address of the form. Who opens that wants the page.
+  for (const form of ['login', 'consent', 'cancel']) {
+    router.get(`/${form}`, (ctx) => ctx.redirect(`/interaction/${encodeURIComponent(String(ctx.params.uid))}`));
+  }
 
   router.post('/login', async (ctx) => {
     const interaction = await current(ctx);
@@ -120,10 +126,6 @@ export function interactionRoutes(deps: InteractionDeps): Router {
     return client;
   }
 
-  function targetsOf(interaction: Interaction): string[] {
-    return [cspSource(interaction.params.redirect_uri)].filter((source) => source !== undefined);
-  }
-
   async function showLogin(
     ctx: Context,
     interaction: Interaction,
@@ -140,7 +142,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
         username: again.username ?? (typeof hint === 'string' ? hint : ''),
         fault: again.fault,
       },
-      { status: again.status ?? 200, formTargets: targetsOf(interaction) },
+      { status: again.status ?? 200, formTargets: formTargets(client, interaction.params.redirect_uri) },
     );
   }
 
@@ -155,44 +157,28 @@ export function interactionRoutes(deps: InteractionDeps): Router {
         uid: interaction.uid,
         clientName: client.clientName || client.clientId,
         username: user?.username ?? '',
-        ...(await describeRequest(database.query, interaction)),
+        ...(await describeRequest({ query: database.query, engine }, interaction)),
         returnsTo: redirectUri?.host || redirectUri?.protocol,
         policyUri: client.policyUri,
         tosUri: client.tosUri,
       },
-      { formTargets: targetsOf(interaction) },
+      { formTargets: formTargets(client, interaction.params.redirect_uri) },
     );
   }
 
   async function showStale(ctx: Context): Promise<void> {
-    const restartUrl = await restartUrlFor(ctx, String(ctx.params.uid));
+    const url = await restartUrl(engine, deps.issuer, ctx, String(ctx.params.uid));
     const data = {
       title: 'This page is not current any more',
       explanation:
-        restartUrl === undefined
+        url === undefined
           ? 'It was opened in another window, or too long ago. Go back to the app and sign in from there.'
           : 'It was opened in another window, or too long ago.',
-      restartUrl,
+      restartUrl: url,
       code: 'interaction_not_found',
       requestId: requestId(ctx),
     };
     showPage(ctx, 'error', data, { status: 400 });
-  }
-
-  /**
-   * The browser that began this login may repeat its request. Another browser, which was only given the address, is sent to
-   * the app to begin one of its own: the request of the first holds that one's state and code challenge.
-   */
-  async function restartUrlFor(ctx: Context, uid: string): Promise<string | undefined> {
-    const interaction = await provider.Interaction.find(uid);
-    if (interaction === undefined) return undefined;
-    const cookies = provider.createContext(ctx.req, ctx.res).cookies;
-    const cookie = cookies.get(provider.cookieName('interaction'), { signed: true });
-    if (cookie === uid) return `${ROUTES.authorization}?${toQuery(interaction.params)}`;
-    const client = await provider.Client.find(String(interaction.params.client_id));
-    // OpenID Connect Core §4: third-party initiated login
-    if (client?.initiateLoginUri) return `${client.initiateLoginUri}?${toQuery({ iss: deps.issuer })}`;
-    return client?.clientUri;
   }
 
   function showError(ctx: Context, error: AppError): void {
@@ -214,17 +200,6 @@ export function interactionRoutes(deps: InteractionDeps): Router {
   }
 
   return router;
-}
-
-/** A parameter that was given several times (resource) is given several times again. */
-function toQuery(params: Readonly<Record<string, unknown>>): URLSearchParams {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(params)) {
-    for (const single of Array.isArray(value) ? value : [value]) {
-      if (single !== undefined) query.append(name, String(single));
-    }
-  }
-  return query;
 }
 
 class StaleInteractionError extends Error {

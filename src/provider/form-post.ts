@@ -1,30 +1,57 @@
-// The engine sometimes answers with a page that submits a form by itself (logout without a session, a change of user in the
-// middle of a login, response_mode=form_post). It adds the hash of its script to our Content-Security-Policy; where the form may
-// lead is added here, for the form itself and for the redirect that follows it.
+// Where forms lead. The engine sometimes answers with a page that submits a form by itself (logout without a session, a change
+// of user in the middle of a login, response_mode=form_post). It is shown as a page of ours, with a policy that names the places
+// that the form leads to, along all the redirects that follow it.
 
 import type { Middleware } from 'koa';
-import type { KoaContextWithOIDC } from 'oidc-provider';
+import type { Client, KoaContextWithOIDC } from 'oidc-provider';
 
-export function formPostPages(): Middleware {
-  return async (ctx, next) => {
+export interface FormPost {
+  /** as HTML, escaped by the engine */
+  readonly action: string;
+  /** as HTML, escaped by the engine */
+  readonly inputs: string;
+  /** see formTargets */
+  readonly targets: readonly string[];
+}
+
+export function formPostPages(show: (ctx: KoaContextWithOIDC, form: FormPost) => void): Middleware {
+  return async (koaContext, next) => {
     await next();
-    if (typeof ctx.body !== 'string' || !ctx.response.is('html')) return;
-    const action = /<form method="post" action="([^"]+)">/.exec(ctx.body)?.[1];
-    if (action === undefined) return;
-    const afterwards = (ctx as unknown as KoaContextWithOIDC).oidc.session?.state?.postLogoutRedirectUri;
-    const targets = [action.replaceAll('&amp;', '&'), afterwards].flatMap((uri) => cspSource(uri) ?? []);
-    const policy = ctx.response.get('content-security-policy');
-    ctx.set('content-security-policy', policy.replace("form-action 'none'", `form-action ${targets.join(' ')}`));
+    const form = readFormPost(koaContext.body);
+    if (form === undefined) return;
+    const ctx = koaContext as unknown as KoaContextWithOIDC;
+    const { Interaction: interaction, Client: client } = ctx.oidc.entities;
+    // A change of user: the old session ends, the interaction goes on, and may end at the app without another page.
+    const clientId = interaction?.params.client_id;
+    const targets = formTargets(
+      client ?? (typeof clientId === 'string' ? await ctx.oidc.provider.Client.find(clientId) : undefined),
+      form.action.replaceAll('&amp;', '&'),
+      ctx.oidc.session?.state?.postLogoutRedirectUri,
+      interaction?.params.redirect_uri,
+    );
+    show(ctx, { ...form, targets });
   };
 }
 
+function readFormPost(body: unknown): { action: string; inputs: string } | undefined {
+  if (typeof body !== 'string' || !body.includes('<title>Submitting Callback</title>')) return undefined;
+  const [, action, inputs] = /<form method="post" action="([^"]+)">(.*?)<noscript>/s.exec(body) ?? [];
+  if (action === undefined || inputs === undefined) throw new Error('the form page of the engine has changed');
+  return { action, inputs };
+}
+
 /**
- * Where a form may lead, as a source of CSP `form-action`, which browsers check along the redirects as well.
- * A private-use scheme (RFC 8252 §7.1) and an IPv6 host, for which CSP has no syntax, are named by their scheme.
+ * Where the form of a page may lead beside ourselves, as sources of CSP `form-action`. Browsers check it along all redirects
+ * that follow the form. A client's callback often redirects once more, to its own front end, which is its `client_uri`.
  */
-export function cspSource(uri: unknown): string | undefined {
+export function formTargets(client: Pick<Client, 'clientUri'> | undefined, ...uris: unknown[]): string[] {
+  return [...new Set([...uris, client?.clientUri].flatMap((uri) => cspSource(uri) ?? []))];
+}
+
+/** A private-use scheme (RFC 8252 §7.1), and a host that CSP has no syntax for (IPv6), are named by their scheme. */
+function cspSource(uri: unknown): string | undefined {
   const url = typeof uri === 'string' ? URL.parse(uri) : null;
   if (url === null) return undefined;
   const isWeb = url.protocol === 'http:' || url.protocol === 'https:';
-  return isWeb && !url.hostname.startsWith('[') ? url.origin : url.protocol;
+  return isWeb && /^[a-z0-9.-]+$/.test(url.hostname) ? url.origin : url.protocol;
 }

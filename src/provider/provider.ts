@@ -17,7 +17,7 @@ import { clientChallenge } from './client-challenge.ts';
 import { createLoadExistingGrant } from './consent.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
-import { formPostPages } from './form-post.ts';
+import { type FormPost, formPostPages } from './form-post.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './introspection.ts';
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
 import { loginPolicy } from './login-policy.ts';
@@ -48,6 +48,7 @@ export interface Pages {
   renderError(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
   renderLogout(ctx: KoaContextWithOIDC, form: { action: string; xsrf: string }): Promise<void>;
   renderSignedOut(ctx: KoaContextWithOIDC): Promise<void>;
+  renderFormPost(ctx: KoaContextWithOIDC, form: FormPost): void;
 }
 
 export interface ProviderDeps {
@@ -105,7 +106,7 @@ export function createProvider(deps: ProviderDeps): Engine {
     }),
   );
   provider.use(tokenTransaction({ database, unitOfWork, log, path: ROUTES.token }));
-  provider.use(formPostPages());
+  provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection));
   provider.use(jwtBridge.middleware);
   return { provider, jwtBridge };

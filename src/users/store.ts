@@ -23,6 +23,7 @@ const SQL = {
     name: 'user_find_for_login',
     text: 'SELECT id, password_hash, disabled_at IS NOT NULL AS is_disabled FROM users WHERE lower(username) = lower($1)',
   },
+  fold: { name: 'username_fold', text: 'SELECT lower($1::text) AS folded' },
   list: {
     name: 'user_list',
     text: `SELECT ${COLUMNS} FROM users
@@ -95,6 +96,12 @@ export async function findUserForLogin(
     username,
   ]);
   return rows[0] && { id: rows[0].id, passwordHash: rows[0].password_hash, isDisabled: rows[0].is_disabled };
+}
+
+/** The name as the database compares names, which is not quite as JavaScript would: lower('İ') is 'i' here. */
+export async function foldUsername(query: Query, username: string): Promise<string> {
+  const { rows } = await query<{ folded: string }>(SQL.fold, [username]);
+  return (rows[0] as { folded: string }).folded;
 }
 
 /** @returns up to `limit` + 1, by id; `search` looks into usernames and email addresses */

@@ -8,10 +8,13 @@ import type pg from 'pg';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 
 export interface LoginThrottle {
-  /** @returns undefined if the attempt may be made, else the seconds to wait */
-  attempt(username: string, address: string): Promise<number | undefined>;
+  /**
+   * @param foldedUsername equal for all spellings that the database takes for the same account
+   * @returns undefined if the attempt may be made, else the seconds to wait
+   */
+  attempt(foldedUsername: string, address: string): Promise<number | undefined>;
   /** The password was right: the account starts anew, the address gets its attempt back. */
-  succeeded(username: string, address: string): Promise<void>;
+  succeeded(foldedUsername: string, address: string): Promise<void>;
 }
 
 export interface LoginThrottleLimits {
@@ -37,24 +40,23 @@ export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits):
   const addresses = limiter('address', limits.failuresPerAddress);
 
   return {
-    async attempt(username, address) {
-      const waits = await Promise.all([
-        secondsToWait(accounts, accountKey(username)),
-        secondsToWait(addresses, addressKey(address)),
-      ]);
-      const longest = Math.max(...waits);
-      return longest > 0 ? longest : undefined;
+    async attempt(foldedUsername, address) {
+      // One after the other: an address that may not try any more must not use up the attempts of one account after another.
+      return (
+        (await secondsToWait(addresses, addressKey(address))) ??
+        (await secondsToWait(accounts, accountKey(foldedUsername)))
+      );
     },
-    async succeeded(username, address) {
-      await Promise.all([accounts.delete(accountKey(username)), addresses.reward(addressKey(address), 1)]);
+    async succeeded(foldedUsername, address) {
+      await Promise.all([accounts.delete(accountKey(foldedUsername)), addresses.reward(addressKey(address), 1)]);
     },
   };
 }
 
-async function secondsToWait(limiter: RateLimiterPostgres, key: string): Promise<number> {
+async function secondsToWait(limiter: RateLimiterPostgres, key: string): Promise<number | undefined> {
   try {
     await limiter.consume(key);
-    return 0;
+    return undefined;
   } catch (refusal) {
     if (refusal instanceof RateLimiterRes) return Math.max(1, Math.ceil(refusal.msBeforeNext / 1000));
     throw refusal;
@@ -62,8 +64,8 @@ async function secondsToWait(limiter: RateLimiterPostgres, key: string): Promise
 }
 
 /** What was typed into the username field may be anything, a password too: it is hashed before it is stored. */
-function accountKey(username: string): string {
-  return createHash('sha256').update(username.toLowerCase()).digest('base64url');
+function accountKey(foldedUsername: string): string {
+  return createHash('sha256').update(foldedUsername).digest('base64url');
 }
 
 /** One household or one virtual machine owns a whole /64 of IPv6. */

@@ -41,6 +41,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     },
     renderLogout: async () => {},
     renderSignedOut: async () => {},
+    renderFormPost: () => {},
   };
   const secretVerifier = createSecretVerifier(createPasswordHasher());
   const engine = createProvider({

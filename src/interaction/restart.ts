@@ -1,0 +1,37 @@
+// Where somebody goes whose login or consent page does not fit any more.
+
+import type { Context } from 'koa';
+import { type Engine, ROUTES } from '../provider/provider.ts';
+
+/**
+ * The browser that began this login may repeat its request. Another browser, which was only given the address, is sent to
+ * the app to begin one of its own: the request of the first holds that one's state and code challenge.
+ * @returns undefined if the interaction is gone, or its app has no page to begin at
+ */
+export async function restartUrl(
+  { provider }: Engine,
+  issuer: string,
+  ctx: Context,
+  uid: string,
+): Promise<string | undefined> {
+  const interaction = await provider.Interaction.find(uid);
+  if (interaction === undefined) return undefined;
+  const cookies = provider.createContext(ctx.req, ctx.res).cookies;
+  const cookie = cookies.get(provider.cookieName('interaction'), { signed: true });
+  if (cookie === uid) return `${ROUTES.authorization}?${toQuery(interaction.params)}`;
+  const client = await provider.Client.find(String(interaction.params.client_id));
+  // OpenID Connect Core §4: third-party initiated login
+  if (client?.initiateLoginUri) return `${client.initiateLoginUri}?${toQuery({ iss: issuer })}`;
+  return client?.clientUri;
+}
+
+/** A parameter that was given several times (resource) is given several times again. */
+function toQuery(params: Readonly<Record<string, unknown>>): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) {
+    for (const single of Array.isArray(value) ? value : [value]) {
+      if (single !== undefined) query.append(name, String(single));
+    }
+  }
+  return query;
+}
