@@ -75,7 +75,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     app,
     healthRoutes(() => isDatabaseUp(database)),
   );
-  mount(app, adminRoutes({ ...deps, issuer, ...adminDoor(deps, engine) }));
+  mount(app, adminRoutes({ ...deps, ...adminDoor(deps, engine), issuer, changes: database.changes }));
   mount(
     app,
     interactionRoutes({

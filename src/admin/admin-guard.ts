@@ -24,7 +24,7 @@ export function createAdminGuard(deps: { issuer: string; query: Query; engine: E
   async function verify(token: string): Promise<Record<string, unknown> | undefined> {
     const claims = await engine.jwtBridge.verify(token);
     if (claims === undefined) return undefined;
-    const standing = await findStanding(query, {
+    const standing = await findStanding(engine.directory, {
       clientId: claims.client_id,
       accountId: claims.accountId,
       audiences: [audience],

@@ -53,19 +53,25 @@ export interface ChangedBy {
   readonly requestId?: string | undefined;
 }
 
+/** In the order of `auditValues`; a statement that stores something else as well may insert its events along. */
+export const AUDIT_COLUMNS = ['type', 'actor', 'client_id', 'account_id', 'request_id', 'detail'] as const;
+
 const INSERT = {
   name: 'audit_insert',
-  text: `INSERT INTO audit_events (type, actor, client_id, account_id, request_id, detail)
-         VALUES ($1, $2, $3, $4, $5, $6)`,
+  text: `INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')}) VALUES ($1, $2, $3, $4, $5, $6)`,
 };
 
-export async function recordAudit(query: Query, event: AuditEvent): Promise<void> {
-  await query(INSERT, [
+export function auditValues(event: AuditEvent): unknown[] {
+  return [
     event.type,
     event.actor,
     event.clientId ?? null,
     event.accountId ?? null,
     event.requestId ?? null,
     JSON.stringify(event.detail ?? {}),
-  ]);
+  ];
+}
+
+export async function recordAudit(query: Query, event: AuditEvent): Promise<void> {
+  await query(INSERT, auditValues(event));
 }

@@ -3,7 +3,6 @@
 
 import type { Query } from '../database/database.ts';
 import type { Client, ClientMetadata } from './client.ts';
-import type { StoredSecret } from './secret.ts';
 
 interface ClientRow {
   client_id: string;
@@ -71,15 +70,6 @@ const SQL = {
   touchSecret: {
     name: 'client_secret_touch',
     text: 'UPDATE client_secrets SET last_used_at = now() WHERE id = $1',
-  },
-  forAuthentication: {
-    name: 'client_for_authentication',
-    text: `SELECT c.metadata,
-             coalesce((SELECT json_agg(json_build_object('id', s.id, 'hash', s.hash, 'expires_at', s.expires_at)
-                                       ORDER BY s.created_at DESC, s.id)
-                       FROM client_secrets s
-                       WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())), '[]') AS secrets
-           FROM clients c WHERE c.client_id = $1 AND c.disabled_at IS NULL`,
   },
 };
 
@@ -184,25 +174,4 @@ export async function removeSecret(query: Query, clientId: string, secretId: str
 
 export async function touchSecret(query: Query, secretId: string): Promise<void> {
   await query(SQL.touchSecret, [secretId]);
-}
-
-/** What client authentication needs, of an enabled client. */
-export async function findClientForAuthentication(
-  query: Query,
-  clientId: string,
-): Promise<{ metadata: ClientMetadata; secrets: StoredSecret[] } | undefined> {
-  const { rows } = await query<{
-    metadata: ClientMetadata;
-    secrets: { id: string; hash: string; expires_at: string | null }[];
-  }>(SQL.forAuthentication, [clientId]);
-  const row = rows[0];
-  if (row === undefined) return undefined;
-  return {
-    metadata: row.metadata,
-    secrets: row.secrets.map(({ id, hash, expires_at }) => ({
-      id,
-      hash,
-      expiresAt: expires_at === null ? undefined : new Date(expires_at),
-    })),
-  };
 }

@@ -1,9 +1,10 @@
 // How to reach PostgreSQL: one pool of `pg` connections, statements with names (prepared once per connection), and
-// transactions that hand out the same `Query`, so that a store function does not care where it runs. Knex is used for the
-// migrations only. This folder knows no tables.
+// transactions that hand out the same `Query`, so that a store function does not care where it runs; and the feed of what others
+// change. Knex is used for the migrations only. This folder knows no tables.
 
 import pg from 'pg';
 import type { Log } from '../log.ts';
+import { type ChangeFeed, startChangeFeed } from './change-feed.ts';
 
 /** A statement with a name is prepared once per connection and then only executed. */
 export interface Statement {
@@ -24,6 +25,8 @@ export interface Database {
   readonly query: Query;
   /** Runs `work` in one transaction: all of it is committed, or none. */
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
+  /** what this and other nodes have committed to the configuration tables */
+  readonly changes: ChangeFeed;
   close(): Promise<void>;
 }
 
@@ -31,6 +34,12 @@ export interface Database {
 const CONNECT_TIMEOUT_MS = 5_000;
 /** No statement of ours takes seconds; one that does is stuck. */
 const STATEMENT_TIMEOUT_MS = 30_000;
+
+/**
+ * A prepared statement keeps the plan of its first executions. On tables that are small then, that plan would read them whole,
+ * and go on doing so while they grow. Every statement of ours has an index to go by.
+ */
+const SESSION_SETTINGS = 'SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off';
 
 export function createDatabase(options: { connectionString: string; poolSize: number; log: Log }): Database {
   const pool = new pg.Pool({
@@ -40,13 +49,16 @@ export function createDatabase(options: { connectionString: string; poolSize: nu
     statement_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
     max: options.poolSize,
+    onConnect: async (client) => void (await client.query(SESSION_SETTINGS)),
   });
   // An idle connection that dies is replaced at the next use; without a listener it would end the process.
   pool.on('error', (error) => options.log.warn({ error }, 'an idle database connection was lost'));
   // The same for one that dies inside a transaction: its next statement fails, which is how the caller hears of it.
   pool.on('connect', (client) => client.on('error', () => {}));
+  const changes = startChangeFeed(options);
   return {
     pool,
+    changes,
     query: (statement, values) => run(pool, statement, values),
     async transaction(work) {
       const client = await pool.connect();
@@ -67,6 +79,7 @@ export function createDatabase(options: { connectionString: string; poolSize: nu
       }
     },
     async close() {
+      await changes.close();
       await pool.end();
     },
   };

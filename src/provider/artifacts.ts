@@ -1,27 +1,13 @@
 // Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy of the database holds no
-// usable token, code or cookie. What may happen once is decided by the row count of one statement.
+// usable token, code or cookie. What every request does with them is in hot-store.
 
 import { createHash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
 
 const SQL = {
-  upsert: {
-    name: 'artifact_upsert',
-    // consumed_at is left as it is: saving a model again must not bring it back to life.
-    text: `INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-           ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
-             account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
-             user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at`,
-  },
-  find: { name: 'artifact_find', text: standing('a.model = $1 AND a.id = $2') },
   findByUid: { name: 'artifact_find_uid', text: standing('a.model = $1 AND a.uid = $2') },
   findByUserCode: { name: 'artifact_find_user_code', text: standing('a.model = $1 AND a.user_code = $2') },
-  consume: {
-    name: 'artifact_consume',
-    text: `UPDATE oidc_artifacts SET consumed_at = now() WHERE model = $1 AND id = $2 AND consumed_at IS NULL`,
-  },
   destroy: { name: 'artifact_destroy', text: 'DELETE FROM oidc_artifacts WHERE model = $1 AND id = $2' },
   grantOf: {
     name: 'artifact_grant_of',
@@ -41,7 +27,7 @@ const SQL = {
  * to see them.
  */
 function standing(condition: string): string {
-  return `SELECT a.payload, a.consumed_at FROM oidc_artifacts a
+  return `SELECT a.payload, extract(epoch FROM a.consumed_at)::float8 AS consumed_at FROM oidc_artifacts a
           LEFT JOIN clients c ON c.client_id = a.client_id
           LEFT JOIN users u ON u.id = a.account_id
           WHERE ${condition}
@@ -65,13 +51,16 @@ export interface Artifact {
   readonly grantId: Buffer | undefined;
   readonly uid: string | undefined;
   readonly userCode: string | undefined;
-  readonly issuedAt: Date;
-  readonly expiresAt: Date | undefined;
+  /** seconds since 1970 */
+  readonly issuedAt: number;
+  /** seconds since 1970 */
+  readonly expiresAt: number | undefined;
 }
 
 export interface FoundArtifact {
   readonly payload: AdapterPayload;
-  readonly consumedAt: Date | undefined;
+  /** seconds since 1970 */
+  readonly consumedAt: number | undefined;
 }
 
 /** What stands for a model's id at rest. */
@@ -79,35 +68,14 @@ export function artifactId(model: string, id: string): Buffer {
   return createHash('sha256').update(model).update('\0').update(id).digest();
 }
 
-export async function upsertArtifact(query: Query, artifact: Artifact): Promise<void> {
-  await query(SQL.upsert, [
-    artifact.model,
-    artifact.id,
-    JSON.stringify(artifact.payload),
-    artifact.clientId ?? null,
-    artifact.accountId ?? null,
-    artifact.grantId ?? null,
-    artifact.uid ?? null,
-    artifact.userCode ?? null,
-    artifact.issuedAt,
-    artifact.expiresAt ?? null,
-  ]);
-}
-
-export async function findArtifact(
+export async function findArtifactBy(
   query: Query,
   model: string,
-  by: { id: Buffer } | { uid: string } | { userCode: string },
+  by: { uid: string } | { userCode: string },
 ): Promise<FoundArtifact | undefined> {
-  const [statement, key] =
-    'id' in by ? [SQL.find, by.id] : 'uid' in by ? [SQL.findByUid, by.uid] : [SQL.findByUserCode, by.userCode];
-  const { rows } = await query<{ payload: AdapterPayload; consumed_at: Date | null }>(statement, [model, key]);
+  const [statement, key] = 'uid' in by ? [SQL.findByUid, by.uid] : [SQL.findByUserCode, by.userCode];
+  const { rows } = await query<{ payload: AdapterPayload; consumed_at: number | null }>(statement, [model, key]);
   return rows[0] && { payload: rows[0].payload, consumedAt: rows[0].consumed_at ?? undefined };
-}
-
-/** @returns whether this call was the first */
-export async function consumeArtifact(query: Query, model: string, id: Buffer): Promise<boolean> {
-  return (await query(SQL.consume, [model, id])).rowCount === 1;
 }
 
 /** @returns whether there was such a row */

@@ -2,10 +2,10 @@
 // the log with the reason that the client does not see.
 
 import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
-import { type AuditEvent, recordAudit } from '../audit/audit.ts';
-import type { Query } from '../database/database.ts';
+import type { AuditEvent } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
-import type { UnitOfWork, Write } from './unit-of-work.ts';
+import type { HotStore } from './hot-store.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
 
 /** The members of the token models that are worth writing down; none of them is a credential. */
 interface ReportedToken {
@@ -20,17 +20,19 @@ interface ReportedToken {
 }
 
 export interface EventsDeps {
-  readonly query: Query;
+  readonly hotStore: Pick<HotStore, 'commit'>;
   readonly unitOfWork: UnitOfWork;
   readonly log: Log;
 }
 
 export function reportEvents(provider: Provider, deps: EventsDeps): void {
-  const { query, unitOfWork, log } = deps;
+  const { hotStore, unitOfWork, log } = deps;
 
-  function audit(event: AuditEvent, run: (write: Write) => Promise<void> = unitOfWork.write): void {
+  /** @param isApart whatever becomes of the unit of work around it */
+  function audit(event: AuditEvent, isApart = false): void {
     const requestId = Provider.ctx?.get('x-request-id');
-    run((query) => recordAudit(query, { requestId, ...event })).catch((error) => {
+    const write = { kind: 'audit', event: { requestId, ...event } } as const;
+    (isApart ? hotStore.commit([write]) : unitOfWork.write(write)).catch((error) => {
       log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');
     });
   }
@@ -72,7 +74,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     if (ctx.oidc.route !== 'token') return;
     const clientId = ctx.oidc.client?.clientId;
     const detail = { grant_type: ctx.oidc.params?.grant_type };
-    audit({ type: 'token.replayed', actor: 'system', clientId, detail }, (write) => write(query));
+    audit({ type: 'token.replayed', actor: 'system', clientId, detail }, true);
   });
 
   provider.on('end_session.success', (ctx) => {

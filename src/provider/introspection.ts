@@ -5,8 +5,8 @@ import { createHash } from 'node:crypto';
 import type { Middleware } from 'koa';
 import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.ts';
-import type { Query } from '../database/database.ts';
 import { spellings } from '../resource-servers/resource-server.ts';
+import type { Directory } from './directory.ts';
 import { findStanding, type Standing } from './token-standing.ts';
 
 /** The members of the three models that this file reads and writes. */
@@ -29,12 +29,12 @@ export type IntrospectionPolicy = (
 ) => Promise<boolean>;
 
 /** Configuration `features.introspection.allowedPolicy`. */
-export function createIntrospectionPolicy(query: Query): IntrospectionPolicy {
+export function createIntrospectionPolicy(directory: Directory): IntrospectionPolicy {
   return async (_ctx, caller, introspected) => {
     const token = introspected as unknown as IntrospectedToken;
     const { clientId } = token;
     if (clientId === undefined || !isBound(token)) return false;
-    const standing = await findStanding(query, {
+    const standing = await findStanding(directory, {
       clientId,
       accountId: token.accountId,
       audiences: token.kind === 'RefreshToken' ? list(token.resource).flatMap(spellings) : list(token.aud),

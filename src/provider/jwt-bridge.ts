@@ -7,15 +7,17 @@
 //
 // If a version of the engine changes any of this, JWTs are not found: it fails closed. (oidc-provider.md §A, option a)
 
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
 import type { Middleware } from 'koa';
+import { LRUCache } from 'lru-cache';
 import Provider, { type AdapterPayload } from 'oidc-provider';
 import getRawBody from 'raw-body';
 import { boundClientId } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
 import { artifactId } from './artifacts.ts';
+import type { HotStore } from './hot-store.ts';
 
 const PREFIX = 'jwt:';
 const BRIDGED_ROUTES = new Set(['introspection', 'revocation']);
@@ -24,16 +26,12 @@ const BODY_LIMIT_BYTES = 56 * 1024;
 /** The clock of another node may be behind by this much. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
-const SQL = {
-  status: {
-    name: 'jwt_status',
-    text: `SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti_hash = $1) AS is_revoked,
-             (SELECT account_id FROM oidc_artifacts WHERE model = 'Grant' AND id = $2) AS account_id`,
-  },
-  revoke: {
-    name: 'jwt_revoke',
-    text: 'INSERT INTO revoked_tokens (jti_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING',
-  },
+/** Signatures that were right, some 2 KB each; APIs ask for the same token again and again. */
+const MAX_VERIFIED = 5_000;
+
+const REVOKE = {
+  name: 'jwt_revoke',
+  text: 'INSERT INTO revoked_tokens (jti_hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING',
 };
 
 /** The claims that the engine has members of its own for; the others travel as `extra`. */
@@ -65,20 +63,26 @@ export interface JwtBridge {
 
 export interface JwtBridgeDeps {
   readonly query: Query;
+  readonly hotStore: Pick<HotStore, 'findJwtStatus'>;
   readonly issuer: string;
   readonly publicJwks: readonly JWK[];
   readonly paths: ReadonlySet<string>;
 }
 
 export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
-  const { query, issuer } = deps;
+  const { query, hotStore, issuer } = deps;
   const keySet = createLocalJWKSet({ keys: [...deps.publicJwks] });
   type Loaded = Awaited<ReturnType<JwtBridge['verify']>>;
   /** By request: the engine asks three models for the same token. */
   const loads = new WeakMap<object, Map<string, Promise<Loaded>>>();
 
-  async function verify(jwt: string): Promise<Loaded> {
-    let claims: VerifiedJwt;
+  /** By the hash of the token. The keys of this bridge stay the same, so a signature that was right stays right. */
+  const verified = new LRUCache<string, VerifiedJwt>({ max: MAX_VERIFIED });
+
+  async function readClaims(jwt: string): Promise<VerifiedJwt | undefined> {
+    const key = hash('sha256', jwt, 'base64url');
+    const remembered = verified.get(key);
+    if (remembered !== undefined) return hasExpired(remembered) ? undefined : remembered;
     try {
       const { payload } = await jwtVerify(jwt, keySet, {
         issuer,
@@ -87,20 +91,22 @@ export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
         requiredClaims: ['jti', 'iat', 'exp', 'sub', 'aud'],
       });
-      claims = payload as VerifiedJwt;
+      const claims = payload as VerifiedJwt;
       boundClientId(claims);
+      verified.set(key, claims);
+      return claims;
     } catch {
       return undefined;
     }
-    const grantRow = claims.gid === undefined ? null : artifactId('Grant', claims.gid);
-    const { rows } = await query<{ is_revoked: boolean; account_id: string | null }>(SQL.status, [
-      hashOfJti(claims.jti),
-      grantRow,
-    ]);
-    const status = rows[0];
-    if (status === undefined || status.is_revoked) return undefined;
-    if (claims.gid !== undefined && status.account_id === null) return undefined;
-    return { ...claims, accountId: status.account_id ?? undefined };
+  }
+
+  async function verify(jwt: string): Promise<Loaded> {
+    const claims = await readClaims(jwt);
+    if (claims === undefined) return undefined;
+    const grantId = claims.gid === undefined ? undefined : artifactId('Grant', claims.gid);
+    const { isRevoked, accountId } = await hotStore.findJwtStatus(hashOfJti(claims.jti), grantId);
+    if (isRevoked || (grantId !== undefined && accountId === undefined)) return undefined;
+    return { ...claims, accountId };
   }
 
   function loadOnce(jwt: string): Promise<Loaded> {
@@ -143,10 +149,15 @@ export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
       for (const load of (request && loads.get(request)?.values()) ?? []) {
         const claims = await load;
         if (claims?.jti !== jti) continue;
-        await query(SQL.revoke, [hashOfJti(jti), new Date(claims.exp * 1000)]);
+        await query(REVOKE, [hashOfJti(jti), new Date(claims.exp * 1000)]);
       }
     },
   };
+}
+
+/** RFC 7519 §4.1.4 */
+function hasExpired({ exp }: VerifiedJwt): boolean {
+  return exp <= Date.now() / 1000 - CLOCK_TOLERANCE_SECONDS;
 }
 
 function hashOfJti(jti: string): Buffer {

@@ -15,16 +15,21 @@ import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
 import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
 import { createLoadExistingGrant } from './consent.ts';
+import { cookies } from './cookies.ts';
+import { createDirectory, type Directory } from './directory.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
 import { type FormPost, formPostPages } from './form-post.ts';
+import { createHotStore } from './hot-store.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './introspection.ts';
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
 import { loginPolicy } from './login-policy.ts';
+import { refusingOverloads } from './overload.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
 import { revocationPolicy } from './revocation.ts';
 import { createStorage } from './storage.ts';
+import { markTokens } from './token-marks.ts';
 import { tokenTransaction } from './token-transaction.ts';
 import { createUnitOfWork } from './unit-of-work.ts';
 
@@ -64,40 +69,46 @@ export interface ProviderDeps {
 export interface Engine {
   readonly provider: Provider;
   readonly jwtBridge: JwtBridge;
+  readonly directory: Directory;
 }
 
 export function createProvider(deps: ProviderDeps): Engine {
   const { config, database, log } = deps;
   const { query } = database;
-  const unitOfWork = createUnitOfWork(database);
+  const sharedDirectory = createDirectory(database);
+  const directory = refusingOverloads(sharedDirectory);
+  const hotStore = refusingOverloads(createHotStore(database));
+  const unitOfWork = createUnitOfWork(hotStore);
   const jwtBridge = createJwtBridge({
     query,
+    hotStore,
     issuer: config.issuer,
     publicJwks: deps.signingKeys.map((key) => key.publicJwk),
     paths: new Set([ROUTES.introspection, ROUTES.revocation]),
   });
-  const storage = createStorage({ query, unitOfWork, jwtBridge });
-  const clientAdapter = createClientAdapter({ query, secretVerifier: deps.secretVerifier, log });
+  const storage = createStorage({ query, hotStore, directory, unitOfWork, jwtBridge });
+  const clientAdapter = createClientAdapter({ query, directory, secretVerifier: deps.secretVerifier, log });
 
   const provider = new Provider(config.issuer, {
     ...protocol(deps),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
-    findAccount: createFindAccount(query),
+    findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(query),
     extraTokenClaims: bindOpaque,
     formats: {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,
     },
-    features: features(deps, database),
+    features: features(deps, directory),
   });
   // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
   provider.proxy = true;
-  clientAdapter.installSecretCheck(provider);
+  clientAdapter.install(provider);
   bindModels(provider);
+  markTokens(provider);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
-  reportEvents(provider, { query, unitOfWork, log });
+  reportEvents(provider, { hotStore, unitOfWork, log });
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(
     clientChallenge({
@@ -109,7 +120,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection));
   provider.use(jwtBridge.middleware);
-  return { provider, jwtBridge };
+  return { provider, jwtBridge, directory: sharedDirectory };
 }
 
 function protocol(deps: ProviderDeps): Configuration {
@@ -158,7 +169,7 @@ function protocol(deps: ProviderDeps): Configuration {
     // The clocks of two nodes; the default of 15 s lets an expired token live too long.
     clockTolerance: 5,
 
-    cookies: cookies(deps),
+    cookies: cookies(deps.config.issuer, deps.cookieKeys),
     interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     renderError: async (ctx, out, error) =>
       deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
@@ -179,33 +190,16 @@ function protocol(deps: ProviderDeps): Configuration {
   };
 }
 
-function cookies(deps: ProviderDeps): NonNullable<Configuration['cookies']> {
-  const isHttps = deps.config.issuer.startsWith('https:');
-  const common = { httpOnly: true, sameSite: 'lax', signed: true, secure: isHttps } as const;
-  return {
-    keys: [...deps.cookieKeys],
-    long: common,
-    short: common,
-    // RFC 6265bis §4.1.3: the prefixes keep a neighbour under the same domain from planting a cookie. `__Host-` needs path /,
-    // which the interaction cookies do not have.
-    names: {
-      session: isHttps ? '__Host-lanyard_session' : 'lanyard_session',
-      interaction: isHttps ? '__Secure-lanyard_interaction' : 'lanyard_interaction',
-      resume: isHttps ? '__Secure-lanyard_resume' : 'lanyard_resume',
-    },
-  };
-}
-
-function features(deps: ProviderDeps, { query }: Database): NonNullable<Configuration['features']> {
+function features(deps: ProviderDeps, directory: Directory): NonNullable<Configuration['features']> {
   const resourcePolicy = createResourcePolicy({
-    query,
+    directory,
     accessTokenSeconds: deps.config.lifetimes.accessTokenSeconds,
   });
   return {
     // On by default: a login page that lets everybody in.
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
-    introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(query) },
+    introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(directory) },
     revocation: { enabled: true, allowedPolicy: revocationPolicy },
     resourceIndicators: {
       enabled: true,

@@ -3,8 +3,7 @@
 
 import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
-import type { Query } from '../database/database.ts';
-import { findGrant, findResourceServer, firstGrantsOfClient } from '../resource-servers/store.ts';
+import type { Directory } from './directory.ts';
 
 export interface ResourcePolicy {
   /** Configuration `features.resourceIndicators.getResourceServerInfo`. @throws InvalidTarget (RFC 8707 §2) */
@@ -17,17 +16,20 @@ export interface ResourcePolicy {
   ): Promise<string | readonly string[] | undefined>;
 }
 
-export function createResourcePolicy(deps: { query: Query; accessTokenSeconds: number }): ResourcePolicy {
-  const { query } = deps;
+export function createResourcePolicy(deps: { directory: Directory; accessTokenSeconds: number }): ResourcePolicy {
+  const { directory } = deps;
   return {
     async getResourceServerInfo(ctx, indicator, client) {
-      const resourceServer = indicator.includes('\0') ? undefined : await findResourceServer(query, indicator);
-      const grant = resourceServer && (await findGrant(query, resourceServer.identifier, client.clientId));
-      if (resourceServer === undefined || grant === undefined) {
+      const [resourceServer, grants] = await Promise.all([
+        directory.findResourceServer(indicator),
+        directory.findGrants(client.clientId),
+      ]);
+      const granted = resourceServer && grants.get(resourceServer.identifier);
+      if (resourceServer === undefined || granted === undefined) {
         // The same text for both: which resource servers exist is not the client's business.
         throw new errors.InvalidTarget('this client may not call that resource server');
       }
-      const scope = grant.scopes.filter((name) => resourceServer.scopes.includes(name)).join(' ');
+      const scope = granted.filter((name) => resourceServer.scopes.includes(name)).join(' ');
       if (isClientCredentials(ctx)) settleScope(ctx, scope);
       return {
         scope,
@@ -41,12 +43,12 @@ export function createResourcePolicy(deps: { query: Query; accessTokenSeconds: n
     async defaultResource(ctx, client, oneOf) {
       if (oneOf !== undefined) return oneOf;
       if (!isClientCredentials(ctx)) return undefined;
-      const [first, second] = await firstGrantsOfClient(query, client.clientId);
+      const [first, second] = (await directory.findGrants(client.clientId)).keys();
       if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
       if (second !== undefined) {
         throw new errors.InvalidTarget('this client may call several resource servers: name one with resource');
       }
-      return first.resourceServer;
+      return first;
     },
   };
 }

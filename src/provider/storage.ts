@@ -5,17 +5,13 @@ import { hkdfSync } from 'node:crypto';
 import type { Adapter, AdapterPayload } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
 import { open, seal } from '../keys/seal.ts';
-import {
-  artifactId,
-  consumeArtifact,
-  destroyArtifact,
-  type FoundArtifact,
-  findArtifact,
-  removeGrant,
-  upsertArtifact,
-} from './artifacts.ts';
+import { artifactId, destroyArtifact, type FoundArtifact, findArtifactBy, removeGrant } from './artifacts.ts';
+import type { Directory } from './directory.ts';
+import type { HotStore } from './hot-store.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
-import { AlreadyConsumedError, type UnitOfWork } from './unit-of-work.ts';
+import { isMarkedAsOther } from './token-marks.ts';
+import { isNotRevoked } from './token-standing.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
 
 /** The engine looks these up by a second key and saves them again by their id, so the payload must keep it. */
 const KEEPS_ID = new Set(['DeviceCode']);
@@ -30,12 +26,14 @@ const NAME_OF_SEAL = 'oidc artifact';
 
 export interface StorageDeps {
   readonly query: Query;
+  readonly hotStore: Pick<HotStore, 'find'>;
+  readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
   readonly jwtBridge: JwtBridge;
 }
 
 export function createStorage(deps: StorageDeps): (model: string) => Adapter {
-  const { query, unitOfWork, jwtBridge } = deps;
+  const { query, hotStore, directory, unitOfWork, jwtBridge } = deps;
 
   return (model) => ({
     upsert(id, payload, expiresInSeconds) {
@@ -43,8 +41,9 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
       const stored = KEEPS_ID.has(model) ? payload : withoutId;
       const issuedAt = payload.loginTs ?? payload.iat ?? Math.floor(Date.now() / 1000);
       const expiresAt = payload.exp ?? (expiresInSeconds === undefined ? undefined : issuedAt + expiresInSeconds);
-      return unitOfWork.write((query) =>
-        upsertArtifact(query, {
+      return unitOfWork.write({
+        kind: 'upsert',
+        artifact: {
           model,
           id: artifactId(model, id),
           payload: SEALED.has(model) ? sealUnder(id, stored) : stored,
@@ -53,35 +52,34 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
           grantId: issuedUnder(model, payload),
           uid: payload.uid,
           userCode: payload.userCode,
-          issuedAt: new Date(issuedAt * 1000),
-          expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt * 1000),
-        }),
-      );
+          issuedAt,
+          expiresAt,
+        },
+      });
     },
 
     async find(id) {
       if (jwtBridge.isBridged(id)) return jwtBridge.find(model, id);
-      const found = await findArtifact(query, model, { id: artifactId(model, id) });
-      if (found === undefined) return undefined;
+      if (isMarkedAsOther(model, id)) return undefined;
+      const found = await hotStore.find(model, artifactId(model, id));
+      // What was issued by a request that raced with a revocation is void although it was written after it.
+      if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
       const payload = SEALED.has(model) ? openUnder(id, found.payload) : found.payload;
       return { ...toPayload({ ...found, payload }), jti: id };
     },
 
     async findByUid(uid) {
-      const found = await findArtifact(query, model, { uid });
+      const found = await findArtifactBy(query, model, { uid });
       return found && toPayload(found);
     },
 
     async findByUserCode(userCode) {
-      const found = await findArtifact(query, model, { userCode });
+      const found = await findArtifactBy(query, model, { userCode });
       return found && toPayload(found);
     },
 
     consume(id) {
-      const key = artifactId(model, id);
-      return unitOfWork.write(async (query) => {
-        if (!(await consumeArtifact(query, model, key))) throw new AlreadyConsumedError(model, key);
-      });
+      return unitOfWork.write({ kind: 'consume', model, id: artifactId(model, id) });
     },
 
     async destroy(id) {
@@ -103,7 +101,7 @@ function issuedUnder(model: string, { grantId }: AdapterPayload): Buffer | undef
 }
 
 function toPayload({ payload, consumedAt }: FoundArtifact): AdapterPayload {
-  return consumedAt === undefined ? payload : { ...payload, consumed: Math.floor(consumedAt.getTime() / 1000) };
+  return consumedAt === undefined ? payload : { ...payload, consumed: Math.floor(consumedAt) };
 }
 
 function keyFrom(id: string): Buffer {

@@ -1,8 +1,8 @@
-// Does a token still stand? One query answers for JWT and opaque tokens alike: is its client enabled and not revoked, its user
-// too, and does the policy row for its audience still exist. Introspection and the admin door both ask here.
+// Does a token still stand? One answer for JWT and opaque tokens alike: is its client enabled and not revoked, its user too, and
+// does the policy row for its audience still exist. Introspection, the storage and the admin door ask here.
 
 import type { TokenAudience } from '../client-binding.ts';
-import type { Query } from '../database/database.ts';
+import type { Directory } from './directory.ts';
 
 export interface IssuedTo {
   readonly clientId: string;
@@ -21,45 +21,57 @@ export interface Standing {
   readonly allowedScopes: ReadonlySet<string> | undefined;
 }
 
-const SQL = {
-  name: 'token_standing',
-  text: `SELECT c.disabled_at IS NULL AND $4 >= coalesce(c.tokens_not_before, '-infinity') AS client_stands,
-           u.disabled_at IS NULL AND $4 >= coalesce(u.tokens_not_before, '-infinity') AS user_stands,
-           u.username,
-           coalesce((SELECT json_agg(json_build_object('introspection_client_id', r.introspection_client_id,
-                                                       'scopes', (SELECT array_agg(s) FROM unnest(g.scopes) s
-                                                                  WHERE s = ANY(r.scopes)),
-                                                       'is_allowed', g.client_id IS NOT NULL))
-                     FROM resource_servers r
-                     LEFT JOIN client_grants g ON g.resource_server = r.identifier AND g.client_id = c.client_id
-                     WHERE r.identifier = ANY($3)), '[]') AS audiences
-         FROM clients c LEFT JOIN users u ON u.id = $2 WHERE c.client_id = $1`,
-};
-
-interface Row {
-  client_stands: boolean;
-  user_stands: boolean;
-  username: string | null;
-  audiences: { introspection_client_id: string | null; scopes: string[] | null; is_allowed: boolean }[];
-}
-
 /** @returns undefined if the token is void */
-export async function findStanding(query: Query, token: IssuedTo): Promise<Standing | undefined> {
-  const issuedAt = new Date(token.issuedAt * 1000);
-  const { rows } = await query<Row>(SQL, [token.clientId, token.accountId ?? null, token.audiences, issuedAt]);
-  const row = rows[0];
-  if (row === undefined || !row.client_stands) return undefined;
-  if (token.accountId !== undefined && (row.username === null || !row.user_stands)) return undefined;
+export async function findStanding(directory: Directory, token: IssuedTo): Promise<Standing | undefined> {
+  const [client, user, grants] = await Promise.all([
+    directory.findClient(token.clientId),
+    token.accountId === undefined ? undefined : directory.findUser(token.accountId),
+    directory.findGrants(token.clientId),
+  ]);
+  if (client === undefined || client.isDisabled || isBefore(token, client)) return undefined;
+  if (token.accountId !== undefined && (user === undefined || user.isDisabled || isBefore(token, user)))
+    return undefined;
 
-  const allowed = row.audiences.filter((audience) => audience.is_allowed);
+  const resourceServers = await Promise.all(token.audiences.map((audience) => directory.findResourceServer(audience)));
+  const known = resourceServers.flatMap((resourceServer, position) =>
+    // Found under its other spelling it is not the audience that the token names.
+    resourceServer !== undefined && resourceServer.identifier === token.audiences[position] ? [resourceServer] : [],
+  );
+  const allowed = known.filter(({ identifier }) => grants.has(identifier));
   if (token.audiences.length > 0 && allowed.length === 0) return undefined;
   return {
-    username: token.accountId === undefined ? undefined : (row.username ?? undefined),
-    audiences: row.audiences.map((audience) => ({
-      introspectionClientId: audience.introspection_client_id ?? undefined,
-      allowsBoundClient: audience.is_allowed,
+    username: user?.username,
+    audiences: known.map(({ identifier, introspectionClientId }) => ({
+      introspectionClientId,
+      allowsBoundClient: grants.has(identifier),
     })),
     allowedScopes:
-      token.audiences.length === 0 ? undefined : new Set(allowed.flatMap((audience) => audience.scopes ?? [])),
+      token.audiences.length === 0
+        ? undefined
+        : new Set(
+            allowed.flatMap(({ identifier, scopes }) =>
+              scopes.filter((name) => grants.get(identifier)?.includes(name)),
+            ),
+          ),
   };
+}
+
+/** Whether client and user (those that there are) exist and have no later "not before". */
+export async function isNotRevoked(
+  directory: Directory,
+  issued: Pick<IssuedTo, 'accountId' | 'issuedAt'> & { readonly clientId: string | undefined },
+): Promise<boolean> {
+  if (issued.clientId !== undefined) {
+    const client = await directory.findClient(issued.clientId);
+    if (client === undefined || isBefore(issued, client)) return false;
+  }
+  if (issued.accountId !== undefined) {
+    const user = await directory.findUser(issued.accountId);
+    if (user === undefined || isBefore(issued, user)) return false;
+  }
+  return true;
+}
+
+function isBefore({ issuedAt }: { issuedAt: number }, { tokensNotBefore }: { tokensNotBefore: number }): boolean {
+  return issuedAt * 1000 < tokensNotBefore;
 }

@@ -7,7 +7,9 @@ import { type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import { findGrantOf, removeGrant } from './artifacts.ts';
-import { AlreadyConsumedError, type UnitOfWork } from './unit-of-work.ts';
+import { AlreadyConsumedError } from './hot-store.ts';
+import { OVERLOADED_BODY, overloadIn } from './overload.ts';
+import type { UnitOfWork } from './unit-of-work.ts';
 
 export interface TokenTransactionDeps {
   readonly database: Database;
@@ -41,10 +43,14 @@ export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
     try {
       await unitOfWork.run(next, () => ctx.status !== 200);
     } catch (error) {
+      const overload = overloadIn(error);
       // The body holds tokens that do not exist: it must not leave.
       if (error instanceof AlreadyConsumedError) {
         answer(ctx, 400, { error: 'invalid_grant', error_description: 'grant request is invalid' });
         await revokeReplayed(error, { actor: 'system', requestId: ctx.get('x-request-id') });
+      } else if (overload !== undefined) {
+        ctx.set('Retry-After', String(overload.retryAfterSeconds ?? 1));
+        answer(ctx, 503, OVERLOADED_BODY);
       } else {
         log.error({ error, request_id: ctx.get('x-request-id') }, 'the tokens could not be stored');
         answer(ctx, 500, { error: 'server_error', error_description: 'oops! something went wrong' });

@@ -46,3 +46,8 @@ export function otherSpelling(identifier: string): string {
 export function spellings(identifier: string): string[] {
   return [...new Set([identifier, otherSpelling(identifier)])];
 }
+
+/** One spelling for both, to remember it by. */
+export function canonicalSpelling(identifier: string): string {
+  return spellings(identifier).sort()[0] as string;
+}

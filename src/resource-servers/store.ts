@@ -60,10 +60,6 @@ const SQL = {
     text: `SELECT ${GRANT_COLUMNS} FROM client_grants
            WHERE resource_server = $1 AND ($2::text IS NULL OR client_id > $2) ORDER BY client_id LIMIT $3`,
   },
-  grantsOfClient: {
-    name: 'client_grants_of_client',
-    text: `SELECT ${GRANT_COLUMNS} FROM client_grants WHERE client_id = $1 ORDER BY resource_server LIMIT 2`,
-  },
   setGrant: {
     name: 'client_grant_set',
     text: `INSERT INTO client_grants (client_id, resource_server, scopes) VALUES ($1, $2, $3)
@@ -169,12 +165,6 @@ export async function listGrants(
   page: { after: string | undefined; limit: number },
 ): Promise<ClientGrant[]> {
   const { rows } = await query<GrantRow>(SQL.listGrants, [identifier, page.after ?? null, page.limit + 1]);
-  return rows.map(toGrant);
-}
-
-/** Two at most: enough to know whether a client has none, exactly one, or several. */
-export async function firstGrantsOfClient(query: Query, clientId: string): Promise<ClientGrant[]> {
-  const { rows } = await query<GrantRow>(SQL.grantsOfClient, [clientId]);
   return rows.map(toGrant);
 }
 

@@ -77,7 +77,9 @@ export const CLAIMS_BY_SCOPE: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** All claims of a user as the engine wants them; it picks by scope. */
-export function standardClaims(user: User): Record<string, unknown> & { sub: string } {
+export function standardClaims(
+  user: Pick<User, 'id' | 'username' | 'email' | 'claims' | 'updatedAt'>,
+): Record<string, unknown> & { sub: string } {
   return {
     preferred_username: user.username,
     ...user.claims,

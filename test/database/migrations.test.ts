@@ -1,9 +1,14 @@
 // The schema comes, goes and comes again, whoever else is starting at the same moment and however the last start ended.
 
+import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { migrateDown, migrateToLatest } from '../../src/database/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+const NAMES = readdirSync(new URL('../../migrations/', import.meta.url))
+  .sort()
+  .map((file) => file.replace(/\.ts$/, ''));
 
 let database: TestDatabase;
 let sql: pg.Pool;
@@ -37,24 +42,24 @@ test('up, down, up: nothing is left in between, and the same comes again', async
   expect(before.length).toBeGreaterThan(80);
   await migrateDown(database.connectionString);
   expect(await schema()).toEqual([]);
-  expect(await migrateToLatest(database.connectionString)).toEqual(['0001-first-schema']);
+  expect(await migrateToLatest(database.connectionString)).toEqual(NAMES);
   expect(await schema()).toEqual(before);
 });
 
 test('a second run finds nothing to do, and names carry no file extension: a build could not go on from them', async () => {
   expect(await migrateToLatest(database.connectionString)).toEqual([]);
   const { rows } = await sql.query('SELECT name FROM knex_migrations');
-  expect(rows).toEqual([{ name: '0001-first-schema' }]);
+  expect(rows).toEqual(NAMES.map((name) => ({ name })));
 });
 
 test('of four servers that start at once, one migrates and the others wait', async () => {
   await migrateDown(database.connectionString);
   const runs = await Promise.all(Array.from({ length: 4 }, () => migrateToLatest(database.connectionString)));
-  expect(runs.flat()).toEqual(['0001-first-schema']);
+  expect(runs.flat()).toEqual(NAMES);
 });
 
 test('the lock row of a run that was killed does not stop the next one', async () => {
   await migrateDown(database.connectionString);
   await sql.query('UPDATE knex_migrations_lock SET is_locked = 1');
-  expect(await migrateToLatest(database.connectionString)).toEqual(['0001-first-schema']);
+  expect(await migrateToLatest(database.connectionString)).toEqual(NAMES);
 });

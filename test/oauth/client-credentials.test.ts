@@ -151,7 +151,7 @@ describe('which token', () => {
   test('an API may want opaque tokens', async () => {
     const { body } = await requestToken(server.issuer, several, { resource: VAULT });
     expect(body).toMatchObject({ token_type: 'Bearer', scope: 'open', expires_in: 33 });
-    expect(body.access_token).toMatch(/^[\w-]{43}$/); // 256 bits, and nothing that could be read
+    expect(body.access_token).toMatch(/^lyc_[\w-]{43}$/); // 256 bits, and nothing that could be read
   });
 
   test('no refresh token and no ID token (RFC 6749 §4.4.3)', async () => {

@@ -80,7 +80,7 @@ describe.each(PATHS)('%s, %s, for a %s client', (_grant, format, appName, obtain
   });
 
   test('the token has the format that the API wants, and a JWT names its client twice', () => {
-    if (format === 'opaque') expect(issued.accessToken).toMatch(/^[\w-]{43}$/);
+    if (format === 'opaque') expect(issued.accessToken).toMatch(/^ly[ac]_[\w-]{43}$/);
     else expect(decodeJwt(issued.accessToken)).toMatchObject(binding);
   });
 

@@ -4,8 +4,10 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Adapter } from 'oidc-provider';
+import { createDirectory } from '../../src/provider/directory.ts';
+import { AlreadyConsumedError, createHotStore } from '../../src/provider/hot-store.ts';
 import { createStorage } from '../../src/provider/storage.ts';
-import { AlreadyConsumedError, createUnitOfWork, type UnitOfWork } from '../../src/provider/unit-of-work.ts';
+import { createUnitOfWork, type UnitOfWork } from '../../src/provider/unit-of-work.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 
 let engine: TestEngine;
@@ -14,8 +16,10 @@ let storage: (model: string) => Adapter;
 
 beforeAll(async () => {
   engine = await startTestEngine();
-  unitOfWork = createUnitOfWork(engine.database);
-  storage = createStorage({ query: engine.database.query, unitOfWork, jwtBridge: engine.jwtBridge });
+  const { database, jwtBridge } = engine;
+  const hotStore = createHotStore(database);
+  unitOfWork = createUnitOfWork(hotStore);
+  storage = createStorage({ ...database, hotStore, directory: createDirectory(database), unitOfWork, jwtBridge });
   for (const id of ['app', 'other', 'revoked']) await engine.insertClient(id);
   for (const id of ['alice', 'bob']) await engine.insertUser(id);
 });
@@ -214,6 +218,7 @@ describe('"not before"', () => {
     expect(await storage('AccessToken').find(earlier)).toBeDefined();
     const notBefore = new Date((now() + 1) * 1000);
     await engine.sql.query(`UPDATE ${table} SET tokens_not_before = $2 WHERE ${key} = $1`, [id, notBefore]);
+    await engine.database.changes.settled();
     expect(await storage('AccessToken').find(earlier)).toBeUndefined();
     const later = newId();
     await storage('AccessToken').upsert(later, payload({ ...owner, iat: now() + 1 }), 60);

@@ -1,0 +1,54 @@
+// Finds many clients with one statement: what the engine and the introspection policy need to know of them at every request.
+
+import type { Query } from '../database/database.ts';
+import type { ClientMetadata } from './client.ts';
+import type { StoredSecret } from './secret.ts';
+
+export interface KnownClient {
+  readonly clientId: string;
+  readonly metadata: ClientMetadata;
+  readonly isDisabled: boolean;
+  /** what was issued before is void; milliseconds since 1970 */
+  readonly tokensNotBefore: number;
+  /** may have expired since they were read */
+  readonly secrets: readonly StoredSecret[];
+}
+
+interface Row {
+  client_id: string;
+  metadata: ClientMetadata;
+  is_disabled: boolean;
+  tokens_not_before: Date | null;
+  secrets: { id: string; hash: string; expires_at: string | null }[];
+}
+
+const LOOKUP = {
+  name: 'client_lookup',
+  text: `SELECT c.client_id, c.metadata, c.disabled_at IS NOT NULL AS is_disabled, c.tokens_not_before,
+           coalesce((SELECT json_agg(json_build_object('id', s.id, 'hash', s.hash, 'expires_at', s.expires_at)
+                                     ORDER BY s.created_at DESC, s.id)
+                     FROM client_secrets s
+                     WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())), '[]') AS secrets
+         FROM clients c WHERE c.client_id = ANY($1)`,
+};
+
+/** @returns one entry for each id, in their order; undefined for a client that does not exist */
+export async function lookUpClients(query: Query, clientIds: readonly string[]): Promise<(KnownClient | undefined)[]> {
+  const { rows } = await query<Row>(LOOKUP, [clientIds]);
+  const found = new Map(rows.map((row) => [row.client_id, toKnownClient(row)]));
+  return clientIds.map((clientId) => found.get(clientId));
+}
+
+function toKnownClient(row: Row): KnownClient {
+  return {
+    clientId: row.client_id,
+    metadata: row.metadata,
+    isDisabled: row.is_disabled,
+    tokensNotBefore: row.tokens_not_before?.getTime() ?? Number.NEGATIVE_INFINITY,
+    secrets: row.secrets.map(({ id, hash, expires_at }) => ({
+      id,
+      hash,
+      expiresAt: expires_at === null ? undefined : new Date(expires_at),
+    })),
+  };
+}

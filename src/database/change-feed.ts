@@ -1,0 +1,132 @@
+// What other nodes change. Triggers (migration 0002) announce every committed change of a configuration row on one channel as
+// `<topic>:<key>`; one connection of every node listens. Whoever keeps such rows in memory asks `isLive` first: while nobody
+// listens, memory proves nothing.
+//
+// A connection that ends says so at once. One that is cut without a word (a cable, a firewall) is noticed by a question that is
+// asked every second and must be answered within the next.
+
+import pg from 'pg';
+import type { Log } from '../log.ts';
+
+const CHANNEL = 'lanyard_change';
+/** In the place of a key: all of them. */
+const EVERY_KEY = '*';
+const RECONNECT_MS = 250;
+/** How long a cut connection may stay unnoticed: one interval to ask, one to wait for the answer. */
+const HEARTBEAT_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** A row has changed; `key` undefined: any row may have. */
+export type ChangeListener = (key: string | undefined) => void;
+
+export interface ChangeFeed {
+  /** whether every committed change is heard */
+  isLive(): boolean;
+  /** Calls `listener` at every change of a topic, and whenever changes may have been missed. */
+  subscribe(topic: string, listener: ChangeListener): void;
+  /** Resolves when this node has heard of everything that was committed before the call. */
+  settled(): Promise<void>;
+  /** notifications heard so far */
+  heard(): number;
+  close(): Promise<void>;
+}
+
+export function startChangeFeed(options: { connectionString: string; log: Log }): ChangeFeed {
+  const { log } = options;
+  const listeners = new Map<string, ChangeListener[]>();
+  let connection: pg.Client | undefined;
+  let isLive = false;
+  let isClosed = false;
+  let heard = 0;
+  let retry: NodeJS.Timeout | undefined;
+  let heartbeat: NodeJS.Timeout | undefined;
+
+  function announce(payload: string): void {
+    heard++;
+    const colon = payload.indexOf(':');
+    const key = payload.slice(colon + 1);
+    for (const listener of listeners.get(payload.slice(0, colon)) ?? []) listener(key === EVERY_KEY ? undefined : key);
+  }
+
+  function forgetEverything(): void {
+    for (const listener of [...listeners.values()].flat()) listener(undefined);
+  }
+
+  function lost(client: pg.Client, error?: unknown): void {
+    if (connection !== client) return;
+    connection = undefined;
+    clearInterval(heartbeat);
+    if (isLive) log.warn({ error }, 'the change feed was lost: every request reads the database until it is back');
+    isLive = false;
+    forgetEverything();
+    // Not `end()`: that would wait for an answer from a peer that may be gone.
+    (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    if (!isClosed) retry = setTimeout(() => void connect(), RECONNECT_MS).unref();
+  }
+
+  async function connect(): Promise<void> {
+    const client = new pg.Client({
+      connectionString: options.connectionString,
+      application_name: 'lanyard-changes',
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+    });
+    connection = client;
+    client.on('notification', ({ payload }) => announce(payload ?? ''));
+    client.on('error', (error) => lost(client, error));
+    client.on('end', () => lost(client));
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${CHANNEL}`);
+    } catch (error) {
+      lost(client, error);
+      return;
+    }
+    if (connection !== client) return;
+    // Whatever was remembered while nobody listened is suspect.
+    forgetEverything();
+    isLive = true;
+    heartbeat = setInterval(() => void beat(client), HEARTBEAT_MS).unref();
+  }
+
+  /** One question after the other; each is sent after it was asked for. */
+  let lastQuestion: Promise<void> = Promise.resolve();
+  function ask(client: pg.Client): Promise<void> {
+    lastQuestion = lastQuestion
+      .then(() => client.query('SELECT 1'))
+      .then(
+        () => {},
+        (error: unknown) => lost(client, error),
+      );
+    return lastQuestion;
+  }
+
+  async function beat(client: pg.Client): Promise<void> {
+    const deadline = setTimeout(() => lost(client, new Error('no answer')), HEARTBEAT_MS);
+    await ask(client);
+    clearTimeout(deadline);
+  }
+
+  const underway = connect();
+  return {
+    isLive: () => isLive,
+    subscribe(topic, listener) {
+      listeners.set(topic, [...(listeners.get(topic) ?? []), listener]);
+    },
+    async settled() {
+      // PostgreSQL hands a session its notifications before it says that it is ready for the next statement.
+      if (isLive && connection !== undefined) await ask(connection);
+    },
+    heard: () => heard,
+    async close() {
+      isClosed = true;
+      clearTimeout(retry);
+      clearInterval(heartbeat);
+      await underway;
+      const client = connection;
+      connection = undefined;
+      isLive = false;
+      await client?.end().catch(() => {});
+    },
+  };
+}

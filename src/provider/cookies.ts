@@ -1,0 +1,21 @@
+// The engine's cookies: signed, out of reach of scripts, and not to be planted by a neighbour.
+
+import type { Configuration } from 'oidc-provider';
+
+/** Configuration `cookies`. */
+export function cookies(issuer: string, keys: readonly string[]): NonNullable<Configuration['cookies']> {
+  const isHttps = issuer.startsWith('https:');
+  const common = { httpOnly: true, sameSite: 'lax', signed: true, secure: isHttps } as const;
+  return {
+    keys: [...keys],
+    long: common,
+    short: common,
+    // RFC 6265bis §4.1.3: the prefixes keep a neighbour under the same domain from planting a cookie. `__Host-` needs path /,
+    // which the interaction cookies do not have.
+    names: {
+      session: isHttps ? '__Host-lanyard_session' : 'lanyard_session',
+      interaction: isHttps ? '__Secure-lanyard_interaction' : 'lanyard_interaction',
+      resume: isHttps ? '__Secure-lanyard_resume' : 'lanyard_resume',
+    },
+  };
+}

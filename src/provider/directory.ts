@@ -1,0 +1,66 @@
+// What the engine's side knows of clients, users, resource servers and the policy: asked several times at every request, changed
+// rarely. It is kept in memory as long as the change feed vouches for it (database/cache), and read in gathered statements
+// otherwise, so that a change counts on every node at once.
+
+import { type KnownClient, lookUpClients } from '../clients/lookup.ts';
+import { createCache } from '../database/cache.ts';
+import type { Database } from '../database/database.ts';
+import { createGatherer } from '../database/gather.ts';
+import {
+  type KnownGrants,
+  type KnownResourceServer,
+  lookUpGrants,
+  lookUpResourceServers,
+} from '../resource-servers/lookup.ts';
+import { canonicalSpelling } from '../resource-servers/resource-server.ts';
+import { type KnownUser, lookUpUsers } from '../users/lookup.ts';
+
+/** Some 2 KB each: 40 MB at most, far more clients than are busy at the same time. */
+const MAX_CLIENTS = 20_000;
+const MAX_USERS = 20_000;
+const MAX_RESOURCE_SERVERS = 2_000;
+
+export interface Directory {
+  /** disabled ones too */
+  findClient(clientId: string): Promise<KnownClient | undefined>;
+  /** disabled ones too */
+  findUser(userId: string): Promise<KnownUser | undefined>;
+  /** under either spelling of an empty path */
+  findResourceServer(identifier: string): Promise<KnownResourceServer | undefined>;
+  /** the policy rows of a client; empty when it may call nothing */
+  findGrants(clientId: string): Promise<KnownGrants>;
+}
+
+export function createDirectory({ query, changes }: Pick<Database, 'query' | 'changes'>): Directory {
+  function remembering<Value extends object>(
+    topic: string,
+    max: number,
+    lookUp: (keys: readonly string[]) => Promise<readonly (Value | undefined)[]>,
+    normalize?: (key: string) => string,
+  ) {
+    const load = createGatherer<string, Value | undefined>({ run: lookUp });
+    return createCache<Value>({ changes, topic, max, load, ...(normalize === undefined ? {} : { normalize }) });
+  }
+
+  const clients = remembering('client', MAX_CLIENTS, (ids) => lookUpClients(query, ids));
+  const users = remembering('user', MAX_USERS, (ids) => lookUpUsers(query, ids));
+  const grants = remembering('client_grants', MAX_CLIENTS, (ids) => lookUpGrants(query, ids));
+  const resourceServers = remembering(
+    'resource_server',
+    MAX_RESOURCE_SERVERS,
+    (identifiers) => lookUpResourceServers(query, identifiers),
+    canonicalSpelling,
+  );
+
+  return {
+    findClient: async (clientId) => (isKey(clientId) ? clients.get(clientId) : undefined),
+    findUser: async (userId) => (isKey(userId) ? users.get(userId) : undefined),
+    findResourceServer: async (identifier) => (isKey(identifier) ? resourceServers.get(identifier) : undefined),
+    findGrants: async (clientId) => (await grants.get(clientId)) ?? new Map(),
+  };
+}
+
+/** PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. */
+function isKey(text: string): boolean {
+  return text.length <= 2_000 && !text.includes('\0');
+}

@@ -1,0 +1,209 @@
+// The statements of the hot path. What many requests read or write at the same moment goes out in one statement
+// (database/gather), each caller answered after its commit.
+//
+// What one request writes is a unit: all of it is stored, or none. A unit may consume one artifact; who comes second loses
+// its whole unit, while the others of the same statement are stored. That one statement decides it, on all nodes.
+
+import { AUDIT_COLUMNS, type AuditEvent, auditValues } from '../audit/audit.ts';
+import type { Database } from '../database/database.ts';
+import { createGatherer } from '../database/gather.ts';
+import type { Artifact } from './artifacts.ts';
+
+export type Write =
+  | { readonly kind: 'upsert'; readonly artifact: Artifact }
+  | { readonly kind: 'consume'; readonly model: string; readonly id: Buffer }
+  | { readonly kind: 'audit'; readonly event: AuditEvent };
+
+/** Somebody else consumed the same artifact first. */
+export class AlreadyConsumedError extends Error {
+  readonly model: string;
+  readonly artifactId: Buffer;
+
+  constructor(model: string, artifactId: Buffer) {
+    super(`${model} was consumed by another request`);
+    this.name = 'AlreadyConsumedError';
+    this.model = model;
+    this.artifactId = artifactId;
+  }
+}
+
+export interface StoredArtifact {
+  readonly payload: Record<string, unknown>;
+  readonly clientId: string | undefined;
+  readonly accountId: string | undefined;
+  /** seconds since 1970 */
+  readonly issuedAt: number;
+  /** seconds since 1970 */
+  readonly consumedAt: number | undefined;
+}
+
+export interface JwtStatus {
+  readonly isRevoked: boolean;
+  /** of the user whose grant stands behind the token; undefined: no such grant (any more) */
+  readonly accountId: string | undefined;
+}
+
+export interface HotStore {
+  find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
+  /** @param grantId undefined for a token that no user stands behind */
+  findJwtStatus(jtiHash: Buffer, grantId: Buffer | undefined): Promise<JwtStatus>;
+  /** @throws AlreadyConsumedError when the unit consumes what was consumed before; nothing of it was stored then */
+  commit(unit: readonly Write[]): Promise<void>;
+}
+
+const FIND = {
+  name: 'artifacts_find',
+  text: `SELECT k.position::int, a.payload, a.client_id, a.account_id,
+           extract(epoch FROM a.issued_at)::float8 AS issued_at, extract(epoch FROM a.consumed_at)::float8 AS consumed_at
+         FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS k (model, id, position)
+         JOIN oidc_artifacts a ON a.model = k.model AND a.id = k.id`,
+};
+
+const JWT_STATUS = {
+  name: 'jwt_status',
+  text: `SELECT k.position::int, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti_hash = k.jti_hash) AS is_revoked,
+           (SELECT a.account_id FROM oidc_artifacts a WHERE a.model = 'Grant' AND a.id = k.grant_id) AS account_id
+         FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (jti_hash, grant_id, position)`,
+};
+
+const COMMIT = {
+  name: 'units_commit',
+  // consumed_at of an artifact that is saved again is left as it is: that must not bring it back to life.
+  text: `WITH consumed AS (
+           UPDATE oidc_artifacts a SET consumed_at = now()
+           FROM unnest($1::int[], $2::text[], $3::bytea[]) AS k (unit, model, id)
+           WHERE a.model = k.model AND a.id = k.id AND a.consumed_at IS NULL
+           RETURNING k.unit
+         ), lost AS (
+           SELECT unit FROM unnest($1::int[]) AS k (unit) EXCEPT SELECT unit FROM consumed
+         ), stored AS (
+           INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
+           SELECT model, id, payload, client_id, account_id, grant_id, uid, user_code,
+             to_timestamp(issued_at), to_timestamp(expires_at)
+           FROM unnest($4::int[], $5::text[], $6::bytea[], $7::json[], $8::text[], $9::text[], $10::bytea[], $11::text[],
+                       $12::text[], $13::float8[], $14::float8[])
+             AS w (unit, model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
+           WHERE unit NOT IN (SELECT unit FROM lost)
+           ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
+             account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
+             user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at
+         ), recorded AS (
+           INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')})
+           SELECT ${AUDIT_COLUMNS.join(', ')}
+           FROM unnest($15::int[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::jsonb[])
+             AS e (unit, ${AUDIT_COLUMNS.join(', ')})
+           WHERE unit NOT IN (SELECT unit FROM lost)
+         )
+         SELECT unit FROM lost`,
+};
+
+type Consume = Extract<Write, { kind: 'consume' }>;
+
+export function createHotStore({ query }: Pick<Database, 'query'>): HotStore {
+  const find = createGatherer<{ model: string; id: Buffer }, StoredArtifact | undefined>({
+    async run(keys) {
+      const { rows } = await query<{
+        position: number;
+        payload: Record<string, unknown>;
+        client_id: string | null;
+        account_id: string | null;
+        issued_at: number;
+        consumed_at: number | null;
+      }>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
+      const found = new Array<StoredArtifact | undefined>(keys.length).fill(undefined);
+      for (const row of rows) {
+        found[row.position - 1] = {
+          payload: row.payload,
+          clientId: row.client_id ?? undefined,
+          accountId: row.account_id ?? undefined,
+          issuedAt: row.issued_at,
+          consumedAt: row.consumed_at ?? undefined,
+        };
+      }
+      return found;
+    },
+  });
+
+  const findJwtStatus = createGatherer<{ jtiHash: Buffer; grantId: Buffer | undefined }, JwtStatus>({
+    async run(tokens) {
+      const { rows } = await query<{ position: number; is_revoked: boolean; account_id: string | null }>(JWT_STATUS, [
+        tokens.map(({ jtiHash }) => jtiHash),
+        tokens.map(({ grantId }) => grantId ?? null),
+      ]);
+      const found: JwtStatus[] = [];
+      for (const row of rows) {
+        found[row.position - 1] = { isRevoked: row.is_revoked, accountId: row.account_id ?? undefined };
+      }
+      return found;
+    },
+  });
+
+  const commit = createGatherer<readonly Write[], Consume | undefined>({
+    async run(units) {
+      const { rows } = await query<{ unit: number }>(COMMIT, toColumns(units));
+      const lost = new Set(rows.map(({ unit }) => unit));
+      return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
+    },
+  });
+
+  return {
+    find: (model, id) => find({ model, id }),
+    findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
+    async commit(unit) {
+      if (unit.filter(({ kind }) => kind === 'consume').length > 1)
+        throw new Error('a unit consumes one artifact at most');
+      const lost = await commit(unit);
+      if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
+    },
+  };
+}
+
+function consumeOf(unit: readonly Write[]): Consume | undefined {
+  return unit.find((write): write is Consume => write.kind === 'consume');
+}
+
+/** The parameters of COMMIT: one array for each column, each entry with the position of its unit. */
+function toColumns(units: readonly (readonly Write[])[]): unknown[][] {
+  const consumes: unknown[][] = [[], [], []];
+  const artifacts: unknown[][] = [[], [], [], [], [], [], [], [], [], [], []];
+  const events: unknown[][] = [[], [], [], [], [], [], []];
+  units.forEach((unit, position) => {
+    for (const write of withoutRepetitions(unit)) {
+      if (write.kind === 'consume') append(consumes, [position, write.model, write.id]);
+      else if (write.kind === 'upsert') append(artifacts, [position, ...artifactValues(write.artifact)]);
+      else append(events, [position, ...auditValues(write.event)]);
+    }
+  });
+  return [...consumes, ...artifacts, ...events];
+}
+
+function append(columns: readonly unknown[][], values: readonly unknown[]): void {
+  values.forEach((value, column) => {
+    columns[column]?.push(value);
+  });
+}
+
+/** Of an artifact that one request saves several times, the last state: one statement can store it only once. */
+function withoutRepetitions(unit: readonly Write[]): readonly Write[] {
+  if (unit.length < 2) return unit;
+  return unit.filter(
+    (write, position) =>
+      write.kind !== 'upsert' ||
+      !unit.slice(position + 1).some((later) => later.kind === 'upsert' && later.artifact.id.equals(write.artifact.id)),
+  );
+}
+
+function artifactValues(artifact: Artifact): unknown[] {
+  return [
+    artifact.model,
+    artifact.id,
+    JSON.stringify(artifact.payload),
+    artifact.clientId ?? null,
+    artifact.accountId ?? null,
+    artifact.grantId ?? null,
+    artifact.uid ?? null,
+    artifact.userCode ?? null,
+    artifact.issuedAt,
+    artifact.expiresAt ?? null,
+  ];
+}
