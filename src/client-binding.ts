@@ -92,6 +92,11 @@ export function mayIntrospect(
   );
 }
 
+/** Whether two things that were issued (a grant and a token under it) name the same client. */
+export function isSameClient(clientId: string | undefined, otherClientId: string | undefined): boolean {
+  return isClientId(clientId) && clientId === otherClientId;
+}
+
 /** RFC 7009 §2.1: a token is revoked by the client it was issued to, by nobody else. */
 export function mayRevoke(callerClientId: string, tokenClientId: string): boolean {
   return isClientId(callerClientId) && callerClientId === tokenClientId;

@@ -47,6 +47,12 @@ export const VARIABLES = [
     description: 'How many connections the server holds to PostgreSQL at most.',
   },
   {
+    name: 'LANYARD_DATABASE_QUEUE_SIZE',
+    default: '5000',
+    unit: 'requests',
+    description: 'How many requests of one kind may wait for the database; beyond it they are answered 503.',
+  },
+  {
     name: 'LANYARD_SECRET_KEY',
     default: '(generated into LANYARD_DATA_DIR/secret-key)',
     unit: 'text, 32 characters or more',

@@ -17,6 +17,7 @@ export interface Config {
   /** undefined: use the embedded database */
   readonly databaseUrl: string | undefined;
   readonly databasePoolSize: number;
+  readonly databaseQueueSize: number;
   /** undefined only with the embedded database: then a file in the data directory holds it */
   readonly secretKey: string | undefined;
   readonly adminClientSecret: string | undefined;
@@ -131,6 +132,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     dataDir: read('LANYARD_DATA_DIR', z.string()) ?? './data',
     databaseUrl: read('DATABASE_URL', databaseUrl),
     databasePoolSize: read('LANYARD_DATABASE_POOL_SIZE', integer(2, 1000)) ?? 20,
+    databaseQueueSize: read('LANYARD_DATABASE_QUEUE_SIZE', integer(1, 1_000_000)) ?? 5_000,
     secretKey: read('LANYARD_SECRET_KEY', z.string().min(32, 'must have 32 characters or more')),
     adminClientSecret: read(
       'LANYARD_ADMIN_CLIENT_SECRET',

@@ -39,7 +39,12 @@ export async function startInstallation(options: InstallationOptions): Promise<I
   const applied = await migrateToLatest(connectionString);
   if (applied.length > 0) log.info({ applied }, 'migrations applied');
 
-  const database = createDatabase({ connectionString, poolSize: config.databasePoolSize, log });
+  const database = createDatabase({
+    connectionString,
+    poolSize: config.databasePoolSize,
+    queueSize: config.databaseQueueSize,
+    log,
+  });
   try {
     const keys = deriveKeys(options.secretKey);
     const signingKeys = await loadSigningKeys(database, keys.sealingKey);

@@ -52,7 +52,15 @@ export interface Server {
 export async function createServer(deps: ServerDeps): Promise<Server> {
   const { config, database, passwords, log } = deps;
   const { issuer } = config;
+  // The engine is an app of its own beside ours: what every request passes first, both have.
+  const entrance = [
+    requestLog(log),
+    await securityHeaders({ isHttps: issuer.startsWith('https:') }),
+    problemAnswers(log),
+    proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }),
+  ];
   const engine = createProvider({
+    entrance,
     config,
     database,
     signingKeys: deps.signingKeys,
@@ -63,13 +71,9 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   });
 
   const app = new Koa({ proxy: true });
-  // What reaches this handler went wrong while an answer was already on its way.
-  app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
-
-  app.use(requestLog(log));
-  app.use(securityHeaders({ isHttps: issuer.startsWith('https:') }));
-  app.use(problemAnswers(log));
-  app.use(proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }));
+  // What reaches these handlers went wrong while an answer was already on its way.
+  for (const each of [app, engine.provider]) each.on('error', (error) => log.warn({ error }, 'an answer broke off'));
+  for (const middleware of entrance) app.use(middleware);
 
   mount(
     app,
@@ -87,8 +91,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
       throttle: createLoginThrottle(database.pool, config.loginThrottle),
     }),
   );
-  app.use(oauthDoor(engine));
-  return { handler: app.callback() as Server['handler'], engine };
+  return { handler: byDoor({ engine: engine.provider.callback(), others: app.callback() }), engine };
 }
 
 function mount(app: Koa, router: Router): void {
@@ -126,13 +129,14 @@ function adminDoor({ config, database, passwords, log }: ServerDeps, engine: Eng
   };
 }
 
+/** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */
+const OAUTH_DOOR = /^(https?:\/\/[^/]*)?\/(oauth2|\.well-known)\//i;
+
 /** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
-function oauthDoor(engine: Engine): Koa.Middleware {
-  const handler = engine.provider.callback();
-  return async (ctx, next) => {
-    if (!/^\/(oauth2|\.well-known)\//.test(ctx.path)) return next();
-    ctx.respond = false;
-    await handler(ctx.req, ctx.res);
+function byDoor(doors: { engine: Server['handler']; others: Server['handler'] }): Server['handler'] {
+  return (request, response) => {
+    const door = OAUTH_DOOR.test(request.url ?? '') ? doors.engine : doors.others;
+    door(request, response);
   };
 }
 

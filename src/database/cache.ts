@@ -17,9 +17,12 @@ export interface CacheOptions<Value> {
   onRequest?(result: 'hit' | 'miss' | 'bypass'): void;
 }
 
+/** At once when it is remembered: a promise for each of ten questions would be most of what a request costs. */
+export type Answer<Value> = Value | undefined | Promise<Value | undefined>;
+
 export interface Cache<Value> {
   /** What does not exist is not remembered: whoever asks for invented keys must not push the real ones out. */
-  get(key: string): Promise<Value | undefined>;
+  get(key: string): Answer<Value>;
 }
 
 interface Load<Value> {
@@ -65,7 +68,7 @@ export function createCache<Value extends object>(options: CacheOptions<Value>):
   }
 
   return {
-    async get(asked) {
+    get(asked) {
       const key = normalize(asked);
       if (!changes.isLive()) {
         options.onRequest?.('bypass');

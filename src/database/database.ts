@@ -20,13 +20,25 @@ export interface QueryResult<Row> {
 /** Runs one named statement: on any connection of the pool, or on the one connection of a transaction. */
 export type Query = <Row>(statement: Statement, values: readonly unknown[]) => Promise<QueryResult<Row>>;
 
+export interface DatabaseOptions {
+  readonly connectionString: string;
+  readonly poolSize: number;
+  readonly queueSize: number;
+  readonly log: Log;
+}
+
 export interface Database {
   readonly pool: pg.Pool;
   readonly query: Query;
+  /** for gathered statements only (database/gather): its connections plan differently */
+  readonly hotQuery: Query;
+  readonly hotPool: pg.Pool;
   /** Runs `work` in one transaction: all of it is committed, or none. */
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
   /** what this and other nodes have committed to the configuration tables */
   readonly changes: ChangeFeed;
+  /** how many callers may wait for one kind of gathered statement (database/gather) */
+  readonly queueSize: number;
   close(): Promise<void>;
 }
 
@@ -36,30 +48,32 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
 
 /**
- * A prepared statement keeps the plan of its first executions. On tables that are small then, that plan would read them whole,
- * and go on doing so while they grow. Every statement of ours has an index to go by.
+ * For gathered statements: planned once, since planning takes longer than running them, and never by reading a table whole,
+ * which would be right while the table is small and wrong for as long as the plan is kept. All of them have an index to go by.
  */
-const SESSION_SETTINGS = 'SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off';
+const HOT_SETTINGS =
+  'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off';
+/** A few connections carry all gathered statements. */
+const HOT_CONNECTIONS = 8;
 
-export function createDatabase(options: { connectionString: string; poolSize: number; log: Log }): Database {
-  const pool = new pg.Pool({
-    connectionString: options.connectionString,
-    application_name: 'lanyard',
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    keepAlive: true,
-    max: options.poolSize,
-    onConnect: async (client) => void (await client.query(SESSION_SETTINGS)),
+export function createDatabase(options: DatabaseOptions): Database {
+  const { log, connectionString, poolSize } = options;
+  const hotConnections = Math.min(HOT_CONNECTIONS, Math.floor(poolSize / 2));
+  const hotPool = createPool({
+    max: hotConnections,
+    log,
+    connectionString,
+    onConnect: async (client) => void (await client.query(HOT_SETTINGS)),
   });
-  // An idle connection that dies is replaced at the next use; without a listener it would end the process.
-  pool.on('error', (error) => options.log.warn({ error }, 'an idle database connection was lost'));
-  // The same for one that dies inside a transaction: its next statement fails, which is how the caller hears of it.
-  pool.on('connect', (client) => client.on('error', () => {}));
+  const pool = createPool({ max: poolSize - hotConnections, log, connectionString });
   const changes = startChangeFeed(options);
   return {
     pool,
+    hotPool,
     changes,
+    queueSize: options.queueSize,
     query: (statement, values) => run(pool, statement, values),
+    hotQuery: (statement, values) => run(hotPool, statement, values),
     async transaction(work) {
       const client = await pool.connect();
       try {
@@ -80,9 +94,25 @@ export function createDatabase(options: { connectionString: string; poolSize: nu
     },
     async close() {
       await changes.close();
-      await pool.end();
+      await Promise.all([pool.end(), hotPool.end()]);
     },
   };
+}
+
+function createPool(options: Pick<pg.PoolConfig, 'max' | 'connectionString' | 'onConnect'> & { log: Log }): pg.Pool {
+  const { log, ...config } = options;
+  const pool = new pg.Pool({
+    ...config,
+    application_name: 'lanyard',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    keepAlive: true,
+  });
+  // An idle connection that dies is replaced at the next use; without a listener it would end the process.
+  pool.on('error', (error) => log.warn({ error }, 'an idle database connection was lost'));
+  // The same for one that dies inside a transaction: its next statement fails, which is how the caller hears of it.
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
 }
 
 async function run<Row>(

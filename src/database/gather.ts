@@ -15,7 +15,7 @@ export interface GathererOptions<Item, Result> {
   /** items in one statement: enough to share the cost, few enough that nobody waits long for the others */
   readonly maxBatch?: number;
   /** items that wait for a statement to end; beyond it callers get `overloaded` */
-  readonly maxWaiting?: number;
+  readonly maxWaiting: number;
   /** hears the size of every statement */
   onBatch?(size: number): void;
 }
@@ -33,7 +33,7 @@ interface Waiting<Item, Result> {
   reject(error: unknown): void;
 }
 
-const DEFAULTS = { maxRunning: 2, maxBatch: 128, maxWaiting: 5_000 };
+const DEFAULTS = { maxRunning: 2, maxBatch: 128 };
 
 export function createGatherer<Item, Result>(options: GathererOptions<Item, Result>): Gatherer<Item, Result> {
   const { maxRunning, maxBatch, maxWaiting } = { ...DEFAULTS, ...options };

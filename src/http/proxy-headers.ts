@@ -13,7 +13,9 @@ const ANY_HOST_PATHS = /^\/health\//;
 
 export function proxyHeaders(options: { issuer: string; trustedProxies: BlockList }): Middleware {
   const issuer = new URL(options.issuer);
+  const hasProxies = options.trustedProxies.rules.length > 0;
   const isTrusted = (address: string) =>
+    hasProxies &&
     options.trustedProxies.check(withoutMapping(address), isIPv6(withoutMapping(address)) ? 'ipv6' : 'ipv4');
 
   return async (ctx, next) => {

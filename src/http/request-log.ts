@@ -4,7 +4,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Context, Middleware } from 'koa';
-import type { Log } from '../log.ts';
+import { type Log, withoutRedaction } from '../log.ts';
 
 export const REQUEST_ID_HEADER = 'x-request-id';
 
@@ -12,7 +12,8 @@ export function requestId(ctx: Pick<Context, 'req'>): string {
   return String(ctx.req.headers[REQUEST_ID_HEADER]);
 }
 
-export function requestLog(log: Log): Middleware {
+export function requestLog(commonLog: Log): Middleware {
+  const log = withoutRedaction(commonLog);
   return async (ctx, next) => {
     const startedAt = performance.now();
     const id = randomUUID();

@@ -1,27 +1,44 @@
 // The headers that every answer carries. Pages add their own Content-Security-Policy, which names the one place that their
 // form may lead to.
 
-import type { Middleware } from 'koa';
+import type { Context, Middleware } from 'koa';
 import helmet from 'koa-helmet';
 
-export function securityHeaders(options: { isHttps: boolean }): Middleware {
-  return helmet({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        scriptSrc: ["'none'"],
-        frameAncestors: ["'none'"],
-        baseUri: ["'none'"],
-        formAction: ["'none'"],
+export async function securityHeaders(options: { isHttps: boolean }): Promise<Middleware> {
+  const headers = await headersOf(
+    helmet({
+      contentSecurityPolicy: {
+        useDefaults: false,
+        directives: {
+          defaultSrc: ["'none'"],
+          scriptSrc: ["'none'"],
+          frameAncestors: ["'none'"],
+          baseUri: ["'none'"],
+          formAction: ["'none'"],
+        },
       },
-    },
-    // The page address holds the id of a running login; nobody else needs to see where a visitor came from.
-    referrerPolicy: { policy: 'no-referrer' },
-    strictTransportSecurity: options.isHttps ? { maxAge: 31_536_000, includeSubDomains: false } : false,
-    // Discovery, JWKS and token answers are read by scripts of other origins; CORS says which.
-    crossOriginResourcePolicy: false,
-    // RFC 9700 §4.2.4: no page of ours may be framed.
-    frameguard: { action: 'deny' },
-  }) as Middleware;
+      // The page address holds the id of a running login; nobody else needs to see where a visitor came from.
+      referrerPolicy: { policy: 'no-referrer' },
+      strictTransportSecurity: options.isHttps ? { maxAge: 31_536_000, includeSubDomains: false } : false,
+      // Discovery, JWKS and token answers are read by scripts of other origins; CORS says which.
+      crossOriginResourcePolicy: false,
+      // RFC 9700 §4.2.4: no page of ours may be framed.
+      frameguard: { action: 'deny' },
+    }) as Middleware,
+  );
+  return async (ctx, next) => {
+    for (const [name, value] of headers) ctx.res.setHeader(name, value);
+    await next();
+  };
+}
+
+/** They are the same at every request: what helmet sets is asked for once. */
+async function headersOf(middleware: Middleware): Promise<[string, string][]> {
+  const headers: [string, string][] = [];
+  const res = {
+    setHeader: (name: string, value: string) => void headers.push([name, value]),
+    removeHeader: () => {},
+  };
+  await middleware({ req: {}, res, request: {}, response: res } as unknown as Context, async () => {});
+  return headers;
 }

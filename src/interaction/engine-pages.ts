@@ -2,7 +2,7 @@
 
 import type { Log } from '../log.ts';
 import { formTargets } from '../provider/form-post.ts';
-import type { Pages } from '../provider/provider.ts';
+import type { Pages } from '../provider/pages.ts';
 import { showPage } from './pages.ts';
 
 /** For the person in front of the browser; the engine's description is for developers and stands below. */

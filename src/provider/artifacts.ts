@@ -1,12 +1,11 @@
 // Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy of the database holds no
 // usable token, code or cookie. What every request does with them is in hot-store.
 
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
 
 const SQL = {
-  findByUid: { name: 'artifact_find_uid', text: standing('a.model = $1 AND a.uid = $2') },
   findByUserCode: { name: 'artifact_find_user_code', text: standing('a.model = $1 AND a.user_code = $2') },
   destroy: { name: 'artifact_destroy', text: 'DELETE FROM oidc_artifacts WHERE model = $1 AND id = $2' },
   grantOf: {
@@ -65,16 +64,18 @@ export interface FoundArtifact {
 
 /** What stands for a model's id at rest. */
 export function artifactId(model: string, id: string): Buffer {
-  return createHash('sha256').update(model).update('\0').update(id).digest();
+  return hash('sha256', `${model}\0${id}`, 'buffer');
 }
 
-export async function findArtifactBy(
+export async function findByUserCode(
   query: Query,
   model: string,
-  by: { uid: string } | { userCode: string },
+  userCode: string,
 ): Promise<FoundArtifact | undefined> {
-  const [statement, key] = 'uid' in by ? [SQL.findByUid, by.uid] : [SQL.findByUserCode, by.userCode];
-  const { rows } = await query<{ payload: AdapterPayload; consumed_at: number | null }>(statement, [model, key]);
+  const { rows } = await query<{ payload: AdapterPayload; consumed_at: number | null }>(SQL.findByUserCode, [
+    model,
+    userCode,
+  ]);
   return rows[0] && { payload: rows[0].payload, consumedAt: rows[0].consumed_at ?? undefined };
 }
 

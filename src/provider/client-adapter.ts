@@ -3,8 +3,7 @@
 // present, and the comparison is replaced by ours (the hook that the engine's maintainer offers for hashed secrets).
 
 import { randomBytes } from 'node:crypto';
-import type Provider from 'oidc-provider';
-import type { Adapter, Client } from 'oidc-provider';
+import Provider, { type Adapter, type Client } from 'oidc-provider';
 import { authenticatesWithSecret } from '../clients/client.ts';
 import type { KnownClient } from '../clients/lookup.ts';
 import type { SecretVerifier } from '../clients/secret.ts';
@@ -27,6 +26,8 @@ export interface ClientAdapterDeps {
 export interface ClientAdapter extends Adapter {
   /** Replaces the engine's comparison of secrets, and its memory of the last hundred clients by that of the directory. */
   install(provider: Provider): void;
+  /** @param request the Koa context: the same question in one request is answered once */
+  isSecretOf(request: object | undefined, clientId: string, presented: string): Promise<boolean>;
 }
 
 export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
@@ -34,7 +35,19 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const standIn = `stand-in.${randomBytes(32).toString('base64url')}`;
   const lastTouched = new Map<string, number>();
 
-  async function isSecretOf(clientId: string, presented: string): Promise<boolean> {
+  /** By request: the short path asks first, the engine again when it is left to refuse. A wrong secret costs one argon2. */
+  const judged = new WeakMap<object, { question: string; isRight: Promise<boolean> }>();
+
+  function isSecretOf(request: object | undefined, clientId: string, presented: string): Promise<boolean> {
+    const question = JSON.stringify([clientId, presented]);
+    const known = request && judged.get(request);
+    if (known?.question === question) return known.isRight;
+    const isRight = checkSecret(clientId, presented);
+    if (request !== undefined) judged.set(request, { question, isRight });
+    return isRight;
+  }
+
+  async function checkSecret(clientId: string, presented: string): Promise<boolean> {
     const client = await directory.findClient(clientId);
     if (client === undefined || client.isDisabled) return false;
     const secret = await refusingOverload(secretVerifier.match(clientId, client.secrets, presented));
@@ -75,10 +88,11 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
       const secret = authenticatesWithSecret(client.metadata) ? { client_secret: standIn } : {};
       return { ...(client.metadata as object), client_id: clientId, ...secret };
     },
+    isSecretOf,
     install(provider) {
       rememberInstances(provider);
       provider.Client.prototype.compareClientSecret = function (this: { clientId: string }, presented: string) {
-        return isSecretOf(this.clientId, presented);
+        return isSecretOf(Provider.ctx, this.clientId, presented);
       };
     },
     upsert: async () => refuse(),

@@ -3,7 +3,7 @@
 // otherwise, so that a change counts on every node at once.
 
 import { type KnownClient, lookUpClients } from '../clients/lookup.ts';
-import { createCache } from '../database/cache.ts';
+import { type Answer, createCache } from '../database/cache.ts';
 import type { Database } from '../database/database.ts';
 import { createGatherer } from '../database/gather.ts';
 import {
@@ -22,41 +22,41 @@ const MAX_RESOURCE_SERVERS = 2_000;
 
 export interface Directory {
   /** disabled ones too */
-  findClient(clientId: string): Promise<KnownClient | undefined>;
+  findClient(clientId: string): Answer<KnownClient>;
   /** disabled ones too */
-  findUser(userId: string): Promise<KnownUser | undefined>;
+  findUser(userId: string): Answer<KnownUser>;
   /** under either spelling of an empty path */
-  findResourceServer(identifier: string): Promise<KnownResourceServer | undefined>;
-  /** the policy rows of a client; empty when it may call nothing */
-  findGrants(clientId: string): Promise<KnownGrants>;
+  findResourceServer(identifier: string): Answer<KnownResourceServer>;
+  /** the policy rows of a client; empty when it may call nothing, undefined when it cannot exist */
+  findGrants(clientId: string): Answer<KnownGrants>;
 }
 
-export function createDirectory({ query, changes }: Pick<Database, 'query' | 'changes'>): Directory {
+export function createDirectory({ hotQuery, changes, queueSize }: Database): Directory {
   function remembering<Value extends object>(
     topic: string,
     max: number,
     lookUp: (keys: readonly string[]) => Promise<readonly (Value | undefined)[]>,
     normalize?: (key: string) => string,
   ) {
-    const load = createGatherer<string, Value | undefined>({ run: lookUp });
+    const load = createGatherer<string, Value | undefined>({ maxWaiting: queueSize, run: lookUp });
     return createCache<Value>({ changes, topic, max, load, ...(normalize === undefined ? {} : { normalize }) });
   }
 
-  const clients = remembering('client', MAX_CLIENTS, (ids) => lookUpClients(query, ids));
-  const users = remembering('user', MAX_USERS, (ids) => lookUpUsers(query, ids));
-  const grants = remembering('client_grants', MAX_CLIENTS, (ids) => lookUpGrants(query, ids));
+  const clients = remembering('client', MAX_CLIENTS, (ids) => lookUpClients(hotQuery, ids));
+  const users = remembering('user', MAX_USERS, (ids) => lookUpUsers(hotQuery, ids));
+  const grants = remembering('client_grants', MAX_CLIENTS, (ids) => lookUpGrants(hotQuery, ids));
   const resourceServers = remembering(
     'resource_server',
     MAX_RESOURCE_SERVERS,
-    (identifiers) => lookUpResourceServers(query, identifiers),
+    (identifiers) => lookUpResourceServers(hotQuery, identifiers),
     canonicalSpelling,
   );
 
   return {
-    findClient: async (clientId) => (isKey(clientId) ? clients.get(clientId) : undefined),
-    findUser: async (userId) => (isKey(userId) ? users.get(userId) : undefined),
-    findResourceServer: async (identifier) => (isKey(identifier) ? resourceServers.get(identifier) : undefined),
-    findGrants: async (clientId) => (await grants.get(clientId)) ?? new Map(),
+    findClient: (clientId) => (isKey(clientId) ? clients.get(clientId) : undefined),
+    findUser: (userId) => (isKey(userId) ? users.get(userId) : undefined),
+    findResourceServer: (identifier) => (isKey(identifier) ? resourceServers.get(identifier) : undefined),
+    findGrants: (clientId) => (isKey(clientId) ? grants.get(clientId) : undefined),
   };
 }
 

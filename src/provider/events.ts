@@ -30,7 +30,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
 
   /** @param isApart whatever becomes of the unit of work around it */
   function audit(event: AuditEvent, isApart = false): void {
-    const requestId = Provider.ctx?.get('x-request-id');
+    const requestId = unitOfWork.requestId() ?? Provider.ctx?.get('x-request-id');
     const write = { kind: 'audit', event: { requestId, ...event } } as const;
     (isApart ? hotStore.commit([write]) : unitOfWork.write(write)).catch((error) => {
       log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');

@@ -45,19 +45,37 @@ export interface JwtStatus {
 
 export interface HotStore {
   find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
+  /** Several when the id of a session has rotated: it keeps its uid. The one that lasts longest comes first. */
+  findByUid(model: string, uid: string): Promise<readonly StoredArtifact[]>;
   /** @param grantId undefined for a token that no user stands behind */
   findJwtStatus(jtiHash: Buffer, grantId: Buffer | undefined): Promise<JwtStatus>;
   /** @throws AlreadyConsumedError when the unit consumes what was consumed before; nothing of it was stored then */
   commit(unit: readonly Write[]): Promise<void>;
 }
 
+const COLUMNS = `k.position::int, a.payload, a.client_id, a.account_id,
+  extract(epoch FROM a.issued_at)::float8 AS issued_at, extract(epoch FROM a.consumed_at)::float8 AS consumed_at`;
+
 const FIND = {
   name: 'artifacts_find',
-  text: `SELECT k.position::int, a.payload, a.client_id, a.account_id,
-           extract(epoch FROM a.issued_at)::float8 AS issued_at, extract(epoch FROM a.consumed_at)::float8 AS consumed_at
-         FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS k (model, id, position)
+  text: `SELECT ${COLUMNS} FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS k (model, id, position)
          JOIN oidc_artifacts a ON a.model = k.model AND a.id = k.id`,
 };
+
+const FIND_BY_UID = {
+  name: 'artifacts_find_by_uid',
+  text: `SELECT ${COLUMNS} FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (model, uid, position)
+         JOIN oidc_artifacts a ON a.model = k.model AND a.uid = k.uid ORDER BY a.expires_at DESC`,
+};
+
+interface Row {
+  position: number;
+  payload: Record<string, unknown>;
+  client_id: string | null;
+  account_id: string | null;
+  issued_at: number;
+  consumed_at: number | null;
+}
 
 const JWT_STATUS = {
   name: 'jwt_status',
@@ -99,37 +117,30 @@ const COMMIT = {
 
 type Consume = Extract<Write, { kind: 'consume' }>;
 
-export function createHotStore({ query }: Pick<Database, 'query'>): HotStore {
-  const find = createGatherer<{ model: string; id: Buffer }, StoredArtifact | undefined>({
+export function createHotStore({ hotQuery, queueSize }: Pick<Database, 'hotQuery' | 'queueSize'>): HotStore {
+  const find = createGatherer<{ model: string; id: Buffer }, readonly StoredArtifact[]>({
+    maxWaiting: queueSize,
     async run(keys) {
-      const { rows } = await query<{
-        position: number;
-        payload: Record<string, unknown>;
-        client_id: string | null;
-        account_id: string | null;
-        issued_at: number;
-        consumed_at: number | null;
-      }>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
-      const found = new Array<StoredArtifact | undefined>(keys.length).fill(undefined);
-      for (const row of rows) {
-        found[row.position - 1] = {
-          payload: row.payload,
-          clientId: row.client_id ?? undefined,
-          accountId: row.account_id ?? undefined,
-          issuedAt: row.issued_at,
-          consumedAt: row.consumed_at ?? undefined,
-        };
-      }
-      return found;
+      const { rows } = await hotQuery<Row>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
+      return byPosition(rows, keys.length);
+    },
+  });
+
+  const findByUid = createGatherer<{ model: string; uid: string }, readonly StoredArtifact[]>({
+    maxWaiting: queueSize,
+    async run(keys) {
+      const { rows } = await hotQuery<Row>(FIND_BY_UID, [keys.map(({ model }) => model), keys.map(({ uid }) => uid)]);
+      return byPosition(rows, keys.length);
     },
   });
 
   const findJwtStatus = createGatherer<{ jtiHash: Buffer; grantId: Buffer | undefined }, JwtStatus>({
+    maxWaiting: queueSize,
     async run(tokens) {
-      const { rows } = await query<{ position: number; is_revoked: boolean; account_id: string | null }>(JWT_STATUS, [
-        tokens.map(({ jtiHash }) => jtiHash),
-        tokens.map(({ grantId }) => grantId ?? null),
-      ]);
+      const { rows } = await hotQuery<{ position: number; is_revoked: boolean; account_id: string | null }>(
+        JWT_STATUS,
+        [tokens.map(({ jtiHash }) => jtiHash), tokens.map(({ grantId }) => grantId ?? null)],
+      );
       const found: JwtStatus[] = [];
       for (const row of rows) {
         found[row.position - 1] = { isRevoked: row.is_revoked, accountId: row.account_id ?? undefined };
@@ -139,15 +150,17 @@ export function createHotStore({ query }: Pick<Database, 'query'>): HotStore {
   });
 
   const commit = createGatherer<readonly Write[], Consume | undefined>({
+    maxWaiting: queueSize,
     async run(units) {
-      const { rows } = await query<{ unit: number }>(COMMIT, toColumns(units));
+      const { rows } = await hotQuery<{ unit: number }>(COMMIT, toColumns(units));
       const lost = new Set(rows.map(({ unit }) => unit));
       return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
     },
   });
 
   return {
-    find: (model, id) => find({ model, id }),
+    find: async (model, id) => (await find({ model, id }))[0],
+    findByUid: (model, uid) => findByUid({ model, uid }),
     findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
     async commit(unit) {
       if (unit.filter(({ kind }) => kind === 'consume').length > 1)
@@ -156,6 +169,20 @@ export function createHotStore({ query }: Pick<Database, 'query'>): HotStore {
       if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
     },
   };
+}
+
+function byPosition(rows: readonly Row[], count: number): StoredArtifact[][] {
+  const found: StoredArtifact[][] = Array.from({ length: count }, () => []);
+  for (const row of rows) {
+    found[row.position - 1]?.push({
+      payload: row.payload,
+      clientId: row.client_id ?? undefined,
+      accountId: row.account_id ?? undefined,
+      issuedAt: row.issued_at,
+      consumedAt: row.consumed_at ?? undefined,
+    });
+  }
+  return found;
 }
 
 function consumeOf(unit: readonly Write[]): Consume | undefined {

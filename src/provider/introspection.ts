@@ -1,7 +1,7 @@
 // The introspection policy (RFC 7662): which caller learns what about which token. It runs for every kind of token after the
 // engine has authenticated the caller; a refusal is `{"active": false}` and nothing else, whatever its reason.
 
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Middleware } from 'koa';
 import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.ts';
@@ -97,8 +97,7 @@ export function introspectionAnswers(path: string): Middleware {
     if (ctx.path !== path) return;
     const answer = ctx.body as { active?: boolean; jti?: string; token_type?: string } | undefined;
     if (answer?.active !== true) return;
-    const token = (ctx as unknown as KoaContextWithOIDC).oidc.params?.token;
-    answer.jti ??= createHash('sha256').update(String(token)).digest('base64url');
+    answer.jti ??= hash('sha256', String((ctx as unknown as KoaContextWithOIDC).oidc.params?.token), 'base64url');
     answer.token_type ??= 'refresh_token';
   };
 }

@@ -7,22 +7,19 @@
 //
 // If a version of the engine changes any of this, JWTs are not found: it fails closed. (oidc-provider.md §A, option a)
 
-import { createHash, hash } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { hash } from 'node:crypto';
 import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
 import type { Middleware } from 'koa';
 import { LRUCache } from 'lru-cache';
 import Provider, { type AdapterPayload } from 'oidc-provider';
-import getRawBody from 'raw-body';
 import { boundClientId } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
 import { artifactId } from './artifacts.ts';
+import { handOver, isForm, readFormBody } from './form-body.ts';
 import type { HotStore } from './hot-store.ts';
 
 const PREFIX = 'jwt:';
 const BRIDGED_ROUTES = new Set(['introspection', 'revocation']);
-/** The engine's own limit, which it does not apply to a body that was read before. */
-const BODY_LIMIT_BYTES = 56 * 1024;
 /** The clock of another node may be behind by this much. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
@@ -50,6 +47,11 @@ interface VerifiedJwt extends JWTPayload {
   readonly scope?: string;
 }
 
+export interface AcceptedJwt extends VerifiedJwt {
+  /** of the user whose grant stands behind it */
+  readonly accountId: string | undefined;
+}
+
 export interface JwtBridge {
   readonly middleware: Middleware;
   isBridged(id: string): boolean;
@@ -58,7 +60,9 @@ export interface JwtBridge {
   /** For the adapter: denies the JWT that this request has found, if `jti` is its id. */
   destroy(jti: string): Promise<void>;
   /** Verifies signature, issuer, type, expiry and single revocation, for callers outside the engine. */
-  verify(jwt: string): Promise<(VerifiedJwt & { accountId: string | undefined }) | undefined>;
+  verify(jwt: string): Promise<AcceptedJwt | undefined>;
+  /** The claims in the shape of a stored opaque token. */
+  toStored(claims: AcceptedJwt): AdapterPayload;
 }
 
 export interface JwtBridgeDeps {
@@ -124,24 +128,12 @@ export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
     isBridged: (id) => id.startsWith(PREFIX),
     verify,
 
+    toStored,
+
     async find(model, id) {
       const claims = await loadOnce(id.slice(PREFIX.length));
-      if (claims === undefined) return undefined;
-      const isOfUser = claims.gid !== undefined;
-      if (model !== (isOfUser ? 'AccessToken' : 'ClientCredentials')) return undefined;
-      return {
-        kind: model,
-        jti: claims.jti,
-        iat: claims.iat,
-        exp: claims.exp,
-        clientId: claims.client_id,
-        ...(claims.aud === undefined ? {} : { aud: claims.aud }),
-        ...(claims.scope === undefined ? {} : { scope: claims.scope }),
-        ...(isOfUser ? { grantId: claims.gid, accountId: claims.accountId } : {}),
-        extra: Object.fromEntries(
-          Object.entries(claims).filter(([name]) => !STANDARD_CLAIMS.has(name) && name !== 'accountId'),
-        ),
-      };
+      const stored = claims && toStored(claims);
+      return stored?.kind === model ? stored : undefined;
     },
 
     async destroy(jti) {
@@ -161,53 +153,50 @@ function hasExpired({ exp }: VerifiedJwt): boolean {
 }
 
 function hashOfJti(jti: string): Buffer {
-  return createHash('sha256').update(jti).digest();
+  return hash('sha256', jti, 'buffer');
+}
+
+/** The claims in the shape of a stored opaque token. */
+function toStored(claims: AcceptedJwt): AdapterPayload {
+  const isOfUser = claims.gid !== undefined;
+  return {
+    kind: isOfUser ? 'AccessToken' : 'ClientCredentials',
+    jti: claims.jti,
+    iat: claims.iat,
+    exp: claims.exp,
+    clientId: claims.client_id,
+    ...(claims.aud === undefined ? {} : { aud: claims.aud }),
+    ...(claims.scope === undefined ? {} : { scope: claims.scope }),
+    ...(isOfUser ? { grantId: claims.gid, accountId: claims.accountId } : {}),
+    extra: Object.fromEntries(
+      Object.entries(claims).filter(([name]) => !STANDARD_CLAIMS.has(name) && name !== 'accountId'),
+    ),
+  } as AdapterPayload;
 }
 
 function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
   return async (ctx, next) => {
-    if (ctx.method === 'POST' && paths.has(ctx.path) && ctx.is('application/x-www-form-urlencoded')) {
-      const body = await readForm(ctx);
+    if (paths.has(ctx.path) && isForm(ctx)) {
+      const body = await readFormBody(ctx);
       if (body === undefined) {
         ctx.status = 413;
         ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
         return;
       }
       // A doubled parameter stays doubled: the engine refuses that.
-      const marked = [...body].map(([name, value]): [string, string] => [name, name === 'token' ? mark(value) : value]);
-      handOver(ctx.req, Buffer.from(new URLSearchParams(marked).toString()));
+      const marked = [...new URLSearchParams(body)].map(([name, value]): [string, string] => {
+        return [name, name === 'token' ? mark(value) : value];
+      });
+      handOver(ctx.req, new URLSearchParams(marked).toString());
     }
     await next();
   };
-}
-
-/**
- * Lets the engine read the rewritten body as it reads every other. (It would also take it from `req.body`, with a warning
- * on the console.) If it ever reads in another way it finds the stream at its end, and refuses.
- */
-function handOver(request: IncomingMessage, body: Buffer): void {
-  request.headers['content-length'] = String(body.length);
-  Object.defineProperty(request, 'readable', { value: true });
-  Object.defineProperty(request, 'iterator', {
-    value: async function* () {
-      yield body;
-    },
-  });
 }
 
 /** Only this function writes the prefix; one that the caller wrote leads nowhere. */
 function mark(token: string): string {
   if (token.startsWith(PREFIX)) return 'invalid';
   return isJwt(token) ? PREFIX + token : token;
-}
-
-async function readForm(ctx: Parameters<Middleware>[0]): Promise<URLSearchParams | undefined> {
-  try {
-    const bytes = await getRawBody(ctx.req, { limit: BODY_LIMIT_BYTES, length: ctx.request.length ?? null });
-    return new URLSearchParams(bytes.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }
 
 function isJwt(token: string): boolean {

@@ -18,25 +18,24 @@ export function overloadIn(error: unknown): AppError | undefined {
 }
 
 /** Lets what the engine calls fail with the engine's own kind of error; others pass as they are. */
-export async function refusingOverload<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
+export function refusingOverload<T>(work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
     const overload = overloadIn(error);
     if (overload === undefined) throw error;
     Provider.ctx?.set('Retry-After', String(overload.retryAfterSeconds ?? 1));
     const refusal = new errors.OIDCProviderError(503, OVERLOADED_BODY.error, { cause: overload });
     throw Object.assign(refusal, { expose: true, error_description: OVERLOADED_BODY.error_description });
-  }
+  });
 }
 
 /** The same for every function of an object. */
 export function refusingOverloads<T extends object>(target: T): T {
   const wrapped = Object.entries(target).map(([name, call]) => {
-    return [
-      name,
-      (...args: unknown[]) => refusingOverload((call as (...args: unknown[]) => Promise<unknown>)(...args)),
-    ];
+    const refusing = (...args: unknown[]) => {
+      const answer = (call as (...args: unknown[]) => unknown)(...args);
+      return answer instanceof Promise ? refusingOverload(answer) : answer;
+    };
+    return [name, refusing];
   });
   return Object.fromEntries(wrapped) as T;
 }

@@ -3,7 +3,8 @@
 // (errors, logout) it receives as functions.
 
 import type { JWK } from 'jose';
-import Provider, { type Client, type Configuration, type KoaContextWithOIDC } from 'oidc-provider';
+import type { Middleware } from 'koa';
+import Provider, { type Client, type Configuration } from 'oidc-provider';
 import type { SecretVerifier } from '../clients/secret.ts';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
@@ -19,15 +20,18 @@ import { cookies } from './cookies.ts';
 import { createDirectory, type Directory } from './directory.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
-import { type FormPost, formPostPages } from './form-post.ts';
+import { features } from './features.ts';
+import { formPostPages } from './form-post.ts';
 import { createHotStore } from './hot-store.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './introspection.ts';
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
 import { loginPolicy } from './login-policy.ts';
 import { refusingOverloads } from './overload.ts';
+import type { Pages } from './pages.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
-import { revocationPolicy } from './revocation.ts';
+import { shortClientCredentials, shortIntrospection } from './short-answers.ts';
+import { shortPath } from './short-path.ts';
 import { createStorage } from './storage.ts';
 import { markTokens } from './token-marks.ts';
 import { tokenTransaction } from './token-transaction.ts';
@@ -49,13 +53,6 @@ const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'priva
 const CLIENT_ASSERTION_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519'] as const;
 const SIGNING_ALGORITHMS = ['ES256', 'RS256'] as const;
 
-export interface Pages {
-  renderError(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
-  renderLogout(ctx: KoaContextWithOIDC, form: { action: string; xsrf: string }): Promise<void>;
-  renderSignedOut(ctx: KoaContextWithOIDC): Promise<void>;
-  renderFormPost(ctx: KoaContextWithOIDC, form: FormPost): void;
-}
-
 export interface ProviderDeps {
   readonly config: Pick<Config, 'issuer' | 'lifetimes'>;
   readonly database: Database;
@@ -63,6 +60,8 @@ export interface ProviderDeps {
   readonly cookieKeys: readonly string[];
   readonly secretVerifier: SecretVerifier;
   readonly pages: Pages;
+  /** what every request passes before the engine sees it */
+  readonly entrance: readonly Middleware[];
   readonly log: Log;
 }
 
@@ -87,6 +86,8 @@ export function createProvider(deps: ProviderDeps): Engine {
     paths: new Set([ROUTES.introspection, ROUTES.revocation]),
   });
   const storage = createStorage({ query, hotStore, directory, unitOfWork, jwtBridge });
+  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
+  const introspectionPolicy = createIntrospectionPolicy(directory);
   const clientAdapter = createClientAdapter({ query, directory, secretVerifier: deps.secretVerifier, log });
 
   const provider = new Provider(config.issuer, {
@@ -99,7 +100,7 @@ export function createProvider(deps: ProviderDeps): Engine {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,
     },
-    features: features(deps, directory),
+    features: features({ pages: deps.pages, resourcePolicy, introspectionPolicy }),
   });
   // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
   provider.proxy = true;
@@ -109,6 +110,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
   reportEvents(provider, { hotStore, unitOfWork, log });
+  for (const middleware of deps.entrance) provider.use(middleware);
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(
     clientChallenge({
@@ -119,6 +121,17 @@ export function createProvider(deps: ProviderDeps): Engine {
   provider.use(tokenTransaction({ database, unitOfWork, log, path: ROUTES.token }));
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection));
+  const shortAnswers = { provider, directory, resourcePolicy, introspectionPolicy, jwtBridge };
+  provider.use(
+    shortPath({
+      provider,
+      clientAdapter,
+      answers: {
+        [ROUTES.token]: shortClientCredentials(shortAnswers),
+        [ROUTES.introspection]: shortIntrospection(shortAnswers),
+      },
+    }),
+  );
   provider.use(jwtBridge.middleware);
   return { provider, jwtBridge, directory: sharedDirectory };
 }
@@ -188,44 +201,6 @@ function protocol(deps: ProviderDeps): Configuration {
       revocation_endpoint_auth_methods_supported: [...CLIENT_AUTH_METHODS],
     },
   };
-}
-
-function features(deps: ProviderDeps, directory: Directory): NonNullable<Configuration['features']> {
-  const resourcePolicy = createResourcePolicy({
-    directory,
-    accessTokenSeconds: deps.config.lifetimes.accessTokenSeconds,
-  });
-  return {
-    // On by default: a login page that lets everybody in.
-    devInteractions: { enabled: false },
-    clientCredentials: { enabled: true },
-    introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(directory) },
-    revocation: { enabled: true, allowedPolicy: revocationPolicy },
-    resourceIndicators: {
-      enabled: true,
-      ...resourcePolicy,
-      // A resource that was granted need not be named again at the token endpoint.
-      useGrantedResource: () => true,
-    },
-    rpInitiatedLogout: {
-      enabled: true,
-      logoutSource: (ctx, form) => deps.pages.renderLogout(ctx, readLogoutForm(form)),
-      postLogoutSuccessSource: (ctx) => deps.pages.renderSignedOut(ctx),
-    },
-    // Not in this version; each is on by default.
-    dPoP: { enabled: false },
-    pushedAuthorizationRequests: { enabled: false },
-    claimsParameter: { enabled: false },
-    userinfo: { enabled: true },
-  } as NonNullable<Configuration['features']>;
-}
-
-/** The engine hands its logout form over as HTML of its own; our page needs the two values in it. */
-function readLogoutForm(html: string): { action: string; xsrf: string } {
-  const action = /action="([^"]*)"/.exec(html)?.[1];
-  const xsrf = /name="xsrf" value="([^"]*)"/.exec(html)?.[1];
-  if (action === undefined || xsrf === undefined) throw new Error('the logout form of the engine has changed');
-  return { action, xsrf };
 }
 
 function requiresPkce(client: Client): boolean {

@@ -3,7 +3,29 @@
 
 import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
+import type { KnownResourceServer } from '../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
+
+export interface Permitted {
+  readonly resourceServer: KnownResourceServer;
+  /** what the policy row and the resource server both have */
+  readonly scope: string;
+}
+
+/** @returns undefined if there is no such resource server, or the client may not call it */
+export async function findPermitted(
+  directory: Directory,
+  indicator: string,
+  clientId: string,
+): Promise<Permitted | undefined> {
+  const [resourceServer, grants] = await Promise.all([
+    directory.findResourceServer(indicator),
+    directory.findGrants(clientId),
+  ]);
+  const granted = resourceServer && grants?.get(resourceServer.identifier);
+  if (resourceServer === undefined || granted === undefined) return undefined;
+  return { resourceServer, scope: granted.filter((name) => resourceServer.scopes.includes(name)).join(' ') };
+}
 
 export interface ResourcePolicy {
   /** Configuration `features.resourceIndicators.getResourceServerInfo`. @throws InvalidTarget (RFC 8707 §2) */
@@ -14,36 +36,40 @@ export interface ResourcePolicy {
     client: Client,
     oneOf?: readonly string[],
   ): Promise<string | readonly string[] | undefined>;
+  /** A resource server in the engine's words. */
+  describe(permitted: Permitted): ResourceServer;
 }
 
 export function createResourcePolicy(deps: { directory: Directory; accessTokenSeconds: number }): ResourcePolicy {
   const { directory } = deps;
+
+  function describe({ resourceServer, scope }: Permitted): ResourceServer {
+    return {
+      scope,
+      audience: resourceServer.identifier,
+      accessTokenFormat: resourceServer.accessTokenFormat,
+      accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
+      jwt: { sign: { alg: 'ES256' } },
+    } as ResourceServer;
+  }
+
   return {
+    describe,
+
     async getResourceServerInfo(ctx, indicator, client) {
-      const [resourceServer, grants] = await Promise.all([
-        directory.findResourceServer(indicator),
-        directory.findGrants(client.clientId),
-      ]);
-      const granted = resourceServer && grants.get(resourceServer.identifier);
-      if (resourceServer === undefined || granted === undefined) {
+      const permitted = await findPermitted(directory, indicator, client.clientId);
+      if (permitted === undefined) {
         // The same text for both: which resource servers exist is not the client's business.
         throw new errors.InvalidTarget('this client may not call that resource server');
       }
-      const scope = granted.filter((name) => resourceServer.scopes.includes(name)).join(' ');
-      if (isClientCredentials(ctx)) settleScope(ctx, scope);
-      return {
-        scope,
-        audience: resourceServer.identifier,
-        accessTokenFormat: resourceServer.accessTokenFormat,
-        accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
-        jwt: { sign: { alg: 'ES256' } },
-      };
+      if (isClientCredentials(ctx)) settleScope(ctx, permitted.scope);
+      return describe(permitted);
     },
 
     async defaultResource(ctx, client, oneOf) {
       if (oneOf !== undefined) return oneOf;
       if (!isClientCredentials(ctx)) return undefined;
-      const [first, second] = (await directory.findGrants(client.clientId)).keys();
+      const [first, second] = (await directory.findGrants(client.clientId))?.keys() ?? [];
       if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
       if (second !== undefined) {
         throw new errors.InvalidTarget('this client may call several resource servers: name one with resource');

@@ -5,7 +5,7 @@ import { hkdfSync } from 'node:crypto';
 import type { Adapter, AdapterPayload } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
 import { open, seal } from '../keys/seal.ts';
-import { artifactId, destroyArtifact, type FoundArtifact, findArtifactBy, removeGrant } from './artifacts.ts';
+import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from './artifacts.ts';
 import type { Directory } from './directory.ts';
 import type { HotStore } from './hot-store.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
@@ -26,7 +26,7 @@ const NAME_OF_SEAL = 'oidc artifact';
 
 export interface StorageDeps {
   readonly query: Query;
-  readonly hotStore: Pick<HotStore, 'find'>;
+  readonly hotStore: Pick<HotStore, 'find' | 'findByUid'>;
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
   readonly jwtBridge: JwtBridge;
@@ -69,12 +69,14 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
     },
 
     async findByUid(uid) {
-      const found = await findArtifactBy(query, model, { uid });
-      return found && toPayload(found);
+      for (const found of await hotStore.findByUid(model, uid)) {
+        if (await isNotRevoked(directory, found)) return toPayload(found);
+      }
+      return undefined;
     },
 
     async findByUserCode(userCode) {
-      const found = await findArtifactBy(query, model, { userCode });
+      const found = await findByUserCode(query, model, userCode);
       return found && toPayload(found);
     },
 

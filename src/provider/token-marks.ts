@@ -6,10 +6,12 @@ import type Provider from 'oidc-provider';
 
 const MARKS = { AccessToken: 'lya_', ClientCredentials: 'lyc_', RefreshToken: 'lyr_' } as const;
 
+export type MarkedModel = keyof typeof MARKS;
+
 /** Makes this engine instance mark what it issues from now on. */
 export function markTokens(provider: Provider): void {
   for (const [model, mark] of Object.entries(MARKS)) {
-    const prototype = provider[model as keyof typeof MARKS].prototype as unknown as IssuingModel;
+    const prototype = provider[model as MarkedModel].prototype as unknown as IssuingModel;
     const generateTokenId = prototype.generateTokenId;
     prototype.generateTokenId = function () {
       const id = generateTokenId.call(this);
@@ -24,10 +26,14 @@ interface IssuingModel {
   generateTokenId(this: IssuingModel): string;
 }
 
+/** @returns undefined if there is no mark */
+export function markedModel(id: string): MarkedModel | undefined {
+  for (const [model, mark] of Object.entries(MARKS)) if (id.startsWith(mark)) return model as MarkedModel;
+  return undefined;
+}
+
 /** Whether this id belongs to one of the other models, so that there is nothing to look for. */
 export function isMarkedAsOther(model: string, id: string): boolean {
-  for (const [markedModel, mark] of Object.entries(MARKS)) {
-    if (id.startsWith(mark)) return markedModel !== model;
-  }
-  return false;
+  const marked = markedModel(id);
+  return marked !== undefined && marked !== model;
 }

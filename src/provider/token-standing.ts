@@ -37,20 +37,20 @@ export async function findStanding(directory: Directory, token: IssuedTo): Promi
     // Found under its other spelling it is not the audience that the token names.
     resourceServer !== undefined && resourceServer.identifier === token.audiences[position] ? [resourceServer] : [],
   );
-  const allowed = known.filter(({ identifier }) => grants.has(identifier));
+  const allowed = known.filter(({ identifier }) => grants?.has(identifier));
   if (token.audiences.length > 0 && allowed.length === 0) return undefined;
   return {
     username: user?.username,
     audiences: known.map(({ identifier, introspectionClientId }) => ({
       introspectionClientId,
-      allowsBoundClient: grants.has(identifier),
+      allowsBoundClient: grants?.has(identifier) ?? false,
     })),
     allowedScopes:
       token.audiences.length === 0
         ? undefined
         : new Set(
             allowed.flatMap(({ identifier, scopes }) =>
-              scopes.filter((name) => grants.get(identifier)?.includes(name)),
+              scopes.filter((name) => grants?.get(identifier)?.includes(name)),
             ),
           ),
   };

@@ -41,7 +41,7 @@ export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
   return async (ctx, next) => {
     if (ctx.method !== 'POST' || ctx.path !== deps.path) return next();
     try {
-      await unitOfWork.run(next, () => ctx.status !== 200);
+      await unitOfWork.run(ctx.get('x-request-id'), next, () => ctx.status !== 200);
     } catch (error) {
       const overload = overloadIn(error);
       // The body holds tokens that do not exist: it must not leave.

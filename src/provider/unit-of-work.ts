@@ -13,20 +13,23 @@ export interface UnitOfWork {
    * Runs `work` and commits what it wrote, unless `isRefused` says that it ended in an error.
    * @throws AlreadyConsumedError when another request was faster; nothing was written then
    */
-  run(work: () => Promise<void>, isRefused: () => boolean): Promise<void>;
+  run(requestId: string, work: () => Promise<void>, isRefused: () => boolean): Promise<void>;
+  /** of the request around it */
+  requestId(): string | undefined;
 }
 
 export function createUnitOfWork({ commit }: Pick<HotStore, 'commit'>): UnitOfWork {
-  const gathered = new AsyncLocalStorage<Write[]>();
+  const current = new AsyncLocalStorage<{ writes: Write[]; requestId: string }>();
   return {
     async write(write) {
-      const writes = gathered.getStore();
-      if (writes === undefined) await commit([write]);
-      else writes.push(write);
+      const unit = current.getStore();
+      if (unit === undefined) await commit([write]);
+      else unit.writes.push(write);
     },
-    async run(work, isRefused) {
+    requestId: () => current.getStore()?.requestId,
+    async run(requestId, work, isRefused) {
       const writes: Write[] = [];
-      await gathered.run(writes, work);
+      await current.run({ writes, requestId }, work);
       if (!isRefused() && writes.length > 0) await commit(writes);
     },
   };

@@ -20,7 +20,7 @@ beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
   const log = createLog('trace', { write: (line: string) => void lines.push(line) });
-  database = createDatabase({ connectionString, poolSize: 2, log });
+  database = createDatabase({ connectionString, poolSize: 2, queueSize: 100, log });
   other = new pg.Pool({ connectionString, max: 1 });
   await other.query('CREATE TABLE kept (id int PRIMARY KEY)');
 });

@@ -18,7 +18,7 @@ let database: Database;
 beforeEach(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
-  database = createDatabase({ connectionString, poolSize: 5, log: createLog('silent') });
+  database = createDatabase({ connectionString, poolSize: 5, queueSize: 5_000, log: createLog('silent') });
 });
 afterEach(async () => {
   await database.close();

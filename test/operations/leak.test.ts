@@ -124,7 +124,12 @@ async function useEverything(): Promise<void> {
   };
   note('signer token', (await postForm(`${issuer}/oauth2/token`, undefined, form)).body.access_token);
 
-  const database = createDatabase({ connectionString: server.connectionString, poolSize: 2, log: createLog('silent') });
+  const database = createDatabase({
+    connectionString: server.connectionString,
+    poolSize: 2,
+    queueSize: 100,
+    log: createLog('silent'),
+  });
   const keys = deriveKeys(SECRET_KEY);
   for (const key of await loadSigningKeys(database, keys.sealingKey)) note(`private ${key.alg}`, key.privateJwk.d);
   await database.close();

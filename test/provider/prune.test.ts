@@ -12,7 +12,7 @@ let database: Database;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
-  database = createDatabase({ connectionString, poolSize: 4, log: createLog('silent') });
+  database = createDatabase({ connectionString, poolSize: 4, queueSize: 100, log: createLog('silent') });
 });
 afterAll(async () => {
   await database.close();

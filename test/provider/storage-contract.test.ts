@@ -243,13 +243,14 @@ describe('a unit of work', () => {
       await storage('AccessToken').upsert(token, payload(), 60);
       await storage('AuthorizationCode').consume(code);
     };
-    await expect(unitOfWork.run(work, () => false)).rejects.toThrow(AlreadyConsumedError);
+    await expect(unitOfWork.run('a request', work, () => false)).rejects.toThrow(AlreadyConsumedError);
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
   test('that ended in a refusal writes nothing', async () => {
     const token = newId();
     await unitOfWork.run(
+      'a request',
       () => storage('AccessToken').upsert(token, payload(), 60) as Promise<void>,
       () => true,
     );
@@ -262,7 +263,10 @@ describe('a unit of work', () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
       await storage('AccessToken').upsert(id, payload(), 60);
     };
-    await Promise.all([unitOfWork.run(save(kept), () => false), unitOfWork.run(save(dropped), () => true)]);
+    await Promise.all([
+      unitOfWork.run('one', save(kept), () => false),
+      unitOfWork.run('another', save(dropped), () => true),
+    ]);
     expect(await storage('AccessToken').find(kept)).toBeDefined();
     expect(await storage('AccessToken').find(dropped)).toBeUndefined();
   });

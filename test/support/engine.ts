@@ -10,7 +10,8 @@ import { loadSigningKeys, type SigningKey } from '../../src/keys/key-ring.ts';
 import { deriveKeys } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { createPasswordHasher } from '../../src/password-hash.ts';
-import { createProvider, type Engine, type Pages } from '../../src/provider/provider.ts';
+import type { Pages } from '../../src/provider/pages.ts';
+import { createProvider, type Engine } from '../../src/provider/provider.ts';
 import type { TestClient } from './admin.ts';
 import { createTestDatabase } from './database.ts';
 import { freePort } from './server.ts';
@@ -32,7 +33,7 @@ export async function startTestEngine(): Promise<TestEngine> {
   const log = createLog('silent');
   const port = await freePort();
   const config = loadConfig({ LANYARD_PORT: String(port) });
-  const database = createDatabase({ connectionString, poolSize: 5, log });
+  const database = createDatabase({ connectionString, poolSize: 5, queueSize: 5_000, log });
   const keys = deriveKeys('a secret key for the tests of the engine');
   const signingKeys = await loadSigningKeys(database, keys.sealingKey);
   const pages: Pages = {
@@ -51,6 +52,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     cookieKeys: keys.cookieKeys,
     secretVerifier,
     pages,
+    entrance: [],
     log,
   });
   const http = createServer(engine.provider.callback());

@@ -1,0 +1,50 @@
+// Which features of the engine are on, and which of its defaults are off.
+
+import type { Configuration } from 'oidc-provider';
+import type { IntrospectionPolicy } from './introspection.ts';
+import type { Pages } from './pages.ts';
+import type { ResourcePolicy } from './resource-server-info.ts';
+import { revocationPolicy } from './revocation.ts';
+
+export interface FeaturesDeps {
+  readonly pages: Pick<Pages, 'renderLogout' | 'renderSignedOut'>;
+  readonly resourcePolicy: ResourcePolicy;
+  readonly introspectionPolicy: IntrospectionPolicy;
+}
+
+/** Configuration `features`. */
+export function features(deps: FeaturesDeps): NonNullable<Configuration['features']> {
+  const { getResourceServerInfo, defaultResource } = deps.resourcePolicy;
+  return {
+    // On by default: a login page that lets everybody in.
+    devInteractions: { enabled: false },
+    clientCredentials: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: deps.introspectionPolicy },
+    revocation: { enabled: true, allowedPolicy: revocationPolicy },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo,
+      defaultResource,
+      // A resource that was granted need not be named again at the token endpoint.
+      useGrantedResource: () => true,
+    },
+    rpInitiatedLogout: {
+      enabled: true,
+      logoutSource: (ctx, form) => deps.pages.renderLogout(ctx, readLogoutForm(form)),
+      postLogoutSuccessSource: (ctx) => deps.pages.renderSignedOut(ctx),
+    },
+    // Not in this version; each is on by default.
+    dPoP: { enabled: false },
+    pushedAuthorizationRequests: { enabled: false },
+    claimsParameter: { enabled: false },
+    userinfo: { enabled: true },
+  } as NonNullable<Configuration['features']>;
+}
+
+/** The engine hands its logout form over as HTML of its own; our page needs the two values in it. */
+function readLogoutForm(html: string): { action: string; xsrf: string } {
+  const action = /action="([^"]*)"/.exec(html)?.[1];
+  const xsrf = /name="xsrf" value="([^"]*)"/.exec(html)?.[1];
+  if (action === undefined || xsrf === undefined) throw new Error('the logout form of the engine has changed');
+  return { action, xsrf };
+}

@@ -1,0 +1,45 @@
+// Reads the form of a request before the engine does, and hands it over so that the engine can still read it.
+
+import type { IncomingMessage } from 'node:http';
+import type { Context } from 'koa';
+import getRawBody from 'raw-body';
+
+/** The engine's own limit, which it does not apply to a body that was read before. */
+const LIMIT_BYTES = 56 * 1024;
+
+const read = new WeakMap<IncomingMessage, string>();
+
+export function isForm(ctx: Context): boolean {
+  return ctx.method === 'POST' && Boolean(ctx.is('application/x-www-form-urlencoded'));
+}
+
+/** @returns undefined if it is too large, shorter than announced, or broke off */
+export async function readFormBody(ctx: Context): Promise<string | undefined> {
+  const known = read.get(ctx.req);
+  if (known !== undefined) return known;
+  try {
+    const length = ctx.request.length ?? null;
+    const body = await getRawBody(ctx.req, { limit: LIMIT_BYTES, length, encoding: 'utf8' });
+    read.set(ctx.req, body);
+    handOver(ctx.req, body);
+    return body;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Lets the engine read this body as it reads every other. (It would also take it from `req.body`, with a warning on the
+ * console.) If it ever reads in another way it finds the stream at its end, and refuses.
+ */
+export function handOver(request: IncomingMessage, text: string): void {
+  const body = Buffer.from(text);
+  request.headers['content-length'] = String(body.length);
+  Object.defineProperty(request, 'readable', { value: true, configurable: true });
+  Object.defineProperty(request, 'iterator', {
+    configurable: true,
+    value: async function* () {
+      yield body;
+    },
+  });
+}

@@ -1,0 +1,127 @@
+// What the short path answers: the steps of the engine's handlers for client_credentials and introspection that are left when a
+// request is plain, its client known, and everything about it as it should be.
+
+import { hash } from 'node:crypto';
+import type Provider from 'oidc-provider';
+import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
+import { isSameClient } from '../client-binding.ts';
+import type { Directory } from './directory.ts';
+import type { IntrospectionPolicy } from './introspection.ts';
+import type { JwtBridge } from './jwt-bridge.ts';
+import { findPermitted, type ResourcePolicy } from './resource-server-info.ts';
+import type { ShortAnswer, ShortRequest } from './short-path.ts';
+import { type MarkedModel, markedModel } from './token-marks.ts';
+
+export interface ShortAnswersDeps {
+  readonly provider: Provider;
+  readonly directory: Directory;
+  readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
+  readonly introspectionPolicy: IntrospectionPolicy;
+  readonly jwtBridge: Pick<JwtBridge, 'verify' | 'toStored'>;
+}
+
+/** RFC 6749 §3.3 */
+const SCOPES = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
+
+/** POST /oauth2/token (RFC 6749 §4.4) */
+export function shortClientCredentials(deps: ShortAnswersDeps): ShortAnswer {
+  const { provider, directory } = deps;
+  return async ({ client, params }) => {
+    if (params.get('grant_type') !== 'client_credentials' || !hasOnly(params, ['grant_type', 'scope', 'resource']))
+      return;
+    if (!client.grantTypeAllowed('client_credentials') || client.scope !== undefined) return;
+
+    const resource = params.get('resource') ?? (await onlyResourceOf(directory, client.clientId));
+    if (resource === undefined || !URL.canParse(resource) || resource.includes('#')) return;
+    const permitted = await findPermitted(directory, resource, client.clientId);
+    if (permitted === undefined) return;
+    const requested = params.get('scope') ?? permitted.scope;
+    if (!SCOPES.test(requested)) return;
+    const allowed = new Set(permitted.scope.split(' '));
+    const scope = [...new Set(requested.split(' '))].filter((name) => allowed.has(name)).join(' ');
+    if (scope === '') return;
+
+    const token = new provider.ClientCredentials({ client, scope });
+    const { ResourceServer: Server } = provider as unknown as { ResourceServer: ResourceServerClass };
+    token.resourceServer = new Server(resource, deps.resourcePolicy.describe(permitted));
+    const value = await token.save();
+    return { access_token: value, expires_in: token.expiration, scope, token_type: token.tokenType };
+  };
+}
+
+type ResourceServerClass = new (identifier: string, info: object) => ClientCredentials['resourceServer'];
+
+async function onlyResourceOf(directory: Directory, clientId: string): Promise<string | undefined> {
+  const [first, second] = (await directory.findGrants(clientId))?.keys() ?? [];
+  return second === undefined ? first : undefined;
+}
+
+type FoundToken = AccessToken | ClientCredentials | RefreshToken;
+const INACTIVE = { active: false } as const;
+
+/** POST /oauth2/introspect (RFC 7662 §2) */
+export function shortIntrospection(deps: ShortAnswersDeps): ShortAnswer {
+  const { provider, introspectionPolicy } = deps;
+  return async (request) => {
+    const { ctx, client, params } = request;
+    const value = params.get('token');
+    if (value === undefined || !hasOnly(params, ['token', 'token_type_hint'])) return;
+    const model = markedModel(value);
+    if (model === undefined && value.split('.').length !== 3) return;
+
+    const token = await (model === undefined ? findJwt(deps, value) : findOpaque(provider, model, value));
+    if (token === undefined || !token.isValid) return { ...INACTIVE };
+    if (!isOrdinary(token, request)) return;
+    if (!(await hasItsGrant(provider, token))) return { ...INACTIVE };
+    if (!(await introspectionPolicy(ctx as never, client, token))) return { ...INACTIVE };
+    const { accountId, extra, sid } = token as { accountId?: string; extra?: object; sid?: string };
+    return {
+      active: true,
+      ...(accountId === undefined ? {} : { sub: accountId }),
+      ...extra,
+      client_id: token.clientId,
+      exp: token.exp,
+      iat: token.iat,
+      sid,
+      iss: provider.issuer,
+      jti: token.jti === value ? hash('sha256', value, 'base64url') : token.jti,
+      aud: (token as { aud?: string | string[] }).aud,
+      scope: token.scope || undefined,
+      token_type: token.kind === 'RefreshToken' ? 'refresh_token' : token.tokenType,
+    };
+  };
+}
+
+function findOpaque(provider: Provider, model: MarkedModel, value: string): Promise<FoundToken | undefined> {
+  return (provider[model] as typeof provider.AccessToken).find(value);
+}
+
+async function findJwt({ provider, jwtBridge }: ShortAnswersDeps, value: string): Promise<FoundToken | undefined> {
+  const claims = await jwtBridge.verify(value);
+  if (claims === undefined) return undefined;
+  const stored = jwtBridge.toStored(claims);
+  return new provider[stored.kind as 'AccessToken'](stored as never) as FoundToken;
+}
+
+/** Everything else about a token that changes the answer is the engine's business. */
+function isOrdinary(token: FoundToken, { client }: ShortRequest): boolean {
+  return (
+    ['AccessToken', 'ClientCredentials', 'RefreshToken'].includes(token.kind) &&
+    !token.isSenderConstrained() &&
+    (token as { rar?: unknown }).rar === undefined &&
+    client.subjectType !== 'pairwise'
+  );
+}
+
+/** The grant of a user still stands and is the one of this token. */
+async function hasItsGrant(provider: Provider, token: FoundToken): Promise<boolean> {
+  const { grantId, accountId } = token as { grantId?: string; accountId?: string };
+  if (grantId === undefined) return true;
+  const grant = await provider.Grant.find(grantId, { ignoreExpiration: true });
+  if (grant === undefined || grant.isExpired) return false;
+  return grant.accountId === accountId && isSameClient(grant.clientId, token.clientId);
+}
+
+function hasOnly(params: ReadonlyMap<string, string>, names: readonly string[]): boolean {
+  return [...params.keys()].every((name) => names.includes(name));
+}
