@@ -22,10 +22,13 @@ import { enginePages } from './interaction/engine-pages.ts';
 import { interactionRoutes } from './interaction/routes.ts';
 import type { SigningKey } from './keys/key-ring.ts';
 import type { Log } from './log.ts';
+import { createEndpointFinder } from './metrics/endpoints.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import { metricsRoutes } from './metrics/routes.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable } from './provider/client-schema.ts';
-import { createProvider, type Engine } from './provider/provider.ts';
+import { createProvider, type Engine, ROUTES } from './provider/provider.ts';
 import { clientGrantRoutes } from './resource-servers/grant-routes.ts';
 import { createResourceServers } from './resource-servers/policy.ts';
 import { resourceServerRoutes } from './resource-servers/routes.ts';
@@ -35,11 +38,12 @@ import { userRoutes } from './users/routes.ts';
 import { createLoginThrottle } from './users/throttle.ts';
 
 export interface ServerDeps {
-  readonly config: Pick<Config, 'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle'>;
+  readonly config: Pick<Config, 'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics'>;
   readonly database: Database;
   readonly signingKeys: readonly SigningKey[];
   readonly cookieKeys: readonly string[];
   readonly passwords: PasswordHasher;
+  readonly metrics: Metrics;
   readonly log: Log;
   readonly version: string;
 }
@@ -50,7 +54,7 @@ export interface Server {
 }
 
 export async function createServer(deps: ServerDeps): Promise<Server> {
-  const { config, database, passwords, log } = deps;
+  const { config, database, passwords, metrics, log } = deps;
   const { issuer } = config;
   const engine = createProvider({
     config,
@@ -59,6 +63,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     cookieKeys: deps.cookieKeys,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages(log),
+    metrics,
     log,
   });
 
@@ -66,7 +71,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   // What reaches this handler went wrong while an answer was already on its way.
   app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
 
-  app.use(requestLog(log));
+  app.use(requestLog({ log, metrics, endpointOf: createEndpointFinder(ROUTES) }));
   app.use(securityHeaders({ isHttps: issuer.startsWith('https:') }));
   app.use(problemAnswers(log));
   app.use(proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }));
@@ -75,6 +80,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     app,
     healthRoutes(() => isDatabaseUp(database)),
   );
+  if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
   mount(app, adminRoutes({ ...deps, issuer, ...adminDoor(deps, engine) }));
   mount(
     app,
@@ -85,6 +91,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
       log,
       passwordCheck: await createPasswordCheck(passwords),
       throttle: createLoginThrottle(database.pool, config.loginThrottle),
+      metrics,
     }),
   );
   app.use(oauthDoor(engine));
@@ -102,7 +109,7 @@ function mount(app: Koa, router: Router): void {
   );
 }
 
-function adminDoor({ config, database, passwords, log }: ServerDeps, engine: Engine) {
+function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, engine: Engine) {
   const { query } = database;
   const { issuer } = config;
   const clients = createClients({
@@ -114,7 +121,7 @@ function adminDoor({ config, database, passwords, log }: ServerDeps, engine: Eng
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
   const accounts = createAccounts({ database, passwords, removeArtifacts: removeArtifactsOfAccount });
   return {
-    guard: createAdminGuard({ issuer, query, engine, log }),
+    guard: createAdminGuard({ issuer, query, engine, metrics, log }),
     routes: [
       ...clientRoutes({ query, clients }),
       ...clientSecretRoutes({ query, clients }),

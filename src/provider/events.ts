@@ -5,6 +5,8 @@ import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { type AuditEvent, recordAudit } from '../audit/audit.ts';
 import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
+import type { Door } from '../metrics/closed-lists.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { UnitOfWork, Write } from './unit-of-work.ts';
 
 /** The members of the token models that are worth writing down; none of them is a credential. */
@@ -22,22 +24,27 @@ interface ReportedToken {
 export interface EventsDeps {
   readonly query: Query;
   readonly unitOfWork: UnitOfWork;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
 export function reportEvents(provider: Provider, deps: EventsDeps): void {
-  const { query, unitOfWork, log } = deps;
+  const { query, unitOfWork, metrics, log } = deps;
 
-  function audit(event: AuditEvent, run: (write: Write) => Promise<void> = unitOfWork.write): void {
+  /** @param count is called when the event is written, which for a refused request it never is */
+  function audit(event: AuditEvent, count?: () => void, run: (write: Write) => Promise<void> = unitOfWork.write): void {
     const requestId = Provider.ctx?.get('x-request-id');
-    run((query) => recordAudit(query, { requestId, ...event })).catch((error) => {
+    run(async (query) => {
+      await recordAudit(query, { requestId, ...event });
+      count?.();
+    }).catch((error) => {
       log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');
     });
   }
 
   function tokenEvent(type: 'token.issued' | 'token.revoked', token: ReportedToken): void {
     const isJwt = token.format === 'jwt';
-    audit({
+    const event: AuditEvent = {
       type,
       actor: `client:${token.clientId}`,
       clientId: token.clientId,
@@ -49,7 +56,8 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
         ...(token.scope === undefined ? {} : { scope: token.scope }),
         ...(token.gty === undefined ? {} : { grant_type: token.gty }),
       },
-    });
+    };
+    audit(event, () => (type === 'token.issued' ? metrics.tokenIssued(token) : metrics.tokenRevoked(token)));
   }
 
   const issued = (token: object) => tokenEvent('token.issued', token as ReportedToken);
@@ -71,8 +79,10 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('grant.revoked', (ctx) => {
     if (ctx.oidc.route !== 'token') return;
     const clientId = ctx.oidc.client?.clientId;
-    const detail = { grant_type: ctx.oidc.params?.grant_type };
-    audit({ type: 'token.replayed', actor: 'system', clientId, detail }, (write) => write(query));
+    const grantType = ctx.oidc.params?.grant_type;
+    metrics.tokenReplayed(grantType);
+    const event = { type: 'token.replayed', actor: 'system', clientId, detail: { grant_type: grantType } } as const;
+    audit(event, undefined, (write) => write(query));
   });
 
   provider.on('end_session.success', (ctx) => {
@@ -81,7 +91,8 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     audit({ type: 'logout.completed', actor: `user:${accountId}`, accountId, clientId: ctx.oidc.client?.clientId });
   });
 
-  const refused = (door: string) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+  const refused = (door: Door) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+    metrics.refused(door, error.error);
     log.info(
       {
         request_id: ctx.get('x-request-id'),

@@ -9,6 +9,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
 import type { SigningKey } from '../keys/key-ring.ts';
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { CLAIMS_BY_SCOPE } from '../users/user.ts';
 import { createFindAccount } from './account.ts';
 import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
@@ -58,6 +59,7 @@ export interface ProviderDeps {
   readonly cookieKeys: readonly string[];
   readonly secretVerifier: SecretVerifier;
   readonly pages: Pages;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -67,7 +69,7 @@ export interface Engine {
 }
 
 export function createProvider(deps: ProviderDeps): Engine {
-  const { config, database, log } = deps;
+  const { config, database, metrics, log } = deps;
   const { query } = database;
   const unitOfWork = createUnitOfWork(database);
   const jwtBridge = createJwtBridge({
@@ -97,7 +99,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   bindModels(provider);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
-  reportEvents(provider, { query, unitOfWork, log });
+  reportEvents(provider, { query, unitOfWork, metrics, log });
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(
     clientChallenge({
@@ -105,9 +107,9 @@ export function createProvider(deps: ProviderDeps): Engine {
       paths: new Set([ROUTES.token, ROUTES.introspection, ROUTES.revocation]),
     }),
   );
-  provider.use(tokenTransaction({ database, unitOfWork, log, path: ROUTES.token }));
+  provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
   provider.use(formPostPages(deps.pages.renderFormPost));
-  provider.use(introspectionAnswers(ROUTES.introspection));
+  provider.use(introspectionAnswers(ROUTES.introspection, metrics));
   provider.use(jwtBridge.middleware);
   return { provider, jwtBridge };
 }

@@ -9,6 +9,7 @@ import { createDatabase, type Database } from '../../src/database/database.ts';
 import { loadSigningKeys, type SigningKey } from '../../src/keys/key-ring.ts';
 import { deriveKeys } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createPasswordHasher } from '../../src/password-hash.ts';
 import { createProvider, type Engine, type Pages } from '../../src/provider/provider.ts';
 import type { TestClient } from './admin.ts';
@@ -51,6 +52,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     cookieKeys: keys.cookieKeys,
     secretVerifier,
     pages,
+    metrics: createMetrics(),
     log,
   });
   const http = createServer(engine.provider.callback());
