@@ -18,31 +18,31 @@ const MIN_TOKENS = 100;
 export const OTHER = 'other';
 
 /** @returns a function that is called once for each issued token with its client, and says under which label it counts */
-export function createClientLabels(): (clientId: string) => string {
+export function createClientLabels(): (name: string) => string {
   const labelled = new Set<string>();
   const candidates = new Map<string, number>();
   let total = 0;
 
-  function isLarge(clientId: string): boolean {
-    const count = candidates.get(clientId);
+  function isLarge(name: string): boolean {
+    const count = candidates.get(name);
     if (count === undefined && candidates.size >= MAX_CANDIDATES) {
-      for (const [id, rest] of candidates) {
-        if (rest === 1) candidates.delete(id);
-        else candidates.set(id, rest - 1);
+      for (const [candidate, rest] of candidates) {
+        if (rest === 1) candidates.delete(candidate);
+        else candidates.set(candidate, rest - 1);
       }
       return false;
     }
-    candidates.set(clientId, (count ?? 0) + 1);
+    candidates.set(name, (count ?? 0) + 1);
     return (count ?? 0) + 1 >= Math.max(MIN_TOKENS, total * LARGE_SHARE);
   }
 
-  return (clientId) => {
+  return (name) => {
     total++;
-    if (labelled.has(clientId)) return clientId;
+    if (labelled.has(name)) return name;
     if (labelled.size >= MAX_CLIENT_LABELS) return OTHER;
-    if (labelled.size >= FIRST_COME_LABELS && !isLarge(clientId)) return OTHER;
-    candidates.delete(clientId);
-    labelled.add(clientId);
-    return clientId;
+    if (labelled.size >= FIRST_COME_LABELS && !isLarge(name)) return OTHER;
+    candidates.delete(name);
+    labelled.add(name);
+    return name;
   };
 }

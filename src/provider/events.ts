@@ -31,20 +31,16 @@ export interface EventsDeps {
 export function reportEvents(provider: Provider, deps: EventsDeps): void {
   const { query, unitOfWork, metrics, log } = deps;
 
-  /** @param count is called when the event is written, which for a refused request it never is */
-  function audit(event: AuditEvent, count?: () => void, run: (write: Write) => Promise<void> = unitOfWork.write): void {
+  function audit(event: AuditEvent, run: (write: Write) => Promise<void> = unitOfWork.write): void {
     const requestId = Provider.ctx?.get('x-request-id');
-    run(async (query) => {
-      await recordAudit(query, { requestId, ...event });
-      count?.();
-    }).catch((error) => {
+    run((query) => recordAudit(query, { requestId, ...event })).catch((error) => {
       log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');
     });
   }
 
   function tokenEvent(type: 'token.issued' | 'token.revoked', token: ReportedToken): void {
     const isJwt = token.format === 'jwt';
-    const event: AuditEvent = {
+    audit({
       type,
       actor: `client:${token.clientId}`,
       clientId: token.clientId,
@@ -56,8 +52,8 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
         ...(token.scope === undefined ? {} : { scope: token.scope }),
         ...(token.gty === undefined ? {} : { grant_type: token.gty }),
       },
-    };
-    audit(event, () => (type === 'token.issued' ? metrics.tokenIssued(token) : metrics.tokenRevoked(token)));
+    });
+    unitOfWork.afterwards(() => (type === 'token.issued' ? metrics.tokenIssued(token) : metrics.tokenRevoked(token)));
   }
 
   const issued = (token: object) => tokenEvent('token.issued', token as ReportedToken);
@@ -79,10 +75,9 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('grant.revoked', (ctx) => {
     if (ctx.oidc.route !== 'token') return;
     const clientId = ctx.oidc.client?.clientId;
-    const grantType = ctx.oidc.params?.grant_type;
-    metrics.tokenReplayed(grantType);
-    const event = { type: 'token.replayed', actor: 'system', clientId, detail: { grant_type: grantType } } as const;
-    audit(event, undefined, (write) => write(query));
+    const detail = { grant_type: ctx.oidc.params?.grant_type };
+    metrics.tokenReplayed(detail.grant_type);
+    audit({ type: 'token.replayed', actor: 'system', clientId, detail }, (write) => write(query));
   });
 
   provider.on('end_session.success', (ctx) => {

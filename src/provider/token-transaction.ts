@@ -51,6 +51,7 @@ export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
         await revokeReplayed(error, { actor: 'system', requestId: ctx.get('x-request-id') });
       } else {
         log.error({ error, request_id: ctx.get('x-request-id') }, 'the tokens could not be stored');
+        metrics.refused('token', 'server_error');
         answer(ctx, 500, { error: 'server_error', error_description: 'oops! something went wrong' });
       }
     }

@@ -24,6 +24,8 @@ export class AlreadyConsumedError extends Error {
 export interface UnitOfWork {
   /** Runs the write with the others of this request, or at once when there is no unit of work around it. */
   write(write: Write): Promise<void>;
+  /** Calls back when the writes of this request are committed, which those of a refused one never are. */
+  afterwards(callback: () => void): void;
   /**
    * Runs `work` and commits what it wrote, unless `isRefused` says that it ended in an error.
    * @throws AlreadyConsumedError when a compare-and-set inside was lost; nothing was written then
@@ -32,20 +34,26 @@ export interface UnitOfWork {
 }
 
 export function createUnitOfWork(database: Database): UnitOfWork {
-  const gathered = new AsyncLocalStorage<Write[]>();
+  const gathered = new AsyncLocalStorage<{ writes: Write[]; callbacks: (() => void)[] }>();
   return {
     async write(write) {
-      const writes = gathered.getStore();
-      if (writes === undefined) await write(database.query);
-      else writes.push(write);
+      const unit = gathered.getStore();
+      if (unit === undefined) await write(database.query);
+      else unit.writes.push(write);
+    },
+    afterwards(callback) {
+      const unit = gathered.getStore();
+      if (unit === undefined) callback();
+      else unit.callbacks.push(callback);
     },
     async run(work, isRefused) {
-      const writes: Write[] = [];
-      await gathered.run(writes, work);
-      if (isRefused() || writes.length === 0) return;
+      const unit = { writes: [] as Write[], callbacks: [] as (() => void)[] };
+      await gathered.run(unit, work);
+      if (isRefused() || unit.writes.length === 0) return;
       await database.transaction(async (query) => {
-        for (const write of writes) await write(query);
+        for (const write of unit.writes) await write(query);
       });
+      for (const callback of unit.callbacks) callback();
     },
   };
 }
