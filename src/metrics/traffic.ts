@@ -130,7 +130,7 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
       issued.inc({
         kind: kindOf(KINDS[token.kind]),
         format: formatOf(token),
-        grant_type: grantTypeOf(token.gty?.split(' ').at(-1)),
+        grant_type: grantTypeOf(grantOf(token)),
         client_id: token.clientId === undefined ? OTHER : clientLabel(token.clientId),
       });
     },
@@ -140,6 +140,11 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
     refused: (door, reason) => refusals.inc({ door: doorOf(door), reason: reasonOf(reason) }),
     loginAttempted: (outcome) => logins.inc({ outcome: LOGIN_OUTCOMES[outcome] }),
   };
+}
+
+/** The engine notes the grants of users only. */
+function grantOf({ kind, gty }: CountedToken): string | undefined {
+  return kind === 'ClientCredentials' ? 'client_credentials' : gty?.split(' ').at(-1);
 }
 
 function formatOf(token: CountedToken): string {

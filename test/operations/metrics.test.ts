@@ -3,6 +3,9 @@
 
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { loadConfig } from '../../src/config.ts';
+import { startInstallation } from '../../src/installation.ts';
+import { createLog } from '../../src/log.ts';
 import { introspect, postForm, requestToken, revoke, type TestClient } from '../support/admin.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 import {
@@ -19,7 +22,7 @@ import {
   toTokens,
   userinfo,
 } from '../support/oauth.ts';
-import { ADMIN_SECRET, freePort, startTestServer, type TestServer } from '../support/server.ts';
+import { ADMIN_SECRET, freePort, SECRET_KEY, startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair } from '../support/user-agent.ts';
 
 const JWT_API = 'https://jwt.example';
@@ -385,9 +388,14 @@ describe('the listener', () => {
     const port = await freePort();
     const neighbour = createServer();
     await new Promise<void>((resolve) => neighbour.listen(port, '127.0.0.1', resolve));
-    await expect(startTestServer({ LANYARD_METRICS_PORT: String(port) })).rejects.toThrow(
-      `LANYARD_METRICS_PORT ${port}: listen EADDRINUSE`,
-    );
+    const { connectionString } = server;
+    const config = loadConfig({ LANYARD_PORT: String(await freePort()), LANYARD_METRICS_PORT: String(port) });
+    const start = () =>
+      startInstallation({ config, connectionString, secretKey: SECRET_KEY, log: createLog('silent') });
+    await expect(start()).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+      message: expect.stringContaining(`LANYARD_METRICS_PORT ${port}: listen EADDRINUSE`),
+    });
     await new Promise((resolve) => neighbour.close(resolve));
   });
 });
