@@ -1,5 +1,7 @@
 // The numbers by themselves: what is shown before anything has happened, and how many series there can be at most.
 
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/client-labels.ts';
 import { createEndpointFinder } from '../../src/metrics/endpoints.ts';
@@ -125,6 +127,12 @@ test('a client id may hold any character, and is still one label', async () => {
   const metrics = createMetrics();
   metrics.tokenIssued({ kind: 'RefreshToken', clientId, gty: 'authorization_code refresh_token' });
   expect((await read(metrics)).value('lanyard_tokens_issued_total', { client_id: clientId })).toBe(1);
+});
+
+test('docs/metrics.md lists every metric with its type, and no other', async () => {
+  const docs = await readFile(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
+  const listed = [...docs.matchAll(/^\| `(lanyard_\w+)` +\| (\w+)/gm)].map(([, name, type]) => [name, type]);
+  expect(listed.sort()).toEqual([...(await read(createMetrics())).types].sort());
 });
 
 test('two in one process do not share numbers', async () => {

@@ -1,7 +1,7 @@
 // What Lanyard counts is what has happened, in a form that Prometheus takes, and nothing in it is a secret. Nobody outside can
 // make it grow: a series costs memory here and in the monitoring, so whoever could make new ones could fill both.
 
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config.ts';
 import { startInstallation } from '../../src/installation.ts';
@@ -262,6 +262,26 @@ describe('requests', () => {
       },
     );
     await grew([1, 1, 1, 1, 1, 1, 1, 7]);
+  });
+
+  test('whose caller went away are a class of their own: nobody got an answer', async () => {
+    const grew = await growth(
+      [
+        [COUNT, { endpoint: 'token', status: 'aborted' }],
+        [COUNT, {}],
+      ],
+      async () => {
+        const socket = connect(Number(new URL(server.issuer).port), '127.0.0.1');
+        const { host } = new URL(server.issuer);
+        const type = 'application/x-www-form-urlencoded';
+        socket.write(
+          `POST /oauth2/token HTTP/1.1\r\nHost: ${host}\r\nContent-Type: ${type}\r\nContent-Length: 99\r\n\r\na`,
+        );
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        socket.destroy();
+      },
+    );
+    await grew([1, 1]);
   });
 
   test('in seconds', async () => {
