@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
+import { loadConfig } from '../../src/config.ts';
 import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/client-labels.ts';
 import { createEndpointFinder } from '../../src/metrics/endpoints.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
@@ -127,6 +128,16 @@ test('a client id may hold any character, and is still one label', async () => {
   const metrics = createMetrics();
   metrics.tokenIssued({ kind: 'RefreshToken', clientId, gty: 'authorization_code refresh_token' });
   expect((await read(metrics)).value('lanyard_tokens_issued_total', { client_id: clientId })).toBe(1);
+});
+
+test('nobody listens unless asked to; a switch that is neither on nor off stops the start', () => {
+  expect(loadConfig({}).metrics).toEqual({ port: undefined, host: '127.0.0.1', isOnPublicPort: false });
+  const env = { LANYARD_METRICS_PORT: '9464', LANYARD_METRICS_HOST: '::1', LANYARD_METRICS_ON_PUBLIC_PORT: 'true' };
+  expect(loadConfig(env).metrics).toEqual({ port: 9464, host: '::1', isOnPublicPort: true });
+  expect(() => loadConfig({ LANYARD_METRICS_PORT: '70000', LANYARD_METRICS_ON_PUBLIC_PORT: 'yes' })).toThrow(
+    /LANYARD_METRICS_PORT must be between 0 and 65535\n.*LANYARD_METRICS_ON_PUBLIC_PORT must be true or false/,
+  );
+  expect(Object.isFrozen(loadConfig({}).metrics)).toBe(true);
 });
 
 test('docs/metrics.md lists every metric with its type, and no other', async () => {
