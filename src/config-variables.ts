@@ -129,6 +129,24 @@ export const VARIABLES = [
     unit: 'seconds',
     description: 'The window in which failed logins are counted.',
   },
+  {
+    name: 'LANYARD_METRICS_PORT',
+    default: '(none)',
+    unit: 'TCP port',
+    description: 'Where GET /metrics answers, on a listener of its own. Not set: nowhere.',
+  },
+  {
+    name: 'LANYARD_METRICS_HOST',
+    default: '127.0.0.1',
+    unit: 'address',
+    description: 'The address of that listener. It asks nobody for a password: let only your collector reach it.',
+  },
+  {
+    name: 'LANYARD_METRICS_ON_PUBLIC_PORT',
+    default: 'false',
+    unit: 'true | false',
+    description: 'Also answers GET /metrics at LANYARD_PORT, and so tells the ids of your clients to everybody.',
+  },
 ] as const satisfies readonly Variable[];
 
 export type VariableName = (typeof VARIABLES)[number]['name'];

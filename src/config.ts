@@ -37,6 +37,12 @@ export interface Config {
     readonly failuresPerAddress: number;
     readonly windowSeconds: number;
   };
+  readonly metrics: {
+    /** undefined: no listener */
+    readonly port: number | undefined;
+    readonly host: string;
+    readonly isOnPublicPort: boolean;
+  };
 }
 
 /** All faults of the configuration in one message. */
@@ -58,6 +64,8 @@ const integer = (minimum: number, maximum: number) =>
     .regex(/^\d{1,12}$/, 'must be a whole number')
     .transform(Number)
     .refine((value) => value >= minimum && value <= maximum, `must be between ${minimum} and ${maximum}`);
+
+const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
 
 const issuerUrl = z.string().superRefine((value, context) => {
   const url = URL.parse(value);
@@ -155,6 +163,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       failuresPerAddress: count('LANYARD_LOGIN_FAILURES_PER_ADDRESS', 100),
       windowSeconds: seconds('LANYARD_LOGIN_WINDOW_SECONDS', 900),
     },
+    metrics: {
+      port: read('LANYARD_METRICS_PORT', integer(0, 65_535)),
+      host: read('LANYARD_METRICS_HOST', z.string().min(1)) ?? '127.0.0.1',
+      isOnPublicPort: read('LANYARD_METRICS_ON_PUBLIC_PORT', yesOrNo) ?? false,
+    },
   };
   if (config.port === 0 && !texts.has('LANYARD_ISSUER')) faults.push('LANYARD_PORT 0 needs LANYARD_ISSUER');
   if (texts.has('DATABASE_URL') && !texts.has('LANYARD_SECRET_KEY')) {
@@ -168,6 +181,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     ...config,
     lifetimes: Object.freeze(config.lifetimes),
     loginThrottle: Object.freeze(config.loginThrottle),
+    metrics: Object.freeze(config.metrics),
   });
 }
 

@@ -9,6 +9,8 @@ import { migrateToLatest } from './database/migrations.ts';
 import { loadSigningKeys } from './keys/key-ring.ts';
 import { deriveKeys } from './keys/seal.ts';
 import type { Log } from './log.ts';
+import { createMetrics, type Metrics } from './metrics/metrics.ts';
+import { type MetricsListener, serveMetrics } from './metrics/serve.ts';
 import { createPasswordHasher } from './password-hash.ts';
 import { startPruning } from './provider/prune.ts';
 import { createServer } from './server.ts';
@@ -16,6 +18,8 @@ import { VERSION } from './version.ts';
 
 export interface Installation {
   readonly port: number;
+  /** of the listener for metrics, when there is one */
+  readonly metricsPort: number | undefined;
   /** of the admin client, when it was generated at this start: to be shown once */
   readonly adminClientSecret: string | undefined;
   stop(): Promise<void>;
@@ -45,19 +49,29 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     queueSize: config.databaseQueueSize,
     log,
   });
+  let metricsListener: MetricsListener | undefined;
   try {
     const keys = deriveKeys(options.secretKey);
     const signingKeys = await loadSigningKeys(database, keys.sealingKey);
     const passwords = createPasswordHasher();
+    const metrics = createMetrics({
+      watchesProcess: config.metrics.port !== undefined || config.metrics.isOnPublicPort,
+    });
+    metrics.watchPool('general', database.pool, database.pool.options.max);
+    metrics.watchPool('hot', database.hotPool, database.hotPool.options.max);
+    metrics.watchChangeFeed(database.changes);
+    metrics.watchPasswords(passwords.load);
     const server = await createServer({
       config,
       database,
       signingKeys,
       cookieKeys: keys.cookieKeys,
       passwords,
+      metrics,
       log,
       version: VERSION,
     });
+    metricsListener = await listenForMetrics(config, metrics, log);
     const http = createHttpServer(
       { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
       server.handler,
@@ -69,14 +83,17 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     const stopPruning = startPruning(database, log);
     return {
       port,
+      metricsPort: metricsListener?.port,
       adminClientSecret,
       async stop() {
         await close(http);
         await stopPruning();
+        await metricsListener?.close();
         await database.close();
       },
     };
   } catch (error) {
+    await metricsListener?.close();
     await database.close();
     throw error;
   }
@@ -93,6 +110,13 @@ async function prepareOrClose<T>(http: HttpServer, prepare: () => Promise<T>): P
     await close(http);
     throw error;
   }
+}
+
+function listenForMetrics(config: Config, metrics: Metrics, log: Log): Promise<MetricsListener> | undefined {
+  const { port, host } = config.metrics;
+  if (port === undefined) return undefined;
+  const onError = (error: unknown) => log.error({ error }, 'the metrics could not be read');
+  return serveMetrics({ host, port, read: metrics.read, onError });
 }
 
 function listen(http: HttpServer, { port, host }: Config): Promise<number> {

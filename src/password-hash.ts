@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import argon2 from 'argon2';
 import pLimit from 'p-limit';
 import { AppError } from './errors.ts';
+import type { PasswordLoad } from './metrics/machinery.ts';
 
 /** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. */
 const PARAMETERS = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
@@ -19,7 +20,13 @@ export interface PasswordHasher {
   verify(phcHash: string, password: string): Promise<boolean>;
 }
 
-export function createPasswordHasher(options: { concurrency?: number; maxWaiting?: number } = {}): PasswordHasher {
+export interface BoundedPasswordHasher extends PasswordHasher {
+  load(): PasswordLoad;
+}
+
+export function createPasswordHasher(
+  options: { concurrency?: number; maxWaiting?: number } = {},
+): BoundedPasswordHasher {
   const limit = pLimit(options.concurrency ?? availableParallelism());
   const maxWaiting = options.maxWaiting ?? MAX_WAITING;
 
@@ -33,5 +40,6 @@ export function createPasswordHasher(options: { concurrency?: number; maxWaiting
   return {
     hash: async (password) => run(() => argon2.hash(password, PARAMETERS)),
     verify: async (phcHash, password) => run(() => argon2.verify(phcHash, password)),
+    load: () => ({ running: limit.activeCount, waiting: limit.pendingCount }),
   };
 }

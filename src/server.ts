@@ -22,10 +22,13 @@ import { enginePages } from './interaction/engine-pages.ts';
 import { interactionRoutes } from './interaction/routes.ts';
 import type { SigningKey } from './keys/key-ring.ts';
 import type { Log } from './log.ts';
+import { createEndpointFinder } from './metrics/endpoints.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import { metricsRoutes } from './metrics/routes.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable } from './provider/client-schema.ts';
-import { createProvider, type Engine } from './provider/provider.ts';
+import { createProvider, type Engine, ROUTES } from './provider/provider.ts';
 import { clientGrantRoutes } from './resource-servers/grant-routes.ts';
 import { createResourceServers } from './resource-servers/policy.ts';
 import { resourceServerRoutes } from './resource-servers/routes.ts';
@@ -35,11 +38,12 @@ import { userRoutes } from './users/routes.ts';
 import { createLoginThrottle } from './users/throttle.ts';
 
 export interface ServerDeps {
-  readonly config: Pick<Config, 'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle'>;
+  readonly config: Pick<Config, 'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics'>;
   readonly database: Database;
   readonly signingKeys: readonly SigningKey[];
   readonly cookieKeys: readonly string[];
   readonly passwords: PasswordHasher;
+  readonly metrics: Metrics;
   readonly log: Log;
   readonly version: string;
 }
@@ -50,11 +54,11 @@ export interface Server {
 }
 
 export async function createServer(deps: ServerDeps): Promise<Server> {
-  const { config, database, passwords, log } = deps;
+  const { config, database, passwords, metrics, log } = deps;
   const { issuer } = config;
   // The engine is an app of its own beside ours: what every request passes first, both have.
   const entrance = [
-    requestLog(log),
+    requestLog({ log, metrics, endpointOf: createEndpointFinder(ROUTES) }),
     await securityHeaders({ isHttps: issuer.startsWith('https:') }),
     problemAnswers(log),
     proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }),
@@ -67,6 +71,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     cookieKeys: deps.cookieKeys,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages(log),
+    metrics,
     log,
   });
 
@@ -79,6 +84,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     app,
     healthRoutes(() => isDatabaseUp(database)),
   );
+  if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
   mount(app, adminRoutes({ ...deps, ...adminDoor(deps, engine), issuer, changes: database.changes }));
   mount(
     app,
@@ -89,6 +95,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
       log,
       passwordCheck: await createPasswordCheck(passwords),
       throttle: createLoginThrottle(database.pool, config.loginThrottle),
+      metrics,
     }),
   );
   return { handler: byDoor({ engine: engine.provider.callback(), others: app.callback() }), engine };
@@ -105,7 +112,7 @@ function mount(app: Koa, router: Router): void {
   );
 }
 
-function adminDoor({ config, database, passwords, log }: ServerDeps, engine: Engine) {
+function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, engine: Engine) {
   const { query } = database;
   const { issuer } = config;
   const clients = createClients({
@@ -117,7 +124,7 @@ function adminDoor({ config, database, passwords, log }: ServerDeps, engine: Eng
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
   const accounts = createAccounts({ database, passwords, removeArtifacts: removeArtifactsOfAccount });
   return {
-    guard: createAdminGuard({ issuer, query, engine, log }),
+    guard: createAdminGuard({ issuer, query, engine, metrics, log }),
     routes: [
       ...clientRoutes({ query, clients }),
       ...clientSecretRoutes({ query, clients }),

@@ -4,6 +4,7 @@
 import type { Query } from '../database/database.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { Engine } from '../provider/provider.ts';
 import { findStanding } from '../provider/token-standing.ts';
 import { listGrants } from '../resource-servers/store.ts';
@@ -17,7 +18,15 @@ export function adminAudience(issuer: string): string {
   return `${issuer}/admin`;
 }
 
-export function createAdminGuard(deps: { issuer: string; query: Query; engine: Engine; log: Log }): Guard {
+export interface AdminGuardDeps {
+  readonly issuer: string;
+  readonly query: Query;
+  readonly engine: Engine;
+  readonly metrics: Pick<Metrics, 'refused'>;
+  readonly log: Log;
+}
+
+export function createAdminGuard(deps: AdminGuardDeps): Guard {
   const { query, engine } = deps;
   const audience = adminAudience(deps.issuer);
 
@@ -46,6 +55,7 @@ export function createAdminGuard(deps: { issuer: string; query: Query; engine: E
     mode: { verify },
     realm: 'lanyard-admin',
     onRefusal({ code, reason, cause }) {
+      deps.metrics.refused('admin', code);
       if (code === 'temporarily_unavailable')
         deps.log.error({ error: cause, reason }, 'the admin guard could not judge');
       else deps.log.info({ door: 'admin', oauth_error: code, reason }, 'refused');

@@ -11,6 +11,7 @@ import { readForm } from '../http/body.ts';
 import { toAppError } from '../http/problem.ts';
 import { requestId } from '../http/request-log.ts';
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { formTargets } from '../provider/form-post.ts';
 import { type Engine, type Interaction, isSessionNotFound } from '../provider/provider.ts';
 import type { PasswordCheck } from '../users/password.ts';
@@ -27,6 +28,7 @@ export interface InteractionDeps {
   readonly issuer: string;
   readonly passwordCheck: PasswordCheck;
   readonly throttle: LoginThrottle;
+  readonly metrics: Pick<Metrics, 'loginAttempted'>;
   readonly log: Log;
 }
 
@@ -65,6 +67,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
       { query: database.query, passwordCheck: deps.passwordCheck, throttle: deps.throttle },
       { username, password, address: ctx.ip, clientId, requestId: requestId(ctx) },
     );
+    deps.metrics.loginAttempted(result.outcome);
     if (result.outcome === 'signed in') {
       const login = { accountId: result.accountId, amr: ['pwd'] };
       await finish(ctx, { login }, { mergeWithLastSubmission: false });

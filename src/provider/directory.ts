@@ -5,7 +5,6 @@
 import { type KnownClient, lookUpClients } from '../clients/lookup.ts';
 import { type Answer, createCache } from '../database/cache.ts';
 import type { Database } from '../database/database.ts';
-import { createGatherer } from '../database/gather.ts';
 import {
   type KnownGrants,
   type KnownResourceServer,
@@ -14,6 +13,7 @@ import {
 } from '../resource-servers/lookup.ts';
 import { canonicalSpelling } from '../resource-servers/resource-server.ts';
 import { type KnownUser, lookUpUsers } from '../users/lookup.ts';
+import { createGathering, type StoreMetrics } from './gathering.ts';
 
 /** Some 2 KB each: 40 MB at most, far more clients than are busy at the same time. */
 const MAX_CLIENTS = 20_000;
@@ -31,15 +31,24 @@ export interface Directory {
   findGrants(clientId: string): Answer<KnownGrants>;
 }
 
-export function createDirectory({ hotQuery, changes, queueSize }: Database): Directory {
+export function createDirectory({ hotQuery, changes, queueSize }: Database, metrics?: StoreMetrics): Directory {
+  const gather = createGathering({ queueSize }, metrics);
+
   function remembering<Value extends object>(
     topic: string,
     max: number,
     lookUp: (keys: readonly string[]) => Promise<readonly (Value | undefined)[]>,
     normalize?: (key: string) => string,
   ) {
-    const load = createGatherer<string, Value | undefined>({ maxWaiting: queueSize, run: lookUp });
-    return createCache<Value>({ changes, topic, max, load, ...(normalize === undefined ? {} : { normalize }) });
+    const load = gather<string, Value | undefined>(topic, lookUp);
+    return createCache<Value>({
+      changes,
+      topic,
+      max,
+      load,
+      onRequest: (result) => metrics?.cacheRequested(topic, result),
+      ...(normalize === undefined ? {} : { normalize }),
+    });
   }
 
   const clients = remembering('client', MAX_CLIENTS, (ids) => lookUpClients(hotQuery, ids));

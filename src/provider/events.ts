@@ -4,6 +4,8 @@
 import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
 import type { AuditEvent } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
+import type { Door } from '../metrics/closed-lists.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { HotStore } from './hot-store.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
@@ -22,11 +24,12 @@ interface ReportedToken {
 export interface EventsDeps {
   readonly hotStore: Pick<HotStore, 'commit'>;
   readonly unitOfWork: UnitOfWork;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
 export function reportEvents(provider: Provider, deps: EventsDeps): void {
-  const { hotStore, unitOfWork, log } = deps;
+  const { hotStore, unitOfWork, metrics, log } = deps;
 
   /** @param isApart whatever becomes of the unit of work around it */
   function audit(event: AuditEvent, isApart = false): void {
@@ -52,6 +55,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
         ...(token.gty === undefined ? {} : { grant_type: token.gty }),
       },
     });
+    unitOfWork.afterwards(() => (type === 'token.issued' ? metrics.tokenIssued(token) : metrics.tokenRevoked(token)));
   }
 
   const issued = (token: object) => tokenEvent('token.issued', token as ReportedToken);
@@ -74,6 +78,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     if (ctx.oidc.route !== 'token') return;
     const clientId = ctx.oidc.client?.clientId;
     const detail = { grant_type: ctx.oidc.params?.grant_type };
+    metrics.tokenReplayed(detail.grant_type);
     audit({ type: 'token.replayed', actor: 'system', clientId, detail }, true);
   });
 
@@ -83,7 +88,8 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     audit({ type: 'logout.completed', actor: `user:${accountId}`, accountId, clientId: ctx.oidc.client?.clientId });
   });
 
-  const refused = (door: string) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+  const refused = (door: Door) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+    metrics.refused(door, error.error);
     log.info(
       {
         request_id: ctx.get('x-request-id'),

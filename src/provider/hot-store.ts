@@ -6,8 +6,8 @@
 
 import { AUDIT_COLUMNS, type AuditEvent, auditValues } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
-import { createGatherer } from '../database/gather.ts';
 import type { Artifact } from './artifacts.ts';
+import { createGathering, type StoreMetrics } from './gathering.ts';
 
 export type Write =
   | { readonly kind: 'upsert'; readonly artifact: Artifact }
@@ -117,26 +117,25 @@ const COMMIT = {
 
 type Consume = Extract<Write, { kind: 'consume' }>;
 
-export function createHotStore({ hotQuery, queueSize }: Pick<Database, 'hotQuery' | 'queueSize'>): HotStore {
-  const find = createGatherer<{ model: string; id: Buffer }, readonly StoredArtifact[]>({
-    maxWaiting: queueSize,
-    async run(keys) {
-      const { rows } = await hotQuery<Row>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
-      return byPosition(rows, keys.length);
-    },
+export function createHotStore(
+  { hotQuery, queueSize }: Pick<Database, 'hotQuery' | 'queueSize'>,
+  metrics?: StoreMetrics,
+): HotStore {
+  const gather = createGathering({ queueSize }, metrics);
+
+  const find = gather<{ model: string; id: Buffer }, readonly StoredArtifact[]>('find', async (keys) => {
+    const { rows } = await hotQuery<Row>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
+    return byPosition(rows, keys.length);
   });
 
-  const findByUid = createGatherer<{ model: string; uid: string }, readonly StoredArtifact[]>({
-    maxWaiting: queueSize,
-    async run(keys) {
-      const { rows } = await hotQuery<Row>(FIND_BY_UID, [keys.map(({ model }) => model), keys.map(({ uid }) => uid)]);
-      return byPosition(rows, keys.length);
-    },
+  const findByUid = gather<{ model: string; uid: string }, readonly StoredArtifact[]>('find_by_uid', async (keys) => {
+    const { rows } = await hotQuery<Row>(FIND_BY_UID, [keys.map(({ model }) => model), keys.map(({ uid }) => uid)]);
+    return byPosition(rows, keys.length);
   });
 
-  const findJwtStatus = createGatherer<{ jtiHash: Buffer; grantId: Buffer | undefined }, JwtStatus>({
-    maxWaiting: queueSize,
-    async run(tokens) {
+  const findJwtStatus = gather<{ jtiHash: Buffer; grantId: Buffer | undefined }, JwtStatus>(
+    'jwt_status',
+    async (tokens) => {
       const { rows } = await hotQuery<{ position: number; is_revoked: boolean; account_id: string | null }>(
         JWT_STATUS,
         [tokens.map(({ jtiHash }) => jtiHash), tokens.map(({ grantId }) => grantId ?? null)],
@@ -147,15 +146,12 @@ export function createHotStore({ hotQuery, queueSize }: Pick<Database, 'hotQuery
       }
       return found;
     },
-  });
+  );
 
-  const commit = createGatherer<readonly Write[], Consume | undefined>({
-    maxWaiting: queueSize,
-    async run(units) {
-      const { rows } = await hotQuery<{ unit: number }>(COMMIT, toColumns(units));
-      const lost = new Set(rows.map(({ unit }) => unit));
-      return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
-    },
+  const commit = gather<readonly Write[], Consume | undefined>('commit', async (units) => {
+    const { rows } = await hotQuery<{ unit: number }>(COMMIT, toColumns(units));
+    const lost = new Set(rows.map(({ unit }) => unit));
+    return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
   });
 
   return {

@@ -5,6 +5,7 @@ import { hash } from 'node:crypto';
 import type { Middleware } from 'koa';
 import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { spellings } from '../resource-servers/resource-server.ts';
 import type { Directory } from './directory.ts';
 import { findStanding, type Standing } from './token-standing.ts';
@@ -28,11 +29,15 @@ export type IntrospectionPolicy = (
   token: AccessToken | ClientCredentials | RefreshToken,
 ) => Promise<boolean>;
 
+/** Why the policy said no, by request. The caller never learns it. */
+const refusals = new WeakMap<object, 'void' | 'foreign'>();
+
 /** Configuration `features.introspection.allowedPolicy`. */
 export function createIntrospectionPolicy(directory: Directory): IntrospectionPolicy {
-  return async (_ctx, caller, introspected) => {
+  return async (ctx, caller, introspected) => {
     const token = introspected as unknown as IntrospectedToken;
     const { clientId } = token;
+    refusals.set(ctx, 'void');
     if (clientId === undefined || !isBound(token)) return false;
     const standing = await findStanding(directory, {
       clientId,
@@ -49,6 +54,7 @@ export function createIntrospectionPolicy(directory: Directory): IntrospectionPo
         audiences: token.kind === 'RefreshToken' ? [] : standing.audiences,
       },
     );
+    refusals.set(ctx, 'foreign');
     if (!isEntitled) return false;
     report(token, clientId, standing);
     return true;
@@ -91,12 +97,14 @@ function list(audience: string | string[] | undefined): string[] {
  * Completes an active answer: the engine leaves `jti` out where it is the token itself, and has no `token_type` for refresh
  * tokens. A guard accepts neither as an access token, because only `Bearer` and `DPoP` are types of one.
  */
-export function introspectionAnswers(path: string): Middleware {
+export function introspectionAnswers(path: string, metrics: Pick<Metrics, 'introspected'>): Middleware {
   return async (ctx, next) => {
     await next();
     if (ctx.path !== path) return;
     const answer = ctx.body as { active?: boolean; jti?: string; token_type?: string } | undefined;
+    if (answer?.active === false) metrics.introspected(refusals.get(ctx) ?? 'unknown');
     if (answer?.active !== true) return;
+    metrics.introspected('active');
     answer.jti ??= hash('sha256', String((ctx as unknown as KoaContextWithOIDC).oidc.params?.token), 'base64url');
     answer.token_type ??= 'refresh_token';
   };

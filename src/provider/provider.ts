@@ -10,6 +10,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/database.ts';
 import type { SigningKey } from '../keys/key-ring.ts';
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { CLAIMS_BY_SCOPE } from '../users/user.ts';
 import { createFindAccount } from './account.ts';
 import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
@@ -62,6 +63,7 @@ export interface ProviderDeps {
   readonly pages: Pages;
   /** what every request passes before the engine sees it */
   readonly entrance: readonly Middleware[];
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -72,11 +74,11 @@ export interface Engine {
 }
 
 export function createProvider(deps: ProviderDeps): Engine {
-  const { config, database, log } = deps;
+  const { config, database, metrics, log } = deps;
   const { query } = database;
-  const sharedDirectory = createDirectory(database);
+  const sharedDirectory = createDirectory(database, metrics);
   const directory = refusingOverloads(sharedDirectory);
-  const hotStore = refusingOverloads(createHotStore(database));
+  const hotStore = refusingOverloads(createHotStore(database, metrics));
   const unitOfWork = createUnitOfWork(hotStore);
   const jwtBridge = createJwtBridge({
     query,
@@ -109,7 +111,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   markTokens(provider);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
-  reportEvents(provider, { hotStore, unitOfWork, log });
+  reportEvents(provider, { hotStore, unitOfWork, metrics, log });
   for (const middleware of deps.entrance) provider.use(middleware);
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(
@@ -118,9 +120,9 @@ export function createProvider(deps: ProviderDeps): Engine {
       paths: new Set([ROUTES.token, ROUTES.introspection, ROUTES.revocation]),
     }),
   );
-  provider.use(tokenTransaction({ database, unitOfWork, log, path: ROUTES.token }));
+  provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
   provider.use(formPostPages(deps.pages.renderFormPost));
-  provider.use(introspectionAnswers(ROUTES.introspection));
+  provider.use(introspectionAnswers(ROUTES.introspection, metrics));
   const shortAnswers = { provider, directory, resourcePolicy, introspectionPolicy, jwtBridge };
   provider.use(
     shortPath({

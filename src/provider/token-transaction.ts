@@ -6,6 +6,7 @@ import type { Context, Middleware } from 'koa';
 import { type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { findGrantOf, removeGrant } from './artifacts.ts';
 import { AlreadyConsumedError } from './hot-store.ts';
 import { OVERLOADED_BODY, overloadIn } from './overload.ts';
@@ -14,12 +15,13 @@ import type { UnitOfWork } from './unit-of-work.ts';
 export interface TokenTransactionDeps {
   readonly database: Database;
   readonly unitOfWork: UnitOfWork;
+  readonly metrics: Pick<Metrics, 'refused' | 'tokenReplayed'>;
   readonly log: Log;
   readonly path: string;
 }
 
 export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
-  const { database, unitOfWork, log } = deps;
+  const { database, unitOfWork, metrics, log } = deps;
 
   /** All of it in one transaction: the grant does not go without a trace of why. */
   async function revokeReplayed(replay: AlreadyConsumedError, by: ChangedBy): Promise<void> {
@@ -47,12 +49,15 @@ export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
       // The body holds tokens that do not exist: it must not leave.
       if (error instanceof AlreadyConsumedError) {
         answer(ctx, 400, { error: 'invalid_grant', error_description: 'grant request is invalid' });
+        metrics.refused('token', 'invalid_grant');
+        metrics.tokenReplayed(error.model);
         await revokeReplayed(error, { actor: 'system', requestId: ctx.get('x-request-id') });
       } else if (overload !== undefined) {
         ctx.set('Retry-After', String(overload.retryAfterSeconds ?? 1));
         answer(ctx, 503, OVERLOADED_BODY);
       } else {
         log.error({ error, request_id: ctx.get('x-request-id') }, 'the tokens could not be stored');
+        metrics.refused('token', 'server_error');
         answer(ctx, 500, { error: 'server_error', error_description: 'oops! something went wrong' });
       }
     }

@@ -9,6 +9,8 @@ import type { HotStore, Write } from './hot-store.ts';
 export interface UnitOfWork {
   /** Stores it with the other writes of this request, or at once when there is no unit of work around it. */
   write(write: Write): Promise<void>;
+  /** Calls back when the writes of this request are committed, which those of a refused one never are. */
+  afterwards(callback: () => void): void;
   /**
    * Runs `work` and commits what it wrote, unless `isRefused` says that it ended in an error.
    * @throws AlreadyConsumedError when another request was faster; nothing was written then
@@ -18,19 +20,32 @@ export interface UnitOfWork {
   requestId(): string | undefined;
 }
 
+interface Unit {
+  readonly requestId: string;
+  readonly writes: Write[];
+  readonly callbacks: (() => void)[];
+}
+
 export function createUnitOfWork({ commit }: Pick<HotStore, 'commit'>): UnitOfWork {
-  const current = new AsyncLocalStorage<{ writes: Write[]; requestId: string }>();
+  const current = new AsyncLocalStorage<Unit>();
   return {
     async write(write) {
       const unit = current.getStore();
       if (unit === undefined) await commit([write]);
       else unit.writes.push(write);
     },
+    afterwards(callback) {
+      const unit = current.getStore();
+      if (unit === undefined) callback();
+      else unit.callbacks.push(callback);
+    },
     requestId: () => current.getStore()?.requestId,
     async run(requestId, work, isRefused) {
-      const writes: Write[] = [];
-      await current.run({ writes, requestId }, work);
-      if (!isRefused() && writes.length > 0) await commit(writes);
+      const unit: Unit = { requestId, writes: [], callbacks: [] };
+      await current.run(unit, work);
+      if (isRefused() || unit.writes.length === 0) return;
+      await commit(unit.writes);
+      for (const callback of unit.callbacks) callback();
     },
   };
 }

@@ -9,6 +9,7 @@ import { createDatabase, type Database } from '../../src/database/database.ts';
 import { loadSigningKeys, type SigningKey } from '../../src/keys/key-ring.ts';
 import { deriveKeys } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createPasswordHasher } from '../../src/password-hash.ts';
 import type { Pages } from '../../src/provider/pages.ts';
 import { createProvider, type Engine } from '../../src/provider/provider.ts';
@@ -53,6 +54,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     secretVerifier,
     pages,
     entrance: [],
+    metrics: createMetrics(),
     log,
   });
   const http = createServer(engine.provider.callback());

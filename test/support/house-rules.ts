@@ -5,6 +5,7 @@ import { nodesIn, resolveImport, type SourceFile } from './source-tree.ts';
 /** From the ground up: a part imports from the rows below its own, and from itself. A part is a folder or a file of src. */
 export const ROWS: readonly (readonly string[])[] = [
   ['client-binding', 'errors', 'log', 'watermark', 'version', 'secret-key-file', 'config-variables'],
+  ['metrics'],
   ['config', 'password-hash'],
   ['database', 'http', 'guard'],
   ['audit'],
@@ -27,6 +28,7 @@ export const MAIN_FILES: Readonly<Record<string, string>> = {
   http: 'api-route.ts',
   interaction: 'routes.ts',
   keys: 'key-ring.ts',
+  metrics: 'metrics.ts',
   provider: 'provider.ts',
   'resource-servers': 'policy.ts',
   users: 'accounts.ts',

@@ -15,6 +15,8 @@ export interface TestServer {
   readonly issuer: string;
   readonly config: Config;
   readonly connectionString: string;
+  /** of the listener that LANYARD_METRICS_PORT asks for */
+  readonly metricsPort: number | undefined;
   readonly admin: AdminClient;
   /** looks into the database behind the server's back */
   readonly sql: pg.Pool;
@@ -51,6 +53,7 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
     issuer: config.issuer,
     config,
     connectionString,
+    metricsPort: installation.metricsPort,
     admin: createAdminClient(config.issuer, ADMIN_SECRET),
     sql,
     logLines,

@@ -1,0 +1,58 @@
+// The values that labels may have. What callers send is looked up here and becomes `other` when it is not on the list.
+
+import { OTHER } from './client-labels.ts';
+
+export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials'] as const;
+export const TOKEN_KINDS = ['access_token', 'refresh_token'] as const;
+export const DOORS = ['token', 'authorization', 'introspection', 'revocation', 'userinfo', 'logout', 'admin'] as const;
+
+export type Door = (typeof DOORS)[number];
+
+/** What our doors can answer; RFC 6749, 6750, 7009, 8707, OpenID Connect Core §3.1.2.6, and the codes of the guard. */
+export const REFUSAL_REASONS = [
+  'access_denied',
+  'client_not_allowed',
+  'consent_required',
+  'insufficient_scope',
+  'interaction_required',
+  'invalid_client',
+  'invalid_grant',
+  'invalid_redirect_uri',
+  'invalid_request',
+  'invalid_request_object',
+  'invalid_scope',
+  'invalid_target',
+  'invalid_token',
+  'login_required',
+  'missing_token',
+  'registration_not_supported',
+  'request_not_supported',
+  'request_uri_not_supported',
+  'server_error',
+  'temporarily_unavailable',
+  'unauthorized_client',
+  'unsupported_grant_type',
+  'unsupported_response_mode',
+  'unsupported_response_type',
+  'unsupported_token_type',
+] as const;
+
+/** @returns a function that lets the values of the list through and turns all others into `other` */
+export function closedList(values: readonly string[]): (value: string | undefined) => string {
+  const known = new Set(values);
+  return (value) => (value !== undefined && known.has(value) ? value : OTHER);
+}
+
+/** More than that, and a name was made from what somebody sent. */
+const MAX_NAMES = 32;
+
+/** For names that our own code gives (of a table, a cache): were one of them ever made of a request, it would end here. */
+export function fewNames(): (name: string) => string {
+  const known = new Set<string>();
+  return (name) => {
+    if (known.has(name)) return name;
+    if (known.size >= MAX_NAMES) return OTHER;
+    known.add(name);
+    return name;
+  };
+}

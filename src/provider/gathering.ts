@@ -1,0 +1,25 @@
+// Gathered statements (database/gather) as this folder uses them: with the server's limit, counted in the metrics by name.
+
+import type { Database } from '../database/database.ts';
+import { createGatherer, type Gatherer } from '../database/gather.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+
+export type StoreMetrics = Pick<Metrics, 'observeBatch' | 'watchQueue' | 'cacheRequested'>;
+
+/** @param run one statement for all items, with its results in their order */
+export type Gather = <Item, Result>(
+  operation: string,
+  run: (items: readonly Item[]) => Promise<readonly Result[]>,
+) => Gatherer<Item, Result>;
+
+export function createGathering({ queueSize }: Pick<Database, 'queueSize'>, metrics?: StoreMetrics): Gather {
+  return (operation, run) => {
+    const gather = createGatherer({
+      maxWaiting: queueSize,
+      run,
+      onBatch: (size) => metrics?.observeBatch(operation, size),
+    });
+    metrics?.watchQueue(operation, gather.waiting);
+    return gather;
+  };
+}

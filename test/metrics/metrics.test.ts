@@ -1,0 +1,198 @@
+// The numbers by themselves: what is shown before anything has happened, and how many series there can be at most.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { loadConfig } from '../../src/config.ts';
+import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/client-labels.ts';
+import { createEndpointFinder } from '../../src/metrics/endpoints.ts';
+import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
+import { serveMetrics } from '../../src/metrics/serve.ts';
+import { ROUTES } from '../../src/provider/provider.ts';
+import { type Exposition, parseExposition } from '../support/exposition.ts';
+
+const read = async (metrics: Metrics): Promise<Exposition> => parseExposition((await metrics.read()).body);
+const namesIn = ({ samples }: Exposition) => new Set(samples.map(({ name }) => name));
+
+/** How a lottery of tokens ends: how many each client was issued, under which label. */
+function issue(clientIds: Iterable<string>): Map<string, number> {
+  const labelOf = createClientLabels();
+  const counts = new Map<string, number>();
+  for (const clientId of clientIds) {
+    const label = labelOf(clientId);
+    counts.set(label, (counts.get(label) ?? 0) + 1);
+  }
+  return counts;
+}
+
+describe('the labels of clients', () => {
+  test('a small installation sees each of its clients from the first token on', () => {
+    const clientIds = Array.from({ length: 25 }, (_, n) => `client-${n}`);
+    expect(issue(clientIds)).toEqual(new Map(clientIds.map((clientId) => [clientId, 1])));
+  });
+
+  test('ten thousand clients are as many labels as there may be, and the sum is that of all tokens', () => {
+    const counts = issue(
+      (function* () {
+        for (let n = 0; n < 200_000; n++) yield `client-${Math.floor(10_000 * Math.random() ** 4)}`;
+      })(),
+    );
+    expect(counts.size).toBeLessThanOrEqual(MAX_CLIENT_LABELS + 1);
+    expect([...counts.values()].reduce((sum, count) => sum + count)).toBe(200_000);
+  });
+
+  test('a large client gets one although a thousand small ones came first; what it had before stays under other', () => {
+    const counts = issue(
+      (function* () {
+        for (let n = 0; n < 1000; n++) yield `small-${n}`;
+        for (let n = 0; n < 2000; n++) {
+          yield 'large';
+          yield `small-${n}`;
+        }
+      })(),
+    );
+    expect(counts.get('large')).toBeGreaterThan(1500);
+    expect(counts.get(OTHER)).toBe(5000 - [...counts].reduce((sum, [label, n]) => sum + (label === OTHER ? 0 : n), 0));
+    expect(counts.size).toBe(25 + 1 + 1);
+  });
+});
+
+test('every number that has a source is there from the start; parts that do not exist have none, not a 0', async () => {
+  const metrics = createMetrics();
+  const before = await read(metrics);
+  expect(before.types.size).toBeGreaterThan(15);
+  expect([...namesIn(before)].sort()).toEqual([
+    'lanyard_introspections_total',
+    'lanyard_logins_total',
+    'lanyard_token_replays_total',
+  ]);
+
+  metrics.watchPool('hot', { totalCount: 7, idleCount: 4, waitingCount: 2 }, 20);
+  metrics.watchPasswords(() => ({ running: 2, waiting: 5 }));
+  metrics.watchQueue('audit', () => 12);
+  let isConnected = true;
+  let heard = 0;
+  metrics.watchChangeFeed({ isLive: () => isConnected, heard: () => heard });
+  metrics.observeBatch('insert_artifacts', 3);
+  metrics.cacheRequested('clients', 'hit');
+  metrics.pruned('oidc_artifacts', 2000);
+  metrics.pruneSucceeded(42);
+  const after = await read(metrics);
+  expect(after.value('lanyard_database_pool_busy', { pool: 'hot' })).toBe(3);
+  expect(after.value('lanyard_database_pool_idle', { pool: 'hot' })).toBe(4);
+  expect(after.value('lanyard_database_pool_waiting', { pool: 'hot' })).toBe(2);
+  expect(after.value('lanyard_argon2_waiting')).toBe(5);
+  expect(after.value('lanyard_store_queue_depth', { queue: 'audit' })).toBe(12);
+  expect(after.value('lanyard_change_feed_connected')).toBe(1);
+  expect([...namesIn(after)]).toContain('lanyard_change_feed_notifications_total');
+  expect(after.value('lanyard_store_batch_size_sum', { operation: 'insert_artifacts' })).toBe(3);
+  expect(after.value('lanyard_cache_requests_total', { cache: 'clients', result: 'hit' })).toBe(1);
+  expect(after.value('lanyard_prune_rows_total', { table: 'oidc_artifacts' })).toBe(2000);
+  expect(after.value('lanyard_prune_lag_seconds')).toBe(42);
+  const ageSeconds = Date.now() / 1000 - after.value('lanyard_prune_last_success_timestamp_seconds');
+  expect(Math.abs(ageSeconds)).toBeLessThan(10);
+
+  isConnected = false;
+  heard = 1;
+  const later = await read(metrics);
+  expect(later.value('lanyard_change_feed_connected')).toBe(0);
+  expect(later.value('lanyard_change_feed_notifications_total')).toBe(1);
+});
+
+test('whatever it is called with, the number of series ends somewhere, and no sum is lost', async () => {
+  const metrics = createMetrics();
+  for (let n = 0; n < 5000; n++) {
+    const junk = `junk-${n}`;
+    metrics.tokenIssued({ kind: junk, format: junk, gty: junk, clientId: junk });
+    metrics.tokenReplayed(junk);
+    metrics.tokenReplayed({ toString: () => junk });
+    metrics.tokenRevoked({ kind: 'constructor' });
+    metrics.refused('token', junk);
+    metrics.refused(junk as 'token', 'invalid_grant');
+    metrics.observeRequest(junk as 'token', n, 0.001);
+    metrics.observeBatch(junk, n);
+    metrics.cacheRequested(junk, 'hit');
+    metrics.pruned(junk, 1);
+    metrics.watchQueue(junk, () => 1);
+  }
+  const { samples, sum } = await read(metrics);
+  expect(samples.length).toBeLessThan(1200);
+  for (const name of ['tokens_issued_total', 'tokens_revoked_total', 'prune_rows_total', 'cache_requests_total']) {
+    expect(sum(`lanyard_${name}`)).toBe(5000);
+  }
+  expect(sum('lanyard_refusals_total')).toBe(10_000);
+  expect(sum('lanyard_http_request_duration_seconds_count')).toBe(5000);
+}, 20_000);
+
+test('a client id may hold any character, and is still one label', async () => {
+  const clientId = 'quote " backslash \\ line\nbreak } , = é';
+  const metrics = createMetrics();
+  metrics.tokenIssued({ kind: 'RefreshToken', clientId, gty: 'authorization_code refresh_token' });
+  expect((await read(metrics)).value('lanyard_tokens_issued_total', { client_id: clientId })).toBe(1);
+});
+
+test('nobody listens unless asked to; a switch that is neither on nor off stops the start', () => {
+  expect(loadConfig({}).metrics).toEqual({ port: undefined, host: '127.0.0.1', isOnPublicPort: false });
+  const env = { LANYARD_METRICS_PORT: '9464', LANYARD_METRICS_HOST: '::1', LANYARD_METRICS_ON_PUBLIC_PORT: 'true' };
+  expect(loadConfig(env).metrics).toEqual({ port: 9464, host: '::1', isOnPublicPort: true });
+  expect(() => loadConfig({ LANYARD_METRICS_PORT: '70000', LANYARD_METRICS_ON_PUBLIC_PORT: 'yes' })).toThrow(
+    /LANYARD_METRICS_PORT must be between 0 and 65535\n.*LANYARD_METRICS_ON_PUBLIC_PORT must be true or false/,
+  );
+  expect(Object.isFrozen(loadConfig({}).metrics)).toBe(true);
+});
+
+test('docs/metrics.md lists every metric with its type, and no other', async () => {
+  const docs = await readFile(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
+  const listed = [...docs.matchAll(/^\| `(lanyard_\w+)` +\| (\w+)/gm)].map(([, name, type]) => [name, type]);
+  expect(listed.sort()).toEqual([...(await read(createMetrics())).types].sort());
+});
+
+test('two in one process do not share numbers', async () => {
+  const [one, two] = [createMetrics({ watchesProcess: true }), createMetrics({ watchesProcess: true })];
+  one.loginAttempted('wrong');
+  expect((await read(one)).value('lanyard_logins_total', { outcome: 'failed' })).toBe(1);
+  expect((await read(two)).value('lanyard_logins_total', { outcome: 'failed' })).toBe(0);
+});
+
+test('paths have the names of their endpoints, whatever stands behind them', () => {
+  const endpointOf = createEndpointFinder(ROUTES);
+  const named = Object.fromEntries(
+    [...Object.values(ROUTES), '/oauth2/authorize/id', '/interaction/id/login', '/admin/v1/users', '/health/live'].map(
+      (path) => [path, endpointOf(path)],
+    ),
+  );
+  expect(named).toEqual({
+    '/oauth2/authorize': 'authorization',
+    '/oauth2/token': 'token',
+    '/oauth2/introspect': 'introspection',
+    '/oauth2/revoke': 'revocation',
+    '/oauth2/userinfo': 'userinfo',
+    '/oauth2/jwks': 'jwks',
+    '/oauth2/logout': 'logout',
+    '/oauth2/authorize/id': 'authorization',
+    '/interaction/id/login': 'interaction',
+    '/admin/v1/users': 'admin',
+    '/health/live': 'health',
+  });
+  for (const path of ['', '/', '/__proto__', '/constructor', '/toString/x', '//admin', '/oauth2/token/', '/adminx']) {
+    expect([path, endpointOf(path)]).toEqual([path, 'other']);
+  }
+});
+
+test('numbers that cannot be read are a 500 without a word, and the reason is for the log', async () => {
+  const errors: unknown[] = [];
+  const broken = new Error('hidden reason');
+  const listener = await serveMetrics({
+    host: '127.0.0.1',
+    port: 0,
+    read: () => Promise.reject(broken),
+    onError: (error) => errors.push(error),
+  });
+  try {
+    const response = await fetch(`http://127.0.0.1:${listener.port}/metrics`);
+    expect([response.status, await response.text()]).toEqual([500, '']);
+    expect(errors).toEqual([broken]);
+  } finally {
+    await listener.close();
+  }
+});
