@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Measurement, measureOperation } from './measurements/rounds.ts';
 import { OPERATIONS } from './operations/all.ts';
+import { USER_COUNT } from './operations/sign-in.ts';
 import { type Options, parseOptions } from './options.ts';
 import { comparisonTable } from './report/table.ts';
 import { startBare } from './subjects/bare.ts';
@@ -27,10 +28,11 @@ async function main(): Promise<void> {
 async function compare(options: Options, folder: string): Promise<Measurement[]> {
   const bare = await startBare({ folder });
   cleanups.push(() => bare.stop());
-  const lanyard = await startLanyard({ folder, database: undefined, userCount: 4 });
+  const lanyard = await startLanyard({ folder, database: undefined, userCount: USER_COUNT });
   cleanups.push(() => lanyard.stop());
   const measurements: Measurement[] = [];
-  for (const operation of OPERATIONS) {
+  const wanted = OPERATIONS.filter(({ id }) => options.only.length === 0 || options.only.includes(id));
+  for (const operation of wanted) {
     for (const connections of options.connections) {
       say(`${operation.id}, ${connections} connections`);
       measurements.push(...(await measureOperation(operation, [bare, lanyard], { ...options, connections })));

@@ -18,9 +18,11 @@ export async function runLoops(workload: LoopWorkload, options: LoadOptions): Pr
     }
   };
   await Promise.all(Array.from({ length: options.connections }, loop));
+  const elapsedMs = performance.now() - startedAt;
+  workload.end();
   return {
     requests: latenciesMs.length,
-    elapsedMs: performance.now() - startedAt,
+    elapsedMs,
     latenciesMs,
     faults: [...faults],
   };

@@ -20,6 +20,8 @@ export interface LoopWorkload {
   readonly kind: 'loop';
   /** @throws Error when an answer is not right */
   readonly pass: (loopIndex: number) => Promise<void>;
+  /** Called when the round is over. */
+  readonly end: () => void;
 }
 
 export type Workload = RequestWorkload | LoopWorkload;
