@@ -1,48 +1,38 @@
 // `npm run bench`: Lanyard against the bare engine, side by side. README.md beside this file says what is measured and how to
-// read it. Order: options, servers, operations, further measurements, report; whatever happens, the servers are stopped and
-// their folders removed.
+// read it. The report goes to stdout, what is going on to stderr. However it ends, the servers are stopped and their folders
+// removed. The exit code is 1 when anything failed; a target that was missed is no failure.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type Measurement, measureOperation } from './measurements/rounds.ts';
-import { OPERATIONS } from './operations/all.ts';
-import { USER_COUNT } from './operations/sign-in.ts';
-import { type Options, parseOptions } from './options.ts';
-import { comparisonTable } from './report/table.ts';
-import { startBare } from './subjects/bare.ts';
-import { startLanyard } from './subjects/lanyard.ts';
+import { dirname, join } from 'node:path';
+import { createCleanups } from './cleanups.ts';
+import { parseOptions } from './options.ts';
+import { ratioChart } from './report/chart.ts';
+import { report } from './report/report.ts';
+import type { Results } from './results.ts';
+import { run } from './run.ts';
 
-/** Undone in reverse order. */
-const cleanups: (() => Promise<unknown>)[] = [];
+const cleanups = createCleanups();
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
   const folder = await mkdtemp(join(tmpdir(), 'lanyard-bench-'));
-  cleanups.push(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
-  const measurements = await compare(options, folder);
-  process.stdout.write(`${comparisonTable(measurements)}\n`);
-  if (measurements.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
+  cleanups.add(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+  const results = await run({ options, folder, databaseUrl: process.env.DATABASE_URL, cleanups, say });
+  process.stdout.write(report(results));
+  if (options.outPath !== undefined) await write(options.outPath, `${JSON.stringify(results, undefined, 2)}\n`);
+  if (options.chartPath !== undefined) await write(options.chartPath, ratioChart(results));
+  if (hasFailed(results)) process.exitCode = 1;
 }
 
-async function compare(options: Options, folder: string): Promise<Measurement[]> {
-  const bare = await startBare({ folder });
-  cleanups.push(() => bare.stop());
-  const lanyard = await startLanyard({ folder, database: undefined, userCount: USER_COUNT });
-  cleanups.push(() => lanyard.stop());
-  const measurements: Measurement[] = [];
-  const wanted = OPERATIONS.filter(({ id }) => options.only.length === 0 || options.only.includes(id));
-  for (const operation of wanted) {
-    for (const connections of options.connections) {
-      say(`${operation.id}, ${connections} connections`);
-      measurements.push(...(await measureOperation(operation, [bare, lanyard], { ...options, connections })));
-    }
-  }
-  return measurements;
+function hasFailed({ measurements, faults }: Results): boolean {
+  return faults.length > 0 || measurements.some((row) => row.faults.length > 0);
 }
 
-async function cleanUp(): Promise<void> {
-  for (const step of cleanups.splice(0).reverse()) await step();
+async function write(path: string, content: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, content);
+  say(`wrote ${path}`);
 }
 
 function say(text: string): void {
@@ -51,7 +41,8 @@ function say(text: string): void {
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
-    void cleanUp().finally(() => process.exit(130));
+    say('Stopping.');
+    void cleanups.run().then(() => process.exit(130));
   });
 }
 main()
@@ -59,4 +50,4 @@ main()
     say(error.message);
     process.exitCode = 1;
   })
-  .finally(cleanUp);
+  .finally(cleanups.run);

@@ -34,7 +34,7 @@ function workload(
   return {
     kind: 'requests',
     method: 'POST',
-    path: '/oauth2/token',
+    path: subject.paths.token,
     headers: clientHeaders(service),
     body: clientForm(service, { grant_type: 'client_credentials', ...fields }),
     isRight,

@@ -15,7 +15,7 @@ export const introspectionOpaque: Operation = {
   measuredOn: EVERYBODY,
   async prepare(subject) {
     const fields = subject.name === 'foreign' ? {} : { resource: OPAQUE_API };
-    return workload(caller(subject), await clientToken(subject, fields));
+    return workload(subject, caller(subject), await clientToken(subject, fields));
   },
 };
 
@@ -25,7 +25,7 @@ export const introspectionJwt: Operation = {
   // The engine refuses to introspect a JWT.
   measuredOn: ['lanyard'],
   comparedWith: introspectionOpaque.id,
-  prepare: async (subject) => workload(caller(subject), await clientToken(subject, { resource: JWT_API })),
+  prepare: async (subject) => workload(subject, caller(subject), await clientToken(subject, { resource: JWT_API })),
 };
 
 export const introspectionRefreshToken: Operation = {
@@ -36,7 +36,7 @@ export const introspectionRefreshToken: Operation = {
     const agent = new Agent({ keepAlive: true });
     const [tokens] = await obtainTokens(subject, subject.cast.web, 1, agent);
     agent.destroy();
-    return workload(subject.cast.web, tokens?.refreshToken as string);
+    return workload(subject, subject.cast.web, tokens?.refreshToken as string);
   },
 };
 
@@ -47,15 +47,15 @@ function caller({ name, cast }: Subject): ClientLogin {
 
 async function clientToken(subject: Subject, fields: Record<string, string>): Promise<string> {
   const form = { grant_type: 'client_credentials', ...fields };
-  const answer = await expectJson(200, postForm(`${subject.url}/oauth2/token`, subject.cast.service, form));
+  const answer = await expectJson(200, postForm(subject.url + subject.paths.token, subject.cast.service, form));
   return String(answer.access_token);
 }
 
-function workload(client: ClientLogin, token: string): RequestWorkload {
+function workload(subject: Subject, client: ClientLogin, token: string): RequestWorkload {
   return {
     kind: 'requests',
     method: 'POST',
-    path: '/oauth2/introspect',
+    path: subject.paths.introspection,
     headers: clientHeaders(client),
     body: clientForm(client, { token }),
     isRight: (body) => body.includes('"active":true'),

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Cast, ClientLogin } from '../cast.ts';
 import { findFreePort, startChild } from './child.ts';
 import { watchProcesses } from './processes.ts';
-import type { Subject } from './subject.ts';
+import { PATHS, type Subject } from './subject.ts';
 
 const SCRIPT = fileURLToPath(new URL('./bare-engine.ts', import.meta.url));
 
@@ -31,6 +31,7 @@ export async function startBare(options: { folder: string }): Promise<Subject> {
   return {
     name: 'engine',
     url: `http://127.0.0.1:${port}`,
+    paths: PATHS,
     cast,
     processes: watchProcesses(child.pid),
     admin: undefined,

@@ -8,7 +8,7 @@ import { type Cast, JWT_API, METADATA, OPAQUE_API, PASSWORD, SCOPE, username } f
 import { expectJson, inParallel, postForm, send } from '../load/http.ts';
 import { type Child, findFreePort, startChild } from './child.ts';
 import { watchProcesses } from './processes.ts';
-import type { AdminApi, Subject } from './subject.ts';
+import { type AdminApi, PATHS, type Subject } from './subject.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 export const LANYARD_READY = 'Lanyard is running.';
@@ -35,6 +35,7 @@ export async function startLanyard(options: LanyardOptions): Promise<Subject> {
     return {
       name: 'lanyard',
       url,
+      paths: PATHS,
       cast: await prepareCast(admin, options.userCount),
       processes: watchProcesses(child.pid, options.database?.postmasterPid),
       admin,
@@ -49,14 +50,15 @@ export async function startLanyard(options: LanyardOptions): Promise<Subject> {
 export async function launchLanyard(
   folder: string,
   env: Readonly<Record<string, string>>,
+  port?: number,
 ): Promise<{ child: Child; url: string }> {
-  const port = await findFreePort();
-  const url = `http://127.0.0.1:${port}`;
+  const ownPort = port ?? (await findFreePort());
+  const url = `http://127.0.0.1:${ownPort}`;
   const child = await startChild({
     script: SCRIPT,
     cwd: folder,
     env: {
-      LANYARD_PORT: String(port),
+      LANYARD_PORT: String(ownPort),
       LANYARD_ISSUER: url,
       LANYARD_DATA_DIR: `${folder}/data`,
       LANYARD_SECRET_KEY: 'a secret key for the bench, long enough to be one',

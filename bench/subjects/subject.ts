@@ -6,6 +6,7 @@ import type { Processes } from './processes.ts';
 export interface Subject {
   readonly name: 'engine' | 'lanyard' | 'foreign';
   readonly url: string;
+  readonly paths: { readonly token: string; readonly introspection: string };
   readonly cast: Cast;
   /** undefined where the processes are not ours to look at */
   readonly processes: Processes | undefined;
@@ -13,6 +14,9 @@ export interface Subject {
   readonly admin: AdminApi | undefined;
   stop(): Promise<void>;
 }
+
+/** Of the servers that we start. */
+export const PATHS = { token: '/oauth2/token', introspection: '/oauth2/introspect' } as const;
 
 export interface AdminApi {
   /** the header of a token that lives long enough for one round */
