@@ -11,6 +11,7 @@ import { ratioChart } from './report/chart.ts';
 import { report } from './report/report.ts';
 import type { Results } from './results.ts';
 import { run } from './run.ts';
+import { stopAllChildren } from './subjects/child.ts';
 
 const cleanups = createCleanups();
 
@@ -18,7 +19,9 @@ async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
   const folder = await mkdtemp(join(tmpdir(), 'lanyard-bench-'));
   cleanups.add(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
+  cleanups.add(stopAllChildren);
   const results = await run({ options, folder, databaseUrl: process.env.DATABASE_URL, cleanups, say });
+  if (isBreakingOff) return;
   process.stdout.write(report(results));
   if (options.outPath !== undefined) await write(options.outPath, `${JSON.stringify(results, undefined, 2)}\n`);
   if (options.chartPath !== undefined) await write(options.chartPath, ratioChart(results));
@@ -39,10 +42,23 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+let isBreakingOff = false;
+
+async function breakOff(reason: string): Promise<void> {
+  // To say why may fail as well, and that again.
+  if (isBreakingOff) return;
+  isBreakingOff = true;
+  say(reason);
+  await cleanups.run();
+  process.exit(1);
+}
+
+// Whoever reads the report may stop reading (`npm run bench | head`); the servers must not outlive us.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => void breakOff('nobody reads any more'));
+process.on('uncaughtException', (error) => void breakOff(String(error.stack)));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    say('Stopping.');
-    void cleanups.run().then(() => process.exit(130));
+  process.on(signal, () => {
+    void breakOff('Stopping.');
   });
 }
 main()

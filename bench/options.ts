@@ -44,7 +44,7 @@ export function parseOptions(args: readonly string[]): Options {
     clientCount: positive('clients', values.clients ?? (isQuick ? '200' : '10000')),
     only: values.only.flatMap((list) => list.split(',')),
     outPath: values.out ?? (isQuick ? undefined : `bench/results/${new Date().toISOString().slice(0, 10)}.json`),
-    chartPath: values.chart,
+    chartPath: values.chart ?? (isQuick || values.only.length > 0 || values.url ? undefined : 'docs/performance.svg'),
     foreign: toForeign(values.url, values['client-id'], values['client-secret']),
   };
 }

@@ -16,13 +16,15 @@ import { USER_COUNT } from './operations/sign-in.ts';
 import type { Options } from './options.ts';
 import type { Results } from './results.ts';
 import { startBare } from './subjects/bare.ts';
+import { stopAllChildren } from './subjects/child.ts';
 import { createBenchDatabase } from './subjects/database.ts';
 import { findForeign } from './subjects/foreign.ts';
 import { startLanyard } from './subjects/lanyard.ts';
 import type { Subject } from './subjects/subject.ts';
 
 /** Beside the operations, what `--only` may name. */
-export const FURTHER = ['cold-start', 'half-rate', 'memory', 'many-clients'] as const;
+const NEED_SERVERS = ['half-rate', 'memory', 'many-clients'] as const;
+const FURTHER = ['cold-start', ...NEED_SERVERS] as const;
 const COLD_START_RUNS = 5;
 
 export interface RunDeps {
@@ -37,6 +39,7 @@ export interface RunDeps {
 
 export async function run(deps: RunDeps): Promise<Results> {
   const { options, say, folder } = deps;
+  assertKnown(options.only);
   const faults: string[] = [];
   const isWanted = (id: string) => options.only.length === 0 || options.only.includes(id);
   const further = async <T>(id: (typeof FURTHER)[number], measure: () => Promise<T>): Promise<T | undefined> => {
@@ -53,8 +56,9 @@ export async function run(deps: RunDeps): Promise<Results> {
   const coldStart = await further('cold-start', () =>
     measureColdStart({ folder, runs: options.isQuick ? 1 : COLD_START_RUNS }),
   );
-  const { engine, lanyard, foreign } = await startSubjects(deps);
   const operations = OPERATIONS.filter(({ id }) => isWanted(id));
+  const needsServers = operations.length > 0 || NEED_SERVERS.some(isWanted);
+  const { engine, lanyard, foreign } = needsServers ? await startSubjects(deps) : ({} as Subjects);
   const subjects = [engine, lanyard, foreign].filter((subject) => subject !== undefined);
   const measurements = await measureAll(operations, subjects, deps);
   const isLoginIn = measurements.some(({ operation }) => operation === 'login');
@@ -89,15 +93,30 @@ export async function run(deps: RunDeps): Promise<Results> {
   };
 }
 
+function assertKnown(only: readonly string[]): void {
+  const known: string[] = [...OPERATIONS.map(({ id }) => id), ...FURTHER];
+  const unknown = only.filter((id) => !known.includes(id));
+  if (unknown.length > 0) throw new Error(`--only: no ${unknown.join(', ')}; there are ${known.join(', ')}`);
+}
+
+interface Subjects {
+  readonly engine?: Subject;
+  readonly lanyard?: Subject;
+  readonly foreign?: Subject;
+}
+
 /** A foreign server is measured alone. */
-async function startSubjects({ options, folder, databaseUrl, cleanups }: RunDeps) {
+async function startSubjects({ options, folder, databaseUrl, cleanups }: RunDeps): Promise<Subjects> {
   if (options.foreign !== undefined) return { foreign: await findForeign(options.foreign.url, options.foreign) };
   const database = databaseUrl === undefined ? undefined : await createBenchDatabase(databaseUrl);
-  if (database !== undefined) cleanups.add(database.drop);
+  if (database !== undefined) {
+    cleanups.add(async () => {
+      await stopAllChildren();
+      await database.drop();
+    });
+  }
   const engine = await startBare({ folder });
-  cleanups.add(engine.stop);
   const lanyard = await startLanyard({ folder, database, userCount: USER_COUNT });
-  cleanups.add(lanyard.stop);
   return { engine, lanyard };
 }
 

@@ -35,7 +35,7 @@ export const userinfo: Operation = {
 
 export const codeExchange: Operation = {
   id: 'code-exchange',
-  title: 'code exchange (access, refresh and ID token)',
+  title: 'code exchange',
   measuredOn: BOTH,
   async prepare(subject, { connections, seconds }) {
     const { app } = subject.cast;
@@ -81,7 +81,7 @@ export const refreshRotation: Operation = {
 
 export const login: Operation = {
   id: 'login',
-  title: 'whole login, 8 requests, with the password hash in Lanyard',
+  title: 'whole login (8 requests)',
   measuredOn: BOTH,
   async prepare(subject, { connections }) {
     const { app } = subject.cast;

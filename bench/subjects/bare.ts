@@ -35,6 +35,5 @@ export async function startBare(options: { folder: string }): Promise<Subject> {
     cast,
     processes: watchProcesses(child.pid),
     admin: undefined,
-    stop: child.stop,
   };
 }

@@ -24,7 +24,17 @@ const READY_WITHIN_MS = 60_000;
 /** Longer than the server's own limit for draining. */
 const KILL_AFTER_MS = 20_000;
 
+/** Those that run, or are still getting ready: a bench that is broken off must not leave any behind. */
+const running = new Set<() => Promise<void>>();
+let isStopping = false;
+
+export async function stopAllChildren(): Promise<void> {
+  isStopping = true;
+  await Promise.all([...running].map((stop) => stop()));
+}
+
 export async function startChild(options: ChildOptions): Promise<Child> {
+  if (isStopping) throw new Error('the bench is being stopped');
   const child = spawn(process.execPath, [options.script, ...(options.args ?? [])], {
     cwd: options.cwd,
     env: { PATH: process.env.PATH, NODE_ENV: 'production', ...options.env },
@@ -37,14 +47,16 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   const exited = once(child, 'exit').then(() => {
     // What still holds the pipe must not keep us.
     child.stderr.destroy();
+    running.delete(stop);
   });
-  const stop = async () => {
+  async function stop(): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGTERM');
     const timer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
     await exited;
     clearTimeout(timer);
-  };
+  }
+  running.add(stop);
   try {
     await new Promise<void>((resolve, reject) => {
       const fail = () => reject(new Error(`${options.script} did not get ready:\n${said}`));

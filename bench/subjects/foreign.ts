@@ -22,7 +22,6 @@ export async function findForeign(issuer: string, client: ClientLogin): Promise<
     cast: { service: client, api: client, app: client, web: client },
     processes: undefined,
     admin: undefined,
-    stop: async () => {},
   };
 }
 

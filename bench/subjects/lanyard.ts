@@ -30,21 +30,15 @@ export async function startLanyard(options: LanyardOptions): Promise<Subject> {
     LANYARD_LOGIN_FAILURES_PER_ADDRESS: '1000000',
     ...(options.database === undefined ? {} : { DATABASE_URL: options.database.url }),
   });
-  try {
-    const admin = createAdminApi(url);
-    return {
-      name: 'lanyard',
-      url,
-      paths: PATHS,
-      cast: await prepareCast(admin, options.userCount),
-      processes: watchProcesses(child.pid, options.database?.postmasterPid),
-      admin,
-      stop: child.stop,
-    };
-  } catch (error) {
-    await child.stop();
-    throw error;
-  }
+  const admin = createAdminApi(url);
+  return {
+    name: 'lanyard',
+    url,
+    paths: PATHS,
+    cast: await prepareCast(admin, options.userCount),
+    processes: watchProcesses(child.pid, options.database?.postmasterPid),
+    admin,
+  };
 }
 
 export async function launchLanyard(

@@ -12,7 +12,6 @@ export interface Subject {
   readonly processes: Processes | undefined;
   /** undefined where there is no admin API */
   readonly admin: AdminApi | undefined;
-  stop(): Promise<void>;
 }
 
 /** Of the servers that we start. */
