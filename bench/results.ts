@@ -4,7 +4,6 @@ import type { ColdStart } from './measurements/cold-start.ts';
 import type { HalfRate } from './measurements/half-rate.ts';
 import type { ManyClients } from './measurements/many-clients.ts';
 import type { Measurement } from './measurements/rounds.ts';
-import { OPERATIONS } from './operations/all.ts';
 
 export interface Results {
   readonly startedAt: string;
@@ -36,10 +35,9 @@ export function toRatios(measurements: readonly Measurement[]): Ratio[] {
   const valid = measurements.filter(({ faults }) => faults.length === 0);
   return valid.flatMap((own) => {
     if (own.subject !== 'lanyard') return [];
-    const { comparedWith = own.operation } = OPERATIONS.find(({ id }) => id === own.operation) ?? {};
     const bare = valid.find(
       ({ operation, subject, connections }) =>
-        operation === comparedWith && subject === 'engine' && connections === own.connections,
+        operation === own.operation && subject === 'engine' && connections === own.connections,
     );
     if (bare === undefined) return [];
     const ownUs = cpuUs(own);

@@ -56,7 +56,9 @@ export async function run(deps: RunDeps): Promise<Results> {
   const coldStart = await further('cold-start', () =>
     measureColdStart({ folder, runs: options.isQuick ? 1 : COLD_START_RUNS }),
   );
-  const operations = OPERATIONS.filter(({ id }) => isWanted(id));
+  const operations = OPERATIONS.filter(
+    ({ id, measuredOn }) => isWanted(id) && (options.foreign === undefined || measuredOn.includes('foreign')),
+  );
   const needsServers = operations.length > 0 || NEED_SERVERS.some(isWanted);
   const { engine, lanyard, foreign } = needsServers ? await startSubjects(deps) : ({} as Subjects);
   const subjects = [engine, lanyard, foreign].filter((subject) => subject !== undefined);

@@ -12,8 +12,8 @@ export interface Operation {
   readonly id: string;
   readonly title: string;
   readonly measuredOn: readonly Subject['name'][];
-  /** the operation of the bare engine that this one is compared with, when the engine cannot do the same */
-  readonly comparedWith?: string;
+  /** shown below the table: in what the servers do not do the same */
+  readonly remark?: string;
   /** Called before each round and not measured. */
   prepare(subject: Subject, plan: RoundPlan): Promise<Workload>;
 }

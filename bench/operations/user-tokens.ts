@@ -83,6 +83,7 @@ export const login: Operation = {
   id: 'login',
   title: 'whole login (8 requests)',
   measuredOn: BOTH,
+  remark: 'The engine hashes no password.',
   async prepare(subject, { connections }) {
     const { app } = subject.cast;
     const agent = new Agent({ keepAlive: true, maxSockets: connections });

@@ -8,16 +8,17 @@ const MEGABYTE = 1024 * 1024;
 
 export function report(results: Results): string {
   const { machine, rounds, seconds } = results;
+  const isForeign = results.measurements.some(({ subject }) => subject === 'foreign');
   const sections = [
-    `Lanyard against the bare engine, Node ${machine.node}, ${machine.cores} × ${machine.cpu}, ` +
-      `medians of ${rounds} rounds of ${seconds} s.`,
+    `${isForeign ? 'A foreign server' : 'Lanyard against the bare engine'}, Node ${machine.node}, ` +
+      `${machine.cores} × ${machine.cpu}, medians of ${rounds} ${rounds === 1 ? 'round' : 'rounds'} of ${seconds} s.`,
     results.measurements.length > 0 ? comparisonTable(results.measurements) : '',
     loginWithoutHash(results),
     halfRateTable(results),
     manyClientsLine(results),
     coldStartTable(results),
     memoryLine(results),
-    targetsTable(results),
+    isForeign ? '' : targetsTable(results),
     list('Void', voidReasons(results.measurements)),
     list('Failed', results.faults),
   ];

@@ -2,6 +2,7 @@
 
 import type { Measurement } from '../measurements/rounds.ts';
 import { OPERATIONS } from '../operations/all.ts';
+import type { Operation } from '../operations/operation.ts';
 import { toRatios } from '../results.ts';
 
 const HEAD = [
@@ -20,8 +21,9 @@ const HEAD = [
 export function comparisonTable(measurements: readonly Measurement[]): string {
   const ratios = toRatios(measurements);
   const rows = measurements.map((row) => {
-    const { title, comparedWith } = OPERATIONS.find(({ id }) => id === row.operation) ?? { title: row.operation };
-    const name = [title, String(row.connections), row.subject];
+    const { title } = OPERATIONS.find(({ id }) => id === row.operation) ?? { title: row.operation };
+    const remarkIndex = remarked(measurements).findIndex(({ id }) => id === row.operation);
+    const name = [remarkIndex === -1 ? title : `${title} ${mark(remarkIndex)}`, String(row.connections), row.subject];
     if (row.faults.length > 0) return [...name, 'void'];
     const ratio = ratios.find(
       (one) => row.subject === 'lanyard' && one.operation === row.operation && one.connections === row.connections,
@@ -33,14 +35,22 @@ export function comparisonTable(measurements: readonly Measurement[]): string {
       row.p99Ms.toFixed(1),
       row.nodeCpuUs?.toFixed(0) ?? '-',
       row.subject === 'engine' ? '' : (row.postgresCpuUs?.toFixed(0) ?? '-'),
-      ratio === undefined ? '' : `${ratio.requestsPerSecond.toFixed(2)}${comparedWith === undefined ? '' : ' *'}`,
+      ratio?.requestsPerSecond.toFixed(2) ?? '',
       ratio?.cpu?.toFixed(2) ?? '',
     ];
   });
-  const table = markdownTable(HEAD, rows);
-  const hasStar = ratios.some((ratio) => OPERATIONS.some((one) => one.id === ratio.operation && one.comparedWith));
-  const star = '\n\n\\* The engine cannot introspect JWTs: compared with its introspection of an opaque token.';
-  return hasStar ? table + star : table;
+  const remarks = remarked(measurements).map((operation, index) => `${mark(index)} ${operation.remark}`);
+  return [markdownTable(HEAD, rows), ...remarks].join('\n\n');
+}
+
+function remarked(measurements: readonly Measurement[]): Operation[] {
+  return OPERATIONS.filter(
+    ({ id, remark }) => remark !== undefined && measurements.some((row) => row.operation === id),
+  );
+}
+
+function mark(index: number): string {
+  return `(${index + 1})`;
 }
 
 /** Why a row is void, one line each. */
