@@ -1,0 +1,41 @@
+// Who plays in the measurements: the same clients, users and resource servers for every server under test.
+
+export const OPAQUE_API = 'https://opaque.example';
+export const JWT_API = 'https://jwt.example';
+export const SCOPE = 'read';
+export const REDIRECT_URI = 'https://app.example/callback';
+export const PASSWORD = 'correct horse battery';
+
+export interface ClientLogin {
+  readonly clientId: string;
+  /** '' for a public client */
+  readonly clientSecret: string;
+}
+
+export interface Cast {
+  /** acts for itself, may call both resource servers */
+  readonly service: ClientLogin;
+  /** introspects for both resource servers */
+  readonly api: ClientLogin;
+  /** public, signs users in: its refresh tokens rotate */
+  readonly app: ClientLogin;
+  /** confidential, signs users in: introspects its own refresh tokens */
+  readonly web: ClientLogin;
+}
+
+/** Metadata of RFC 7591 by role, as both servers take them. */
+export const METADATA = {
+  service: { grant_types: ['client_credentials'], response_types: [], redirect_uris: [] },
+  api: { grant_types: ['client_credentials'], response_types: [], redirect_uris: [] },
+  app: {
+    grant_types: ['authorization_code', 'refresh_token'],
+    redirect_uris: [REDIRECT_URI],
+    token_endpoint_auth_method: 'none',
+  },
+  web: { grant_types: ['authorization_code', 'refresh_token'], redirect_uris: [REDIRECT_URI] },
+} as const satisfies Record<keyof Cast, object>;
+
+/** Each loop that signs in has a user of its own, since a login throttle counts per account. */
+export function username(index: number): string {
+  return `user-${index}`;
+}

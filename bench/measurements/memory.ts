@@ -1,0 +1,34 @@
+// Resident memory of the Node process while it answers as fast as it can.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Operation } from '../operations/operation.ts';
+import type { Subject } from '../subjects/subject.ts';
+import { runWorkload } from './rounds.ts';
+
+const CONNECTIONS = 64;
+const SAMPLE_INTERVAL_MS = 100;
+
+/** @returns the most that was seen, in bytes; undefined where the system does not tell */
+export async function measureMemoryUnderLoad(
+  operations: readonly Operation[],
+  lanyard: Subject,
+  options: { readonly seconds: number },
+): Promise<number | undefined> {
+  const plan = { connections: CONNECTIONS, seconds: options.seconds };
+  let mostBytes: number | undefined;
+  for (const operation of operations) {
+    const workload = await operation.prepare(lanyard, plan);
+    let isOver = false;
+    const running = runWorkload(workload, { url: lanyard.url, ...plan }).finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      const bytes = await lanyard.processes?.residentBytes();
+      if (bytes !== undefined) mostBytes = Math.max(mostBytes ?? 0, bytes);
+      await sleep(SAMPLE_INTERVAL_MS);
+    }
+    const { faults } = await running;
+    if (faults.length > 0) throw new Error(`${operation.id}, memory: ${faults.join('; ')}`);
+  }
+  return mostBytes;
+}

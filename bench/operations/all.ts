@@ -1,0 +1,21 @@
+// Every operation, in the order of the report. The admin API comes last: what it creates must not be in the way before.
+
+import { adminCreateClient, adminListClients } from './admin.ts';
+import { clientCredentialsJwt, clientCredentialsOpaque } from './client-credentials.ts';
+import { introspectionJwt, introspectionOpaque, introspectionRefreshToken } from './introspection.ts';
+import type { Operation } from './operation.ts';
+import { codeExchange, login, refreshRotation, userinfo } from './user-tokens.ts';
+
+export const OPERATIONS: readonly Operation[] = [
+  clientCredentialsOpaque,
+  clientCredentialsJwt,
+  introspectionOpaque,
+  introspectionJwt,
+  introspectionRefreshToken,
+  userinfo,
+  codeExchange,
+  refreshRotation,
+  login,
+  adminCreateClient,
+  adminListClients,
+];

@@ -1,0 +1,42 @@
+// Tokens that a client gets for itself.
+
+import { JWT_API, OPAQUE_API } from '../cast.ts';
+import { clientForm, clientHeaders } from '../load/http.ts';
+import type { RequestWorkload } from '../load/workload.ts';
+import type { Subject } from '../subjects/subject.ts';
+import { BOTH, EVERYBODY, type Operation } from './operation.ts';
+
+export const clientCredentialsOpaque: Operation = {
+  id: 'client-credentials-opaque',
+  title: 'client_credentials, opaque token',
+  measuredOn: EVERYBODY,
+  prepare: async (subject) =>
+    workload(subject, subject.name === 'foreign' ? {} : { resource: OPAQUE_API }, (body) =>
+      body.includes('"access_token":"'),
+    ),
+};
+
+export const clientCredentialsJwt: Operation = {
+  id: 'client-credentials-jwt',
+  title: 'client_credentials, JWT',
+  measuredOn: BOTH,
+  // ES256 and three parts: {"alg":"ES256" begins like this
+  prepare: async (subject) =>
+    workload(subject, { resource: JWT_API }, (body) => body.includes('"access_token":"eyJ') && body.length > 300),
+};
+
+function workload(
+  subject: Subject,
+  fields: Record<string, string>,
+  isRight: (body: string) => boolean,
+): RequestWorkload {
+  const { service } = subject.cast;
+  return {
+    kind: 'requests',
+    method: 'POST',
+    path: subject.paths.token,
+    headers: clientHeaders(service),
+    body: clientForm(service, { grant_type: 'client_credentials', ...fields }),
+    isRight,
+  };
+}

@@ -1,0 +1,65 @@
+// Introspection: a resource server asks about an access token, a client about its own refresh token. Every answer must be
+// `"active":true`; an inactive one is cheaper.
+
+import { Agent } from 'node:http';
+import { type ClientLogin, JWT_API, OPAQUE_API } from '../cast.ts';
+import { clientForm, clientHeaders, expectJson, postForm } from '../load/http.ts';
+import type { RequestWorkload } from '../load/workload.ts';
+import type { Subject } from '../subjects/subject.ts';
+import { BOTH, EVERYBODY, type Operation } from './operation.ts';
+import { obtainTokens } from './sign-in.ts';
+
+export const introspectionOpaque: Operation = {
+  id: 'introspection-opaque',
+  title: 'introspection, opaque token',
+  measuredOn: EVERYBODY,
+  async prepare(subject) {
+    const fields = subject.name === 'foreign' ? {} : { resource: OPAQUE_API };
+    return workload(subject, caller(subject), await clientToken(subject, fields));
+  },
+};
+
+export const introspectionJwt: Operation = {
+  id: 'introspection-jwt',
+  title: 'introspection, JWT',
+  measuredOn: BOTH,
+  remark: 'The engine cannot introspect JWTs: its row is the introspection of an opaque token, at the same time.',
+  async prepare(subject) {
+    const resource = subject.name === 'engine' ? OPAQUE_API : JWT_API;
+    return workload(subject, caller(subject), await clientToken(subject, { resource }));
+  },
+};
+
+export const introspectionRefreshToken: Operation = {
+  id: 'introspection-refresh-token',
+  title: 'introspection, refresh token',
+  measuredOn: BOTH,
+  async prepare(subject) {
+    const agent = new Agent({ keepAlive: true });
+    const [tokens] = await obtainTokens(subject, subject.cast.web, 1, agent);
+    agent.destroy();
+    return workload(subject, subject.cast.web, tokens?.refreshToken as string);
+  },
+};
+
+/** Of a foreign server we know one client only. */
+function caller({ name, cast }: Subject): ClientLogin {
+  return name === 'foreign' ? cast.service : cast.api;
+}
+
+async function clientToken(subject: Subject, fields: Record<string, string>): Promise<string> {
+  const form = { grant_type: 'client_credentials', ...fields };
+  const answer = await expectJson(200, postForm(subject.url + subject.paths.token, subject.cast.service, form));
+  return String(answer.access_token);
+}
+
+function workload(subject: Subject, client: ClientLogin, token: string): RequestWorkload {
+  return {
+    kind: 'requests',
+    method: 'POST',
+    path: subject.paths.introspection,
+    headers: clientHeaders(client),
+    body: clientForm(client, { token }),
+    isRight: (body) => body.includes('"active":true'),
+  };
+}

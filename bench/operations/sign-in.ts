@@ -1,0 +1,74 @@
+// Signing users in, for the operations that need what only a user can give: codes, refresh tokens, access tokens for userinfo.
+
+import { createHash } from 'node:crypto';
+import type { Agent } from 'node:http';
+import { type ClientLogin, REDIRECT_URI, username } from '../cast.ts';
+import { type Browser, createBrowser } from '../load/browser.ts';
+import { expectJson, inParallel, postForm } from '../load/http.ts';
+import type { Subject } from '../subjects/subject.ts';
+
+/** One for all requests: the servers compute the same whatever it is. */
+const VERIFIER = 'a'.repeat(43);
+const CHALLENGE = createHash('sha256').update(VERIFIER).digest('base64url');
+/** More than these at once only wait for each other: each login costs a password hash. */
+const LOGINS_AT_ONCE = 4;
+export const USER_COUNT = 64;
+
+export interface UserTokens {
+  readonly accessToken: string;
+  readonly refreshToken: string;
+}
+
+export function authorizationPath(client: ClientLogin, params: Record<string, string> = {}): string {
+  const query = new URLSearchParams({
+    client_id: client.clientId,
+    response_type: 'code',
+    redirect_uri: REDIRECT_URI,
+    scope: 'openid',
+    code_challenge: CHALLENGE,
+    code_challenge_method: 'S256',
+    ...params,
+  });
+  return `/oauth2/authorize?${query}`;
+}
+
+export function codeFields(code: string): Record<string, string> {
+  return { grant_type: 'authorization_code', code, code_verifier: VERIFIER, redirect_uri: REDIRECT_URI };
+}
+
+export async function obtainCode(
+  browser: Browser,
+  client: ClientLogin,
+  user: string,
+  params?: Record<string, string>,
+): Promise<string> {
+  const back = await browser.signInAndAllow(authorizationPath(client, params), user);
+  const code = back.searchParams.get('code');
+  if (code === null) throw new Error(`no code: ${back.href}`);
+  return code;
+}
+
+/** Each login is a session and a grant of its own, as those of different users are. */
+export function obtainCodes(subject: Subject, client: ClientLogin, logins: number, perLogin: number, agent: Agent) {
+  return inParallel(logins, LOGINS_AT_ONCE, async (index) => {
+    const browser = createBrowser(subject.url, agent);
+    const codes: string[] = [];
+    // After the first, the session is signed in and has allowed everything.
+    while (codes.length < perLogin) codes.push(await obtainCode(browser, client, username(index % USER_COUNT)));
+    return codes;
+  });
+}
+
+export async function obtainTokens(
+  subject: Subject,
+  client: ClientLogin,
+  logins: number,
+  agent: Agent,
+): Promise<UserTokens[]> {
+  const codes = (await obtainCodes(subject, client, logins, 1, agent)).flat();
+  return inParallel(logins, LOGINS_AT_ONCE, async (index) => {
+    const fields = codeFields(codes[index] as string);
+    const tokens = await expectJson(200, postForm(`${subject.url}/oauth2/token`, client, fields, agent));
+    return { accessToken: String(tokens.access_token), refreshToken: String(tokens.refresh_token) };
+  });
+}

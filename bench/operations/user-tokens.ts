@@ -1,0 +1,116 @@
+// What happens with a user's tokens: userinfo, the exchange of a code, the rotation of a refresh token, the whole login.
+
+import { Agent } from 'node:http';
+import { username } from '../cast.ts';
+import { createBrowser } from '../load/browser.ts';
+import { clientForm, clientHeaders, expectJson, postForm } from '../load/http.ts';
+import { BOTH, type Operation } from './operation.ts';
+import { codeFields, obtainCode, obtainCodes, obtainTokens } from './sign-in.ts';
+
+/**
+ * How much a login is used. The engine's memory goes through everything that it has issued for a grant each time it issues
+ * more, so a few grants with thousands of tokens would measure that.
+ */
+const CODES_PER_LOGIN = 20;
+const REFRESHES_PER_LOGIN = 20;
+const LOGINS_PER_SECOND_OF_ROUND = 20;
+
+const hasTokens = (body: string) => body.includes('"access_token":"') && body.includes('"refresh_token":"');
+
+export const userinfo: Operation = {
+  id: 'userinfo',
+  title: 'userinfo',
+  measuredOn: BOTH,
+  async prepare(subject) {
+    const [tokens] = await withAgent((agent) => obtainTokens(subject, subject.cast.app, 1, agent));
+    return {
+      kind: 'requests',
+      method: 'GET',
+      path: '/oauth2/userinfo',
+      headers: { authorization: `Bearer ${tokens?.accessToken}` },
+      isRight: (body) => body.includes('"sub":"'),
+    };
+  },
+};
+
+export const codeExchange: Operation = {
+  id: 'code-exchange',
+  title: 'code exchange',
+  measuredOn: BOTH,
+  async prepare(subject, { connections, seconds }) {
+    const { app } = subject.cast;
+    const logins = loginsFor(connections, seconds);
+    const byLogin = await withAgent((agent) => obtainCodes(subject, app, logins, CODES_PER_LOGIN, agent));
+    // Neighbours in time belong to different users.
+    const codes = Array.from({ length: CODES_PER_LOGIN }, (_, turn) => byLogin.map((own) => own[turn])).flat();
+    let next = 0;
+    return {
+      kind: 'requests',
+      method: 'POST',
+      path: '/oauth2/token',
+      headers: clientHeaders(app),
+      body: () => clientForm(app, codeFields(codes[next++] as string)),
+      budget: codes.length,
+      isRight: (body) => hasTokens(body) && body.includes('"id_token":"'),
+    };
+  },
+};
+
+export const refreshRotation: Operation = {
+  id: 'refresh-rotation',
+  title: 'refresh with rotation',
+  measuredOn: BOTH,
+  async prepare(subject, { connections, seconds }) {
+    const { app } = subject.cast;
+    const logins = loginsFor(connections, seconds);
+    const tokens = await withAgent((agent) => obtainTokens(subject, app, logins, agent));
+    // The token that came last waits longest; there are at least as many as connections.
+    const waiting = tokens.map(({ refreshToken }) => refreshToken);
+    return {
+      kind: 'requests',
+      method: 'POST',
+      path: '/oauth2/token',
+      headers: clientHeaders(app),
+      body: () => clientForm(app, { grant_type: 'refresh_token', refresh_token: waiting.shift() as string }),
+      onAnswer: (body) => void waiting.push(/"refresh_token":"([^"]+)"/.exec(body)?.[1] as string),
+      budget: logins * REFRESHES_PER_LOGIN,
+      isRight: hasTokens,
+    };
+  },
+};
+
+export const login: Operation = {
+  id: 'login',
+  title: 'whole login (8 requests)',
+  measuredOn: BOTH,
+  remark: 'The engine hashes no password.',
+  async prepare(subject, { connections }) {
+    const { app } = subject.cast;
+    const agent = new Agent({ keepAlive: true, maxSockets: connections });
+    return {
+      kind: 'loop',
+      async pass(index) {
+        const browser = createBrowser(subject.url, agent);
+        // A user whose consent is remembered sees no consent page unless the app asks for it.
+        const code = await obtainCode(browser, app, username(index), { prompt: 'consent' });
+        const tokens = await expectJson(200, postForm(`${subject.url}/oauth2/token`, app, codeFields(code), agent));
+        if (tokens.id_token === undefined) throw new Error('no ID token');
+      },
+      end: () => agent.destroy(),
+    };
+  },
+};
+
+/** As many as the round can use, and at least one for each connection. */
+function loginsFor(connections: number, seconds: number): number {
+  return Math.max(connections, Math.ceil(seconds * LOGINS_PER_SECOND_OF_ROUND));
+}
+
+async function withAgent<T>(work: (agent: Agent) => Promise<T>): Promise<T> {
+  const agent = new Agent({ keepAlive: true });
+  try {
+    return await work(agent);
+  } finally {
+    agent.destroy();
+  }
+}

@@ -1,0 +1,121 @@
+// The bench: what it counts and how it judges. That it runs at all, `npm run bench -- --quick` shows in CI.
+
+import { describe, expect, test } from '@jest/globals';
+import { runRequests } from '../../bench/load/closed-load.ts';
+import { median, percentile } from '../../bench/load/workload.ts';
+import type { Measurement } from '../../bench/measurements/rounds.ts';
+import { ratioChart } from '../../bench/report/chart.ts';
+import { report, verdict } from '../../bench/report/report.ts';
+import { type Results, toRatios } from '../../bench/results.ts';
+import { watchProcesses } from '../../bench/subjects/processes.ts';
+import { TARGETS } from '../../bench/targets.ts';
+
+function row(subject: 'engine' | 'lanyard', members: Partial<Measurement> = {}): Measurement {
+  return {
+    operation: 'userinfo',
+    subject,
+    connections: 16,
+    requestsPerSecond: 1_000,
+    p50Ms: 1,
+    p99Ms: 2,
+    nodeCpuUs: 200,
+    postgresCpuUs: 0,
+    requestsPerSecondByRound: [],
+    faults: [],
+    ...members,
+  };
+}
+
+function results(measurements: readonly Measurement[]): Results {
+  return {
+    startedAt: '2026-01-01T00:00:00.000Z',
+    machine: { platform: 'linux x64', cpu: 'a CPU', cores: 2, node: '24.0.0' },
+    rounds: 1,
+    seconds: 1,
+    isQuick: true,
+    measurements,
+    halfRate: [],
+    faults: [],
+  };
+}
+
+test('median and percentile are those of the sorted values', () => {
+  expect(median([3, 1, 2])).toBe(2);
+  expect(median([4, 1, 2, 3])).toBe(2.5);
+  const hundred = Array.from({ length: 100 }, (_, index) => index);
+  expect(percentile(hundred, 0.99)).toBe(99);
+  expect(percentile(hundred, 0.5)).toBe(50);
+});
+
+describe('a ratio', () => {
+  test('is that of the rates, and of all CPU time', () => {
+    const rows = [row('engine'), row('lanyard', { requestsPerSecond: 500, postgresCpuUs: 100 })];
+    expect(toRatios(rows)).toEqual([{ operation: 'userinfo', connections: 16, requestsPerSecond: 0.5, cpu: 1.5 }]);
+  });
+
+  test('does not exist when either row is void', () => {
+    const isVoid = { faults: ['status 500'] };
+    expect(toRatios([row('engine', isVoid), row('lanyard')])).toEqual([]);
+    expect(toRatios([row('engine'), row('lanyard', isVoid)])).toEqual([]);
+  });
+});
+
+test('what the servers do not do alike is said below the table', () => {
+  const rows = [row('engine', { operation: 'introspection-jwt' }), row('lanyard', { operation: 'introspection-jwt' })];
+  expect(report(results(rows))).toContain('(1) The engine cannot introspect JWTs');
+  expect(report(results([row('engine'), row('lanyard')]))).not.toContain('introspect JWTs');
+});
+
+test('a void row is shown with its reason', () => {
+  const text = report(results([row('engine'), row('lanyard', { faults: ['status 401: no'] })]));
+  expect(text).toMatch(/userinfo +\| 16 +\| lanyard \| void/);
+  expect(text).toContain('- userinfo, 16 connections, lanyard: status 401: no');
+});
+
+test('a target is met, missed or not measured; of several rows the worse one decides', () => {
+  const target = TARGETS.find(({ text }) => text.startsWith('userinfo'));
+  if (target === undefined) throw new Error('no such target');
+  const slow = { connections: 64, requestsPerSecond: 900 };
+  const fast = [row('engine'), row('lanyard')];
+  const both = [...fast, row('engine', { connections: 64 }), row('lanyard', slow)];
+  expect(verdict(target, target.value(results([])))).toBe('not measured');
+  expect(verdict(target, target.value(results(fast)))).toBe('met');
+  expect(verdict(target, target.value(results(both)))).toBe('missed');
+});
+
+test('the chart has a bar for each ratio and the line at 1.0', () => {
+  const svg = ratioChart(results([row('engine'), row('lanyard', { requestsPerSecond: 500 })]));
+  expect(svg.match(/<rect/g)).toHaveLength(1);
+  expect(svg).toContain('>0.50</text>');
+  expect(svg).toContain('<line class="one"');
+});
+
+test('an answer that is not right is a fault', async () => {
+  const { createServer } = await import('node:http');
+  const server = createServer((request, response) => {
+    response.statusCode = request.url === '/refused' ? 401 : 200;
+    response.end('{"active":false}');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  const options = { url: `http://127.0.0.1:${port}`, connections: 2, seconds: 0.2 };
+  const workload = { kind: 'requests', method: 'GET', headers: {} } as const;
+  const isRight = (body: string) => body.includes('"active":true');
+  const wrong = await runRequests({ ...workload, path: '/', isRight }, options);
+  expect(wrong.faults).toEqual(['wrong answer: {"active":false}']);
+  const refused = await runRequests({ ...workload, path: '/refused', isRight }, options);
+  expect(refused.faults).toEqual(['status 401: {"active":false}']);
+  const right = await runRequests({ ...workload, path: '/', isRight: () => true }, options);
+  expect(right.faults).toEqual([]);
+  expect(right.requests).toBeGreaterThan(10);
+  await new Promise((resolve) => server.close(resolve));
+});
+
+(process.platform === 'linux' ? test : test.skip)('a process is charged for what it computes', async () => {
+  const processes = watchProcesses(process.pid);
+  const before = await processes.cpu();
+  for (const until = Date.now() + 200; Date.now() < until; );
+  const after = await processes.cpu();
+  expect((after?.nodeMs ?? 0) - (before?.nodeMs ?? 0)).toBeGreaterThan(50);
+  expect(await processes.residentBytes()).toBeGreaterThan(10_000_000);
+});
