@@ -33,6 +33,7 @@ export const AUDIT_EVENT_TYPES = [
   'token.revoked',
   'token.replayed',
   'signing_key.created',
+  'storage.pruned',
 ] as const;
 
 export type AuditEventType = (typeof AUDIT_EVENT_TYPES)[number];

@@ -1,74 +1,94 @@
-// Sweeps what has expired, in batches that stay small, on every node without waiting for the others (SKIP LOCKED).
+// Removes what has expired, for as long as the server runs, on every node without waiting for the others: rounds
+// (prune-round.ts) of statements (prune-sweeps.ts), and what is told about them: each round to whoever counts (`onRound`),
+// one audit event an hour at most.
 
+import { recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
+import { createPruner, type PruneReport, pause } from './prune-round.ts';
 
-const INTERVAL_MS = 60_000;
-const BATCH_ROWS = 2_000;
-/** One round takes 20 batches of a table at most; what is left waits for the next minute. */
-const MAX_BATCHES = 20;
+/** Rows go in small helpings, and an idle round is ten quick statements. */
+const INTERVAL_MS = 15_000;
+/** The audit log must not grow by sweeping. */
+const AUDIT_INTERVAL_MS = 3_600_000;
 
-/**
- * Rows outlive their expiry by an hour: by then no clock tolerance reaches them. Consumed refresh tokens keep their own expiry,
- * so a replay is noticed for as long as the token would have lived.
- */
-const SWEEPS = [
-  {
-    name: 'prune_artifacts',
-    text: `DELETE FROM oidc_artifacts WHERE (model, id) IN (
-             SELECT model, id FROM oidc_artifacts WHERE expires_at < now() - interval '1 hour'
-             LIMIT $1 FOR UPDATE SKIP LOCKED)`,
-  },
-  {
-    name: 'prune_revoked_tokens',
-    text: `DELETE FROM revoked_tokens WHERE jti_hash IN (
-             SELECT jti_hash FROM revoked_tokens WHERE expires_at < now() - interval '1 hour'
-             LIMIT $1 FOR UPDATE SKIP LOCKED)`,
-  },
-  {
-    name: 'prune_replay_guard',
-    text: `DELETE FROM replay_guard WHERE id IN (
-             SELECT id FROM replay_guard WHERE expires_at < now() - interval '1 hour' LIMIT $1 FOR UPDATE SKIP LOCKED)`,
-  },
-  {
-    name: 'prune_login_throttle',
-    text: `DELETE FROM login_throttle WHERE key IN (
-             SELECT key FROM login_throttle WHERE expire < extract(epoch FROM now()) * 1000
-             LIMIT $1 FOR UPDATE SKIP LOCKED)`,
-  },
-  {
-    name: 'prune_client_secrets',
-    text: `DELETE FROM client_secrets WHERE id IN (
-             SELECT id FROM client_secrets WHERE expires_at < now() - interval '1 hour' LIMIT $1 FOR UPDATE SKIP LOCKED)`,
-  },
-];
-
-/** @returns how many rows went, by sweep */
-export async function pruneOnce(database: Database): Promise<Record<string, number>> {
-  const removed: Record<string, number> = {};
-  for (const sweep of SWEEPS) {
-    removed[sweep.name] = 0;
-    for (let batch = 0; batch < MAX_BATCHES; batch++) {
-      const { rowCount } = await database.query(sweep, [BATCH_ROWS]);
-      removed[sweep.name] = (removed[sweep.name] ?? 0) + rowCount;
-      if (rowCount < BATCH_ROWS) break;
-    }
-  }
-  return removed;
+/** One round over every table. What it leaves is told by `isBehind`. */
+export async function pruneOnce(database: Database): Promise<PruneReport> {
+  return createPruner(database.query).round();
 }
 
-/** @returns a function that stops the sweeping and waits for the one underway */
-export function startPruning(database: Database, log: Log): () => Promise<void> {
-  let underway: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => {
-    underway = pruneOnce(database).then(
-      (removed) => log.debug({ removed }, 'pruned'),
-      (error) => log.warn({ error }, 'pruning failed'),
-    );
-  }, INTERVAL_MS);
-  timer.unref();
+export interface PruningOptions {
+  /** hears what each round did */
+  readonly onRound?: (report: PruneReport) => void;
+  /** between two rounds when nothing is left over */
+  readonly intervalMs?: number;
+}
+
+/**
+ * @returns a function that stops the sweeping and waits for the batch underway
+ */
+export function startPruning(
+  database: Database,
+  log: Log,
+  { onRound = () => {}, intervalMs = INTERVAL_MS }: PruningOptions = {},
+): () => Promise<void> {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const pruner = createPruner(database.query);
+  const ledger = createLedger(database);
+
+  async function run(): Promise<void> {
+    for (let isBehind = false; ; ) {
+      await pause(isBehind ? 0 : intervalMs, signal);
+      if (signal.aborted) break;
+      isBehind = false;
+      try {
+        const report = await pruner.round(signal);
+        isBehind = report.isBehind;
+        log.debug({ ...report }, 'pruned');
+        onRound(report);
+        await ledger.enter(report);
+      } catch (error) {
+        log.warn({ error }, 'pruning failed');
+      }
+    }
+    await ledger.close().catch((error) => log.warn({ error }, 'what was pruned could not be recorded'));
+  }
+
+  const ended = run();
   return async () => {
-    clearInterval(timer);
-    await underway;
+    stopping.abort();
+    await ended;
+  };
+}
+
+/** Adds up what rounds removed, and writes the sums to the audit log now and then. */
+function createLedger(database: Database) {
+  let since = new Date();
+  let removed: Record<string, number> = {};
+  let longestLagSeconds = 0;
+  let longestBatchMs = 0;
+
+  async function close(): Promise<void> {
+    const ofEvent = { since: since.toISOString(), removed, longest_lag_seconds: Math.round(longestLagSeconds) };
+    const hasRemoved = Object.keys(removed).length > 0;
+    const detail = { ...ofEvent, longest_batch_ms: Math.round(longestBatchMs) };
+    since = new Date();
+    removed = {};
+    longestLagSeconds = 0;
+    longestBatchMs = 0;
+    if (hasRemoved) await recordAudit(database.query, { type: 'storage.pruned', actor: 'system', detail });
+  }
+
+  return {
+    close,
+    async enter(report: PruneReport): Promise<void> {
+      for (const [table, rows] of Object.entries(report.removed)) {
+        if (rows > 0) removed[table] = (removed[table] ?? 0) + rows;
+      }
+      longestLagSeconds = Math.max(longestLagSeconds, report.lagSeconds);
+      longestBatchMs = Math.max(longestBatchMs, report.longestBatchMs);
+      if (Date.now() - since.getTime() >= AUDIT_INTERVAL_MS) await close();
+    },
   };
 }
