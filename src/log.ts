@@ -27,12 +27,27 @@ export function createLog(level: string, destination?: DestinationStream): Log {
   const options = {
     level,
     base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
+    timestamp: createTimestamp(),
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { error: serializeError },
     redact: { paths: SECRET_MEMBERS.flatMap((name) => [`["${name}"]`, `*["${name}"]`]), censor: '[redacted]' },
   };
   return pino(options, destination ?? standardOutput());
+}
+
+/** pino's isoTime formats the whole date for every line; here only the milliseconds are new. */
+function createTimestamp(): () => string {
+  let second = 0;
+  let prefix = '';
+  return () => {
+    const now = Date.now();
+    const milliseconds = now % 1000;
+    if (now - milliseconds !== second) {
+      second = now - milliseconds;
+      prefix = `,"time":"${new Date(second).toISOString().slice(0, -4)}`;
+    }
+    return `${prefix}${String(milliseconds).padStart(3, '0')}Z"`;
+  };
 }
 
 /** One system call for all lines of one turn of the event loop, instead of one for each. */

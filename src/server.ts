@@ -93,7 +93,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
       engine,
       issuer,
       log,
-      passwordCheck: await createPasswordCheck(passwords),
+      passwordCheck: createPasswordCheck(passwords),
       throttle: createLoginThrottle(database.pool, config.loginThrottle),
       metrics,
     }),

@@ -1,4 +1,4 @@
-// Starts Lanyard as its operator would, `node src/main.ts` with a data folder of its own, and makes the cast through the
+// Starts Lanyard as its operator would, `node src/start.ts` with a data folder of its own, and makes the cast through the
 // admin API.
 
 import { randomBytes } from 'node:crypto';
@@ -10,7 +10,7 @@ import { type Child, findFreePort, startChild } from './child.ts';
 import { watchProcesses } from './processes.ts';
 import { type AdminApi, PATHS, type Subject } from './subject.ts';
 
-const SCRIPT = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const SCRIPT = fileURLToPath(new URL('../../src/start.ts', import.meta.url));
 export const LANYARD_READY = 'Lanyard is running.';
 const ADMIN = { clientId: 'lanyard-admin', clientSecret: randomBytes(32).toString('base64url') };
 

@@ -16,9 +16,11 @@ export function adminRoutes(deps: {
   changes: Pick<ChangeFeed, 'settled'>;
 }): Router {
   const router = new Router({ prefix: '/admin/v1' });
-  const document = openApiDocument(deps.routes, { issuer: deps.issuer, version: deps.version });
+  // Made when somebody asks for it: few do, and it is not small.
+  let document: unknown;
   // The description of the door is no secret; everything behind it is.
   router.get('/openapi.json', (ctx) => {
+    document ??= openApiDocument(deps.routes, { issuer: deps.issuer, version: deps.version });
     ctx.body = document;
   });
   // Whoever has the answer to a change finds it in force here. (The other nodes hear of it in the same moment.)

@@ -4,7 +4,7 @@
 // every later start, so it is cleared under ours.
 
 import { readdir } from 'node:fs/promises';
-import knex, { type Knex } from 'knex';
+import type { Knex } from 'knex';
 import pg from 'pg';
 
 interface Migration {
@@ -39,9 +39,25 @@ const MIGRATION_LOCK = '5641389012340001';
  * @returns the names of the migrations applied now
  */
 export async function migrateToLatest(connectionString: string): Promise<string[]> {
-  return withTurn(connectionString, async (builder) => {
-    const { rows } = await builder.raw("SELECT current_setting('server_version_num')::int AS version");
+  return withConnection(connectionString, async (connection) => {
+    const { rows } = await connection.query("SELECT current_setting('server_version_num')::int AS version");
     if (rows[0].version < OLDEST_POSTGRESQL) throw new Error('Lanyard needs PostgreSQL 14 or newer');
+    return (await isLatest(connection)) ? [] : applyMissing(connection, connectionString);
+  });
+}
+
+/** Nearly every start finds nothing to do: it need not wait its turn, nor load Knex. */
+async function isLatest(connection: pg.Client): Promise<boolean> {
+  const { rows } = await connection.query("SELECT to_regclass('knex_migrations') IS NOT NULL AS is_there");
+  if (!rows[0].is_there) return false;
+  const applied = await connection.query<{ name: string }>('SELECT name FROM knex_migrations');
+  const names = new Set(applied.rows.map(({ name }) => name));
+  const migrations = await migrationSource.getMigrations([]);
+  return migrations.every(({ name }) => names.has(name)) && names.size === migrations.length;
+}
+
+async function applyMissing(connection: pg.Client, connectionString: string): Promise<string[]> {
+  return inTurn(connection, connectionString, async (builder) => {
     await builder.migrate.forceFreeMigrationsLock({ migrationSource });
     const [, applied] = await builder.migrate.latest({ migrationSource });
     return applied as string[];
@@ -50,27 +66,42 @@ export async function migrateToLatest(connectionString: string): Promise<string[
 
 /** Takes every migration back; used by tests and by someone who wants the tables gone. */
 export async function migrateDown(connectionString: string): Promise<void> {
-  await withTurn(connectionString, (builder) => builder.migrate.rollback({ migrationSource }, true));
+  await withConnection(connectionString, (connection) =>
+    inTurn(connection, connectionString, (builder) => builder.migrate.rollback({ migrationSource }, true)),
+  );
 }
 
-async function withTurn<T>(connectionString: string, work: (builder: Knex) => Promise<T>): Promise<T> {
-  const turn = new pg.Client({
+async function withConnection<T>(connectionString: string, work: (connection: pg.Client) => Promise<T>): Promise<T> {
+  const connection = new pg.Client({
     connectionString,
     application_name: 'lanyard-migrations',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   });
   // A lost connection fails the statement; the event besides would end the process if nobody listened.
-  turn.on('error', () => {});
-  await turn.connect().catch((cause: NodeJS.ErrnoException) => {
+  connection.on('error', () => {});
+  await connection.connect().catch((cause: NodeJS.ErrnoException) => {
     // A name with two addresses fails with an error without a message.
     throw new Error(`the database cannot be reached: ${cause.message || cause.code}`, { cause });
   });
+  try {
+    return await work(connection);
+  } finally {
+    await connection.end();
+  }
+}
+
+/** The advisory lock is held by the connection, and ends with it. */
+async function inTurn<T>(
+  connection: pg.Client,
+  connectionString: string,
+  work: (builder: Knex) => Promise<T>,
+): Promise<T> {
+  const { default: knex } = await import('knex');
   const builder = knex({ client: 'pg', connection: connectionString, pool: { min: 0, max: 2 } });
   try {
-    await turn.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    await connection.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     return await work(builder);
   } finally {
     await builder.destroy();
-    await turn.end();
   }
 }

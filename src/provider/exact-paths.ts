@@ -7,10 +7,13 @@ import type { Middleware } from 'koa';
 export function exactPaths(paths: Iterable<string>): Middleware {
   const published = new Set(paths);
   return async (ctx, next) => {
-    const folded = ctx.path.toUpperCase().toLowerCase().replace(/\/$/, '');
-    if (ctx.path === folded || !published.has(folded)) await next();
+    if (published.has(ctx.path) || !published.has(foldPath(ctx.path))) await next();
     if (ctx.status !== 404 || (ctx.body !== undefined && ctx.body !== null)) return;
     ctx.body = { error: 'not_found', error_description: 'nothing answers at this address' };
     ctx.status = 404;
   };
+}
+
+function foldPath(path: string): string {
+  return path.toUpperCase().toLowerCase().replace(/\/$/, '');
 }

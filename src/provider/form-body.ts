@@ -1,4 +1,4 @@
-// Reads the form of a request before the engine does, and hands it over so that the engine can still read it.
+// Reads the form of a request before the engine does. Who has read it must hand it over before the engine comes.
 
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'koa';
@@ -18,10 +18,9 @@ export async function readFormBody(ctx: Context): Promise<string | undefined> {
   const known = read.get(ctx.req);
   if (known !== undefined) return known;
   try {
-    const length = ctx.request.length ?? null;
-    const body = await getRawBody(ctx.req, { limit: LIMIT_BYTES, length, encoding: 'utf8' });
+    const bytes = await getRawBody(ctx.req, { limit: LIMIT_BYTES, length: ctx.request.length ?? null });
+    const body = bytes.toString('utf8');
     read.set(ctx.req, body);
-    handOver(ctx.req, body);
     return body;
   } catch {
     return undefined;

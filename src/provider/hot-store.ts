@@ -84,34 +84,44 @@ const JWT_STATUS = {
          FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (jti_hash, grant_id, position)`,
 };
 
-const COMMIT = {
-  name: 'units_commit',
-  // consumed_at of an artifact that is saved again is left as it is: that must not bring it back to life.
+/**
+ * The parameters are arrays, one entry for each write, each with the position of its unit.
+ * consumed_at of an artifact that is saved again is left as it is: that must not bring it back to life.
+ */
+function storing(condition: string): string {
+  return `stored AS (
+      INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
+      SELECT model, id, payload, client_id, account_id, grant_id, uid, user_code,
+        to_timestamp(issued_at), to_timestamp(expires_at)
+      FROM unnest($1::int[], $2::text[], $3::bytea[], $4::json[], $5::text[], $6::text[], $7::bytea[], $8::text[],
+                  $9::text[], $10::float8[], $11::float8[])
+        AS w (unit, model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
+      ${condition}
+      ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
+        account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
+        user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at
+    ), recorded AS (
+      INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')})
+      SELECT ${AUDIT_COLUMNS.join(', ')}
+      FROM unnest($12::int[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::jsonb[])
+        AS e (unit, ${AUDIT_COLUMNS.join(', ')})
+      ${condition}
+    )`;
+}
+
+const COMMIT = { name: 'units_commit', text: `WITH ${storing('')} SELECT 1 WHERE false` };
+
+/** Dearer, because it has to be ready to write to every partition: only for units that consume something. */
+const COMMIT_CONSUMING = {
+  name: 'units_commit_consuming',
   text: `WITH consumed AS (
            UPDATE oidc_artifacts a SET consumed_at = now()
-           FROM unnest($1::int[], $2::text[], $3::bytea[]) AS k (unit, model, id)
+           FROM unnest($19::int[], $20::text[], $21::bytea[]) AS k (unit, model, id)
            WHERE a.model = k.model AND a.id = k.id AND a.consumed_at IS NULL
            RETURNING k.unit
          ), lost AS (
-           SELECT unit FROM unnest($1::int[]) AS k (unit) EXCEPT SELECT unit FROM consumed
-         ), stored AS (
-           INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
-           SELECT model, id, payload, client_id, account_id, grant_id, uid, user_code,
-             to_timestamp(issued_at), to_timestamp(expires_at)
-           FROM unnest($4::int[], $5::text[], $6::bytea[], $7::json[], $8::text[], $9::text[], $10::bytea[], $11::text[],
-                       $12::text[], $13::float8[], $14::float8[])
-             AS w (unit, model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
-           WHERE unit NOT IN (SELECT unit FROM lost)
-           ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
-             account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
-             user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at
-         ), recorded AS (
-           INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')})
-           SELECT ${AUDIT_COLUMNS.join(', ')}
-           FROM unnest($15::int[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::jsonb[])
-             AS e (unit, ${AUDIT_COLUMNS.join(', ')})
-           WHERE unit NOT IN (SELECT unit FROM lost)
-         )
+           SELECT unit FROM unnest($19::int[]) AS k (unit) EXCEPT SELECT unit FROM consumed
+         ), ${storing('WHERE unit NOT IN (SELECT unit FROM lost)')}
          SELECT unit FROM lost`,
 };
 
@@ -148,8 +158,15 @@ export function createHotStore(
     },
   );
 
-  const commit = gather<readonly Write[], Consume | undefined>('commit', async (units) => {
-    const { rows } = await hotQuery<{ unit: number }>(COMMIT, toColumns(units));
+  const commitPlain = gather<readonly Write[], undefined>('commit', async (units) => {
+    const { artifacts, events } = toColumns(units);
+    await hotQuery(COMMIT, [...artifacts, ...events]);
+    return units.map(() => undefined);
+  });
+
+  const commitConsuming = gather<readonly Write[], Consume | undefined>('commit_consuming', async (units) => {
+    const { artifacts, events, consumes } = toColumns(units);
+    const { rows } = await hotQuery<{ unit: number }>(COMMIT_CONSUMING, [...artifacts, ...events, ...consumes]);
     const lost = new Set(rows.map(({ unit }) => unit));
     return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
   });
@@ -159,9 +176,9 @@ export function createHotStore(
     findByUid: (model, uid) => findByUid({ model, uid }),
     findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
     async commit(unit) {
-      if (unit.filter(({ kind }) => kind === 'consume').length > 1)
-        throw new Error('a unit consumes one artifact at most');
-      const lost = await commit(unit);
+      const consumes = unit.filter(({ kind }) => kind === 'consume').length;
+      if (consumes > 1) throw new Error('a unit consumes one artifact at most');
+      const lost = await (consumes === 0 ? commitPlain(unit) : commitConsuming(unit));
       if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
     },
   };
@@ -185,8 +202,7 @@ function consumeOf(unit: readonly Write[]): Consume | undefined {
   return unit.find((write): write is Consume => write.kind === 'consume');
 }
 
-/** The parameters of COMMIT: one array for each column, each entry with the position of its unit. */
-function toColumns(units: readonly (readonly Write[])[]): unknown[][] {
+function toColumns(units: readonly (readonly Write[])[]) {
   const consumes: unknown[][] = [[], [], []];
   const artifacts: unknown[][] = [[], [], [], [], [], [], [], [], [], [], []];
   const events: unknown[][] = [[], [], [], [], [], [], []];
@@ -197,7 +213,7 @@ function toColumns(units: readonly (readonly Write[])[]): unknown[][] {
       else append(events, [position, ...auditValues(write.event)]);
     }
   });
-  return [...consumes, ...artifacts, ...events];
+  return { artifacts, events, consumes };
 }
 
 function append(columns: readonly unknown[][], values: readonly unknown[]): void {

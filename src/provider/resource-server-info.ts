@@ -18,10 +18,8 @@ export async function findPermitted(
   indicator: string,
   clientId: string,
 ): Promise<Permitted | undefined> {
-  const [resourceServer, grants] = await Promise.all([
-    directory.findResourceServer(indicator),
-    directory.findGrants(clientId),
-  ]);
+  const resourceServer = await directory.findResourceServer(indicator);
+  const grants = await directory.findGrants(clientId);
   const granted = resourceServer && grants?.get(resourceServer.identifier);
   if (resourceServer === undefined || granted === undefined) return undefined;
   return { resourceServer, scope: granted.filter((name) => resourceServer.scopes.includes(name)).join(' ') };

@@ -10,7 +10,7 @@ import type { Context, Middleware } from 'koa';
 import type Provider from 'oidc-provider';
 import type { Client } from 'oidc-provider';
 import type { ClientAdapter } from './client-adapter.ts';
-import { isForm, readFormBody } from './form-body.ts';
+import { handOver, isForm, readFormBody } from './form-body.ts';
 
 export interface ShortRequest {
   readonly ctx: Context;
@@ -43,7 +43,10 @@ export function shortPath(deps: ShortPathDeps): Middleware {
     const params = body === undefined ? undefined : readParams(body);
     const client = params && (await recognise(deps, ctx, params));
     const shortBody = client && (await answer?.({ ctx, client, params: withoutCredentials(params) }));
-    if (shortBody === undefined) return next();
+    if (shortBody === undefined) {
+      if (body !== undefined) handOver(ctx.req, body);
+      return next();
+    }
     // What the engine sets at these endpoints.
     ctx.set('Cache-Control', 'no-store');
     ctx.set('Vary', 'Origin');

@@ -49,5 +49,8 @@ export function spellings(identifier: string): string[] {
 
 /** One spelling for both, to remember it by. */
 export function canonicalSpelling(identifier: string): string {
+  // With a path there is no other spelling; and parsing a URL is dear where every request asks.
+  const slash = identifier.indexOf('/', identifier.indexOf('://') + 3);
+  if (slash !== -1 && slash < identifier.length - 1) return identifier;
   return spellings(identifier).sort()[0] as string;
 }

@@ -12,12 +12,14 @@ export interface PasswordCheck {
   isRight(storedHash: string | undefined, presented: string): Promise<boolean>;
 }
 
-export async function createPasswordCheck(passwords: PasswordHasher): Promise<PasswordCheck> {
-  const hashOfNobody = await passwords.hash('a password that nobody has');
+export function createPasswordCheck(passwords: PasswordHasher): PasswordCheck {
+  // Not awaited: nobody signs in before it is there, and a start need not be longer for it.
+  const hashOfNobody = passwords.hash('a password that nobody has');
+  hashOfNobody.catch(() => {});
   return {
     async isRight(storedHash, presented) {
       if (presented.length > MAX_PASSWORD_LENGTH) return false;
-      const isMatch = await passwords.verify(storedHash ?? hashOfNobody, presented);
+      const isMatch = await passwords.verify(storedHash ?? (await hashOfNobody), presented);
       return isMatch && storedHash !== undefined;
     },
   };

@@ -15,6 +15,7 @@ export const ROWS: readonly (readonly string[])[] = [
   ['server'],
   ['installation'],
   ['main', 'cli', 'demo'],
+  ['start'],
 ];
 
 /** The file that a reader of the folder opens first. */
