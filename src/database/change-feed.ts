@@ -15,6 +15,8 @@ const RECONNECT_MS = 250;
 /** How long a cut connection may stay unnoticed: one interval to ask, one to wait for the answer. */
 const HEARTBEAT_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** How long PostgreSQL may take to say goodbye. */
+const CLOSE_TIMEOUT_MS = 500;
 
 /** A row has changed; `key` undefined: any row may have. */
 export type ChangeListener = (key: string | undefined) => void;
@@ -59,8 +61,7 @@ export function startChangeFeed(options: { connectionString: string; log: Log })
     if (isLive) log.warn({ error }, 'the change feed was lost: every request reads the database until it is back');
     isLive = false;
     forgetEverything();
-    // Not `end()`: that would wait for an answer from a peer that may be gone.
-    (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    cut(client);
     if (!isClosed) retry = setTimeout(() => void connect(), RECONNECT_MS).unref();
   }
 
@@ -107,7 +108,7 @@ export function startChangeFeed(options: { connectionString: string; log: Log })
     clearTimeout(deadline);
   }
 
-  const underway = connect();
+  void connect();
   return {
     isLive: () => isLive,
     subscribe(topic, listener) {
@@ -122,11 +123,18 @@ export function startChangeFeed(options: { connectionString: string; log: Log })
       isClosed = true;
       clearTimeout(retry);
       clearInterval(heartbeat);
-      await underway;
       const client = connection;
       connection = undefined;
       isLive = false;
-      await client?.end().catch(() => {});
+      if (client === undefined) return;
+      const deadline = setTimeout(() => cut(client), CLOSE_TIMEOUT_MS);
+      await client.end().catch(() => {});
+      clearTimeout(deadline);
     },
   };
+}
+
+/** `end()` alone would wait for an answer from a peer that may be gone. */
+function cut(client: pg.Client): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }

@@ -228,8 +228,12 @@ function withoutRepetitions(unit: readonly Write[]): readonly Write[] {
   return unit.filter(
     (write, position) =>
       write.kind !== 'upsert' ||
-      !unit.slice(position + 1).some((later) => later.kind === 'upsert' && later.artifact.id.equals(write.artifact.id)),
+      !unit.slice(position + 1).some((later) => later.kind === 'upsert' && isSame(write.artifact, later.artifact)),
   );
+}
+
+function isSame(one: Artifact, other: Artifact): boolean {
+  return one.model === other.model && one.id.equals(other.id);
 }
 
 function artifactValues(artifact: Artifact): unknown[] {

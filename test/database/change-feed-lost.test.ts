@@ -1,0 +1,158 @@
+// The feed without its connection: nothing may be believed from memory while changes may be missed.
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { type Cache, createCache } from '../../src/database/cache.ts';
+import { type ChangeFeed, startChangeFeed } from '../../src/database/change-feed.ts';
+import { createLog } from '../../src/log.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { killNamed, until } from '../support/hold.ts';
+import { type CuttableProxy, startProxy } from '../support/proxy.ts';
+
+const LISTENER = 'lanyard-changes';
+
+const log = createLog('silent');
+
+let testDatabase: TestDatabase;
+let sql: pg.Pool;
+let proxy: CuttableProxy;
+let feed: ChangeFeed;
+let asked: string[];
+let cache: Cache<{ username: string }>;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  sql = new pg.Pool({ connectionString: testDatabase.connectionString, max: 2 });
+  await sql.query(`INSERT INTO users (id, username, password_hash) VALUES ('alice', 'alice', 'none')`);
+});
+afterAll(async () => {
+  await sql.end();
+  await testDatabase.drop();
+});
+beforeEach(async () => {
+  proxy = await startProxy(testDatabase.connectionString);
+  feed = startChangeFeed({ connectionString: proxy.connectionString, log });
+  asked = [];
+  cache = createCache({
+    changes: feed,
+    topic: 'user',
+    max: 10,
+    onRequest: (result) => asked.push(result),
+    load: async (id) => (await sql.query('SELECT username FROM users WHERE id = $1', [id])).rows[0],
+  });
+  await rename('alice');
+  await until(feed.isLive, 'a live feed');
+});
+afterEach(async () => {
+  await feed.close();
+  await proxy.stop();
+});
+
+const rename = (username: string) => sql.query('UPDATE users SET username = $1', [username]);
+const alice = async () => (await cache.get('alice'))?.username;
+
+async function remember(): Promise<void> {
+  await alice();
+  await alice();
+  expect(asked.splice(0)).toEqual(['miss', 'hit']);
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now();
+  await work();
+  return performance.now() - startedAt;
+}
+
+describe('a listener whose connection is ended', () => {
+  test('is not live, memory is not asked, and what changed meanwhile is seen then and afterwards', async () => {
+    await remember();
+    await killNamed(sql, LISTENER);
+    await until(() => !feed.isLive(), 'the end noticed', 200);
+    await rename('changed while nobody listened');
+    expect(await alice()).toBe('changed while nobody listened');
+    expect(asked.splice(0)).toEqual(['bypass']);
+    expect(await timed(() => until(feed.isLive, 'a live feed'))).toBeLessThan(1_000);
+    expect(await alice()).toBe('changed while nobody listened');
+    expect(asked.splice(0)).toEqual(['miss']);
+    await rename('again');
+    await feed.settled();
+    expect(await alice()).toBe('again');
+  });
+
+  test('twenty times over, remembers nothing that was changed in between', async () => {
+    for (let round = 0; round < 20; round++) {
+      await until(feed.isLive, 'a live feed');
+      await alice();
+      await Promise.all([killNamed(sql, LISTENER), rename(`name ${round}`)]);
+      await until(() => !feed.isLive(), 'the end noticed', 500);
+      expect(await alice()).toBe(`name ${round}`);
+    }
+  });
+});
+
+describe('a connection that is cut without a word', () => {
+  test('is noticed within two seconds and a half; from then on nothing is taken from memory, and it comes back', async () => {
+    await remember();
+    proxy.cut();
+    await rename('nobody was told');
+    expect(await timed(() => until(() => !feed.isLive(), 'the cut noticed'))).toBeLessThan(2_500);
+    expect(await alice()).toBe('nobody was told');
+    expect(asked.splice(0)).toEqual(['bypass']);
+    proxy.mend();
+    await until(feed.isLive, 'a live feed');
+    expect(await alice()).toBe('nobody was told');
+    await rename('everybody was told');
+    await feed.settled();
+    expect(await alice()).toBe('everybody was told');
+  });
+
+  test('does not hold settled() for longer than that; after it memory is not asked', async () => {
+    await remember();
+    proxy.cut();
+    await rename('nobody was told');
+    expect(await timed(() => feed.settled())).toBeLessThan(2_500);
+    expect(await alice()).toBe('nobody was told');
+  });
+});
+
+describe('close() ends soon', () => {
+  test.each<[string, () => unknown]>([
+    ['while it listens', () => {}],
+    ['when the connection was cut without a word', () => proxy.cut()],
+    [
+      'while it waits to connect again',
+      async () => {
+        await killNamed(sql, LISTENER);
+        await until(() => !feed.isLive(), 'the end noticed');
+      },
+    ],
+    [
+      'while it connects again to a database that says nothing',
+      async () => {
+        proxy.cut();
+        await until(() => !feed.isLive(), 'the cut noticed');
+        await new Promise((resolve) => setTimeout(resolve, 400)); // past the wait for the next attempt
+      },
+    ],
+  ])('%s', async (_name, prepare) => {
+    await prepare();
+    expect(await timed(() => feed.close())).toBeLessThan(1_500);
+    expect(feed.isLive()).toBe(false);
+  });
+
+  test.each<[string, (proxy: CuttableProxy) => void]>([
+    ['at once after its start', () => {}],
+    ['when the database has never said a word', (silent) => silent.cut()],
+  ])('%s, and nobody listens afterwards', async (_name, prepare) => {
+    const silent = await startProxy(testDatabase.connectionString);
+    prepare(silent);
+    const young = startChangeFeed({ connectionString: silent.connectionString, log });
+    expect(await timed(() => young.close())).toBeLessThan(1_500);
+    await feed.close();
+    await until(async () => {
+      const text = 'SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1';
+      return (await sql.query(text, [LISTENER])).rowCount === 0;
+    }, 'no listener left');
+    await silent.stop();
+  });
+});

@@ -1,0 +1,104 @@
+// The plans of gathered statements are made once and kept: also the ones that were made while the tables were empty must not
+// read them whole when they have grown.
+
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { createDatabase, type Database } from '../../src/database/database.ts';
+import { createLog } from '../../src/log.ts';
+import { AlreadyConsumedError, createHotStore, type HotStore } from '../../src/provider/hot-store.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+const ROWS = 50_000;
+const NEEDED = 5;
+const FLUSH = { name: 'test_flush', text: 'SELECT pg_stat_force_next_flush()' };
+const BACKEND = { name: 'test_backend', text: 'SELECT pg_backend_pid() AS pid' };
+
+let testDatabase: TestDatabase;
+let database: Database;
+let hotStore: HotStore;
+let sql: pg.Pool;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  const { connectionString } = testDatabase;
+  // One connection for gathered statements, so that the plans of the beginning are the plans of the end.
+  database = createDatabase({ connectionString, poolSize: 3, queueSize: 1_000, log: createLog('silent') });
+  hotStore = createHotStore(database);
+  sql = new pg.Pool({ connectionString, max: 1 });
+});
+afterAll(async () => {
+  await database.close();
+  await sql.end();
+  await testDatabase.drop();
+});
+
+async function useAllStatements(ids: readonly Buffer[]): Promise<void> {
+  await Promise.all(ids.map((id) => hotStore.find('RefreshToken', id)));
+  await Promise.all(ids.map((id) => hotStore.findByUid('RefreshToken', id.toString('hex'))));
+  await Promise.all(ids.map((id) => hotStore.findJwtStatus(id, id)));
+  const members = { clientId: undefined, accountId: undefined, grantId: undefined, userCode: undefined };
+  await Promise.all(
+    ids.map(async (id) => {
+      const artifact = { model: 'RefreshToken', id: randomBytes(32), payload: {}, issuedAt: 1, expiresAt: 2 };
+      await hotStore
+        .commit([
+          { kind: 'consume', model: 'RefreshToken', id },
+          { kind: 'upsert', artifact: { ...artifact, uid: undefined, ...members } },
+          { kind: 'audit', event: { type: 'token.issued', actor: 'system' } },
+        ])
+        .catch((error: unknown) => {
+          if (!(error instanceof AlreadyConsumedError)) throw error; // at the beginning there is nothing to consume
+        });
+    }),
+  );
+}
+
+async function scans(): Promise<{ whole: number; rowsOfWhole: number; byIndex: number }> {
+  await database.hotQuery(FLUSH, []);
+  const { rows } = await sql.query(
+    `SELECT sum(seq_scan)::int AS whole, sum(seq_tup_read)::int AS rows_of_whole, sum(idx_scan)::int AS by_index
+     FROM pg_stat_user_tables WHERE relname LIKE 'oidc_artifacts%' OR relname IN ('revoked_tokens', 'audit_events')`,
+  );
+  return { whole: rows[0].whole, rowsOfWhole: rows[0].rows_of_whole, byIndex: rows[0].by_index };
+}
+
+async function backend(): Promise<number | undefined> {
+  return (await database.hotQuery<{ pid: number }>(BACKEND, [])).rows[0]?.pid;
+}
+
+test('statements that were planned on empty tables find their rows by index among fifty thousand', async () => {
+  const startedOn = await backend();
+  const unknown = Array.from({ length: NEEDED }, () => randomBytes(32));
+  for (let time = 0; time < 10; time++) await useAllStatements(unknown);
+  expect(await scans()).toMatchObject({ whole: 0 });
+
+  await sql.query(
+    `INSERT INTO oidc_artifacts (model, id, payload, uid, issued_at, expires_at)
+     SELECT model, sha256(n::text::bytea), '{}', encode(sha256(n::text::bytea), 'hex'), now(), now() + interval '1 hour'
+     FROM generate_series(1, $1::int) n, unnest('{RefreshToken,Grant}'::text[]) model`,
+    [ROWS],
+  );
+  await sql.query(
+    `INSERT INTO revoked_tokens SELECT sha256(n::text::bytea), 'infinity' FROM generate_series(1, $1::int) n`,
+    [ROWS],
+  );
+  const { rows } = await sql.query('SELECT sha256(n::text::bytea) AS id FROM generate_series(1, $1::int) n', [NEEDED]);
+  const ids = rows.map(({ id }) => id as Buffer);
+  await sql.query('SELECT pg_stat_force_next_flush()');
+  const before = await scans();
+  await useAllStatements(ids);
+  const after = await scans();
+  expect(after).toMatchObject({ whole: before.whole, rowsOfWhole: before.rowsOfWhole });
+  expect(after.byIndex - before.byIndex).toBeGreaterThanOrEqual(5 * NEEDED);
+  for (const id of ids)
+    expect(await hotStore.find('RefreshToken', id)).toMatchObject({ consumedAt: expect.any(Number) });
+  expect(await backend()).toBe(startedOn);
+});
+
+test('a statement that reads a table whole is seen by this measure', async () => {
+  const before = await scans();
+  await sql.query('SELECT count(payload::text) FROM oidc_artifacts_refresh_tokens');
+  await sql.query('SELECT pg_stat_force_next_flush()');
+  expect((await scans()).rowsOfWhole - before.rowsOfWhole).toBeGreaterThan(ROWS);
+});

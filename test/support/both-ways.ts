@@ -1,0 +1,123 @@
+// Sends a request down the short path and down the engine's own way, and shows both answers side by side. The engine's way is
+// taken by whatever has a query string, which changes nothing else at these endpoints.
+
+import { type IncomingHttpHeaders, request } from 'node:http';
+import { expect } from '@jest/globals';
+import { decodeJwt, decodeProtectedHeader } from 'jose';
+import Provider from 'oidc-provider';
+import type { TestClient } from './admin.ts';
+import type { TestServer } from './server.ts';
+
+export interface Sent {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: string | Buffer;
+  /** without a Content-Length */
+  readonly isChunked?: boolean;
+}
+
+const FORM = 'application/x-www-form-urlencoded';
+const VOLATILE_HEADERS = ['date', 'x-request-id', 'content-length'];
+
+/** Counts how often the engine's request pipeline looks at a request. */
+let engineRequests = 0;
+const original = Object.getOwnPropertyDescriptor(Provider.prototype, 'OIDCContext') as PropertyDescriptor;
+Object.defineProperty(Provider.prototype, 'OIDCContext', {
+  ...original,
+  get() {
+    engineRequests++;
+    return original.get?.call(this);
+  },
+});
+
+export function basic(clientId: string, secret: string): Record<string, string> {
+  return { authorization: `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}` };
+}
+
+/** A form with client_secret_basic, written as machines write it. */
+export function plain(client: TestClient, form: Record<string, string>, headers: Record<string, string> = {}): Sent {
+  return {
+    headers: { ...basic(client.clientId, client.clientSecret), ...headers },
+    body: new URLSearchParams(form).toString(),
+  };
+}
+
+interface Received {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+function send(url: string, { method = 'POST', headers = {}, body, isChunked = false }: Sent): Promise<Received> {
+  return new Promise((resolve, reject) => {
+    const length = isChunked ? { 'transfer-encoding': 'chunked' } : { 'content-length': Buffer.byteLength(body) };
+    const outgoing = request(url, { method, agent: false, headers: { 'content-type': FORM, ...length, ...headers } });
+    outgoing.on('error', reject);
+    outgoing.on('response', async (response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk);
+      resolve({
+        status: response.statusCode as number,
+        headers: response.headers,
+        text: Buffer.concat(chunks).toString(),
+      });
+    });
+    outgoing.end(body);
+  });
+}
+
+/** Without what two equal requests may have different answers in. */
+function comparable(value: unknown, name = ''): unknown {
+  if (Array.isArray(value)) return value.map((entry) => comparable(entry));
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, comparable(member, key)]));
+  }
+  if (name === 'request_id') return typeof value;
+  if (typeof value !== 'string' || name !== 'access_token') return value;
+  if (!value.includes('.')) return `${value.slice(0, 4)}… of ${value.length}`;
+  const { jti, iat, exp, ...claims } = decodeJwt(value);
+  expect(jti).toEqual(expect.any(String));
+  expect(Math.abs(Date.now() / 1000 - (iat ?? 0))).toBeLessThan(5);
+  return { header: decodeProtectedHeader(value), claims, lifetime: (exp ?? 0) - (iat ?? 0) };
+}
+
+interface Observed {
+  readonly answer: { status: number; headers: IncomingHttpHeaders; body: Record<string, unknown> };
+  readonly events: unknown;
+  readonly isOfEngine: boolean;
+}
+
+async function observe(server: TestServer, path: string, sent: Sent): Promise<Observed> {
+  const before = engineRequests;
+  const { status, headers, text } = await send(`${server.issuer}${path}`, sent);
+  const isOfEngine = engineRequests > before;
+  expect(headers['x-request-id']).toMatch(/^[0-9a-f-]{36}$/);
+  const { rows } = await server.sql.query(
+    'SELECT type, actor, client_id, account_id, detail FROM audit_events WHERE request_id = $1 ORDER BY id',
+    [headers['x-request-id']],
+  );
+  for (const { detail } of rows) if ('jti' in detail) detail.jti = typeof detail.jti;
+  const lasting = Object.fromEntries(Object.entries(headers).filter(([name]) => !VOLATILE_HEADERS.includes(name)));
+  const body = /json/.test(headers['content-type'] ?? '') ? JSON.parse(text) : { text };
+  return { answer: { status, headers: lasting, body }, events: rows, isOfEngine };
+}
+
+export interface BothWays {
+  readonly status: number;
+  readonly body: Record<string, unknown>;
+  readonly events: unknown;
+  /** answered without the engine's pipeline */
+  readonly isShort: boolean;
+}
+
+/** Expects the same answer and the same audit events from both ways. */
+export async function sameBothWays(server: TestServer, path: string, sent: Sent): Promise<BothWays> {
+  const short = await observe(server, path, sent);
+  const long = await observe(server, `${path}?long`, sent);
+  expect(comparable(short.answer)).toEqual(comparable(long.answer));
+  expect(short.events).toEqual(long.events);
+  // It only ever says yes: a refusal is the engine's, or of whoever stands before both.
+  if (short.answer.status === 200) expect(long.isOfEngine).toBe(true);
+  else expect(short.isOfEngine).toBe(long.isOfEngine);
+  return { ...short.answer, events: short.events, isShort: !short.isOfEngine };
+}

@@ -1,0 +1,59 @@
+// A way to PostgreSQL that can be cut like a cable: nothing passes any more, and neither end is told.
+
+import { connect, createServer, type Socket } from 'node:net';
+
+export interface CuttableProxy {
+  readonly connectionString: string;
+  /** From now on nothing passes, on no connection, neither data nor the end; new connections are accepted and stay silent. */
+  cut(): void;
+  /** New connections work again; the ones that were cut stay dead. */
+  mend(): void;
+  stop(): Promise<void>;
+}
+
+export async function startProxy(connectionString: string): Promise<CuttableProxy> {
+  const target = new URL(connectionString);
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (near) => {
+    hold(near);
+    if (isCut) return;
+    const far = hold(connect({ port: Number(target.port), host: target.hostname, allowHalfOpen: true }));
+    near.pipe(far);
+    far.pipe(near);
+    near.resume();
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      one.once('close', () => other.destroy());
+    }
+  });
+
+  function hold(socket: Socket): Socket {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    socket.on('error', () => {});
+    return socket;
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  target.hostname = '127.0.0.1';
+  const near = new URL(target);
+  near.port = String((server.address() as { port: number }).port);
+  return {
+    connectionString: near.href,
+    cut() {
+      isCut = true;
+      for (const socket of sockets) socket.unpipe().pause();
+    },
+    mend() {
+      isCut = false;
+    },
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
