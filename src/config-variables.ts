@@ -28,6 +28,12 @@ export const VARIABLES = [
     description: 'The public address of the server and the `iss` of every token. https, unless it is this machine.',
   },
   {
+    name: 'LANYARD_WORKERS',
+    default: '(one per core with DATABASE_URL, else 1)',
+    unit: 'processes',
+    description: 'How many processes answer. Each has a pool of LANYARD_DATABASE_POOL_SIZE connections of its own.',
+  },
+  {
     name: 'LANYARD_DATA_DIR',
     default: './data',
     unit: 'folder',

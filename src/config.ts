@@ -5,6 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { BlockList, isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { LOG_LEVELS, VARIABLES, type Variable, type VariableName } from './config-variables.ts';
 
@@ -13,6 +14,8 @@ export interface Config {
   readonly host: string;
   /** the issuer identifier: scheme, host and port, without a trailing slash */
   readonly issuer: string;
+  /** processes that answer; 1: this one */
+  readonly workers: number;
   readonly dataDir: string;
   /** undefined: use the embedded database */
   readonly databaseUrl: string | undefined;
@@ -137,6 +140,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     port,
     host: read('LANYARD_HOST', z.string().min(1)) ?? '127.0.0.1',
     issuer: read('LANYARD_ISSUER', issuerUrl) ?? `http://localhost:${port}`,
+    workers: read('LANYARD_WORKERS', integer(1, 1024)) ?? (texts.has('DATABASE_URL') ? availableParallelism() : 1),
     dataDir: read('LANYARD_DATA_DIR', z.string()) ?? './data',
     databaseUrl: read('DATABASE_URL', databaseUrl),
     databasePoolSize: read('LANYARD_DATABASE_POOL_SIZE', integer(2, 1000)) ?? 20,

@@ -3,16 +3,18 @@
 //   config        from the environment and ./.env, all faults at once
 //   database      DATABASE_URL, or the embedded PostgreSQL in LANYARD_DATA_DIR
 //   secret key    LANYARD_SECRET_KEY, or (embedded only) a file beside the database
-//   installation  migrations, signing keys, the first admin client, the server, listening
+//   installation  migrations, signing keys, the server, listening, the first admin client; or the same with several
+//                 processes (LANYARD_WORKERS): then this file runs in each of them, and the workers wait for the primary
 //
 // What people read goes to stderr in plain words, the log to stdout in JSON lines.
 
+import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { startEmbeddedPostgres } from './database/embedded.ts';
-import { type Installation, startInstallation } from './installation.ts';
 import { createLog, type Log } from './log.ts';
+import type { Installation, InstallationOptions } from './preparation.ts';
 import { loadSecretKey } from './secret-key-file.ts';
 
 interface DatabaseServer {
@@ -28,13 +30,21 @@ async function main(): Promise<void> {
   if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
   const log = createLog(config.logLevel);
+  if (cluster.isWorker) {
+    const { runWorker } = await import('./cluster/worker.ts');
+    runWorker(config, log);
+    return;
+  }
   const stopSignal = nextStopSignal();
+  // Loading the server takes as long as starting the database: both at the same time.
+  const startServer = loadServer(config);
   const database = await startDatabase(config, log);
   let installation: Installation | undefined;
   let isBroken = false;
   try {
     const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
-    installation = await startInstallation({ config, connectionString: database.connectionString, secretKey, log });
+    const { connectionString } = database;
+    installation = await (await startServer)({ config, connectionString, secretKey, log });
     announce(config, database, installation);
     isBroken = await Promise.race([stopSignal.then(() => false), database.exited.then(() => true)]);
     say(isBroken ? '\nThe database has ended; stopping.' : '\nStopping.');
@@ -43,6 +53,12 @@ async function main(): Promise<void> {
     await database.stop();
   }
   process.exitCode = isBroken ? 1 : 0;
+}
+
+/** In this process, or in several that this one looks after. */
+async function loadServer({ workers }: Config): Promise<(options: InstallationOptions) => Promise<Installation>> {
+  if (workers === 1) return (await import('./installation.ts')).startInstallation;
+  return (await import('./cluster/primary.ts')).startCluster;
 }
 
 async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> {

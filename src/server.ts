@@ -51,6 +51,8 @@ export interface ServerDeps {
 export interface Server {
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   readonly engine: Engine;
+  /** From now on /health/ready says no: whoever balances the load should send new requests elsewhere. */
+  drain(): void;
 }
 
 export async function createServer(deps: ServerDeps): Promise<Server> {
@@ -75,6 +77,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     log,
   });
 
+  let isDraining = false;
   const app = new Koa({ proxy: true });
   // What reaches these handlers went wrong while an answer was already on its way.
   for (const each of [app, engine.provider]) each.on('error', (error) => log.warn({ error }, 'an answer broke off'));
@@ -82,7 +85,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
 
   mount(
     app,
-    healthRoutes(() => isDatabaseUp(database)),
+    healthRoutes(async () => !isDraining && (await isDatabaseUp(database))),
   );
   if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
   mount(app, adminRoutes({ ...deps, ...adminDoor(deps, engine), issuer, changes: database.changes }));
@@ -98,7 +101,13 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
       metrics,
     }),
   );
-  return { handler: byDoor({ engine: engine.provider.callback(), others: app.callback() }), engine };
+  return {
+    handler: byDoor({ engine: engine.provider.callback(), others: app.callback() }),
+    engine,
+    drain() {
+      isDraining = true;
+    },
+  };
 }
 
 function mount(app: Koa, router: Router): void {

@@ -11,8 +11,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../config.ts';
 import { startEmbeddedPostgres } from '../database/embedded.ts';
-import { type Installation, startInstallation } from '../installation.ts';
+import { startInstallation } from '../installation.ts';
 import { createLog } from '../log.ts';
+import type { Installation } from '../preparation.ts';
 import { createTranscript, UnexpectedOutcome } from './steps.ts';
 import { type Stage, tellStory } from './story.ts';
 

@@ -21,7 +21,7 @@ beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
   databases = [1, 2].map(() => createDatabase({ connectionString, poolSize: 6, queueSize: 5_000, log }));
-  nodes = databases.map(createHotStore) as [HotStore, HotStore];
+  nodes = databases.map((database) => createHotStore(database)) as [HotStore, HotStore];
   sql = new pg.Pool({ connectionString, max: 2 });
 });
 afterAll(async () => {

@@ -13,7 +13,9 @@ export const ROWS: readonly (readonly string[])[] = [
   ['provider'],
   ['interaction', 'admin'],
   ['server'],
+  ['serving', 'preparation'],
   ['installation'],
+  ['cluster'],
   ['main', 'cli', 'demo'],
   ['start'],
 ];
@@ -23,6 +25,7 @@ export const MAIN_FILES: Readonly<Record<string, string>> = {
   admin: 'admin-guard.ts',
   audit: 'audit.ts',
   clients: 'register.ts',
+  cluster: 'primary.ts',
   database: 'database.ts',
   demo: 'demo.ts',
   guard: 'guard.ts',

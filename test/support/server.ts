@@ -3,8 +3,9 @@
 import { createServer } from 'node:net';
 import pg from 'pg';
 import { type Config, loadConfig } from '../../src/config.ts';
-import { type Installation, startInstallation } from '../../src/installation.ts';
+import { startInstallation } from '../../src/installation.ts';
 import { createLog } from '../../src/log.ts';
+import type { Installation } from '../../src/preparation.ts';
 import { type AdminClient, createAdminClient } from './admin.ts';
 import { createTestDatabase } from './database.ts';
 

@@ -1,0 +1,167 @@
+// One process that answers: configuration -> database -> keys -> server -> listening, and the sweeping of what has expired if
+// this is the process that does it. `stop` undoes it in reverse order. What happens once for a whole installation (migrations,
+// the first admin client) is in installation.ts and cluster/primary.ts.
+
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { Server as NetServer } from 'node:net';
+import type { Config } from './config.ts';
+import { createDatabase, type Database } from './database/database.ts';
+import { loadSigningKeys } from './keys/key-ring.ts';
+import { deriveKeys } from './keys/seal.ts';
+import type { Log } from './log.ts';
+import { createMetrics, type Exposition, type Metrics } from './metrics/metrics.ts';
+import { createPasswordHasher, type PasswordHasher } from './password-hash.ts';
+import { startPruning } from './provider/prune.ts';
+import type { PruneReport } from './provider/prune-round.ts';
+import { createServer } from './server.ts';
+import { VERSION } from './version.ts';
+
+export interface ServingOptions {
+  readonly config: Config;
+  readonly connectionString: string;
+  readonly secretKey: string;
+  readonly log: Log;
+  /** of all processes, when there are several; by default those of this one */
+  readonly readMetrics?: () => Promise<Exposition>;
+}
+
+export interface Serving {
+  readonly port: number;
+  readonly database: Database;
+  readonly passwords: PasswordHasher;
+  readonly metrics: Metrics;
+  /** Begins to remove what has expired. One process of an installation is enough; several do no harm. */
+  prune(): void;
+  /** Nobody new is let in; whoever is in stays as welcome as before. */
+  closeDoor(): void;
+  /** Closes the door, finishes what has begun, and ends. */
+  stop(): Promise<void>;
+}
+
+/** Connections that are still open then are cut: whoever runs us will not wait longer either. */
+const DRAIN_MS = 10_000;
+/** A client that has more to say on an open connection has said it by then. */
+const SILENT_MS = 200;
+/** A client that sends its request this slowly means no good. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** @throws Error when it cannot listen, or LANYARD_SECRET_KEY does not fit the database */
+export async function startServing(options: ServingOptions): Promise<Serving> {
+  const { config, connectionString, log } = options;
+  const database = createDatabase({
+    connectionString,
+    poolSize: config.databasePoolSize,
+    queueSize: config.databaseQueueSize,
+    log,
+  });
+  try {
+    const passwords = createPasswordHasher();
+    const metrics = watch(database, config);
+    metrics.watchPasswords(passwords.load);
+    const keys = deriveKeys(options.secretKey);
+    const server = await createServer({
+      config,
+      database,
+      signingKeys: await loadSigningKeys(database, keys.sealingKey),
+      cookieKeys: keys.cookieKeys,
+      passwords,
+      metrics: options.readMetrics === undefined ? metrics : { ...metrics, read: options.readMetrics },
+      log,
+      version: VERSION,
+    });
+    const http = createHttpServer(
+      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+      server.handler,
+    );
+    const port = await listen(http, config);
+    const door = doorOf(http);
+    let stopPruning: (() => Promise<void>) | undefined;
+    return {
+      port,
+      database,
+      passwords,
+      metrics,
+      prune() {
+        stopPruning ??= startPruning(database, log, { onRound: (report) => countPruned(metrics, report) });
+      },
+      closeDoor() {
+        server.drain();
+        door.close();
+      },
+      async stop() {
+        server.drain();
+        await door.emptied();
+        await stopPruning?.();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+function watch(database: Database, config: Config): Metrics {
+  const metrics = createMetrics({
+    watchesProcess: config.metrics.port !== undefined || config.metrics.isOnPublicPort,
+  });
+  metrics.watchPool('general', database.pool, database.pool.options.max);
+  metrics.watchPool('hot', database.hotPool, database.hotPool.options.max);
+  metrics.watchChangeFeed(database.changes);
+  return metrics;
+}
+
+function countPruned(metrics: Metrics, { removed, lagSeconds }: PruneReport): void {
+  for (const [table, rows] of Object.entries(removed)) if (rows > 0) metrics.pruned(table, rows);
+  metrics.pruneSucceeded(lagSeconds);
+}
+
+function listen(http: HttpServer, { port, host }: Config): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const refuse = (cause: NodeJS.ErrnoException) => {
+      const text = `cannot listen on LANYARD_HOST ${host}, LANYARD_PORT ${port}: ${cause.message}`;
+      reject(Object.assign(new Error(text, { cause }), { code: cause.code }));
+    };
+    http.once('error', refuse);
+    http.listen(port, host, () => {
+      http.off('error', refuse);
+      resolve((http.address() as { port: number }).port);
+    });
+  });
+}
+
+interface Door {
+  /** Nobody new is let in. */
+  close(): void;
+  /** Resolves when everybody who was let in has been answered and is gone. */
+  emptied(): Promise<void>;
+}
+
+/**
+ * Requests that have begun, or are on their way on a connection that stood open, are answered, and each answer says that the
+ * connection ends (RFC 9112 §9.6). A connection that stays silent is closed after a moment.
+ */
+function doorOf(http: HttpServer): Door {
+  let closed: Promise<void> | undefined;
+  function close(): Promise<void> {
+    closed ??= new Promise((resolve) => {
+      // `http.close()` would also close every connection on which a request may be underway to us.
+      NetServer.prototype.close.call(http, () => resolve());
+    });
+    return closed;
+  }
+  return {
+    close: () => void close(),
+    async emptied() {
+      const idleTimer = setTimeout(() => http.closeIdleConnections(), SILENT_MS);
+      const lastTimer = setTimeout(() => http.closeAllConnections(), DRAIN_MS);
+      http.prependListener('request', (_request, response) => {
+        response.shouldKeepAlive = false;
+      });
+      await close();
+      clearTimeout(idleTimer);
+      clearTimeout(lastTimer);
+    },
+  };
+}

@@ -1,0 +1,185 @@
+// Several processes behind one port (LANYARD_WORKERS): what happens once happens once, what dies is replaced, and nobody who was
+// let in goes without an answer.
+
+import { Agent, request as httpRequest } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { createBackOff } from '../../src/cluster/back-off.ts';
+import { requestToken } from '../support/admin.ts';
+import {
+  isAlive,
+  type LanyardProcess,
+  launch,
+  makeHome,
+  removeHome,
+  start,
+  stop,
+  stopAll,
+} from '../support/process.ts';
+import { freePort } from '../support/server.ts';
+
+const WORKERS = 3;
+const LOOPS = 48;
+
+let home: string;
+let port: number;
+let adminSecret: string;
+const env = { LANYARD_WORKERS: String(WORKERS) };
+
+beforeAll(async () => {
+  home = await makeHome();
+  port = await freePort();
+}, 90_000);
+afterEach(stopAll, 60_000);
+afterAll(() => removeHome(home));
+
+/** The log says who they are when they die; before that, Linux knows the children. */
+async function workersOf(lanyard: LanyardProcess): Promise<number[]> {
+  const { readFile, readdir } = await import('node:fs/promises');
+  const found: number[] = [];
+  for (const name of await readdir('/proc')) {
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
+    const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    if (parent === lanyard.pid && command.includes('main.ts')) found.push(Number(name));
+  }
+  return found;
+}
+
+async function until(condition: () => Promise<boolean>, withinMs = 20_000): Promise<void> {
+  for (const end = Date.now() + withinMs; !(await condition()); await sleep(20)) {
+    if (Date.now() > end) throw new Error('it did not come');
+  }
+}
+
+type Outcome = 'answered' | 'refused' | 'lost';
+
+/** One request on a connection that stays open; `refused` means that nobody accepted the connection. */
+function ask(agent: Agent): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const body = 'grant_type=client_credentials';
+    const authorization = `Basic ${Buffer.from(`lanyard-admin:${adminSecret}`).toString('base64')}`;
+    const headers = {
+      'content-type': 'application/x-www-form-urlencoded',
+      'content-length': body.length,
+      authorization,
+    };
+    const outgoing = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/oauth2/token', agent, headers });
+    outgoing.setHeader('host', `localhost:${port}`);
+    outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'lost');
+    });
+    outgoing.on('response', (incoming) => {
+      let text = '';
+      incoming.setEncoding('utf8').on('data', (chunk) => {
+        text += chunk;
+      });
+      incoming.on('error', () => resolve('lost'));
+      incoming.on('end', () => resolve(incoming.statusCode === 200 && text.endsWith('}') ? 'answered' : 'lost'));
+    });
+    outgoing.end(body);
+  });
+}
+
+/** Loops on kept-alive connections until nobody lets them in any more, or `isOver`. */
+function startLoad(isOver: () => boolean = () => false) {
+  const counts = { answered: 0, refused: 0, lost: 0 };
+  const loops = Array.from({ length: LOOPS }, async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    while (!isOver()) {
+      const outcome = await ask(agent);
+      counts[outcome]++;
+      if (outcome === 'refused') break;
+    }
+    agent.destroy();
+  });
+  return { counts, ended: Promise.all(loops) };
+}
+
+describe('a start', () => {
+  test('migrates once, shows the admin secret once, and all workers answer', async () => {
+    const lanyard = await start({ home, port, env });
+    adminSecret = lanyard.adminSecret as string;
+    expect(adminSecret).toMatch(/^lys_/);
+    expect(lanyard.stderr.match(/client_secret/g)).toHaveLength(1);
+    expect(lanyard.stdout.match(/migrations applied/g)).toHaveLength(1);
+    expect(await workersOf(lanyard)).toHaveLength(WORKERS);
+    const { status } = await requestToken(lanyard.issuer, { clientId: 'lanyard-admin', clientSecret: adminSecret });
+    expect(status).toBe(200);
+    expect(await stop(lanyard)).toBe(0);
+  }, 90_000);
+
+  test('at a port that is taken ends with that message, and no worker stays', async () => {
+    const first = await start({ home, port, env });
+    const other = await makeHome();
+    const second = await launch({ home: other, port, env });
+    expect((await second.exited).code).toBe(1);
+    expect(second.stderr).toContain(`LANYARD_PORT ${port}`);
+    expect(second.stderr).not.toContain('client_secret');
+    expect(await stop(first)).toBe(0);
+    await removeHome(other);
+  }, 90_000);
+});
+
+describe('under load', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s loses no request that was let in',
+    async (signal) => {
+      const lanyard = await start({ home, port, env });
+      const load = startLoad();
+      await until(async () => load.counts.answered > 500);
+      expect(await stop(lanyard, signal)).toBe(0);
+      await load.ended;
+      expect(load.counts.lost).toBe(0);
+      expect(load.counts.refused).toBe(LOOPS);
+      expect(await workersOf(lanyard)).toEqual([]);
+    },
+    90_000,
+  );
+
+  test('a worker that is killed is replaced, and the others go on meanwhile', async () => {
+    const lanyard = await start({ home, port, env });
+    let isOver = false;
+    const load = startLoad(() => isOver);
+    await until(async () => load.counts.answered > 200);
+    const [victim] = await workersOf(lanyard);
+    process.kill(victim as number, 'SIGKILL');
+    const before = load.counts.answered;
+    await until(async () => load.counts.answered > before + 200);
+    await until(async () => (await workersOf(lanyard)).length === WORKERS);
+    expect(await workersOf(lanyard)).not.toContain(victim);
+    isOver = true;
+    await load.ended;
+    // What the victim had in its hands is lost; nobody else's.
+    expect(load.counts.lost).toBeLessThanOrEqual(LOOPS);
+    expect(load.counts.refused).toBe(0);
+    expect(lanyard.stdout).toContain('"signal":"SIGKILL"');
+    expect(await stop(lanyard)).toBe(0);
+  }, 90_000);
+});
+
+test('workers without a primary end, and give the port back', async () => {
+  const lanyard = await start({ home, port, env });
+  const workers = await workersOf(lanyard);
+  lanyard.kill('SIGKILL');
+  await lanyard.exited;
+  for (const pid of workers) await until(async () => !(await isAlive(pid)));
+  const next = await start({ home, port, env });
+  expect(await stop(next)).toBe(0);
+}, 120_000);
+
+describe('the pause before a worker is replaced', () => {
+  test('doubles while workers die young, up to half a minute', () => {
+    const backOff = createBackOff();
+    const delays = Array.from({ length: 12 }, () => backOff.next(50));
+    expect(delays.slice(0, 4)).toEqual([100, 200, 400, 800]);
+    expect(delays.at(-1)).toBe(30_000);
+  });
+
+  test('begins anew after one that lived', () => {
+    const backOff = createBackOff();
+    for (let n = 0; n < 5; n++) backOff.next(50);
+    expect(backOff.next(3_600_000)).toBe(100);
+    expect(backOff.next(50)).toBe(200);
+  });
+});
