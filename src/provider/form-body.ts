@@ -27,6 +27,12 @@ export async function readFormBody(ctx: Context): Promise<string | undefined> {
   }
 }
 
+/** What was read from a request, if anything was. */
+export function handBack(request: IncomingMessage): void {
+  const body = read.get(request);
+  if (body !== undefined) handOver(request, body);
+}
+
 /**
  * Lets the engine read this body as it reads every other. (It would also take it from `req.body`, with a warning on the
  * console.) If it ever reads in another way it finds the stream at its end, and refuses.

@@ -10,7 +10,7 @@ import type { Context, Middleware } from 'koa';
 import type Provider from 'oidc-provider';
 import type { Client } from 'oidc-provider';
 import type { ClientAdapter } from './client-adapter.ts';
-import { handOver, isForm, readFormBody } from './form-body.ts';
+import { handBack, isForm, readFormBody } from './form-body.ts';
 
 export interface ShortRequest {
   readonly ctx: Context;
@@ -39,12 +39,9 @@ export function shortPath(deps: ShortPathDeps): Middleware {
   const answers = new Map(Object.entries(deps.answers));
   return async (ctx, next) => {
     const answer = answers.get(ctx.path);
-    const body = answer !== undefined && isPlain(ctx) ? await readFormBody(ctx) : undefined;
-    const params = body === undefined ? undefined : readParams(body);
-    const client = params && (await recognise(deps, ctx, params));
-    const shortBody = client && (await answer?.({ ctx, client, params: withoutCredentials(params) }));
+    const shortBody = answer && isPlain(ctx) ? await answerShortly(deps, ctx, answer) : undefined;
     if (shortBody === undefined) {
-      if (body !== undefined) handOver(ctx.req, body);
+      handBack(ctx.req);
       return next();
     }
     // What the engine sets at these endpoints.
@@ -54,6 +51,19 @@ export function shortPath(deps: ShortPathDeps): Middleware {
     ctx.set('Access-Control-Expose-Headers', 'WWW-Authenticate');
     ctx.body = shortBody;
   };
+}
+
+async function answerShortly(deps: ShortPathDeps, ctx: Context, answer: ShortAnswer): Promise<object | undefined> {
+  const body = await readFormBody(ctx);
+  const params = body === undefined ? undefined : readParams(body);
+  try {
+    const client = params && (await recognise(deps, ctx, params));
+    return client && (await answer({ ctx, client, params: withoutCredentials(params) }));
+  } catch {
+    // The engine meets the same trouble, and has the words for it; or it is over by then.
+    ctx.remove('Retry-After');
+    return undefined;
+  }
 }
 
 function isPlain(ctx: Context): boolean {

@@ -130,6 +130,23 @@ describe.each([
   });
 });
 
+test('an old load that ends does not hide a newer one from the next change', async () => {
+  const cache = create();
+  const openFirst = closedGate();
+  const first = cache.get('a');
+  change('a');
+  const openSecond = closedGate();
+  const second = cache.get('a');
+  openFirst();
+  await first;
+  rows.set('a', { name: 'new a' });
+  change('a');
+  openSecond();
+  await second;
+  gate = undefined;
+  expect(await cache.get('a')).toEqual({ name: 'new a' });
+});
+
 test('a change of another row does not cost a load its place in the memory', async () => {
   const cache = create();
   const open = closedGate();

@@ -1,0 +1,166 @@
+// More requests than the database can take, and connections that die under them: who cannot be served hears so at once, nobody
+// hangs, and no token is answered that is not stored.
+
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { type Answer, introspect, requestToken, type TestClient } from '../support/admin.ts';
+import { countBlocked, type HeldLock, killBlocked, killNamed, lockTable, until } from '../support/hold.ts';
+import { clientToken, isActive, loggedFailures } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+
+const API = 'https://opaque.example';
+const QUEUE = 5;
+/** Two statements run at a time; the first of each crowd takes as many as have come by then. */
+const EXCESS = 60;
+
+let server: TestServer;
+let app: TestClient;
+let lock: HeldLock | undefined;
+
+beforeAll(async () => {
+  server = await startTestServer({ LANYARD_DATABASE_QUEUE_SIZE: String(QUEUE), LANYARD_DATABASE_POOL_SIZE: '10' });
+  await server.admin.createApi(API, { scopes: ['read'], access_token_format: 'opaque' });
+  app = await server.admin.createClient();
+  await server.admin.allow(app.clientId, API, ['read']);
+});
+afterEach(async () => {
+  await lock?.release();
+  lock = undefined;
+});
+afterAll(() => server.stop());
+
+async function lockArtifacts(): Promise<void> {
+  lock = await lockTable(server.connectionString, 'oidc_artifacts');
+}
+
+async function unlock(): Promise<void> {
+  await lock?.release();
+  lock = undefined;
+}
+
+const getToken = () => requestToken(server.issuer, app);
+
+/** Sends one after the other, so that each takes a place of its own, until two statements block and the queue is full. */
+async function fillUp(send: () => Promise<Answer>): Promise<Promise<Answer>[]> {
+  const waiting: Promise<Answer>[] = [];
+  for (let running = 1; running <= 2; running++) {
+    waiting.push(send());
+    await until(async () => (await countBlocked(server.sql)) === running, `${running} statements wait`);
+  }
+  for (let place = 0; place < QUEUE; place++) waiting.push(send());
+  return waiting;
+}
+
+describe('while the database does not answer', () => {
+  test.each<[string, (token: string) => Promise<Answer>]>([
+    ['/oauth2/token', () => getToken()],
+    ['/oauth2/introspect', (token) => introspect(server.issuer, app, token)],
+  ])('%s refuses at once whom it cannot queue, and answers the others when it can', async (_path, send) => {
+    const token = await clientToken(server, app);
+    const linesBefore = server.logLines.length;
+    await lockArtifacts();
+    let answered = 0;
+    const counted = async () => {
+      const answer = await send(token);
+      answered++;
+      return answer;
+    };
+    const waiting = await fillUp(counted);
+    const crowd = Array.from({ length: EXCESS }, counted);
+    // Whoever of them comes first has the places; as many as there are too many are refused, with nothing having moved.
+    await until(() => answered === EXCESS, 'the refusals', 3_000);
+    expect(await countBlocked(server.sql)).toBe(2);
+
+    await unlock();
+    const answers = await Promise.all([...waiting, ...crowd]);
+    const refused = answers.filter(({ status }) => status !== 200);
+    expect(answers.length - refused.length).toBe(2 + QUEUE);
+    for (const { status, headers, body } of refused) {
+      expect([status, headers.get('retry-after'), body.error]).toEqual([503, '1', 'temporarily_unavailable']);
+      expect(headers.get('cache-control')).toMatch(/no-store/);
+      expect(body).not.toHaveProperty('access_token');
+    }
+    expect((await send(token)).status).toBe(200);
+    expect(loggedFailures(server, linesBefore)).toEqual([]);
+  });
+
+  test('every token that was answered is stored, and each has its audit event', async () => {
+    const before = await countIssued();
+    await lockArtifacts();
+    const waiting = await fillUp(getToken);
+    const crowd = Array.from({ length: EXCESS }, getToken);
+    await unlock();
+    const answers = await Promise.all([...waiting, ...crowd]);
+    const tokens = answers.filter(({ status }) => status === 200).map(({ body }) => String(body.access_token));
+    for (const token of tokens) expect(await isActive(server, app, token)).toBe(true);
+    expect(new Set(tokens).size).toBe(tokens.length);
+    expect((await countIssued()) - before).toBe(tokens.length);
+  });
+});
+
+describe('database connections that die', () => {
+  test('under waiting requests give a clean error and no token; those behind them are answered', async () => {
+    const before = await countIssued();
+    await lockArtifacts();
+    const waiting = await fillUp(getToken);
+    expect(await killBlocked(server.sql)).toBe(2);
+    const failed = await Promise.all(waiting.slice(0, 2));
+    for (const { status, body } of failed) {
+      expect([status, body.error]).toEqual([500, 'server_error']);
+      expect(body).not.toHaveProperty('access_token');
+    }
+    await unlock();
+    const others = await Promise.all(waiting.slice(2));
+    expect(others.map(({ status }) => status)).toEqual(others.map(() => 200));
+    expect((await countIssued()) - before).toBe(others.length);
+  });
+
+  test('under introspections give a decent answer in the end', async () => {
+    const token = await clientToken(server, app);
+    await lockArtifacts();
+    const waiting = await fillUp(() => introspect(server.issuer, app, token));
+    expect(await killBlocked(server.sql)).toBe(2);
+    await unlock();
+    for (const { status, body } of await Promise.all(waiting)) {
+      // Either it was asked again, or it says in the engine's words that it could not be.
+      if (status === 200) expect(body.active).toBe(true);
+      else expectClean(status, body.error);
+    }
+  });
+
+  test('all of them, again and again under load: no hang, and every token that was answered is there', async () => {
+    const answers: Answer[] = [];
+    let isOver = false;
+    const load = Array.from({ length: 4 }, async () => {
+      while (!isOver) answers.push(await getToken());
+    });
+    for (let round = 0; round < 15; round++) {
+      const enough = answers.length + 20;
+      await until(() => answers.length >= enough, 'answers after connections were killed', 10_000);
+      await killNamed(server.sql, 'lanyard');
+      if (round % 5 === 0) await killNamed(server.sql, 'lanyard-changes');
+    }
+    isOver = true;
+    await Promise.all(load);
+    for (const { status, body } of answers) {
+      if (status === 200) continue;
+      expectClean(status, body.error);
+      expect(body).not.toHaveProperty('access_token');
+    }
+    const tokens = answers.filter(({ status }) => status === 200).map(({ body }) => String(body.access_token));
+    expect(tokens.length).toBeGreaterThan(100);
+    for (const token of tokens) expect(await isActive(server, app, token)).toBe(true);
+    expect((await getToken()).status).toBe(200);
+  });
+});
+
+function expectClean(status: number, error: unknown): void {
+  expect(['500 server_error', '503 temporarily_unavailable']).toContain(`${status} ${error}`);
+}
+
+async function countIssued(): Promise<number> {
+  const { rows } = await server.sql.query(
+    `SELECT count(*)::int AS count FROM audit_events WHERE type = 'token.issued' AND client_id = $1`,
+    [app.clientId],
+  );
+  return rows[0].count;
+}
