@@ -80,7 +80,12 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     const adminClientSecret = await prepareOrClose(http, () =>
       prepareFirstStart({ database, passwords, issuer: config.issuer, adminClientSecret: config.adminClientSecret }),
     );
-    const stopPruning = startPruning(database, log);
+    const stopPruning = startPruning(database, log, {
+      onRound({ removed, lagSeconds }) {
+        for (const [table, rows] of Object.entries(removed)) metrics.pruned(table, rows);
+        metrics.pruneSucceeded(lagSeconds);
+      },
+    });
     return {
       port,
       metricsPort: metricsListener?.port,

@@ -28,6 +28,7 @@ const { values } = parseArgs({
     clients: { type: 'string' },
     seconds: { type: 'string' },
     quick: { type: 'boolean', default: false },
+    'shared-buffers': { type: 'string' },
     out: { type: 'string' },
   },
 });
@@ -150,7 +151,9 @@ function print({ rows, fillSeconds, bytesPerRow, rates, sweeps, vacuumSeconds: v
 }
 
 async function run(dir: string): Promise<void> {
-  const postgres = await startEmbeddedPostgres({ dataDir: join(dir, 'postgres'), databaseName: 'few', log: () => {} });
+  const settings = values['shared-buffers'] === undefined ? {} : { shared_buffers: values['shared-buffers'] };
+  const dataDir = join(dir, 'postgres');
+  const postgres = await startEmbeddedPostgres({ dataDir, databaseName: 'few', settings, log: () => {} });
   const open: Subject[] = [];
   try {
     await migrateToLatest(postgres.connectionString);
