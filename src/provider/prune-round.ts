@@ -26,6 +26,8 @@ export interface PruneReport {
   /** how long the oldest row that went had been due, beyond its hour of grace; 0 when nothing was due */
   readonly lagSeconds: number;
   readonly durationMs: number;
+  /** how much of it statements took; the rest are pauses */
+  readonly busyMs: number;
   readonly batches: number;
   readonly longestBatchMs: number;
   /** there is more: the next round need not wait */
@@ -54,7 +56,7 @@ export function createPruner(query: Query): Pruner {
     async round(signal) {
       const startedAt = performance.now();
       const removed = Object.fromEntries(PRUNED_TABLES.map((table) => [table, 0])) as Record<PrunedTable, number>;
-      const report = { removed, lagSeconds: 0, batches: 0, longestBatchMs: 0, isBehind: false };
+      const report = { removed, lagSeconds: 0, busyMs: 0, batches: 0, longestBatchMs: 0, isBehind: false };
       for (const progress of tables) await sweepTable(query, progress, report, signal);
       return { ...report, durationMs: performance.now() - startedAt };
     },
@@ -82,6 +84,7 @@ async function sweepTable(query: Query, progress: Progress, report: Counting, si
     progress.from = batch.newest ?? progress.from;
     progress.batchRows = nextBatchRows(progress.batchRows, batch.removed, tookMs);
     report.removed[progress.table] += batch.removed;
+    report.busyMs += tookMs;
     report.batches += 1;
     report.longestBatchMs = Math.max(report.longestBatchMs, tookMs);
     report.lagSeconds = Math.max(report.lagSeconds, lagSeconds);

@@ -1,0 +1,67 @@
+// Fills a database inside PostgreSQL, with rows of the size that the product stores: tokens of `client_credentials`, which are
+// the many, each for one of the clients.
+
+import { createHash } from 'node:crypto';
+import type pg from 'pg';
+
+/** One statement stays short enough for the statement timeout of the pool. */
+const CHUNK_ROWS = 100_000;
+export const MODEL = 'ClientCredentials';
+
+/** What `fillTokens` stores for the n-th token. */
+export function tokenId(position: number): Buffer {
+  return createHash('sha256').update(`token ${position}`).digest();
+}
+
+export const clientIdOf = (position: number): string => `client-${position}`;
+
+export async function fillClients(pool: pg.Pool, count: number): Promise<void> {
+  await pool.query(
+    `INSERT INTO clients (client_id, name, metadata)
+     SELECT 'client-' || n, 'Client ' || n, jsonb_build_object('client_id', 'client-' || n, 'client_name', 'Client ' || n,
+       'grant_types', jsonb_build_array('client_credentials'), 'response_types', '[]'::jsonb, 'redirect_uris', '[]'::jsonb,
+       'token_endpoint_auth_method', 'client_secret_basic')
+     FROM generate_series(0, $1 - 1) n`,
+    [count],
+  );
+  await pool.query('ANALYZE clients');
+}
+
+export interface Tokens {
+  readonly from: number;
+  readonly to: number;
+  readonly clients: number;
+  /** when the first expires, seconds from now; the others follow, 4,000 a second as they would have been issued */
+  readonly expiresInSeconds: number;
+}
+
+export async function fillTokens(pool: pg.Pool, tokens: Tokens): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query('SET synchronous_commit = off');
+    for (let from = tokens.from; from < tokens.to; from += CHUNK_ROWS) {
+      const to = Math.min(from + CHUNK_ROWS, tokens.to);
+      await client.query(
+        `INSERT INTO oidc_artifacts (model, id, payload, client_id, issued_at, expires_at)
+         SELECT '${MODEL}', sha256(('token ' || n)::bytea), json_build_object('iat', 1764000000 + n / 4000,
+             'exp', 1764003600 + n / 4000, 'kind', '${MODEL}', 'clientId', 'client-' || n % $3, 'aud', 'https://api.example/orders',
+             'scope', 'orders:read orders:write', 'extra', json_build_object('azp', 'client-' || n % $3)),
+           'client-' || n % $3, now() - interval '1 day', date_trunc('second', now()) + ($4 + (n - $5) / 4000) * interval '1 second'
+         FROM generate_series($1::int, $2::int - 1) n`,
+        [from, to, tokens.clients, tokens.expiresInSeconds, tokens.from],
+      );
+    }
+    await client.query('RESET synchronous_commit');
+  } finally {
+    client.release();
+  }
+}
+
+/** Bytes that a token row takes with its indexes. */
+export async function bytesPerToken(pool: pg.Pool): Promise<number> {
+  const { rows } = await pool.query(
+    `SELECT pg_total_relation_size('oidc_artifacts_access_tokens') / greatest(count(*), 1) AS bytes
+     FROM oidc_artifacts_access_tokens`,
+  );
+  return Number(rows[0].bytes);
+}

@@ -1,0 +1,193 @@
+// npm run bench:growth — what millions of rows cost. Two databases in one throw-away PostgreSQL, one with next to no tokens and
+// one that is filled in stages; both are measured in turns, because a machine's speed drifts by more than what is looked for.
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { createDatabase } from '../../src/database/database.ts';
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { migrateToLatest } from '../../src/database/migrations.ts';
+import { createLog } from '../../src/log.ts';
+import { createHotStore } from '../../src/provider/hot-store.ts';
+import { bytesPerToken, fillClients, fillTokens } from './fill.ts';
+import { findToken, insertToken, lookUpClient, p99, rate, type Subject, sweep } from './measure.ts';
+
+/** The target of shared rates: 5 million rows against none. */
+const LEAST_RATIO = 0.75;
+/** The target while a backlog is swept: times the usual p99. */
+const MOST_P99_RATIO = 2;
+/** "None": something to find, in a table that fits into anything. */
+const FEW_ROWS = 1_000;
+const PACED_PER_SECOND = 200;
+const ROUNDS = 3;
+
+const { values } = parseArgs({
+  options: {
+    rows: { type: 'string' },
+    clients: { type: 'string' },
+    seconds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    'shared-buffers': { type: 'string' },
+    out: { type: 'string' },
+  },
+});
+const stages = (values.rows ?? (values.quick ? '100000' : '1200000,5000000')).split(',').map(Number);
+const clients = Number(values.clients ?? (values.quick ? 1_000 : 100_000));
+const seconds = Number(values.seconds ?? (values.quick ? 0.3 : 3));
+const backlog = values.quick ? 20_000 : 200_000;
+if (![...stages, clients, seconds].every((number) => number > 0))
+  throw new TypeError('the options take positive numbers');
+
+const OPERATIONS = [
+  { name: 'find, 64 waiting', callers: 64, work: findToken, counts: true },
+  { name: 'find, 8 waiting', callers: 8, work: findToken, counts: true },
+  { name: 'insert, 64 waiting', callers: 64, work: insertToken, counts: true },
+  { name: 'insert, 8 waiting', callers: 8, work: insertToken, counts: true },
+  { name: 'client lookup, 8 waiting', callers: 8, work: lookUpClient, counts: false },
+] as const;
+
+const log = createLog('silent');
+const say = (line: string) => process.stdout.write(`${line}\n`);
+const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+
+async function openSubject(url: string, name: string): Promise<Subject> {
+  const own = new URL(url);
+  own.pathname = `/${name}`;
+  const database = createDatabase({ connectionString: own.href, poolSize: 10, queueSize: 5_000, log });
+  await fillClients(database.pool, clients);
+  await fillTokens(database.pool, { from: 0, to: FEW_ROWS, clients, expiresInSeconds: 86_400 });
+  return { database, store: createHotStore(database), tokens: FEW_ROWS, clients };
+}
+
+/** Both subjects in turns. @returns by operation the medians per second */
+async function compare(few: Subject, many: Subject) {
+  const rates = OPERATIONS.map(() => ({ few: [] as number[], many: [] as number[], ratios: [] as number[] }));
+  for (let round = 0; round < ROUNDS; round++) {
+    // What the last round has inserted.
+    await few.database.pool.query('TRUNCATE oidc_artifacts');
+    await fillTokens(few.database.pool, { from: 0, to: FEW_ROWS, clients, expiresInSeconds: 86_400 });
+    for (const [index, { callers, work }] of OPERATIONS.entries()) {
+      const ofFew = await rate(callers, seconds, () => work(few));
+      const ofMany = await rate(callers, seconds, () => work(many));
+      rates[index]?.few.push(ofFew);
+      rates[index]?.many.push(ofMany);
+      rates[index]?.ratios.push(ofMany / ofFew);
+    }
+  }
+  return OPERATIONS.map(({ name, counts }, index) => {
+    const { few: fewRates = [], many: manyRates = [], ratios = [] } = rates[index] ?? {};
+    return { name, few: median(fewRates), many: median(manyRates), ratio: median(ratios), counts };
+  });
+}
+
+/** A quiet server's p99 before and while a backlog is swept. */
+async function sweepUnderLoad(subject: Subject) {
+  const work = () => (Math.random() < 0.5 ? findToken(subject) : insertToken(subject));
+  const fill = () =>
+    // Positions beyond every stage: none of these is ever looked for.
+    fillTokens(subject.database.pool, { from: 1e9, to: 1e9 + backlog, clients, expiresInSeconds: -90_000 });
+  await fill();
+  const alone = await sweep(subject, 60);
+  await fill();
+  await subject.database.pool.query('CHECKPOINT');
+  const endAt = performance.now() + Math.max(seconds * 2, 1) * 1000;
+  const usualMs = await p99(PACED_PER_SECOND, work, () => performance.now() > endAt);
+  let isOver = false;
+  const sweeping = sweep(subject, 60).finally(() => {
+    isOver = true;
+  });
+  const meanwhileMs = await p99(PACED_PER_SECOND, work, () => isOver);
+  return { alone, underLoad: await sweeping, usualMs, meanwhileMs, ratio: meanwhileMs / usualMs };
+}
+
+/** As autovacuum would, which may be busy with the same table already. */
+async function vacuumSeconds({ database }: Subject): Promise<number> {
+  const client = await database.pool.connect();
+  try {
+    await client.query('SET statement_timeout = 0');
+    const startedAt = performance.now();
+    await client.query('VACUUM ANALYZE oidc_artifacts_access_tokens');
+    return (performance.now() - startedAt) / 1000;
+  } finally {
+    client.release(true);
+  }
+}
+
+type Stage = Awaited<ReturnType<typeof runStage>>;
+
+async function runStage(few: Subject, many: Subject, rows: number) {
+  const { pool } = many.database;
+  const fillStartedAt = performance.now();
+  await fillTokens(pool, { from: many.tokens, to: rows, clients, expiresInSeconds: 86_400 });
+  many.tokens = rows;
+  await pool.query('ANALYZE oidc_artifacts_access_tokens');
+  await pool.query('CHECKPOINT');
+  const fillSeconds = (performance.now() - fillStartedAt) / 1000;
+  const bytesPerRow = await bytesPerToken(pool);
+  const rates = await compare(few, many);
+  const sweeps = await sweepUnderLoad(many);
+  return { rows, fillSeconds, bytesPerRow, rates, sweeps, vacuumSeconds: await vacuumSeconds(many) };
+}
+
+function print({ rows, fillSeconds, bytesPerRow, rates, sweeps, vacuumSeconds: vacuum }: Stage): void {
+  const column = (value: number, width: number) => value.toFixed(0).padStart(width);
+  say(`\n${rows} token rows, ${clients} clients (filled in ${fillSeconds.toFixed(0)} s, ${bytesPerRow} bytes a row)`);
+  say(`${'per second'.padEnd(28)}${'few rows'.padStart(10)}${'these'.padStart(10)}   ratio`);
+  for (const { name, few, many, ratio } of rates) {
+    say(`${name.padEnd(28)}${column(few, 10)}${column(many, 10)}   ${ratio.toFixed(2)}`);
+  }
+  for (const [name, sweep] of [['alone', sweeps.alone] as const, ['under load', sweeps.underLoad] as const]) {
+    say(
+      `sweep of ${sweep.rows}, ${name}: ${column(sweep.rowsPerSecond, 0)} rows/s with its pauses, ` +
+        `${column(sweep.rowsPerBusySecond, 0)} without, longest batch ${column(sweep.longestBatchMs, 0)} ms`,
+    );
+  }
+  const { usualMs, meanwhileMs, ratio } = sweeps;
+  say(
+    `p99 at ${PACED_PER_SECOND}/s: ${usualMs.toFixed(1)} ms, while sweeping ${meanwhileMs.toFixed(1)} ms (${ratio.toFixed(2)} x)`,
+  );
+  say(`vacuum after it: ${vacuum.toFixed(1)} s`);
+}
+
+async function run(dir: string): Promise<void> {
+  const settings = values['shared-buffers'] === undefined ? {} : { shared_buffers: values['shared-buffers'] };
+  const dataDir = join(dir, 'postgres');
+  const postgres = await startEmbeddedPostgres({ dataDir, databaseName: 'few', settings, log: () => {} });
+  const open: Subject[] = [];
+  try {
+    await migrateToLatest(postgres.connectionString);
+    const few = await openSubject(postgres.connectionString, 'few');
+    open.push(few);
+    await few.database.pool.query('CREATE DATABASE many');
+    const ofMany = new URL(postgres.connectionString);
+    ofMany.pathname = '/many';
+    await migrateToLatest(ofMany.href);
+    const many = await openSubject(postgres.connectionString, 'many');
+    open.push(many);
+    const results: Stage[] = [];
+    for (const rows of stages) {
+      const stage = await runStage(few, many, rows);
+      results.push(stage);
+      print(stage);
+    }
+    const last = results.at(-1) as Stage;
+    const isRateKept = last.rates.every(({ ratio, counts }) => !counts || ratio >= LEAST_RATIO);
+    const isP99Kept = last.sweeps.ratio <= MOST_P99_RATIO;
+    say(`\nfind and insert >= ${LEAST_RATIO} of the rate without rows: ${isRateKept ? 'met' : 'MISSED'}`);
+    say(`p99 while sweeping <= ${MOST_P99_RATIO} x: ${isP99Kept ? 'met' : 'MISSED'}`);
+    const json = JSON.stringify({ clients, seconds, backlog, stages: results, isRateKept, isP99Kept }, undefined, 2);
+    if (values.out === undefined) say(`\n${json}`);
+    else await writeFile(values.out, `${json}\n`);
+  } finally {
+    for (const { database } of open) await database.close();
+    await postgres.stop();
+  }
+}
+
+const dir = await mkdtemp(join(tmpdir(), 'lanyard-growth-'));
+try {
+  await run(dir);
+} finally {
+  await rm(dir, { recursive: true, force: true });
+}
