@@ -2,7 +2,7 @@
 // this is the process that does it. `stop` undoes it in reverse order. What happens once for a whole installation (migrations,
 // the first admin client) is in installation.ts and cluster/primary.ts.
 
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer as createHttpServer, type Server as HttpServer, type ServerResponse } from 'node:http';
 import { Server as NetServer } from 'node:net';
 import type { Config } from './config.ts';
 import { createDatabase, type Database } from './database/database.ts';
@@ -143,6 +143,13 @@ interface Door {
  * connection ends (RFC 9112 §9.6). A connection that stays silent is closed after a moment.
  */
 function doorOf(http: HttpServer): Door {
+  const unanswered = new Set<ServerResponse>();
+  let isEmptying = false;
+  http.prependListener('request', (_request, response: ServerResponse) => {
+    if (isEmptying) response.shouldKeepAlive = false;
+    unanswered.add(response);
+    response.once('close', () => unanswered.delete(response));
+  });
   let closed: Promise<void> | undefined;
   function close(): Promise<void> {
     closed ??= new Promise((resolve) => {
@@ -156,9 +163,10 @@ function doorOf(http: HttpServer): Door {
     async emptied() {
       const idleTimer = setTimeout(() => http.closeIdleConnections(), SILENT_MS);
       const lastTimer = setTimeout(() => http.closeAllConnections(), DRAIN_MS);
-      http.prependListener('request', (_request, response) => {
-        response.shouldKeepAlive = false;
-      });
+      isEmptying = true;
+      for (const response of unanswered) response.shouldKeepAlive = false;
+      // For an answer whose head has gone already (0 would mean: for ever).
+      Object.assign(http, { keepAliveTimeout: 1, keepAliveTimeoutBuffer: 0 });
       await close();
       clearTimeout(idleTimer);
       clearTimeout(lastTimer);

@@ -5,10 +5,13 @@
 // A connection that ends says so at once. One that is cut without a word (a cable, a firewall) is noticed by a question that is
 // asked every second and must be answered within the next.
 
+import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import type { Log } from '../log.ts';
 
-const CHANNEL = 'lanyard_change';
+export const CHANNEL = 'lanyard_change';
+/** A topic that nobody subscribes to. */
+const ECHO = 'echo';
 /** In the place of a key: all of them. */
 const EVERY_KEY = '*';
 const RECONNECT_MS = 250;
@@ -33,17 +36,26 @@ export interface ChangeFeed {
   close(): Promise<void>;
 }
 
-export function startChangeFeed(options: { connectionString: string; log: Log }): ChangeFeed {
+export interface ChangeFeedOptions {
+  readonly connectionString: string;
+  readonly log: Log;
+  /** Announces something from another connection: the feed counts as live when it has heard that. */
+  readonly announce?: (payload: string) => Promise<unknown>;
+}
+
+export function startChangeFeed(options: ChangeFeedOptions): ChangeFeed {
   const { log } = options;
   const listeners = new Map<string, ChangeListener[]>();
   let connection: pg.Client | undefined;
   let isLive = false;
   let isClosed = false;
   let heard = 0;
+  let hasComplained = false;
   let retry: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
 
   function announce(payload: string): void {
+    if (payload.startsWith(`${ECHO}:`)) return;
     heard++;
     const colon = payload.indexOf(':');
     const key = payload.slice(colon + 1);
@@ -58,7 +70,10 @@ export function startChangeFeed(options: { connectionString: string; log: Log })
     if (connection !== client) return;
     connection = undefined;
     clearInterval(heartbeat);
-    if (isLive) log.warn({ error }, 'the change feed was lost: every request reads the database until it is back');
+    if (isLive || !hasComplained) {
+      log.warn({ error }, 'the change feed is down: every request reads the database until it is back');
+    }
+    hasComplained = true;
     isLive = false;
     forgetEverything();
     cut(client);
@@ -79,6 +94,7 @@ export function startChangeFeed(options: { connectionString: string; log: Log })
     try {
       await client.connect();
       await client.query(`LISTEN ${CHANNEL}`);
+      await proveHearing(client);
     } catch (error) {
       lost(client, error);
       return;
@@ -87,7 +103,27 @@ export function startChangeFeed(options: { connectionString: string; log: Log })
     // Whatever was remembered while nobody listened is suspect.
     forgetEverything();
     isLive = true;
+    hasComplained = false;
     heartbeat = setInterval(() => void beat(client), HEARTBEAT_MS).unref();
+  }
+
+  /**
+   * A pooler that lends its connections to one transaction after the other accepts LISTEN, and delivers nothing. Without this
+   * proof caches would be trusted that nobody corrects.
+   */
+  async function proveHearing(client: pg.Client): Promise<void> {
+    if (options.announce === undefined) return;
+    const echo = `${ECHO}:${randomUUID()}`;
+    let deadline: NodeJS.Timeout | undefined;
+    const isHeard = new Promise<boolean>((resolve) => {
+      deadline = setTimeout(() => resolve(false), HEARTBEAT_MS);
+      client.on('notification', ({ payload }) => payload === echo && resolve(true));
+      client.once('end', () => resolve(false));
+    });
+    await options.announce(echo);
+    const wasHeard = await isHeard;
+    clearTimeout(deadline);
+    if (!wasHeard) throw new Error('notifications do not arrive: is there a pooler in transaction mode in between?');
   }
 
   /** One question after the other; each is sent after it was asked for. */

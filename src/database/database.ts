@@ -4,7 +4,7 @@
 
 import pg from 'pg';
 import type { Log } from '../log.ts';
-import { type ChangeFeed, startChangeFeed } from './change-feed.ts';
+import { CHANNEL, type ChangeFeed, startChangeFeed } from './change-feed.ts';
 
 /** A statement with a name is prepared once per connection and then only executed. */
 export interface Statement {
@@ -66,7 +66,11 @@ export function createDatabase(options: DatabaseOptions): Database {
     onConnect: async (client) => void (await client.query(HOT_SETTINGS)),
   });
   const pool = createPool({ max: poolSize - hotConnections, log, connectionString });
-  const changes = startChangeFeed(options);
+  const changes = startChangeFeed({
+    connectionString,
+    log,
+    announce: (payload) => pool.query('SELECT pg_notify($1, $2)', [CHANNEL, payload]),
+  });
   return {
     pool,
     hotPool,

@@ -66,6 +66,8 @@ function ask(agent: Agent): Promise<Outcome> {
     };
     const outgoing = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/oauth2/token', agent, headers });
     outgoing.setHeader('host', `localhost:${port}`);
+    // A connection that was on its way to a worker that was killed is never answered.
+    outgoing.setTimeout(5_000, () => outgoing.destroy(new Error('no answer')));
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
       resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'lost');
     });
