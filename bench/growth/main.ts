@@ -28,7 +28,7 @@ const { values } = parseArgs({
     clients: { type: 'string' },
     seconds: { type: 'string' },
     quick: { type: 'boolean', default: false },
-    'shared-buffers': { type: 'string' },
+    setting: { type: 'string', multiple: true, default: [] },
     out: { type: 'string' },
   },
 });
@@ -81,7 +81,7 @@ async function compare(few: Subject, many: Subject) {
   });
 }
 
-/** A quiet server's p99 before and while a backlog is swept. */
+/** A quiet server's p99 before, while and after a backlog is swept. */
 async function sweepUnderLoad(subject: Subject) {
   const work = () => (Math.random() < 0.5 ? findToken(subject) : insertToken(subject));
   const fill = () =>
@@ -90,14 +90,18 @@ async function sweepUnderLoad(subject: Subject) {
   await fill();
   const alone = await sweep(subject, 60);
   await fill();
-  await subject.database.pool.query('CHECKPOINT');
-  const endAt = performance.now() + Math.max(seconds * 2, 1) * 1000;
-  const usualMs = await p99(PACED_PER_SECOND, work, () => performance.now() > endAt);
+  const usual = () => {
+    const endAt = performance.now() + Math.max(seconds * 2, 1) * 1000;
+    return p99(PACED_PER_SECOND, work, () => performance.now() > endAt);
+  };
+  const beforeMs = await usual();
   let isOver = false;
   const sweeping = sweep(subject, 60).finally(() => {
     isOver = true;
   });
   const meanwhileMs = await p99(PACED_PER_SECOND, work, () => isOver);
+  // The better of the two: a checkpoint that happened to run during one of them must not make the sweep look good.
+  const usualMs = Math.min(beforeMs, await usual());
   return { alone, underLoad: await sweeping, usualMs, meanwhileMs, ratio: meanwhileMs / usualMs };
 }
 
@@ -151,7 +155,7 @@ function print({ rows, fillSeconds, bytesPerRow, rates, sweeps, vacuumSeconds: v
 }
 
 async function run(dir: string): Promise<void> {
-  const settings = values['shared-buffers'] === undefined ? {} : { shared_buffers: values['shared-buffers'] };
+  const settings = Object.fromEntries(values.setting.map((setting) => setting.split('=', 2)));
   const dataDir = join(dir, 'postgres');
   const postgres = await startEmbeddedPostgres({ dataDir, databaseName: 'few', settings, log: () => {} });
   const open: Subject[] = [];

@@ -47,7 +47,8 @@ const MILLISECONDS: typeof INSTANT = {
  *
  * - Rows that another node or a request holds are passed over. What is locked cannot move, so its ctid finds it.
  * - It begins where the last batch ended: the front of the expiry index holds an entry for every row that went since the last
- *   vacuum, and to walk past a million of them takes longer than to remove a batch.
+ *   vacuum. To walk past half a million of them took 176 ms instead of 9, and while an old transaction is open (a backup) every
+ *   batch would.
  * - The commit does not wait for the disk: what a power cut brings back has still expired.
  * - It has no name, so it is planned each time (a quarter of a millisecond) for the table as it is now. A plan that was kept
  *   from the days when the table was empty would read and sort all of it.
