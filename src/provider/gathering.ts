@@ -1,7 +1,7 @@
 // Gathered statements (database/gather) as this folder uses them: with the server's limit, counted in the metrics by name.
 
 import type { Database } from '../database/database.ts';
-import { createGatherer, type Gatherer } from '../database/gather.ts';
+import { createGatherer, type Gatherer, type GathererOptions } from '../database/gather.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 
 export type StoreMetrics = Pick<Metrics, 'observeBatch' | 'watchQueue' | 'cacheRequested'>;
@@ -10,11 +10,13 @@ export type StoreMetrics = Pick<Metrics, 'observeBatch' | 'watchQueue' | 'cacheR
 export type Gather = <Item, Result>(
   operation: string,
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
+  options?: Pick<GathererOptions<Item, Result>, 'maxRunning'>,
 ) => Gatherer<Item, Result>;
 
 export function createGathering({ queueSize }: Pick<Database, 'queueSize'>, metrics?: StoreMetrics): Gather {
-  return (operation, run) => {
+  return (operation, run, options) => {
     const gather = createGatherer({
+      ...options,
       maxWaiting: queueSize,
       run,
       onBatch: (size) => metrics?.observeBatch(operation, size),

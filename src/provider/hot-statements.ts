@@ -1,0 +1,66 @@
+// The SQL of the hot path (hot-store). Parameters are arrays, one entry for each of the callers that share the statement.
+
+import { AUDIT_COLUMNS } from '../audit/audit.ts';
+
+const COLUMNS = `k.position::int, a.payload, a.client_id, a.account_id,
+  extract(epoch FROM a.issued_at)::float8 AS issued_at, extract(epoch FROM a.consumed_at)::float8 AS consumed_at`;
+
+export const FIND = {
+  name: 'artifacts_find',
+  text: `SELECT ${COLUMNS} FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS k (model, id, position)
+         JOIN oidc_artifacts a ON a.model = k.model AND a.id = k.id`,
+};
+
+export const FIND_BY_UID = {
+  name: 'artifacts_find_by_uid',
+  text: `SELECT ${COLUMNS} FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (model, uid, position)
+         JOIN oidc_artifacts a ON a.model = k.model AND a.uid = k.uid ORDER BY a.expires_at DESC`,
+};
+
+export const JWT_STATUS = {
+  name: 'jwt_status',
+  text: `SELECT k.position::int, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti_hash = k.jti_hash) AS is_revoked,
+           (SELECT a.account_id FROM oidc_artifacts a WHERE a.model = 'Grant' AND a.id = k.grant_id) AS account_id
+         FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (jti_hash, grant_id, position)`,
+};
+
+/**
+ * The parameters are arrays, one entry for each write, each with the position of its unit.
+ * consumed_at of an artifact that is saved again is left as it is: that must not bring it back to life.
+ */
+function storing(condition: string): string {
+  return `stored AS (
+      INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
+      SELECT model, id, payload, client_id, account_id, grant_id, uid, user_code,
+        to_timestamp(issued_at), to_timestamp(expires_at)
+      FROM unnest($1::int[], $2::text[], $3::bytea[], $4::json[], $5::text[], $6::text[], $7::bytea[], $8::text[],
+                  $9::text[], $10::float8[], $11::float8[])
+        AS w (unit, model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
+      ${condition}
+      ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
+        account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
+        user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at
+    ), recorded AS (
+      INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')})
+      SELECT ${AUDIT_COLUMNS.join(', ')}
+      FROM unnest($12::int[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::jsonb[])
+        AS e (unit, ${AUDIT_COLUMNS.join(', ')})
+      ${condition}
+    )`;
+}
+
+export const COMMIT = { name: 'units_commit', text: `WITH ${storing('')} SELECT 1 WHERE false` };
+
+/** Dearer, because it has to be ready to write to every partition: only for units that consume something. */
+export const COMMIT_CONSUMING = {
+  name: 'units_commit_consuming',
+  text: `WITH consumed AS (
+           UPDATE oidc_artifacts a SET consumed_at = now()
+           FROM unnest($19::int[], $20::text[], $21::bytea[]) AS k (unit, model, id)
+           WHERE a.model = k.model AND a.id = k.id AND a.consumed_at IS NULL
+           RETURNING k.unit
+         ), lost AS (
+           SELECT unit FROM unnest($19::int[]) AS k (unit) EXCEPT SELECT unit FROM consumed
+         ), ${storing('WHERE unit NOT IN (SELECT unit FROM lost)')}
+         SELECT unit FROM lost`,
+};
