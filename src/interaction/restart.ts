@@ -1,7 +1,8 @@
 // Where somebody goes whose login or consent page does not fit any more.
 
 import type { Context } from 'koa';
-import { type Engine, ROUTES } from '../provider/provider.ts';
+import { ROUTES } from '../provider/protocol.ts';
+import type { Engine } from '../provider/provider.ts';
 
 /**
  * The browser that began this login may repeat its request. Another browser, which was only given the address, is sent to

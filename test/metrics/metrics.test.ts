@@ -8,7 +8,7 @@ import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/
 import { createEndpointFinder } from '../../src/metrics/endpoints.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { serveMetrics } from '../../src/metrics/serve.ts';
-import { ROUTES } from '../../src/provider/provider.ts';
+import { ROUTES } from '../../src/provider/protocol.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 
 const read = async (metrics: Metrics): Promise<Exposition> => parseExposition((await metrics.read()).body);
