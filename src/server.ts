@@ -43,6 +43,8 @@ export interface ServerDeps {
   readonly database: Database;
   readonly signingKeys: readonly SigningKey[];
   readonly cookieKeys: readonly string[];
+  readonly dpopNonceSecret: Buffer;
+  readonly pairwiseSalt: string;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -72,6 +74,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     database,
     signingKeys: deps.signingKeys,
     cookieKeys: deps.cookieKeys,
+    dpopNonceSecret: deps.dpopNonceSecret,
+    pairwiseSalt: deps.pairwiseSalt,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages(log),
     metrics,

@@ -6,6 +6,7 @@ import { createServer as createHttpServer, type Server as HttpServer, type Serve
 import { Server as NetServer } from 'node:net';
 import type { Config } from './config.ts';
 import { createDatabase, type Database } from './database/database.ts';
+import { loadInstallationSecret } from './keys/installation-secret.ts';
 import { loadSigningKeys } from './keys/key-ring.ts';
 import { deriveKeys } from './keys/seal.ts';
 import type { Log } from './log.ts';
@@ -65,6 +66,8 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       database,
       signingKeys: await loadSigningKeys(database, keys.sealingKey),
       cookieKeys: keys.cookieKeys,
+      dpopNonceSecret: keys.dpopNonceSecret,
+      pairwiseSalt: await loadInstallationSecret(database.query, keys.sealingKey, 'pairwise'),
       passwords,
       metrics: options.readMetrics === undefined ? metrics : { ...metrics, read: options.readMetrics },
       log,

@@ -49,6 +49,7 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
       accessTokenFormat: 'jwt',
       accessTokenTtlSeconds: undefined,
       introspectionClientId: undefined,
+      authorizationDetailsTypes: {},
     });
     // A row that an operator took away stays away; a new issuer brings a new audience, which needs a row.
     if (created !== undefined && (await findClient(query, ADMIN_CLIENT_ID)) !== undefined) {

@@ -1,6 +1,7 @@
 // A client: who may ask for tokens. Its metadata keep the names of RFC 7591 from the wire to the row and into the engine.
 
 import { z } from 'zod';
+import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
 
 export interface Client {
   readonly clientId: string;
@@ -13,6 +14,7 @@ export interface Client {
 
 const uri = z.string('must be text').min(1, 'must not be empty').max(2048, 'must have 2048 characters at most');
 const word = z.string('must be text').min(1, 'must not be empty').max(100, 'must have 100 characters at most');
+const flag = z.boolean('must be true or false');
 const list = (item: z.ZodType<string>, most: number) =>
   z.array(item, 'must be a list').max(most, `must have ${most} entries at most`);
 
@@ -38,14 +40,35 @@ const metadataFields = {
   id_token_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256' }),
   userinfo_signed_response_alg: word,
   default_max_age: z.int('must be a whole number').nonnegative(),
-  require_auth_time: z.boolean('must be true or false'),
+  require_auth_time: flag,
   initiate_login_uri: uri,
   contacts: list(word, 20),
   client_uri: uri,
   logo_uri: uri,
   policy_uri: uri,
   tos_uri: uri,
-  require_pkce: z.boolean('must be true or false').meta({
+  subject_type: word.meta({ description: 'public (default) or pairwise: another subject for each sector' }),
+  sector_identifier_uri: uri,
+  default_acr_values: list(word, 10),
+  response_modes: list(word, 10).meta({ description: 'the response modes it may ask for; all of them if left out' }),
+  dpop_bound_access_tokens: flag.meta({
+    description: 'every token is bound to a DPoP key (RFC 9449); false if left out',
+  }),
+  require_pushed_authorization_requests: flag,
+  require_signed_request_object: flag,
+  request_object_signing_alg: word,
+  authorization_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256, for JARM' }),
+  introspection_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256 (RFC 9701)' }),
+  authorization_details_types: list(word, 20).meta({
+    description: 'the types of RFC 9396 it may use, as resource servers declare them; none if left out',
+  }),
+  security_profile: z.enum(SECURITY_PROFILES, `must be ${SECURITY_PROFILES.join(' or ')}`).meta({
+    description: 'Lanyard. The server insists on everything that this profile wants of a client',
+  }),
+  dpop_require_nonce: flag.meta({
+    description: 'Lanyard. Its DPoP proofs must carry a nonce of this server (RFC 9449 §8); false if left out',
+  }),
+  require_pkce: flag.meta({
     description: 'Lanyard. Whether a confidential client must use PKCE (default true); a public client always must',
   }),
 };
@@ -64,7 +87,8 @@ type MetadataInput = z.infer<typeof clientMetadataSchema>;
 export type ClientPatch = z.infer<typeof clientPatchSchema>;
 
 /** RFC 7591 §2 with our defaults written out, so that a change of a default never changes a registered client. */
-export function withDefaults(metadata: ClientMetadata): ClientMetadata {
+export function withDefaults(input: ClientMetadata): ClientMetadata {
+  const metadata = { ...profileDefaults(input), ...input };
   const grantTypes = metadata.grant_types ?? ['authorization_code'];
   return {
     ...metadata,

@@ -1,8 +1,10 @@
 // Consent: what an authorization request asks for, in words, and what happens when the user allows it.
 
+import { isDeepStrictEqual } from 'node:util';
 import { recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import type { Engine, Interaction } from '../provider/provider.ts';
+import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
 import { findResourceServer } from '../resource-servers/store.ts';
 import { addConsent } from '../users/store.ts';
 
@@ -12,6 +14,12 @@ export interface AskedApi {
   readonly scopes: readonly string[];
 }
 
+export interface AskedDetail {
+  readonly description: string;
+  /** the members of the detail and what they say */
+  readonly members: readonly { readonly name: string; readonly text: string }[];
+}
+
 export interface ScopesInWords {
   readonly identityScopes: readonly { readonly name: string; readonly label: string }[];
   readonly apis: readonly AskedApi[];
@@ -19,6 +27,10 @@ export interface ScopesInWords {
 
 export interface AskedFor {
   readonly asked: ScopesInWords;
+  /** names of single claims (OpenID Connect Core §5.5) */
+  readonly claims: readonly string[];
+  /** what is asked for in detail (RFC 9396) */
+  readonly details: readonly AskedDetail[];
   /** What is asked for as well, but was allowed before; undefined if nothing is. */
   readonly allowedBefore: ScopesInWords | undefined;
 }
@@ -69,7 +81,37 @@ export async function describeRequest(
     inWords(query, await allowedBefore(engine, interaction)),
   ]);
   const hasBefore = before.identityScopes.length + before.apis.length > 0;
-  return { asked, allowedBefore: hasBefore ? before : undefined };
+  return {
+    asked,
+    claims: missingClaims(interaction),
+    details: await detailsInWords(query, interaction),
+    allowedBefore: hasBefore ? before : undefined,
+  };
+}
+
+function missingClaims({ prompt }: Interaction): readonly string[] {
+  return (prompt.details as { missingOIDCClaims?: string[] }).missingOIDCClaims ?? [];
+}
+
+function requestedDetails({ prompt }: Interaction): readonly AuthorizationDetail[] {
+  return (prompt.details as { rar?: AuthorizationDetail[] }).rar ?? [];
+}
+
+async function detailsInWords(query: Query, interaction: Interaction): Promise<AskedDetail[]> {
+  const requested = requestedDetails(interaction);
+  if (requested.length === 0) return [];
+  const identifiers = [interaction.params.resource ?? []].flat().map(String);
+  const resourceServers = await Promise.all(identifiers.map((identifier) => findResourceServer(query, identifier)));
+  return requested.map(({ type, ...members }) => ({
+    description:
+      resourceServers.map((each) => each?.authorizationDetailsTypes[type]?.description).find((text) => text) ?? type,
+    members: Object.entries(members).map(([name, value]) => ({ name, text: inText(value) })),
+  }));
+}
+
+function inText(value: unknown): string {
+  if (Array.isArray(value) && value.every((each) => typeof each === 'string')) return value.join(', ');
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 async function inWords(query: Query, { identityScopes, apiScopes }: Scopes): Promise<ScopesInWords> {
@@ -93,6 +135,8 @@ export async function allow(
   requestId: string,
 ): Promise<string> {
   const { identityScopes, apiScopes } = missing(interaction);
+  const claims = missingClaims(interaction);
+  const details = requestedDetails(interaction);
   const accountId = interaction.session?.accountId as string;
   const clientId = interaction.params.client_id as string;
   const { Grant } = deps.engine.provider;
@@ -100,6 +144,11 @@ export async function allow(
   const grant = existing ?? new Grant({ accountId, clientId });
   if (identityScopes.length > 0) grant.addOIDCScope(identityScopes.join(' '));
   for (const [identifier, scopes] of Object.entries(apiScopes)) grant.addResourceScope(identifier, scopes.join(' '));
+  if (claims.length > 0) grant.addOIDCClaims([...claims]);
+  const allowedBefore = (grant as unknown as { rar?: AuthorizationDetail[] }).rar ?? [];
+  for (const detail of details) {
+    if (!allowedBefore.some((other) => isDeepStrictEqual(other, detail))) grant.addRar(detail);
+  }
 
   await deps.database.transaction(async (query) => {
     if (identityScopes.length > 0) await addConsent(query, accountId, clientId, '', identityScopes);
@@ -112,7 +161,12 @@ export async function allow(
       accountId,
       clientId,
       requestId,
-      detail: { scopes: identityScopes, resource_servers: apiScopes },
+      detail: {
+        scopes: identityScopes,
+        resource_servers: apiScopes,
+        ...(claims.length === 0 ? {} : { claims }),
+        ...(details.length === 0 ? {} : { authorization_details: details }),
+      },
     });
   });
   return grant.save();

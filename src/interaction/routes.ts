@@ -13,6 +13,7 @@ import { requestId } from '../http/request-log.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { formTargets } from '../provider/form-post.ts';
+import { PASSWORD_ACR } from '../provider/login-policy.ts';
 import { type Engine, type Interaction, isSessionNotFound } from '../provider/provider.ts';
 import type { PasswordCheck } from '../users/password.ts';
 import { findUser } from '../users/store.ts';
@@ -69,7 +70,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
     );
     deps.metrics.loginAttempted(result.outcome);
     if (result.outcome === 'signed in') {
-      const login = { accountId: result.accountId, amr: ['pwd'] };
+      const login = { accountId: result.accountId, acr: PASSWORD_ACR, amr: ['pwd'] };
       await finish(ctx, { login }, { mergeWithLastSubmission: false });
     } else if (result.outcome === 'throttled') {
       ctx.set('Retry-After', String(result.retryAfterSeconds));

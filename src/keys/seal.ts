@@ -8,6 +8,8 @@ export interface SecretKeys {
   readonly sealingKey: Buffer;
   /** sign the cookies; the first signs, all verify */
   readonly cookieKeys: readonly string[];
+  /** makes the nonces of RFC 9449 §8, which every node must know again */
+  readonly dpopNonceSecret: Buffer;
 }
 
 /** HKDF (RFC 5869): one secret, independent keys per purpose. */
@@ -16,6 +18,7 @@ export function deriveKeys(secretKey: string): SecretKeys {
   return {
     sealingKey: derive('seal signing keys v1'),
     cookieKeys: [derive('sign cookies v1').toString('base64url')],
+    dpopNonceSecret: derive('make DPoP nonces v1'),
   };
 }
 

@@ -4,7 +4,16 @@ import { OTHER } from './client-labels.ts';
 
 export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials'] as const;
 export const TOKEN_KINDS = ['access_token', 'refresh_token'] as const;
-export const DOORS = ['token', 'authorization', 'introspection', 'revocation', 'userinfo', 'logout', 'admin'] as const;
+export const DOORS = [
+  'token',
+  'authorization',
+  'pushed_authorization_request',
+  'introspection',
+  'revocation',
+  'userinfo',
+  'logout',
+  'admin',
+] as const;
 
 export type Door = (typeof DOORS)[number];
 
@@ -15,11 +24,14 @@ export const REFUSAL_REASONS = [
   'consent_required',
   'insufficient_scope',
   'interaction_required',
+  'invalid_authorization_details',
   'invalid_client',
+  'invalid_dpop_proof',
   'invalid_grant',
   'invalid_redirect_uri',
   'invalid_request',
   'invalid_request_object',
+  'invalid_request_uri',
   'invalid_scope',
   'invalid_target',
   'invalid_token',
@@ -31,10 +43,12 @@ export const REFUSAL_REASONS = [
   'server_error',
   'temporarily_unavailable',
   'unauthorized_client',
+  'unmet_authentication_requirements',
   'unsupported_grant_type',
   'unsupported_response_mode',
   'unsupported_response_type',
   'unsupported_token_type',
+  'use_dpop_nonce',
 ] as const;
 
 /** @returns a function that lets the values of the list through and turns all others into `other` */

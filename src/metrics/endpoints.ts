@@ -6,6 +6,7 @@ export const ENDPOINTS = [
   'revocation',
   'userinfo',
   'authorization',
+  'pushed_authorization_request',
   'jwks',
   'logout',
   'discovery',
@@ -25,7 +26,10 @@ const FIRST_SEGMENTS: Readonly<Record<string, Endpoint>> = {
 
 /** Where the protocol endpoints are; what they are called there belongs to the engine's configuration. */
 export type EndpointPaths = Readonly<
-  Record<'authorization' | 'token' | 'introspection' | 'revocation' | 'userinfo' | 'jwks' | 'end_session', string>
+  Record<
+    Exclude<Endpoint, 'logout' | 'discovery' | 'interaction' | 'admin' | 'health' | 'other'> | 'end_session',
+    string
+  >
 >;
 
 /** @returns a function from the path of a request, without its query, to its endpoint */

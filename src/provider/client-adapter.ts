@@ -10,6 +10,7 @@ import type { SecretVerifier } from '../clients/secret.ts';
 import { touchSecret } from '../clients/store.ts';
 import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
+import { forEngine } from './client-schema.ts';
 import type { Directory } from './directory.ts';
 import { refusingOverload } from './overload.ts';
 
@@ -72,7 +73,9 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
       const known = await directory.findClient(clientId);
       if (known === undefined || known.isDisabled) return undefined;
       const client = instances.get(known) ?? (await find.call(Client, clientId));
-      if (client !== undefined) instances.set(known, client);
+      if (client === undefined || instances.has(known)) return client;
+      Object.assign(client, { authorizationDetailsTypes: known.metadata.authorization_details_types ?? [] });
+      instances.set(known, client);
       return client;
     };
   }
@@ -86,7 +89,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
       const client = await directory.findClient(clientId);
       if (client === undefined || client.isDisabled) return undefined;
       const secret = authenticatesWithSecret(client.metadata) ? { client_secret: standIn } : {};
-      return { ...(client.metadata as object), client_id: clientId, ...secret };
+      return { ...forEngine(client.metadata), client_id: clientId, ...secret };
     },
     isSecretOf,
     install(provider) {

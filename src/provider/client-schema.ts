@@ -10,7 +10,7 @@ export function assertLoadable(provider: Provider, clientId: string, metadata: C
   const EngineClient = provider.Client as unknown as new (metadata: object) => unknown;
   const secret = authenticatesWithSecret(metadata) ? { client_secret: 'x'.repeat(43) } : {};
   try {
-    new EngineClient({ ...metadata, client_id: clientId, ...secret });
+    new EngineClient({ ...forEngine(metadata), client_id: clientId, ...secret });
   } catch (error) {
     if (!(error instanceof errors.OIDCProviderError)) throw error;
     const detail = error.error_description ?? 'is not valid';
@@ -19,6 +19,12 @@ export function assertLoadable(provider: Provider, clientId: string, metadata: C
       cause: error,
     });
   }
+}
+
+/** The engine would compare the types with a list of its own, which stays empty (authorization-details). */
+export function forEngine(metadata: ClientMetadata): object {
+  const { authorization_details_types: _, ...others } = metadata;
+  return others;
 }
 
 /** The engine names the member somewhere in its sentence. */

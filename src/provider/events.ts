@@ -103,6 +103,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   };
   provider.on('grant.error', refused('token'));
   provider.on('authorization.error', refused('authorization'));
+  provider.on('pushed_authorization_request.error', refused('pushed_authorization_request'));
   provider.on('introspection.error', refused('introspection'));
   provider.on('revocation.error', refused('revocation'));
   provider.on('userinfo.error', refused('userinfo'));

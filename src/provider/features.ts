@@ -1,6 +1,9 @@
 // Which features of the engine are on, and which of its defaults are off.
 
 import type { Configuration } from 'oidc-provider';
+import { RichAuthorizationRequests } from './authorization-details.ts';
+import type { Directory } from './directory.ts';
+import { assertRequestObject, fapiProfile } from './fapi.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
 import type { Pages } from './pages.ts';
 import type { ResourcePolicy } from './resource-server-info.ts';
@@ -10,6 +13,8 @@ export interface FeaturesDeps {
   readonly pages: Pick<Pages, 'renderLogout' | 'renderSignedOut'>;
   readonly resourcePolicy: ResourcePolicy;
   readonly introspectionPolicy: IntrospectionPolicy;
+  readonly dpopNonceSecret: Buffer;
+  readonly directory: Directory;
 }
 
 /** Configuration `features`. */
@@ -33,11 +38,21 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
       logoutSource: (ctx, form) => deps.pages.renderLogout(ctx, readLogoutForm(form)),
       postLogoutSuccessSource: (ctx) => deps.pages.renderSignedOut(ctx),
     },
-    // Not in this version; each is on by default.
-    dPoP: { enabled: false },
-    pushedAuthorizationRequests: { enabled: false },
-    claimsParameter: { enabled: false },
     userinfo: { enabled: true },
+    jwtUserinfo: { enabled: true },
+    jwtIntrospection: { enabled: true },
+    claimsParameter: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true },
+    requestObjects: { enabled: true, assertJwtClaimsAndHeader: assertRequestObject },
+    jwtResponseModes: { enabled: true },
+    richAuthorizationRequests: new RichAuthorizationRequests(deps.directory),
+    fapi: { enabled: true, profile: fapiProfile },
+    dPoP: {
+      enabled: true,
+      nonceSecret: deps.dpopNonceSecret,
+      requireNonce: (ctx) =>
+        (ctx.oidc.client as { dpop_require_nonce?: boolean } | undefined)?.dpop_require_nonce === true,
+    },
   } as NonNullable<Configuration['features']>;
 }
 

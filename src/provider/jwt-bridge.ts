@@ -32,7 +32,9 @@ const REVOKE = {
 };
 
 /** The claims that the engine has members of its own for; the others travel as `extra`. */
-const STANDARD_CLAIMS = new Set(['iss', 'aud', 'sub', 'exp', 'iat', 'jti', 'client_id', 'scope', 'gid']);
+const STANDARD_CLAIMS = new Set([
+  ...['iss', 'aud', 'sub', 'exp', 'iat', 'jti', 'client_id', 'scope', 'gid', 'cnf', 'authorization_details'],
+]);
 
 /** A verified access token of ours that has not been revoked by itself. */
 interface VerifiedJwt extends JWTPayload {
@@ -45,6 +47,9 @@ interface VerifiedJwt extends JWTPayload {
   /** the grant of a user; client_credentials tokens have none */
   readonly gid?: string;
   readonly scope?: string;
+  /** RFC 7800: the key that whoever presents it must have */
+  readonly cnf?: { readonly jkt?: string; readonly 'x5t#S256'?: string };
+  readonly authorization_details?: readonly object[];
 }
 
 export interface AcceptedJwt extends VerifiedJwt {
@@ -167,6 +172,8 @@ function toStored(claims: AcceptedJwt): AdapterPayload {
     clientId: claims.client_id,
     ...(claims.aud === undefined ? {} : { aud: claims.aud }),
     ...(claims.scope === undefined ? {} : { scope: claims.scope }),
+    ...claims.cnf,
+    ...(claims.authorization_details === undefined ? {} : { rar: claims.authorization_details }),
     ...(isOfUser ? { grantId: claims.gid, accountId: claims.accountId } : {}),
     extra: Object.fromEntries(
       Object.entries(claims).filter(([name]) => !STANDARD_CLAIMS.has(name) && name !== 'accountId'),

@@ -1,10 +1,23 @@
 // When a login page is due. The engine's policy looks at the session only; a session may outlive its user, who was disabled.
 
-import { interactionPolicy } from 'oidc-provider';
+import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 
-/** Configuration `interactions.policy`: the engine's own, and a session without a user counts as none. */
+/** The one way to sign in, as an Authentication Context Class Reference (OpenID Connect Core §2). */
+export const PASSWORD_ACR = 'urn:lanyard:acr:password';
+
+/**
+ * Configuration `interactions.policy`: the engine's own; a session without a user counts as none; and who insists on a way to
+ * sign in that there is not, is told so instead of being shown the login page for ever.
+ */
 export function loginPolicy(): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base();
+  policy.get('login')?.checks.add(
+    new interactionPolicy.Check('acr_unavailable', 'the requested acr is not available', (ctx) => {
+      if (demandsAnotherAcr(ctx)) throw new UnmetAuthenticationRequirements();
+      return interactionPolicy.Check.NO_NEED_TO_PROMPT;
+    }),
+    0,
+  );
   policy.get('login')?.checks.add(
     new interactionPolicy.Check('no_account', 'End-User authentication is required', 'login_required', (ctx) => {
       const isOrphaned = ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined;
@@ -12,4 +25,19 @@ export function loginPolicy(): interactionPolicy.DefaultPolicy {
     }),
   );
   return policy;
+}
+
+/** OpenID Connect Core §5.5.1.1: an `acr` that is asked for as essential must be one of those named. */
+function demandsAnotherAcr(ctx: KoaContextWithOIDC): boolean {
+  const acr = ctx.oidc.claims?.id_token?.acr as { essential?: boolean; value?: unknown; values?: unknown } | undefined;
+  if (acr?.essential !== true) return false;
+  const named = acr.values ?? (acr.value === undefined ? undefined : [acr.value]);
+  return Array.isArray(named) && !named.includes(PASSWORD_ACR);
+}
+
+/** OpenID Connect Core Error Code unmet_authentication_requirements 1.0 */
+class UnmetAuthenticationRequirements extends errors.CustomOIDCProviderError {
+  constructor() {
+    super('unmet_authentication_requirements', 'none of the requested authentication context classes is available');
+  }
 }

@@ -9,6 +9,7 @@ import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createFindAccount } from './account.ts';
+import { declaredDetailsTypes } from './authorization-details.ts';
 import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
 import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
@@ -78,7 +79,7 @@ export function createProvider(deps: ProviderDeps): Engine {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,
     },
-    features: features({ pages: deps.pages, resourcePolicy, introspectionPolicy }),
+    features: features({ ...deps, directory, resourcePolicy, introspectionPolicy }),
   });
   // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
   provider.proxy = true;
@@ -93,9 +94,10 @@ export function createProvider(deps: ProviderDeps): Engine {
   provider.use(
     clientChallenge({
       issuer: config.issuer,
-      paths: new Set([ROUTES.token, ROUTES.introspection, ROUTES.revocation]),
+      paths: new Set([ROUTES.token, ROUTES.introspection, ROUTES.revocation, ROUTES.pushed_authorization_request]),
     }),
   );
+  provider.use(declaredDetailsTypes(query));
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));

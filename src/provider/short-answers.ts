@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto';
 import type Provider from 'oidc-provider';
-import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
+import type { AccessToken, Client, ClientCredentials, RefreshToken } from 'oidc-provider';
 import { isSameClient } from '../client-binding.ts';
 import type { Directory } from './directory.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
@@ -26,10 +26,11 @@ const SCOPES = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
 /** POST /oauth2/token (RFC 6749 §4.4) */
 export function shortClientCredentials(deps: ShortAnswersDeps): ShortAnswer {
   const { provider, directory } = deps;
-  return async ({ client, params }) => {
+  const answer: ShortAnswer['answer'] = async ({ client, params }) => {
     if (params.get('grant_type') !== 'client_credentials' || !hasOnly(params, ['grant_type', 'scope', 'resource']))
       return;
     if (!client.grantTypeAllowed('client_credentials') || client.scope !== undefined) return;
+    if (mustProveItsKey(client)) return;
 
     const resource = params.get('resource') ?? (await onlyResourceOf(directory, client.clientId));
     if (resource === undefined || !URL.canParse(resource) || resource.includes('#')) return;
@@ -47,6 +48,16 @@ export function shortClientCredentials(deps: ShortAnswersDeps): ShortAnswer {
     const value = await token.save();
     return { access_token: value, expires_in: token.expiration, scope, token_type: token.tokenType };
   };
+  return { exposedHeaders: 'DPoP-Nonce,WWW-Authenticate', answer };
+}
+
+/** Its tokens are bound to a key that this path does not look for. */
+function mustProveItsKey(client: Client): boolean {
+  const { dpopBoundAccessTokens, tlsClientCertificateBoundAccessTokens } = client as Client & {
+    dpopBoundAccessTokens?: boolean;
+    tlsClientCertificateBoundAccessTokens?: boolean;
+  };
+  return dpopBoundAccessTokens === true || tlsClientCertificateBoundAccessTokens === true;
 }
 
 type ResourceServerClass = new (identifier: string, info: object) => ClientCredentials['resourceServer'];
@@ -62,9 +73,11 @@ const INACTIVE = { active: false } as const;
 /** POST /oauth2/introspect (RFC 7662 §2) */
 export function shortIntrospection(deps: ShortAnswersDeps): ShortAnswer {
   const { provider, introspectionPolicy } = deps;
-  return async (request) => {
+  const answer: ShortAnswer['answer'] = async (request) => {
     const { ctx, client, params } = request;
     const value = params.get('token');
+    // RFC 9701 §4: who asks for it gets a signed answer.
+    if (ctx.get('Accept').includes('jwt')) return;
     if (value === undefined || !hasOnly(params, ['token', 'token_type_hint'])) return;
     const model = markedModel(value);
     if (model === undefined && value.split('.').length !== 3) return;
@@ -90,6 +103,7 @@ export function shortIntrospection(deps: ShortAnswersDeps): ShortAnswer {
       token_type: token.kind === 'RefreshToken' ? 'refresh_token' : token.tokenType,
     };
   };
+  return { exposedHeaders: 'WWW-Authenticate', answer };
 }
 
 function findOpaque(provider: Provider, model: MarkedModel, value: string): Promise<FoundToken | undefined> {

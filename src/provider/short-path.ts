@@ -19,8 +19,12 @@ export interface ShortRequest {
   readonly params: ReadonlyMap<string, string>;
 }
 
-/** @returns undefined to leave the request to the engine */
-export type ShortAnswer = (request: ShortRequest) => Promise<object | undefined>;
+export interface ShortAnswer {
+  /** those that the engine lets a browser app read at this endpoint */
+  readonly exposedHeaders: string;
+  /** @returns undefined to leave the request to the engine */
+  answer(request: ShortRequest): Promise<object | undefined>;
+}
 
 export interface ShortPathDeps {
   readonly provider: Provider;
@@ -40,7 +44,7 @@ export function shortPath(deps: ShortPathDeps): Middleware {
   return async (ctx, next) => {
     const answer = answers.get(ctx.path);
     const shortBody = answer && isPlain(ctx) ? await answerShortly(deps, ctx, answer) : undefined;
-    if (shortBody === undefined) {
+    if (answer === undefined || shortBody === undefined) {
       handBack(ctx.req);
       return next();
     }
@@ -48,7 +52,7 @@ export function shortPath(deps: ShortPathDeps): Middleware {
     ctx.set('Cache-Control', 'no-store');
     ctx.set('Vary', 'Origin');
     ctx.set('Access-Control-Allow-Origin', '*');
-    ctx.set('Access-Control-Expose-Headers', 'WWW-Authenticate');
+    ctx.set('Access-Control-Expose-Headers', answer.exposedHeaders);
     ctx.body = shortBody;
   };
 }
@@ -58,7 +62,7 @@ async function answerShortly(deps: ShortPathDeps, ctx: Context, answer: ShortAns
   const params = body === undefined ? undefined : readParams(body);
   try {
     const client = params && (await recognise(deps, ctx, params));
-    return client && (await answer({ ctx, client, params: withoutCredentials(params) }));
+    return client && (await answer.answer({ ctx, client, params: withoutCredentials(params) }));
   } catch {
     // The engine meets the same trouble, and has the words for it; or it is over by then.
     ctx.remove('Retry-After');

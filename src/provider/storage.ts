@@ -2,12 +2,12 @@
 // a running login away, and lets JWT access tokens be found and destroyed although they have no row (jwt-bridge).
 
 import { hkdfSync } from 'node:crypto';
-import type { Adapter, AdapterPayload } from 'oidc-provider';
+import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
 import { open, seal } from '../keys/seal.ts';
 import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from './artifacts.ts';
 import type { Directory } from './directory.ts';
-import type { HotStore } from './hot-store.ts';
+import { AlreadyConsumedError, type HotStore } from './hot-store.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
 import { isMarkedAsOther } from './token-marks.ts';
 import { isNotRevoked } from './token-standing.ts';
@@ -18,9 +18,9 @@ const KEEPS_ID = new Set(['DeviceCode']);
 
 /**
  * An Interaction holds the id of the session and its own id, both of which are cookie values, and every parameter of the
- * request. Only who knows the id can open it.
+ * request, as a pushed request does. Only who knows the id can open it.
  */
-const SEALED = new Set(['Interaction']);
+const SEALED = new Set(['Interaction', 'PushedAuthorizationRequest']);
 
 const NAME_OF_SEAL = 'oidc artifact';
 
@@ -80,8 +80,14 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
       return found && toPayload(found);
     },
 
-    consume(id) {
-      return unitOfWork.write({ kind: 'consume', model, id: artifactId(model, id) });
+    async consume(id) {
+      try {
+        await unitOfWork.write({ kind: 'consume', model, id: artifactId(model, id) });
+      } catch (error) {
+        // RFC 9126 §4: a request_uri is used once; two browsers may have opened it at the same time.
+        const isReused = error instanceof AlreadyConsumedError && model === 'PushedAuthorizationRequest';
+        throw isReused ? new errors.InvalidRequestUri('request_uri was already used') : error;
+      }
     },
 
     async destroy(id) {

@@ -1,11 +1,22 @@
 // Finds many resource servers, or the policy rows of many clients, with one statement: what is asked at every request.
 
 import type { Query } from '../database/database.ts';
-import { canonicalSpelling, type ResourceServer, spellings } from './resource-server.ts';
+import {
+  type AuthorizationDetailsTypes,
+  canonicalSpelling,
+  type ResourceServer,
+  spellings,
+} from './resource-server.ts';
 
 export type KnownResourceServer = Pick<
   ResourceServer,
-  'identifier' | 'name' | 'scopes' | 'accessTokenFormat' | 'accessTokenTtlSeconds' | 'introspectionClientId'
+  | 'identifier'
+  | 'name'
+  | 'scopes'
+  | 'accessTokenFormat'
+  | 'accessTokenTtlSeconds'
+  | 'introspectionClientId'
+  | 'authorizationDetailsTypes'
 >;
 
 /** What one client may call: scopes by resource server, in the order of the identifiers. */
@@ -13,7 +24,8 @@ export type KnownGrants = ReadonlyMap<string, readonly string[]>;
 
 const LOOKUP = {
   name: 'resource_server_lookup',
-  text: `SELECT identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id
+  text: `SELECT identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
+           authorization_details_types
          FROM resource_servers WHERE identifier = ANY($1)`,
 };
 
@@ -35,6 +47,7 @@ export async function lookUpResourceServers(
     access_token_format: 'jwt' | 'opaque';
     access_token_ttl_seconds: number | null;
     introspection_client_id: string | null;
+    authorization_details_types: AuthorizationDetailsTypes;
   }>(LOOKUP, [identifiers.flatMap(spellings)]);
   const found = new Map(rows.map((row) => [canonicalSpelling(row.identifier), row]));
   return identifiers.map((identifier) => {
@@ -47,6 +60,7 @@ export async function lookUpResourceServers(
       accessTokenFormat: row.access_token_format,
       accessTokenTtlSeconds: row.access_token_ttl_seconds ?? undefined,
       introspectionClientId: row.introspection_client_id ?? undefined,
+      authorizationDetailsTypes: row.authorization_details_types,
     };
   });
 }

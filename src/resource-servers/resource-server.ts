@@ -11,6 +11,7 @@ export interface ResourceServer {
   readonly accessTokenTtlSeconds: number | undefined;
   /** the client with which this API introspects; undefined: it does not */
   readonly introspectionClientId: string | undefined;
+  readonly authorizationDetailsTypes: AuthorizationDetailsTypes;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -18,8 +19,23 @@ export interface ResourceServer {
 
 export type ResourceServerInput = Pick<
   ResourceServer,
-  'name' | 'scopes' | 'accessTokenFormat' | 'accessTokenTtlSeconds' | 'introspectionClientId'
+  | 'name'
+  | 'scopes'
+  | 'accessTokenFormat'
+  | 'accessTokenTtlSeconds'
+  | 'introspectionClientId'
+  | 'authorizationDetailsTypes'
 >;
+
+/** What clients may ask for in detail (RFC 9396), by type. */
+export type AuthorizationDetailsTypes = Readonly<Record<string, AuthorizationDetailsType>>;
+
+export interface AuthorizationDetailsType {
+  /** what a user reads on the consent page */
+  readonly description: string;
+  /** JSON Schema (2020-12) of one authorization detail; undefined: only the members of RFC 9396 §2.2 */
+  readonly schema?: Readonly<Record<string, unknown>> | undefined;
+}
 
 export interface ClientGrant {
   readonly clientId: string;

@@ -7,6 +7,7 @@ import { notFound } from '../errors.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
+import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
 import type { ResourceServers } from './policy.ts';
 import type { ResourceServer } from './resource-server.ts';
 import { findResourceServer, listResourceServers } from './store.ts';
@@ -26,6 +27,17 @@ const ttl = z.int('must be a whole number').min(1, 'must be positive').max(86_40
 });
 const introspectionClient = clientIdField.meta({ description: 'the client with which this API introspects' });
 
+const detailsTypes = z
+  .record(text(200), authorizationDetailsTypeSchema, 'must be an object of types')
+  .refine((types) => Object.keys(types).length <= 50, 'must have 50 types at most')
+  .superRefine((types, context) => {
+    for (const [type, { schema }] of Object.entries(types)) {
+      const detail = schema && whySchemaFails(schema);
+      if (detail !== undefined) context.addIssue({ code: 'custom', path: [type, 'schema'], message: detail });
+    }
+  })
+  .meta({ description: 'what clients may ask for in detail (RFC 9396), by type' });
+
 const resourceServerSchema = z
   .object({
     identifier: z.string(),
@@ -34,6 +46,7 @@ const resourceServerSchema = z
     access_token_format: format,
     access_token_ttl_seconds: z.int().nullable(),
     introspection_client_id: z.string().nullable(),
+    authorization_details_types: z.record(z.string(), authorizationDetailsTypeSchema),
     created_at: instant,
     updated_at: instant,
   })
@@ -46,6 +59,7 @@ const createBody = z.strictObject({
   access_token_format: format.optional(),
   access_token_ttl_seconds: ttl.nullable().optional(),
   introspection_client_id: introspectionClient.nullable().optional(),
+  authorization_details_types: detailsTypes.optional(),
 });
 const patchBody = createBody.omit({ identifier: true });
 type Change = z.infer<typeof patchBody>;
@@ -75,7 +89,7 @@ export function resourceServerRoutes(deps: { query: Query; resourceServers: Reso
       answers: { 201: { description: 'The resource server', schema: resourceServerSchema } },
       async handle({ body, by }) {
         const { identifier, ...rest } = body;
-        const input = merge({ name: '', scopes: [], accessTokenFormat: 'jwt' }, rest);
+        const input = merge({ name: '', scopes: [], accessTokenFormat: 'jwt', authorizationDetailsTypes: {} }, rest);
         const created = await resourceServers.create(identifier, input, by);
         const location = `/admin/v1/resource-servers/${encodeURIComponent(identifier)}`;
         return { ...answer(created), status: 201, location };
@@ -139,7 +153,8 @@ export function resourceServerRoutes(deps: { query: Query; resourceServers: Reso
   ];
 }
 
-type Base = Pick<ResourceServer, 'name' | 'scopes' | 'accessTokenFormat'> & Partial<ResourceServer>;
+type Base = Pick<ResourceServer, 'name' | 'scopes' | 'accessTokenFormat' | 'authorizationDetailsTypes'> &
+  Partial<ResourceServer>;
 
 /** A member that is absent stays as it was; null takes it away. */
 function merge(before: Base, change: Change) {
@@ -153,6 +168,7 @@ function merge(before: Base, change: Change) {
     accessTokenFormat: change.access_token_format ?? before.accessTokenFormat,
     accessTokenTtlSeconds: ttlSeconds ?? undefined,
     introspectionClientId: introspectionClientId ?? undefined,
+    authorizationDetailsTypes: change.authorization_details_types ?? before.authorizationDetailsTypes,
   };
 }
 
@@ -168,6 +184,7 @@ function toWire(server: ResourceServer) {
     access_token_format: server.accessTokenFormat,
     access_token_ttl_seconds: server.accessTokenTtlSeconds ?? null,
     introspection_client_id: server.introspectionClientId ?? null,
+    authorization_details_types: server.authorizationDetailsTypes,
     created_at: server.createdAt.toISOString(),
     updated_at: server.updatedAt.toISOString(),
   };

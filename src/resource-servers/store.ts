@@ -1,7 +1,13 @@
 // Rows of `resource_servers` and `client_grants`.
 
 import type { Query } from '../database/database.ts';
-import { type ClientGrant, otherSpelling, type ResourceServer, type ResourceServerInput } from './resource-server.ts';
+import {
+  type AuthorizationDetailsTypes,
+  type ClientGrant,
+  otherSpelling,
+  type ResourceServer,
+  type ResourceServerInput,
+} from './resource-server.ts';
 
 interface ResourceServerRow {
   identifier: string;
@@ -10,6 +16,7 @@ interface ResourceServerRow {
   access_token_format: 'jwt' | 'opaque';
   access_token_ttl_seconds: number | null;
   introspection_client_id: string | null;
+  authorization_details_types: AuthorizationDetailsTypes;
   version: number;
   created_at: Date;
   updated_at: Date;
@@ -24,8 +31,8 @@ interface GrantRow {
   updated_at: Date;
 }
 
-const COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id, version,
-  created_at, updated_at`;
+const COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
+  authorization_details_types, version, created_at, updated_at`;
 const GRANT_COLUMNS = 'client_id, resource_server, scopes, version, created_at, updated_at';
 
 const SQL = {
@@ -41,13 +48,14 @@ const SQL = {
   insert: {
     name: 'resource_server_insert',
     text: `INSERT INTO resource_servers
-             (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id)
-           VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+             (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
+              authorization_details_types)
+           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
   },
   update: {
     name: 'resource_server_update',
     text: `UPDATE resource_servers SET name = $2, scopes = $3, access_token_format = $4, access_token_ttl_seconds = $5,
-             introspection_client_id = $6, version = version + 1, updated_at = now()
+             introspection_client_id = $6, authorization_details_types = $7, version = version + 1, updated_at = now()
            WHERE identifier = $1 RETURNING ${COLUMNS}`,
   },
   remove: { name: 'resource_server_remove', text: 'DELETE FROM resource_servers WHERE identifier = $1' },
@@ -82,6 +90,7 @@ function toResourceServer(row: ResourceServerRow): ResourceServer {
     accessTokenFormat: row.access_token_format,
     accessTokenTtlSeconds: row.access_token_ttl_seconds ?? undefined,
     introspectionClientId: row.introspection_client_id ?? undefined,
+    authorizationDetailsTypes: row.authorization_details_types,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -146,6 +155,7 @@ function toValues(identifier: string, input: ResourceServerInput): unknown[] {
     input.accessTokenFormat,
     input.accessTokenTtlSeconds ?? null,
     input.introspectionClientId ?? null,
+    JSON.stringify(input.authorizationDetailsTypes),
   ];
 }
 

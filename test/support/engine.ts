@@ -51,6 +51,8 @@ export async function startTestEngine(): Promise<TestEngine> {
     database,
     signingKeys,
     cookieKeys: keys.cookieKeys,
+    dpopNonceSecret: keys.dpopNonceSecret,
+    pairwiseSalt: 'a salt for the tests',
     secretVerifier,
     pages,
     entrance: [],

@@ -1,0 +1,39 @@
+// What client metadata must not say together: contradictions that the engine's schema lets through.
+
+import { AppError } from '../errors.ts';
+import type { ClientMetadata } from './client.ts';
+import { profileFaults } from './security-profile.ts';
+
+/** Contradictions that the engine's schema lets through. */
+export function assertSensible(metadata: ClientMetadata): void {
+  const faults = profileFaults(metadata);
+  if (metadata.token_endpoint_auth_method === 'none') {
+    if (metadata.grant_types?.includes('client_credentials')) {
+      // RFC 6749 §4.4: the client credentials grant MUST only be used by confidential clients.
+      faults.push({ pointer: '/grant_types', detail: 'a public client cannot use client_credentials' });
+    }
+    if (metadata.require_pkce === false) {
+      faults.push({ pointer: '/require_pkce', detail: 'a public client must use PKCE (RFC 9700 §2.1.1)' });
+    }
+  }
+  for (const member of ['redirect_uris', 'post_logout_redirect_uris'] as const) {
+    for (const [index, uri] of (metadata[member] ?? []).entries()) {
+      const detail = whyUnsafe(uri);
+      if (detail !== undefined) faults.push({ pointer: `/${member}/${index}`, detail });
+    }
+  }
+  if (faults.length > 0) throw new AppError('validation_failed', faults.map((f) => f.detail).join('; '), { faults });
+}
+
+const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
+const SCRIPT_SCHEMES = new Set(['javascript:', 'data:', 'vbscript:', 'blob:', 'file:', 'about:']);
+
+function whyUnsafe(uri: string): string | undefined {
+  const url = URL.parse(uri);
+  if (url === null) return undefined; // the engine's schema says so
+  // RFC 9700 §2.6: the answer must not travel unencrypted, except to this machine.
+  if (url.protocol === 'http:' && !LOOPBACK_HOSTS.has(url.hostname))
+    return 'must be https, unless it leads to loopback';
+  if (SCRIPT_SCHEMES.has(url.protocol)) return `must not use the scheme ${url.protocol}`;
+  return undefined;
+}

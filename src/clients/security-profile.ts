@@ -1,0 +1,80 @@
+// Security profiles: one member at registration that stands for everything FAPI 2.0 wants of a client. What a profile needs is
+// filled in where the registration is silent, and whatever contradicts it is refused there, so that the stored metadata say
+// plainly what holds. What only a request can show (algorithms, audiences, lifetimes) is judged in provider/fapi.
+
+import type { ClientMetadata } from './client.ts';
+
+export const SECURITY_PROFILES = ['fapi2', 'fapi2-message-signing'] as const;
+
+/** FAPI 2.0 Security Profile §5.4.1, for whatever a client signs and is signed for it. RS256 is not among them. */
+export const FAPI_ALGORITHMS = ['PS256', 'ES256', 'EdDSA', 'Ed25519'];
+
+const JWT_RESPONSE_MODES = ['jwt', 'query.jwt', 'fragment.jwt', 'form_post.jwt'];
+const AUTH_METHODS = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'];
+
+type Members = Readonly<Record<string, unknown>>;
+
+/** What a profile says where the registration says nothing. */
+export function profileDefaults(metadata: ClientMetadata): ClientMetadata {
+  const { security_profile: profile } = metadata;
+  if (profile === undefined) return {};
+  const isCertificateBound = (metadata as Members).tls_client_certificate_bound_access_tokens === true;
+  return {
+    token_endpoint_auth_method: 'private_key_jwt',
+    require_pkce: true,
+    require_pushed_authorization_requests: true,
+    dpop_bound_access_tokens: !isCertificateBound,
+    ...(profile === 'fapi2-message-signing'
+      ? { require_signed_request_object: true, response_modes: JWT_RESPONSE_MODES }
+      : {}),
+  };
+}
+
+interface Fault {
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+/** Each member that contradicts the profile of the client, by name. */
+export function profileFaults(metadata: ClientMetadata): Fault[] {
+  const members = metadata as Members;
+  const { security_profile: profile } = metadata;
+  if (profile === undefined) return [];
+  const faults: Fault[] = [];
+  const demand = (isMet: boolean, member: string, what: string) => {
+    if (!isMet) faults.push({ pointer: `/${member}`, detail: `${member} ${what} for the profile ${profile}` });
+  };
+
+  // FAPI 2.0 Security Profile §5.3.2.1
+  demand(
+    AUTH_METHODS.includes(String(members.token_endpoint_auth_method)),
+    'token_endpoint_auth_method',
+    'must be private_key_jwt or mutual TLS',
+  );
+  demand(members.require_pkce === true, 'require_pkce', 'must be true');
+  demand(
+    members.require_pushed_authorization_requests === true,
+    'require_pushed_authorization_requests',
+    'must be true',
+  );
+  demand(
+    members.dpop_bound_access_tokens === true || members.tls_client_certificate_bound_access_tokens === true,
+    'dpop_bound_access_tokens',
+    'or tls_client_certificate_bound_access_tokens must be true',
+  );
+  // Native clients may call back at any loopback port; here redirect URIs are compared as they are.
+  demand(members.application_type !== 'native', 'application_type', 'must be web');
+  for (const [member, value] of Object.entries(members)) {
+    if (member.endsWith('_alg') && !FAPI_ALGORITHMS.includes(String(value))) {
+      demand(false, member, `must be one of ${FAPI_ALGORITHMS.join(', ')}`);
+    }
+  }
+  if (profile === 'fapi2-message-signing') {
+    // FAPI 2.0 Message Signing §5.3.1, §5.4.1
+    demand(members.require_signed_request_object === true, 'require_signed_request_object', 'must be true');
+    const modes = Array.isArray(members.response_modes) ? members.response_modes : [];
+    const isSigned = modes.length > 0 && modes.every((mode) => JWT_RESPONSE_MODES.includes(mode));
+    demand(isSigned, 'response_modes', `must name only ${JWT_RESPONSE_MODES.join(', ')}`);
+  }
+  return faults;
+}

@@ -1,0 +1,130 @@
+// What the engine is told about the protocol: routes, algorithms, lifetimes, cookies, what a client may leave out. Everything
+// that differs from the engine's default has its reason beside it; which features are on stands in features.ts.
+
+import type { JWK } from 'jose';
+import type { Client, Configuration } from 'oidc-provider';
+import type { Config } from '../config.ts';
+import type { SigningKey } from '../keys/key-ring.ts';
+import { CLAIMS_BY_SCOPE } from '../users/user.ts';
+import { cookies } from './cookies.ts';
+import { assertClientAssertion, codeSeconds } from './fapi.ts';
+import { loginPolicy, PASSWORD_ACR } from './login-policy.ts';
+import type { Pages } from './pages.ts';
+import { createPairwiseIdentifier } from './pairwise.ts';
+
+export const ROUTES = {
+  authorization: '/oauth2/authorize',
+  token: '/oauth2/token',
+  introspection: '/oauth2/introspect',
+  revocation: '/oauth2/revoke',
+  userinfo: '/oauth2/userinfo',
+  jwks: '/oauth2/jwks',
+  end_session: '/oauth2/logout',
+  pushed_authorization_request: '/oauth2/par',
+} as const;
+
+const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
+
+/**
+ * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 because older client libraries
+ * know nothing else; EdDSA is how those call Ed25519 that do not know RFC 9864 yet.
+ */
+const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] as const;
+/** RFC 9449 is younger than RS256 is needed. */
+const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
+const SIGNING_ALGORITHMS = ['ES256', 'RS256'] as const;
+
+export interface ProtocolDeps {
+  readonly config: Pick<Config, 'issuer' | 'lifetimes'>;
+  readonly signingKeys: readonly SigningKey[];
+  readonly cookieKeys: readonly string[];
+  /** 256 bits; the same on all nodes */
+  readonly dpopNonceSecret: Buffer;
+  /** secret, and the same for ever */
+  readonly pairwiseSalt: string;
+  readonly pages: Pick<Pages, 'renderError'>;
+}
+
+/** The configuration but for what reaches the database. */
+export function protocol(deps: ProtocolDeps): Configuration {
+  const { lifetimes } = deps.config;
+  return {
+    routes: ROUTES,
+    jwks: { keys: deps.signingKeys.map((key) => key.privateJwk as JWK & { kty: string }) as never },
+    scopes: ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'],
+    claims: Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
+
+    // RFC 9700 §2.1.2: no token ever travels through the front channel. The default also has implicit and hybrid types.
+    responseTypes: ['code'],
+    pkce: {
+      // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
+      required: (_ctx, client) => client.clientAuthMethod === 'none' || requiresPkce(client),
+    },
+    clientAuthMethods: [...CLIENT_AUTH_METHODS],
+    enabledJWA: {
+      clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
+      requestObjectSigningAlgValues: [...CLIENT_ALGORITHMS],
+      dPoPSigningAlgValues: [...DPOP_ALGORITHMS],
+      idTokenSigningAlgValues: [...SIGNING_ALGORITHMS],
+      userinfoSigningAlgValues: [...SIGNING_ALGORITHMS],
+      authorizationSigningAlgValues: [...SIGNING_ALGORITHMS],
+      introspectionSigningAlgValues: [...SIGNING_ALGORITHMS],
+    },
+    // The default of each is RS256.
+    clientDefaults: {
+      id_token_signed_response_alg: 'ES256',
+      authorization_signed_response_alg: 'ES256',
+      introspection_signed_response_alg: 'ES256',
+    },
+    extraClientMetadata: { properties: ['require_pkce', 'security_profile', 'dpop_require_nonce'] },
+    assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
+    acrValues: [PASSWORD_ACR],
+    subjectTypes: ['public', 'pairwise'],
+    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+
+    // A client that registered the refresh_token grant gets refresh tokens. Without offline_access they end with the browser
+    // session (expiresWithSession, as the engine's default has it); the engine's default gives none at all then.
+    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    // RFC 9700 §4.14.2: rotation for public clients. A confidential client must authenticate to refresh, and rotation would
+    // only strand it when an answer gets lost.
+    rotateRefreshToken: (ctx) => ctx.oidc.client?.clientAuthMethod === 'none',
+    revokeGrantPolicy: () => true,
+
+    ttl: {
+      AuthorizationCode: (_ctx, _code, client) => codeSeconds(lifetimes.authorizationCodeSeconds, client),
+      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      IdToken: lifetimes.idTokenSeconds,
+      RefreshToken: lifetimes.refreshTokenSeconds,
+      // A grant never lives longer than it was given at first, so it must outlast a whole chain of refresh tokens.
+      Grant: lifetimes.refreshTokenSeconds + lifetimes.sessionSeconds,
+      Session: lifetimes.sessionSeconds,
+      Interaction: lifetimes.interactionSeconds,
+    },
+    // The clocks of two nodes; the default of 15 s lets an expired token live too long.
+    clockTolerance: 5,
+
+    cookies: cookies(deps.config.issuer, deps.cookieKeys),
+    interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    renderError: async (ctx, out, error) =>
+      deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
+
+    // RFC 6749 §3.1.2.3 lets a client leave redirect_uri out when it has one; OAuth 2.1 and exact matching do not.
+    allowOmittingSingleRegisteredRedirectUri: false,
+    // RFC 9700 §4.3.2: tokens in query strings end up in logs.
+    acceptQueryParamAccessTokens: false,
+    enableHttpPostMethods: false,
+    // Browser apps may call the token and userinfo endpoints from the origins they are registered with, others not.
+    clientBasedCORS: (_ctx, origin, client) =>
+      (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
+    // The engine publishes neither, although RFC 8414 §2 has them.
+    discovery: {
+      introspection_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS.filter((method) => method !== 'none'),
+      revocation_endpoint_auth_methods_supported: [...CLIENT_AUTH_METHODS],
+    },
+  };
+}
+
+function requiresPkce(client: Client): boolean {
+  return (client as Client & { require_pkce?: boolean }).require_pkce !== false;
+}

@@ -1,0 +1,63 @@
+// Rich authorization requests (RFC 9396): what the types of a resource server allow an authorization detail to say. The type's
+// author describes it with a JSON Schema; what that does not name is refused (RFC 9396 §5).
+
+import { Ajv2020, type AnySchema, type ValidateFunction } from 'ajv/dist/2020.js';
+import { z } from 'zod';
+import type { AuthorizationDetailsType } from './resource-server.ts';
+
+export interface AuthorizationDetail {
+  readonly type: string;
+  readonly locations?: readonly string[];
+  readonly [member: string]: unknown;
+}
+
+export const authorizationDetailsTypeSchema = z.strictObject({
+  description: z.string('must be text').min(1, 'must not be empty').max(200, 'must have 200 characters at most'),
+  schema: z.record(z.string(), z.unknown(), 'must be a JSON Schema').optional().meta({
+    description: 'JSON Schema 2020-12 of one authorization detail; without it, only the members of RFC 9396 §2.2',
+  }),
+});
+
+/** RFC 9396 §2.2 */
+const COMMON_MEMBERS = {
+  locations: { type: 'array', items: { type: 'string' } },
+  actions: { type: 'array', items: { type: 'string' } },
+  datatypes: { type: 'array', items: { type: 'string' } },
+  identifier: { type: 'string' },
+  privileges: { type: 'array', items: { type: 'string' } },
+};
+
+/** Kept as long as the type itself is kept in memory. */
+const compiled = new WeakMap<object, ValidateFunction>();
+
+/** @returns what is wrong with the detail; undefined if it is as its type wants it */
+export function whyDetailFails(type: AuthorizationDetailsType, detail: AuthorizationDetail): string | undefined {
+  const validate = compiled.get(type) ?? compile(type.schema);
+  compiled.set(type, validate);
+  if (validate(detail)) return undefined;
+  const [error] = validate.errors ?? [];
+  const member = error?.params.additionalProperty ?? error?.params.unevaluatedProperty;
+  return `${error?.instancePath ?? ''} ${error?.message ?? 'is not valid'}${member === undefined ? '' : `: ${member}`}`.trim();
+}
+
+/** @returns why it cannot be used; undefined if it can */
+export function whySchemaFails(schema: Readonly<Record<string, unknown>>): string | undefined {
+  try {
+    compile(schema);
+    return undefined;
+  } catch (error) {
+    return `is not a JSON Schema that can be used: ${(error as Error).message}`;
+  }
+}
+
+function compile(schema: Readonly<Record<string, unknown>> | undefined): ValidateFunction {
+  const ajv = new Ajv2020({ strict: true, strictRequired: false, strictTypes: false, validateFormats: false });
+  const members = (schema?.properties ?? (schema === undefined ? COMMON_MEMBERS : {})) as object;
+  const complete: AnySchema = {
+    additionalProperties: false,
+    ...schema,
+    type: 'object',
+    properties: { locations: COMMON_MEMBERS.locations, ...members, type: { type: 'string' } },
+  };
+  return ajv.compile(complete);
+}
