@@ -52,7 +52,11 @@ export function protocol(deps: ProtocolDeps): Configuration {
     routes: ROUTES,
     jwks: { keys: deps.signingKeys.map((key) => key.privateJwk as JWK & { kty: string }) as never },
     scopes: ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'],
-    claims: Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
+    claims: {
+      ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
+      // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or not.
+      openid: ['sub', 'acr', 'amr', 'auth_time'],
+    },
 
     // RFC 9700 §2.1.2: no token ever travels through the front channel. The default also has implicit and hybrid types.
     responseTypes: ['code'],

@@ -9,7 +9,7 @@ import type { Directory } from './directory.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
 import { findPermitted, type ResourcePolicy } from './resource-server-info.ts';
-import type { ShortAnswer, ShortRequest } from './short-path.ts';
+import type { ShortAnswer } from './short-path.ts';
 import { type MarkedModel, markedModel } from './token-marks.ts';
 
 export interface ShortAnswersDeps {
@@ -73,8 +73,7 @@ const INACTIVE = { active: false } as const;
 /** POST /oauth2/introspect (RFC 7662 §2) */
 export function shortIntrospection(deps: ShortAnswersDeps): ShortAnswer {
   const { provider, introspectionPolicy } = deps;
-  const answer: ShortAnswer['answer'] = async (request) => {
-    const { ctx, client, params } = request;
+  const answer: ShortAnswer['answer'] = async ({ ctx, client, params }) => {
     const value = params.get('token');
     // RFC 9701 §4: who asks for it gets a signed answer.
     if (ctx.get('Accept').includes('jwt')) return;
@@ -84,7 +83,7 @@ export function shortIntrospection(deps: ShortAnswersDeps): ShortAnswer {
 
     const token = await (model === undefined ? findJwt(deps, value) : findOpaque(provider, model, value));
     if (token === undefined || !token.isValid) return { ...INACTIVE };
-    if (!isOrdinary(token, request)) return;
+    if (!isOrdinary(token) || (await hasPairwiseSubject(deps, token))) return;
     if (!(await hasItsGrant(provider, token))) return { ...INACTIVE };
     if (!(await introspectionPolicy(ctx as never, client, token))) return { ...INACTIVE };
     const { accountId, extra, sid } = token as { accountId?: string; extra?: object; sid?: string };
@@ -118,13 +117,18 @@ async function findJwt({ provider, jwtBridge }: ShortAnswersDeps, value: string)
 }
 
 /** Everything else about a token that changes the answer is the engine's business. */
-function isOrdinary(token: FoundToken, { client }: ShortRequest): boolean {
+function isOrdinary(token: FoundToken): boolean {
   return (
     ['AccessToken', 'ClientCredentials', 'RefreshToken'].includes(token.kind) &&
     !token.isSenderConstrained() &&
-    (token as { rar?: unknown }).rar === undefined &&
-    client.subjectType !== 'pairwise'
+    (token as { rar?: unknown }).rar === undefined
   );
+}
+
+/** The subject is another one at each sector. */
+async function hasPairwiseSubject({ directory }: ShortAnswersDeps, token: FoundToken): Promise<boolean> {
+  const client = token.clientId === undefined ? undefined : await directory.findClient(token.clientId);
+  return client?.metadata.subject_type === 'pairwise';
 }
 
 /** The grant of a user still stands and is the one of this token. */

@@ -164,8 +164,8 @@ describe('what else is refused', () => {
     await expectToldToApp({ resource: `${server.issuer}/admin` }, 'invalid_target');
   });
 
-  test('request objects and other features that are off', async () => {
-    await expectToldToApp({ request: 'e30.e30.' }, 'request_not_supported');
+  test('a request object without a signature, and one that is to be fetched from elsewhere', async () => {
+    await expectToldToApp({ request: 'e30.e30.' }, 'invalid_request_object');
     await expectToldToApp({ request_uri: 'https://evil.example/request' }, 'request_uri_not_supported');
   });
 

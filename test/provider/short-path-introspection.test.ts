@@ -208,10 +208,6 @@ describe('requests', () => {
     ['the token twice', () => ({ ...plain(caller(), {}), body: `token=${real()}&token=${real()}` })],
     ['two tokens', () => ({ ...plain(caller(), {}), body: `token=${real()}&token=other` })],
     ['a parameter that nobody knows', () => plain(caller(), { token: real(), nonsense: 'x' })],
-    [
-      'an Accept for JWT answers',
-      () => plain(caller(), { token: real() }, { accept: 'application/token-introspection+jwt' }),
-    ],
     ['an Accept for pages', () => plain(caller(), { token: real() }, { accept: 'text/html' })],
     ['credentials in the body', () => inBody(caller().clientSecret)],
     ['a wrong secret', () => inBody('wrong')],

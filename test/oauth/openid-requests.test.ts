@@ -1,0 +1,191 @@
+// What OpenID Connect Core wants of an authorization request: single claims, authentication contexts, pairwise subjects, hints.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { decodeJwt } from 'jose';
+import { introspect, type TestClient } from '../support/admin.ts';
+import {
+  ALICE,
+  authorizationUrl,
+  CODE_FLOW,
+  exchange,
+  obtainCode,
+  obtainTokens,
+  REDIRECT_URI,
+  toTokens,
+  userinfo,
+} from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent, formAction, pkcePair, type UserAgent } from '../support/user-agent.ts';
+
+const ORDERS = 'https://orders.example';
+const ACR = 'urn:lanyard:acr:password';
+
+let server: TestServer;
+let app: TestClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  app = await server.admin.createClient(CODE_FLOW);
+  await server.admin.createUser(ALICE.username, ALICE.password, {
+    email: 'alice@example.com',
+    claims: { name: 'Alice', nickname: 'Al' },
+  });
+});
+afterAll(() => server.stop());
+
+function requestUrl(params: Record<string, string>, client = app): string {
+  return authorizationUrl(server.issuer, {
+    client_id: client.clientId,
+    code_challenge: pkcePair().challenge,
+    code_challenge_method: 'S256',
+    ...params,
+  });
+}
+
+function visit(params: Record<string, string>, agent: UserAgent = createUserAgent(server.issuer)) {
+  return agent.visit(requestUrl(params));
+}
+
+describe('the claims parameter (OpenID Connect Core §5.5)', () => {
+  const claims = JSON.stringify({
+    id_token: { nickname: null, auth_time: { essential: true } },
+    userinfo: { name: null },
+  });
+
+  test('the page names the single claims, and exactly those are told where they were asked for', async () => {
+    const agent = createUserAgent(server.issuer);
+    const login = await agent.visit(requestUrl({ claims }));
+    const { html } = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
+    for (const claim of ['nickname', 'name']) expect(html).toContain(`<code>${claim}</code>`);
+
+    const tokens = toTokens(await exchange(server, app, await obtainCode(server, app, { claims })));
+    const idToken = decodeJwt(tokens.idToken);
+    expect(idToken).toMatchObject({ nickname: 'Al', auth_time: expect.any(Number) });
+    expect(idToken).not.toHaveProperty('name');
+    const { body } = await userinfo(server, tokens.accessToken);
+    expect(body).toMatchObject({ name: 'Alice' });
+    expect(body).not.toHaveProperty('email');
+  });
+
+  test('what is no JSON, or asks for another subject than the one who is there, gets no code', async () => {
+    expect((await visit({ claims: '{' })).leavesTo?.searchParams.get('error')).toBe('invalid_request');
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    const other = JSON.stringify({ id_token: { sub: { value: 'somebody-else' } } });
+    const page = await visit({ claims: other, prompt: 'none' }, agent);
+    expect(page.leavesTo?.searchParams.get('error')).toBe('login_required');
+  });
+});
+
+describe('authentication contexts', () => {
+  test('the ID token says how and when the user signed in', async () => {
+    const { idToken } = await obtainTokens(server, app, { acr_values: ACR, max_age: '1000' });
+    expect(decodeJwt(idToken)).toMatchObject({ acr: ACR, amr: ['pwd'], auth_time: expect.any(Number) });
+  });
+
+  test('an essential acr that there is not is refused in so many words, not asked for again and again', async () => {
+    const claims = JSON.stringify({ id_token: { acr: { essential: true, values: ['urn:example:iris-scan'] } } });
+    const page = await visit({ claims });
+    expect(page.leavesTo?.searchParams.get('error')).toBe('unmet_authentication_requirements');
+    expect(page.leavesTo?.searchParams.get('state')).toBe('a state');
+  });
+
+  test('an acr that is only wished for does not keep anybody out', async () => {
+    const { idToken } = await obtainTokens(server, app, { acr_values: 'urn:example:iris-scan' });
+    expect(decodeJwt(idToken).acr).toBe(ACR);
+  });
+
+  test('prompt=login and max_age=0 ask for the password again', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    expect((await visit({}, agent)).leavesTo?.searchParams.get('code')).toEqual(expect.any(String));
+    for (const params of [{ prompt: 'login' }, { max_age: '0' }]) {
+      expect((await visit(params, agent)).html).toContain('id="login-page"');
+    }
+  });
+
+  test('a login_hint fills the page in; ui_locales and display do no harm', async () => {
+    const { html } = await visit({ login_hint: 'alice"><script>', ui_locales: 'de fr', display: 'touch' });
+    expect(html).toContain('value="alice&quot;&gt;&lt;script&gt;"');
+  });
+
+  test('an id_token_hint of somebody else does not lead to the tokens of who is there', async () => {
+    await server.admin.createUser('bob', 'another pass phrase');
+    const bob = { user: { username: 'bob', password: 'another pass phrase' } };
+    const { idToken } = await obtainTokens(server, app, {}, bob);
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    const page = await visit({ id_token_hint: idToken, prompt: 'none' }, agent);
+    expect(page.leavesTo?.searchParams.get('error')).toBe('login_required');
+  });
+});
+
+describe('pairwise subjects (OpenID Connect Core §8.1)', () => {
+  const pairwise = (host: string) => ({
+    ...CODE_FLOW,
+    redirect_uris: [`https://${host}/callback`],
+    subject_type: 'pairwise',
+  });
+
+  async function subjectAt(client: TestClient, host: string): Promise<string> {
+    const redirect_uri = `https://${host}/callback`;
+    const issued = await obtainCode(server, client, { redirect_uri });
+    return decodeJwt(toTokens(await exchange(server, client, issued, { redirect_uri })).idToken).sub as string;
+  }
+
+  test('two apps of two sectors cannot tell that they have the same user; two apps of one sector can', async () => {
+    const shop = await server.admin.createClient(pairwise('shop.example'));
+    const shopToo = await server.admin.createClient(pairwise('shop.example'));
+    const news = await server.admin.createClient(pairwise('news.example'));
+    const [atShop, atShopToo, atNews] = [
+      await subjectAt(shop, 'shop.example'),
+      await subjectAt(shopToo, 'shop.example'),
+      await subjectAt(news, 'news.example'),
+    ];
+    expect(atShop).toBe(atShopToo);
+    expect(atShop).not.toBe(atNews);
+    const publicSubject = decodeJwt((await obtainTokens(server, app)).idToken).sub;
+    expect([atShop, atNews]).not.toContain(publicSubject);
+  });
+
+  test('the access token, introspection and userinfo say the same subject, whoever asks', async () => {
+    const api = await server.admin.createClient();
+    const shop = await server.admin.createClient(pairwise('shop.example'));
+    await server.admin.createApi(ORDERS, { scopes: ['read'], introspection_client_id: api.clientId });
+    await server.admin.allow(shop.clientId, ORDERS, ['read']);
+    const redirect_uri = 'https://shop.example/callback';
+    const issued = await obtainCode(server, shop, { redirect_uri, resource: ORDERS, scope: 'openid read' });
+    const { accessToken, idToken } = toTokens(await exchange(server, shop, issued, { redirect_uri }));
+    const { sub } = decodeJwt(idToken);
+    expect(decodeJwt(accessToken).sub).toBe(sub);
+    for (const caller of [api, shop]) {
+      expect((await introspect(server.issuer, caller, accessToken)).body).toMatchObject({ active: true, sub });
+    }
+  });
+
+  test('it stays the same when the server starts again, and in every process', async () => {
+    const shop = await server.admin.createClient(pairwise('shop.example'));
+    const before = await subjectAt(shop, 'shop.example');
+    const { rows } = await server.sql.query('SELECT name, sealed FROM installation_secrets');
+    expect(rows).toEqual([{ name: 'pairwise', sealed: expect.stringMatching(/^v1\./) }]);
+    expect(before).toBe(await subjectAt(shop, 'shop.example'));
+  });
+
+  test('several hosts without a sector identifier are refused at registration, with the member', async () => {
+    const { status, body } = await server.admin.request('POST', '/clients', {
+      ...pairwise('shop.example'),
+      redirect_uris: ['https://shop.example/callback', 'https://news.example/callback'],
+    });
+    expect(status).toBe(400);
+    expect(JSON.stringify(body)).toContain('sector_identifier_uri');
+  });
+});
+
+test('form_post brings the code back in a form, with iss (RFC 9207)', async () => {
+  const agent = createUserAgent(server.issuer);
+  await obtainCode(server, app, {}, { agent });
+  const { html } = await agent.visit(requestUrl({ response_mode: 'form_post' }));
+  expect(html).toContain(`action="${REDIRECT_URI}"`);
+  expect(html).toMatch(/name="code"/);
+  expect(html).toMatch(new RegExp(`name="iss" value="${server.issuer}"`));
+});
