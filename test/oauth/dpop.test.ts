@@ -1,9 +1,9 @@
 // DPoP (RFC 9449): a token that is worth nothing without the key it was issued to. An honest app is openid-client; proofs that
 // are wrong in one way each are made by hand.
 
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type CryptoKey, calculateJwkThumbprint, decodeJwt, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
+import { calculateJwkThumbprint, decodeJwt, exportJWK } from 'jose';
 import {
   authorizationCodeGrant,
   clientCredentialsGrant,
@@ -15,6 +15,7 @@ import {
 import { introspect, type TestClient, toAnswer } from '../support/admin.ts';
 import { ALICE, CODE_FLOW, exchange, honest, obtainCode, PUBLIC, REDIRECT_URI, tally } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { type Changes, dpopProof, newSigner, type Signer } from '../support/signing.ts';
 
 const ORDERS = 'https://orders.example';
 const VAULT = 'https://vault.example';
@@ -22,38 +23,15 @@ const VAULT = 'https://vault.example';
 let server: TestServer;
 let machine: TestClient;
 let bound: TestClient;
-let key: DpopKey;
+let key: Signer;
 
-interface DpopKey {
-  readonly privateKey: CryptoKey;
-  readonly jwk: JWK;
-  readonly thumbprint: string;
-}
-
-async function newKey(alg = 'ES256'): Promise<DpopKey> {
-  const pair = await generateKeyPair(alg, { extractable: true });
-  const jwk = await exportJWK(pair.publicKey);
-  return { privateKey: pair.privateKey, jwk, thumbprint: await calculateJwkThumbprint(jwk) };
-}
-
-interface ProofChanges {
-  readonly claims?: Record<string, unknown>;
-  readonly header?: Record<string, unknown>;
-  readonly key?: DpopKey;
+interface ProofChanges extends Changes {
+  readonly key?: Signer;
 }
 
 /** A right proof for POST /oauth2/token, but for the changes. */
-function proof({ claims = {}, header = {}, key: signingKey = key }: ProofChanges = {}): Promise<string> {
-  const all = {
-    htm: 'POST',
-    htu: `${server.issuer}/oauth2/token`,
-    iat: Math.floor(Date.now() / 1000),
-    jti: randomUUID(),
-    ...claims,
-  };
-  return new SignJWT(Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)))
-    .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: signingKey.jwk, ...header } as { alg: string })
-    .sign(signingKey.privateKey);
+function proof({ key: proofKey = key, ...changes }: ProofChanges = {}): Promise<string> {
+  return dpopProof(proofKey, { htm: 'POST', htu: `${server.issuer}/oauth2/token` }, changes);
 }
 
 async function askForToken(client: TestClient, dpop: string | undefined, form: Record<string, string> = {}) {
@@ -66,7 +44,7 @@ async function askForToken(client: TestClient, dpop: string | undefined, form: R
 
 beforeAll(async () => {
   server = await startTestServer();
-  key = await newKey();
+  key = await newSigner();
   machine = await server.admin.createClient();
   bound = await server.admin.createClient({ grant_types: ['client_credentials'], dpop_bound_access_tokens: true });
   const api = await server.admin.createClient();
@@ -114,7 +92,7 @@ describe('client credentials', () => {
   });
 
   test.each(['PS256', 'Ed25519', 'EdDSA'])('a key for %s is good', async (alg) => {
-    const answer = await askForToken(machine, await proof({ key: await newKey(alg), header: { alg } }));
+    const answer = await askForToken(machine, await proof({ key: await newSigner(alg) }));
     expect([answer.status, answer.body.token_type]).toEqual([200, 'DPoP']);
   });
 });
@@ -129,9 +107,9 @@ describe('a proof that would let somebody else use the key', () => {
     ['without jti', () => ({ claims: { jti: undefined } })],
     ['without iat', () => ({ claims: { iat: undefined } })],
     ['that is another kind of JWT', () => ({ header: { typ: 'JWT' } })],
-    ['signed by another key than it shows', async () => ({ header: { jwk: (await newKey()).jwk } })],
+    ['signed by another key than it shows', async () => ({ header: { jwk: (await newSigner()).publicJwk } })],
     ['that shows the private key', async () => ({ header: { jwk: await exportJWK(key.privateKey) } })],
-    ['with RS256', async () => ({ key: await newKey('RS256'), header: { alg: 'RS256' } })],
+    ['with RS256', async () => ({ key: await newSigner('RS256') })],
   ];
   test.each(faults)('a proof %s is refused', async (_name, change) => {
     const answer = await askForToken(machine, await proof(await change()));
@@ -204,7 +182,7 @@ describe('tokens of a user', () => {
     const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: REDIRECT_URI };
     const tokens = await askForToken(app, await proof(), { ...form, resource: '' });
     const stolen = { grant_type: 'refresh_token', refresh_token: tokens.body.refresh_token as string, resource: '' };
-    for (const dpop of [undefined, await proof({ key: await newKey() })]) {
+    for (const dpop of [undefined, await proof({ key: await newSigner() })]) {
       const answer = await askForToken(app, dpop, stolen);
       expect([answer.status, answer.body.error]).toEqual([400, 'invalid_grant']);
     }
@@ -225,7 +203,7 @@ describe('tokens of a user', () => {
       ).status;
     expect(await read('Bearer')).toBe(401);
     expect(await read('DPoP')).toBe(400);
-    expect(await read('DPoP', await proof({ claims: { ...at, ath }, key: await newKey() }))).toBe(401);
+    expect(await read('DPoP', await proof({ claims: { ...at, ath }, key: await newSigner() }))).toBe(401);
     expect(await read('DPoP', await proof({ claims: { ...at, ath: 'of-another' } }))).toBe(401);
     expect(await read('DPoP', await proof({ claims: { ...at, ath } }))).toBe(200);
   });
@@ -239,7 +217,7 @@ describe('tokens of a user', () => {
       redirect_uri: REDIRECT_URI,
       resource: '',
     };
-    const thief = await newKey();
+    const thief = await newSigner();
     expect((await exchange(server, app, issued)).body.error).toBe('invalid_grant');
     const again = await obtainCode(server, app, { dpop_jkt: key.thumbprint });
     const stolen = { ...form, code: again.code, code_verifier: again.verifier };
