@@ -2,8 +2,6 @@
 // filled in where the registration is silent, and whatever contradicts it is refused there, so that the stored metadata say
 // plainly what holds. What only a request can show (algorithms, audiences, lifetimes) is judged in provider/fapi.
 
-import type { ClientMetadata } from './client.ts';
-
 export const SECURITY_PROFILES = ['fapi2', 'fapi2-message-signing'] as const;
 
 /** FAPI 2.0 Security Profile §5.4.1, for whatever a client signs and is signed for it. RS256 is not among them. */
@@ -12,13 +10,13 @@ export const FAPI_ALGORITHMS = ['PS256', 'ES256', 'EdDSA', 'Ed25519'];
 const JWT_RESPONSE_MODES = ['jwt', 'query.jwt', 'fragment.jwt', 'form_post.jwt'];
 const AUTH_METHODS = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'];
 
+/** Client metadata by the names of RFC 7591. */
 type Members = Readonly<Record<string, unknown>>;
 
 /** What a profile says where the registration says nothing. */
-export function profileDefaults(metadata: ClientMetadata): ClientMetadata {
-  const { security_profile: profile } = metadata;
+export function profileDefaults({ security_profile: profile, ...members }: Members) {
   if (profile === undefined) return {};
-  const isCertificateBound = (metadata as Members).tls_client_certificate_bound_access_tokens === true;
+  const isCertificateBound = members.tls_client_certificate_bound_access_tokens === true;
   return {
     token_endpoint_auth_method: 'private_key_jwt',
     require_pkce: true,
@@ -36,9 +34,7 @@ interface Fault {
 }
 
 /** Each member that contradicts the profile of the client, by name. */
-export function profileFaults(metadata: ClientMetadata): Fault[] {
-  const members = metadata as Members;
-  const { security_profile: profile } = metadata;
+export function profileFaults({ security_profile: profile, ...members }: Members): Fault[] {
   if (profile === undefined) return [];
   const faults: Fault[] = [];
   const demand = (isMet: boolean, member: string, what: string) => {
