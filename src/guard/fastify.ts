@@ -1,14 +1,19 @@
 // The guard as a Fastify hook: hands the request over, and answers with the refusal.
 
-import { authorizationOf, type HttpRequestLike } from './bearer.ts';
+import type { HttpRequestLike } from './credentials.ts';
 import type { Guard, RouteRequirements } from './guard.ts';
 import type { Principal } from './principal.ts';
 import { GuardRefusal } from './refusal.ts';
+import { isForMetadata, METADATA_HEADERS } from './resource-metadata.ts';
 
 /** The members of a Fastify request that the guard uses; Fastify itself is not needed. */
 export interface FastifyRequestLike {
   readonly headers: HttpRequestLike['headers'];
-  readonly raw: Pick<HttpRequestLike, 'rawHeaders'>;
+  readonly raw: Pick<HttpRequestLike, 'rawHeaders' | 'socket'>;
+  readonly method: string;
+  /** before `rewriteUrl` */
+  readonly originalUrl?: string;
+  readonly url: string;
   principal?: Principal;
 }
 
@@ -28,8 +33,7 @@ export function fastifyGuard(
 ): (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown> {
   return async (request, reply) => {
     try {
-      const { rawHeaders } = request.raw;
-      request.principal = await guard.check(authorizationOf({ headers: request.headers, rawHeaders }), requirements);
+      request.principal = await guard.checkRequest(requestOf(request), requirements);
       return undefined;
     } catch (error) {
       if (!(error instanceof GuardRefusal)) throw error;
@@ -40,4 +44,22 @@ export function fastifyGuard(
       return reply;
     }
   };
+}
+
+/** Fastify hook for `onRequest` of the whole app: answers the requests for the protected resource metadata (RFC 9728). */
+export function fastifyResourceMetadata(
+  guard: Guard,
+): (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown> {
+  return async (request, reply) => {
+    const { method, url } = request;
+    if (!isForMetadata(guard.metadata, method, request.originalUrl ?? url)) return undefined;
+    reply.code(method === 'OPTIONS' ? 204 : 200);
+    for (const [name, value] of Object.entries(METADATA_HEADERS)) reply.header(name, value);
+    reply.send(method === 'OPTIONS' ? '' : JSON.stringify(guard.metadata?.json));
+    return reply;
+  };
+}
+
+function requestOf({ headers, raw, method, url, originalUrl }: FastifyRequestLike): HttpRequestLike {
+  return { headers, rawHeaders: raw.rawHeaders, socket: raw.socket, method, url, originalUrl: originalUrl ?? url };
 }

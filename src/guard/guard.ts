@@ -5,13 +5,21 @@
 // over. In doubt it refuses: what is wrong with a token is 401 or 403, what keeps the guard from knowing is 503.
 
 import { BindingError, ClientNotAllowedError } from '../client-binding.ts';
-import { readBearerToken } from './bearer.ts';
+import {
+  type Credentials,
+  type HttpRequestLike,
+  type PresentedRequest,
+  presented,
+  readCredentials,
+} from './credentials.ts';
 import { createIntrospectionVerifier } from './introspection-verifier.ts';
 import { createJwtVerifier } from './jwt-verifier.ts';
 import { type GuardOptions, type GuardSettings, parseClientIds, parseOptions, parseScopes } from './options.ts';
 import { type Principal, parsePrincipal, type Verifier } from './principal.ts';
-import { Fault, GuardRefusal } from './refusal.ts';
+import { type ChallengeContext, Fault, GuardRefusal } from './refusal.ts';
 import { createEndpointFinder, type EndpointName } from './remote.ts';
+import { createMetadataDocument, type MetadataDocument } from './resource-metadata.ts';
+import { assertPossession } from './sender-constraint.ts';
 
 /** What one route asks for on top of what the guard asks for everywhere. It can only make the door narrower. */
 export interface RouteRequirements {
@@ -24,11 +32,19 @@ export interface RouteRequirements {
 export interface Guard {
   /**
    * Decides about one request.
-   * @param authorization the value of the Authorization header; all values if there were several
+   * @param request the value of the Authorization header (all values if there were several), which is enough for bearer tokens;
+   *   or all that the request presents, for tokens that are bound to a key as well
    * @returns who is calling
    * @throws GuardRefusal with the complete answer (RFC 6750 §3); TypeError for requirements that cannot be meant
    */
-  check(authorization: string | readonly string[] | undefined, requirements?: RouteRequirements): Promise<Principal>;
+  check(
+    request: string | readonly string[] | undefined | PresentedRequest,
+    requirements?: RouteRequirements,
+  ): Promise<Principal>;
+  /** The same for a request of Node's, which is what the adapters do. */
+  checkRequest(request: HttpRequestLike, requirements?: RouteRequirements): Promise<Principal>;
+  /** what the adapters serve (RFC 9728); undefined without the option `metadata` */
+  readonly metadata: MetadataDocument | undefined;
 }
 
 /**
@@ -39,35 +55,76 @@ export function createGuard(options: GuardOptions): Guard {
   const settings = parseOptions(options);
   const verify = createVerifier(settings);
 
+  const metadata = createMetadataDocument(settings);
+
   async function decide(
-    authorization: string | readonly string[] | undefined,
+    request: PresentedRequest,
     route: { scopes: readonly string[]; clients: readonly string[] | undefined },
   ): Promise<Principal> {
-    const token = readBearerToken(authorization);
-    const claims = await orUnavailable('the token cannot be verified', () => verify(token));
+    const credentials = readCredentials(request.authorization);
+    const claims = await orUnavailable('the token cannot be verified', () => verify(credentials.token));
     const allowedClientIds = await orUnavailable('the allow-list is not available', () => allowedClients(settings));
-    return parsePrincipal(claims, {
+    const lists = [allowedClientIds, route.clients];
+    const principal = parsePrincipal(claims, {
       ...settings,
-      allowLists: route.clients === undefined ? [allowedClientIds] : [allowedClientIds, route.clients],
+      allowLists: lists.filter((list) => list !== undefined),
       scopes: route.scopes,
     });
+    const proven = await assertPossession(claims, credentials, request, settings.constraint);
+    await orUnavailable('the memory of DPoP proofs is not available', async () => proven?.assertFirstUse());
+    return principal;
+  }
+
+  async function check(request: PresentedRequest, requirements: RouteRequirements = {}): Promise<Principal> {
+    const route = {
+      scopes: [...new Set([...settings.scopes, ...parseScopes(requirements.scopes ?? [])])],
+      clients: requirements.clients === undefined ? undefined : parseClientIds(requirements.clients),
+    };
+    try {
+      return await decide(request, route);
+    } catch (error) {
+      const fault = toFault(error);
+      const refusal = new GuardRefusal(fault, {
+        realm: settings.realm,
+        requiredScopes: route.scopes,
+        schemes: schemesFor(fault, request, settings),
+        dpopAlgorithms: settings.constraint.proofs.algorithms,
+        metadataUrl: metadata?.url,
+      });
+      settings.onRefusal?.(refusal);
+      throw refusal;
+    }
   }
 
   return {
-    async check(authorization, requirements = {}) {
-      const route = {
-        scopes: [...new Set([...settings.scopes, ...parseScopes(requirements.scopes ?? [])])],
-        clients: requirements.clients === undefined ? undefined : parseClientIds(requirements.clients),
-      };
-      try {
-        return await decide(authorization, route);
-      } catch (error) {
-        const refusal = new GuardRefusal(toFault(error), { realm: settings.realm, requiredScopes: route.scopes });
-        settings.onRefusal?.(refusal);
-        throw refusal;
-      }
+    metadata,
+    check: (request, requirements) => check(isPresented(request) ? request : { authorization: request }, requirements),
+    checkRequest(request, requirements) {
+      const shown = presented(request);
+      const { clientCertificate } = settings;
+      return check(
+        clientCertificate === undefined ? shown : { ...shown, clientCertificate: clientCertificate(request) },
+        requirements,
+      );
     },
   };
+}
+
+function isPresented(request: string | readonly string[] | undefined | PresentedRequest): request is PresentedRequest {
+  return typeof request === 'object' && !Array.isArray(request);
+}
+
+/** With which scheme the caller should come back: the one it used, unless the token or the API wants a proof. */
+function schemesFor(fault: Fault, request: PresentedRequest, settings: GuardSettings): ChallengeContext['schemes'] {
+  if (settings.constraint.isRequired || fault.code === 'invalid_dpop_proof') return ['DPoP'];
+  if (fault.code === 'missing_token') return settings.dpop === undefined ? ['Bearer'] : ['Bearer', 'DPoP'];
+  let scheme: Credentials['scheme'] = 'Bearer';
+  try {
+    ({ scheme } = readCredentials(request.authorization));
+  } catch {
+    // What cannot be read was no proof of anything.
+  }
+  return [scheme];
 }
 
 function createVerifier(settings: GuardSettings): Verifier {
@@ -90,7 +147,9 @@ function createVerifier(settings: GuardSettings): Verifier {
   return createJwtVerifier(settings, endpoint(settings.jwksUri, 'jwks_uri'));
 }
 
-async function allowedClients({ clients }: GuardSettings): Promise<readonly string[]> {
+/** @returns undefined when the issuer's policy is the list */
+async function allowedClients({ clients }: GuardSettings): Promise<readonly string[] | undefined> {
+  if (clients === 'granted') return undefined;
   return typeof clients === 'function' ? parseClientIds(await clients()) : clients;
 }
 

@@ -31,8 +31,12 @@ export function createIntrospectionVerifier(
     // The boolean and nothing that looks like it: the string "false" is true for a careless `if`.
     if (answer.active !== true) throw new Fault('invalid_token', 'not active');
     // RFC 7662 §2.2 leaves `token_type` to the issuer, but without it a refresh token could pass for an access token.
-    if (typeof answer.token_type !== 'string' || answer.token_type.toLowerCase() !== 'bearer') {
-      throw new Fault('invalid_token', 'not a bearer access token');
+    if (typeof answer.token_type !== 'string' || !/^(?:bearer|dpop)$/i.test(answer.token_type)) {
+      throw new Fault('invalid_token', 'not an access token');
+    }
+    // RFC 9449 §6.2: the issuer says that it is bound, so it must say to what.
+    if (answer.token_type.toLowerCase() === 'dpop' && answer.cnf === undefined) {
+      throw new Fault('invalid_token', 'bound to a key that is not named');
     }
     cache.insert(token, answer);
     return answer;

@@ -1,7 +1,10 @@
 // What a guard is configured with, checked wholly when it is created: a mistake here stops the resource server at start
 // instead of letting somebody in later.
 
+import type { HttpRequestLike } from './credentials.ts';
 import type { GuardRefusal } from './refusal.ts';
+import { createReplayStore, type ReplayStore } from './replay-store.ts';
+import type { ConstraintSettings } from './sender-constraint.ts';
 
 /** How the guard introduces itself at the introspection endpoint, and how it asks. */
 export interface IntrospectionOptions {
@@ -19,6 +22,28 @@ export interface IntrospectionOptions {
   readonly timeoutMs?: number;
 }
 
+/** RFC 9449. Tokens that are bound to a key are always checked; these options change how. */
+export interface DpopOptions {
+  /** refuse tokens that are not bound to a key; default false */
+  readonly required?: boolean;
+  /** accepted signature algorithms of proofs; default `['ES256', 'PS256', 'Ed25519', 'EdDSA']` */
+  readonly algorithms?: readonly string[];
+  /** how old a proof may be, in seconds; default 60 */
+  readonly maxAgeSeconds?: number;
+  /** default: the memory of this process, up to 200,000 proofs. An API in several processes needs one that they share. */
+  readonly replayStore?: ReplayStore;
+}
+
+/** RFC 9728 */
+export interface MetadataOptions {
+  /** `resource_name`, for people */
+  readonly name?: string;
+  /** `resource_documentation`, a URL for developers */
+  readonly documentation?: string;
+  /** `scopes_supported`; default: the scopes of the guard */
+  readonly scopesSupported?: readonly string[];
+}
+
 export interface GuardOptions {
   /** the authorization server, exactly as in its discovery document, e.g. `https://id.example.com` */
   readonly issuer: string;
@@ -27,8 +52,12 @@ export interface GuardOptions {
   /**
    * The allow-list: ids of the clients whose tokens are accepted. Deny by default: an empty list refuses everybody.
    * A function is called for every request with a valid token; if it throws, the answer is 503.
+   *
+   * `'granted'` leaves the list to the issuer: whichever client has a grant for this API there, asked again at every
+   * introspection. It is for APIs whose clients register themselves, and needs mode `'introspection'` without a cache, because
+   * only then a grant that is taken away counts.
    */
-  readonly clients: readonly string[] | (() => Promise<readonly string[]> | readonly string[]);
+  readonly clients: readonly string[] | (() => Promise<readonly string[]> | readonly string[]) | 'granted';
   /** scopes that every request needs, all of them; default none */
   readonly scopes?: readonly string[];
   /**
@@ -53,6 +82,20 @@ export interface GuardOptions {
   readonly jwksCooldownSeconds?: number;
   /** needed for mode `'introspection'` */
   readonly introspection?: IntrospectionOptions;
+  /**
+   * Where clients call this API, e.g. `https://api.example.com/orders` when the path of a request comes behind that. DPoP proofs
+   * are for this address. Default: the origin of the first http(s) audience.
+   */
+  readonly publicUrl?: string;
+  readonly dpop?: DpopOptions;
+  /** serve protected resource metadata (RFC 9728), and point to it in refusals; needs an http(s) audience */
+  readonly metadata?: MetadataOptions;
+  /**
+   * Finds the client's certificate in a request that came through a proxy which terminates TLS, e.g.
+   * `certificateFromHeader('client-cert')`. Only behind a proxy that always sets or removes that header. Default: the
+   * certificate of the TLS connection itself.
+   */
+  readonly clientCertificate?: (request: HttpRequestLike) => Uint8Array | undefined;
   /** default: the global `fetch` */
   readonly fetch?: typeof fetch;
   /** `realm` of the WWW-Authenticate header; default: the (first) audience */
@@ -71,6 +114,7 @@ const ASYMMETRIC_ALGORITHM = /^(?:(?:ES|RS|PS)(?:256|384|512)|EdDSA|Ed25519|ML-D
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 
 export interface GuardSettings extends Omit<GuardOptions, 'audience' | 'scopes' | 'algorithms'> {
+  readonly constraint: ConstraintSettings;
   readonly audiences: readonly string[];
   readonly scopes: readonly string[];
   readonly algorithms: readonly string[];
@@ -87,7 +131,10 @@ export function parseOptions(options: GuardOptions): GuardSettings {
   const settings: GuardSettings = {
     ...options,
     audiences,
-    clients: typeof options.clients === 'function' ? options.clients : parseClientIds(options.clients),
+    clients:
+      typeof options.clients === 'function' || options.clients === 'granted'
+        ? options.clients
+        : parseClientIds(options.clients),
     scopes: parseScopes(options.scopes ?? []),
     algorithms: [...(options.algorithms ?? ['ES256'])],
     clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
@@ -95,6 +142,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     jwksCooldownSeconds: options.jwksCooldownSeconds ?? 30,
     fetch: options.fetch ?? fetch,
     realm: options.realm ?? audiences[0] ?? '',
+    constraint: parseConstraint(options, audiences),
   };
   assertUrl('issuer', settings.issuer);
   assertOption('audience', audiences.length > 0 && audiences.every(isFilled), 'needs at least one value');
@@ -108,7 +156,34 @@ export function parseOptions(options: GuardOptions): GuardSettings {
   assertDuration('jwksCooldownSeconds', settings.jwksCooldownSeconds);
   if (settings.jwksUri !== undefined) assertUrl('jwksUri', settings.jwksUri);
   assertMode(settings);
+  if (settings.clients === 'granted') {
+    const asksEveryTime = settings.mode === 'introspection' && (settings.introspection?.cacheSeconds ?? 0) === 0;
+    assertOption('clients', asksEveryTime, "'granted' needs mode 'introspection' without cacheSeconds");
+  }
+  if (settings.metadata !== undefined) {
+    assertOption('metadata', settings.audiences.some(isHttpUrl), 'needs an audience that is an http(s) URL');
+  }
   return settings;
+}
+
+function parseConstraint(options: GuardOptions, audiences: readonly string[]): ConstraintSettings {
+  const { dpop = {}, publicUrl } = options;
+  const algorithms = [...(dpop.algorithms ?? ['ES256', 'PS256', 'Ed25519', 'EdDSA'])];
+  const areAsymmetric = algorithms.length > 0 && algorithms.every((name) => ASYMMETRIC_ALGORITHM.test(name));
+  assertOption('dpop.algorithms', areAsymmetric, 'takes asymmetric signature algorithms only, e.g. ES256');
+  assertDuration('dpop.maxAgeSeconds', dpop.maxAgeSeconds ?? 60);
+  if (publicUrl !== undefined) assertUrl('publicUrl', publicUrl);
+  const audience = audiences.find(isHttpUrl);
+  return {
+    isRequired: dpop.required === true,
+    publicUrl: publicUrl !== undefined ? new URL(publicUrl) : audience && new URL(new URL(audience).origin),
+    proofs: {
+      algorithms,
+      maxAgeSeconds: dpop.maxAgeSeconds ?? 60,
+      clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
+      replayStore: dpop.replayStore ?? createReplayStore(),
+    },
+  } as ConstraintSettings;
 }
 
 /** @throws TypeError for anything but an array: `'orders-web'.includes('web')` is true as well */
@@ -146,8 +221,11 @@ function isFilled(value: unknown): value is string {
 }
 
 function assertUrl(name: string, value: unknown): void {
-  const isHttpUrl = typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
-  assertOption(name, isHttpUrl, 'must be an absolute http(s) URL');
+  assertOption(name, isHttpUrl(value), 'must be an absolute http(s) URL');
+}
+
+function isHttpUrl(value: unknown): boolean {
+  return typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
 }
 
 function assertDuration(name: string, value: unknown): void {

@@ -1,7 +1,7 @@
 // Who is calling: the claims of a verified token in typed form. What every token must have, whichever way it was verified,
 // is asked here, so that no mode can leave it out.
 
-import { assertBoundTo } from '../client-binding.ts';
+import { assertBoundTo, boundClientId } from '../client-binding.ts';
 import { Fault } from './refusal.ts';
 
 /** Claims of a JWT, or members of an introspection answer. */
@@ -48,12 +48,9 @@ export function parsePrincipal(claims: Claims, expected: Expectations): Principa
   if (claims.iss !== undefined && claims.iss !== expected.issuer) throw invalid('wrong issuer');
   const expiresAt = parseValidity(claims, expected.clockToleranceSeconds);
   if (typeof claims.sub !== 'string' || claims.sub === '') throw invalid('no subject');
-  // RFC 9449 §7.1, RFC 8705 §3: such a token is useless without the key it is bound to. Accepting it as a plain bearer token
-  // would give it to whoever stole it.
-  if (claims.cnf !== undefined) throw invalid('bound to a key, which this guard cannot check');
 
-  let clientId = '';
-  for (const allowedClientIds of expected.allowLists) clientId = assertBoundTo(claims, allowedClientIds);
+  const clientId = boundClientId(claims);
+  for (const allowedClientIds of expected.allowLists) assertBoundTo(claims, allowedClientIds);
   const scopes = typeof claims.scope === 'string' ? claims.scope.split(' ').filter((scope) => scope !== '') : [];
   const missing = expected.scopes.filter((scope) => !scopes.includes(scope));
   if (missing.length > 0) throw new Fault('insufficient_scope', `lacks ${missing.join(' ')}`);

@@ -4,6 +4,7 @@
 
 /**
  * - `missing_token` (401): no `Authorization: Bearer` header
+ * - `invalid_dpop_proof` (401): the token is bound to a key, and the proof of that key is wrong, old or used (RFC 9449 §7.1)
  * - `invalid_request` (400): several tokens, or a header that cannot be read
  * - `invalid_token` (401): malformed, forged, expired, revoked, of another issuer or for another audience
  * - `client_not_allowed` (403): a valid token that was issued to a client which is not accepted here
@@ -15,11 +16,12 @@ export type RefusalCode = keyof typeof REFUSALS;
 /** RFC 6750 §3.1 for the first codes it knows; it allows others. The texts keep to the characters of `error_description`. */
 const REFUSALS = {
   missing_token: { status: 401, description: 'this API needs an access token in the Authorization header' },
-  invalid_request: { status: 400, description: 'the Authorization header must carry exactly one Bearer token' },
+  invalid_request: { status: 400, description: 'the Authorization header must carry exactly one token' },
   invalid_token: {
     status: 401,
     description: 'the access token is malformed, expired, revoked or not meant for this API',
   },
+  invalid_dpop_proof: { status: 401, description: 'the DPoP proof is missing, wrong or was used before' },
   client_not_allowed: { status: 403, description: 'the access token was issued to a client that is not allowed here' },
   insufficient_scope: { status: 403, description: 'the access token lacks a scope that is needed here' },
   temporarily_unavailable: { status: 503, description: 'access tokens cannot be checked at the moment' },
@@ -52,7 +54,7 @@ export class GuardRefusal extends Error {
   /** for the log only */
   readonly reason: string;
 
-  constructor(fault: Fault, context: { realm: string; requiredScopes: readonly string[] }) {
+  constructor(fault: Fault, context: ChallengeContext) {
     const { status, description } = REFUSALS[fault.code];
     super(description, fault.cause === undefined ? undefined : { cause: fault.cause });
     this.name = 'GuardRefusal';
@@ -69,16 +71,29 @@ export class GuardRefusal extends Error {
   }
 }
 
-function challenge(
-  code: RefusalCode,
-  description: string,
-  context: { realm: string; requiredScopes: readonly string[] },
-): string {
+export interface ChallengeContext {
+  readonly realm: string;
+  readonly requiredScopes: readonly string[];
+  /** what a caller with this fault should come back with, the better known first */
+  readonly schemes: readonly ('Bearer' | 'DPoP')[];
+  readonly dpopAlgorithms: readonly string[];
+  /** RFC 9728 §5.1 */
+  readonly metadataUrl: URL | undefined;
+}
+
+/** RFC 9110 §11.6.1: one challenge for each scheme that would do. */
+function challenge(code: RefusalCode, description: string, context: ChallengeContext): string {
   const parameters: [string, string][] = [['realm', context.realm]];
   // RFC 6750 §3.1: without any authentication information the answer SHOULD NOT include an error code.
   if (code !== 'missing_token') parameters.push(['error', code], ['error_description', description]);
   if (code === 'insufficient_scope') parameters.push(['scope', context.requiredScopes.join(' ')]);
-  return `Bearer ${parameters.map(([name, value]) => `${name}=${quote(value)}`).join(', ')}`;
+  if (context.metadataUrl !== undefined) parameters.push(['resource_metadata', context.metadataUrl.href]);
+  const challenges = context.schemes.map((scheme): string => {
+    // RFC 9449 §7.1
+    const all = scheme === 'DPoP' ? [...parameters, ['algs', context.dpopAlgorithms.join(' ')] as const] : parameters;
+    return `${scheme} ${all.map(([name, value]) => `${name}=${quote(value)}`).join(', ')}`;
+  });
+  return challenges.join(', ');
 }
 
 /** RFC 9110 §5.6.4 quoted-string, of printable ASCII only: anything else could end the header or make Node refuse it. */

@@ -103,7 +103,8 @@ describe.each(Object.keys(servers))('%s', (name) => {
     };
     server = await start(guard, handler);
     restricted = await start(guard, handler, { scopes: ['orders:write'], clients: ['app-c'] });
-    const failing: Guard = { check: () => Promise.reject(new RangeError('a fault of the app')) };
+    const fail = () => Promise.reject(new RangeError('a fault of the app'));
+    const failing: Guard = { check: fail, checkRequest: fail, metadata: undefined };
     broken = await start(failing, handler);
   });
   afterAll(() => Promise.all([server.close(), restricted.close(), broken.close()]));

@@ -19,7 +19,7 @@ function guardWith(options: Partial<GuardOptions> = {}, claims: Record<string, u
 }
 
 describe('the Authorization header', () => {
-  test.each([undefined, '', ' ', 'Basic YTpi', 'DPoP good', 'Bearertoken', 'good', 'Token Bearer good'])(
+  test.each([undefined, '', ' ', 'Basic YTpi', 'DPoPgood', 'Bearertoken', 'good', 'Token Bearer good'])(
     '%j is no token: 401 without an error attribute (RFC 6750 §3.1)',
     async (header) => {
       const refusal = await refused(guardWith({ realm: 'orders' }), header);

@@ -1,0 +1,327 @@
+// Tokens that are bound to a key, at APIs with the guard: a real Lanyard issues them, real Koa, Express and Fastify servers check
+// them. What a thief holds is always the token; sometimes a proof that he has seen as well.
+
+import { createHash } from 'node:crypto';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import express from 'express';
+import fastify from 'fastify';
+import { exportJWK } from 'jose';
+import Koa from 'koa';
+import { clientCredentialsGrant, fetchProtectedResource, getDPoPHandle, randomDPoPKeyPair } from 'openid-client';
+import {
+  createGuard,
+  expressGuard,
+  expressResourceMetadata,
+  fastifyGuard,
+  fastifyResourceMetadata,
+  type GuardOptions,
+  koaGuard,
+  koaResourceMetadata,
+  type ReplayStore,
+} from '../../src/guard/index.ts';
+import { type Answer, type TestClient, toAnswer } from '../support/admin.ts';
+import { honest } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { type Changes, dpopProof, inSeconds, newSigner, type Signer } from '../support/signing.ts';
+import { refused } from './refused.ts';
+
+let server: TestServer;
+let app: TestClient;
+let other: TestClient;
+let key: Signer;
+const apis: Record<string, { url: string; close(): unknown }> = {};
+
+type Start = (options: GuardOptions) => { handler: RequestListener; close?(): unknown };
+
+/** Each serves /orders below a mount or prefix, as real APIs do. */
+const frameworks: Record<string, { format: 'jwt' | 'opaque'; start: Start }> = {
+  koa: {
+    format: 'jwt',
+    start(options) {
+      const guard = createGuard(options);
+      const koa = new Koa();
+      koa.use(koaResourceMetadata(guard));
+      koa.use(koaGuard(guard));
+      koa.use((ctx) => {
+        ctx.body = { client: ctx.state.principal.clientId };
+      });
+      return { handler: koa.callback() };
+    },
+  },
+  express: {
+    format: 'opaque',
+    start(options) {
+      const guard = createGuard(options);
+      const web = express();
+      web.use(expressResourceMetadata(guard));
+      const router = express.Router();
+      router.get('/list', expressGuard(guard), (req, res) => {
+        res.json({ client: (req as unknown as { principal: { clientId: string } }).principal.clientId });
+      });
+      web.use('/orders', router);
+      return { handler: web };
+    },
+  },
+  fastify: {
+    format: 'jwt',
+    start(options) {
+      const guard = createGuard(options);
+      const web = fastify();
+      web.addHook('onRequest', fastifyResourceMetadata(guard));
+      web.get('/orders/list', { preHandler: fastifyGuard(guard) }, (request) => ({
+        client: (request as unknown as { principal: { clientId: string } }).principal.clientId,
+      }));
+      return { handler: (req, res) => void web.ready().then(() => web.routing(req, res)), close: () => web.close() };
+    },
+  },
+};
+
+beforeAll(async () => {
+  server = await startTestServer();
+  key = await newSigner();
+  app = await server.admin.createClient();
+  other = await server.admin.createClient();
+  const introspector = await server.admin.createClient();
+  for (const [name, { format, start }] of Object.entries(frameworks)) {
+    const http = createServer();
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+    const audience = `${url}/orders`;
+    await server.admin.createApi(audience, {
+      scopes: ['read'],
+      access_token_format: format,
+      introspection_client_id: introspector.clientId,
+    });
+    for (const { clientId } of [app, other]) await server.admin.allow(clientId, audience, ['read']);
+    const { handler, close } = start({
+      issuer: server.issuer,
+      audience,
+      clients: [app.clientId],
+      scopes: ['read'],
+      mode: format === 'jwt' ? 'jwt' : 'introspection',
+      introspection: introspector,
+      metadata: { name: 'Orders' },
+      dpop: {},
+    });
+    http.on('request', handler);
+    apis[name] = { url, close: () => [http.close(), http.closeAllConnections(), close?.()] };
+  }
+});
+afterAll(async () => {
+  for (const api of Object.values(apis)) api.close();
+  await server.stop();
+});
+
+async function boundToken(audience: string, client = app, signer = key): Promise<string> {
+  const dpop = await dpopProof(signer, { htm: 'POST', htu: `${server.issuer}/oauth2/token` });
+  const authorization = `Basic ${Buffer.from(`${client.clientId}:${client.clientSecret}`).toString('base64')}`;
+  const body = new URLSearchParams({ grant_type: 'client_credentials', resource: audience });
+  const response = await fetch(`${server.issuer}/oauth2/token`, {
+    method: 'POST',
+    headers: { dpop, authorization },
+    body,
+  });
+  return ((await response.json()) as { access_token: string }).access_token;
+}
+
+function athOf(token: string): string {
+  return createHash('sha256').update(token).digest('base64url');
+}
+
+interface Presentation {
+  readonly scheme?: string;
+  readonly proof?: Changes;
+  readonly signer?: Signer;
+  readonly headers?: Record<string, string>;
+}
+
+describe.each(Object.keys(frameworks))('%s', (name) => {
+  let url: string;
+  let token: string;
+  beforeAll(async () => {
+    url = `${apis[name]?.url}/orders/list`;
+    token = await boundToken(`${apis[name]?.url}/orders`);
+  });
+
+  /** A right request, but for the changes. */
+  async function call({ scheme = 'DPoP', proof = {}, signer = key, headers = {} }: Presentation = {}): Promise<Answer> {
+    const claims = { ath: athOf(token), ...proof.claims };
+    const dpop = await dpopProof(signer, { htm: 'GET', htu: url }, { ...proof, claims });
+    return toAnswer(
+      await fetch(`${url}?page=2`, { headers: { authorization: `${scheme} ${token}`, dpop, ...headers } }),
+    );
+  }
+
+  test('an app with openid-client gets in', async () => {
+    const configuration = await honest(server, app);
+    const DPoP = getDPoPHandle(configuration, await randomDPoPKeyPair('ES256'));
+    const parameters = { resource: `${apis[name]?.url}/orders` };
+    const tokens = await clientCredentialsGrant(configuration, parameters, { DPoP });
+    const target = new URL(`${url}?page=2`);
+    const response = await fetchProtectedResource(configuration, tokens.access_token, target, 'GET', null, undefined, {
+      DPoP,
+    });
+    expect([response.status, await response.json()]).toEqual([200, { client: app.clientId }]);
+  });
+
+  test('the same request by hand gets in: each of the refusals below is for what it changes', async () => {
+    expect((await call()).status).toBe(200);
+  });
+
+  test('a stolen token as Bearer opens nothing, and the answer asks for a proof (RFC 9449 §7.2)', async () => {
+    const { status, headers, body } = await call({ scheme: 'Bearer' });
+    expect([status, body.error]).toEqual([401, 'invalid_token']);
+    expect(headers.get('www-authenticate')).toContain('error="invalid_token"');
+    const bare = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+    expect(bare.status).toBe(401);
+  });
+
+  const wrong: [string, (own: Signer) => Presentation | Promise<Presentation>][] = [
+    ['a proof by the thief’s own key', async () => ({ signer: await newSigner() })],
+    ['a proof for another method', () => ({ proof: { claims: { htm: 'POST' } } })],
+    ['a proof for another path', () => ({ proof: { claims: { htu: `${url}/other` } } })],
+    [
+      'a proof for another API, with its name in Host',
+      () => ({
+        proof: { claims: { htu: 'https://evil.example/orders/list' } },
+        headers: { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' },
+      }),
+    ],
+    ['a proof for another token', () => ({ proof: { claims: { ath: athOf('another') } } })],
+    ['a proof without ath', () => ({ proof: { claims: { ath: undefined } } })],
+    ['a proof from two minutes ago', () => ({ proof: { claims: { iat: inSeconds(-120) } } })],
+    ['a proof from the future', () => ({ proof: { claims: { iat: inSeconds(120) } } })],
+    ['a proof without jti', () => ({ proof: { claims: { jti: undefined } } })],
+    ['another kind of JWT', () => ({ proof: { header: { typ: 'at+jwt' } } })],
+    [
+      'a proof that shows the private key',
+      async () => ({ proof: { header: { jwk: await exportJWK(key.privateKey) } } }),
+    ],
+  ];
+  test.each(wrong)('%s opens nothing', async (_name, make) => {
+    const { status, headers, body } = await call(await make(key));
+    expect(status).toBe(401);
+    expect(['invalid_dpop_proof', 'invalid_token']).toContain(body.error);
+    expect(headers.get('www-authenticate')).toMatch(/^DPoP .*algs="ES256 PS256 Ed25519 EdDSA"/);
+  });
+
+  test('a proof that was seen on the way is used up: of 20 at once, one gets in', async () => {
+    const dpop = await dpopProof(key, { htm: 'GET', htu: url }, { claims: { ath: athOf(token) } });
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => fetch(url, { headers: { authorization: `DPoP ${token}`, dpop } })),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array.from({ length: 19 }, () => 401)]);
+  });
+
+  test('two proofs in one request are none', async () => {
+    const proofs = [1, 2].map(() => dpopProof(key, { htm: 'GET', htu: url }, { claims: { ath: athOf(token) } }));
+    const dpop = (await Promise.all(proofs)).join(', ');
+    const response = await fetch(url, { headers: { authorization: `DPoP ${token}`, dpop } });
+    expect(response.status).toBe(401);
+  });
+
+  test('a token of another client is 403, proof or not', async () => {
+    const foreign = await boundToken(`${apis[name]?.url}/orders`, other);
+    const dpop = await dpopProof(key, { htm: 'GET', htu: url }, { claims: { ath: athOf(foreign) } });
+    const response = await fetch(url, { headers: { authorization: `DPoP ${foreign}`, dpop } });
+    expect([response.status, await response.json()]).toMatchObject([403, { error: 'client_not_allowed' }]);
+  });
+
+  test('whoever has no token is pointed to the metadata (RFC 9728 §5.1), which name the issuer', async () => {
+    const response = await fetch(url);
+    expect(response.status).toBe(401);
+    const challenge = response.headers.get('www-authenticate') ?? '';
+    const metadataUrl = /resource_metadata="([^"]*)"/.exec(challenge)?.[1] as string;
+    expect(metadataUrl).toBe(`${apis[name]?.url}/.well-known/oauth-protected-resource/orders`);
+    expect(challenge).toMatch(/^Bearer .*DPoP /);
+    const metadata = await fetch(metadataUrl);
+    expect(metadata.headers.get('access-control-allow-origin')).toBe('*');
+    expect(await metadata.json()).toEqual({
+      resource: `${apis[name]?.url}/orders`,
+      resource_name: 'Orders',
+      authorization_servers: [server.issuer],
+      bearer_methods_supported: ['header'],
+      scopes_supported: ['read'],
+      dpop_signing_alg_values_supported: ['ES256', 'PS256', 'Ed25519', 'EdDSA'],
+    });
+    expect((await fetch(metadataUrl, { method: 'OPTIONS' })).status).toBe(204);
+  });
+});
+
+describe('by hand', () => {
+  const AUDIENCE = 'https://orders.example';
+  const certificate = Buffer.from('the DER of a certificate');
+  const x5t = createHash('sha256').update(certificate).digest('base64url');
+
+  function guardFor(claims: Record<string, unknown>, options: Partial<GuardOptions> = {}) {
+    const standing = {
+      iss: 'https://id.example',
+      aud: AUDIENCE,
+      sub: 'a',
+      client_id: 'a',
+      azp: 'a',
+      exp: inSeconds(60),
+    };
+    return createGuard({
+      issuer: 'https://id.example',
+      audience: AUDIENCE,
+      clients: ['a'],
+      mode: { verify: async () => ({ ...standing, ...claims }) },
+      ...options,
+    });
+  }
+
+  test('a token that is bound to a certificate comes with that certificate, or is refused (RFC 8705 §3)', async () => {
+    const guard = guardFor({ cnf: { 'x5t#S256': x5t } });
+    const authorization = 'Bearer token';
+    expect((await guard.check({ authorization, clientCertificate: certificate })).clientId).toBe('a');
+    for (const clientCertificate of [undefined, Buffer.from('another')]) {
+      await expect(guard.check({ authorization, clientCertificate })).rejects.toMatchObject({ code: 'invalid_token' });
+    }
+    expect((await refused(guard, authorization)).code).toBe('invalid_token');
+  });
+
+  test.each([[{ kid: 'x' }], [{}], ['text'], [null], [{ jkt: 7 }], [{ jkt: 'x', new: 'way' }]])(
+    'a way of binding that the guard does not know is refused: %j',
+    async (cnf) => {
+      const presentation = { authorization: 'Bearer token', clientCertificate: certificate };
+      await expect(guardFor({ cnf }).check(presentation)).rejects.toMatchObject({ code: 'invalid_token' });
+    },
+  );
+
+  test('dpop.required refuses plain bearer tokens, and a bearer token cannot dress up as DPoP', async () => {
+    expect(
+      (await refused(guardFor({}, { dpop: { required: true } }), 'Bearer token')).headers['WWW-Authenticate'],
+    ).toMatch(/^DPoP /);
+    expect((await refused(guardFor({}), 'DPoP token')).code).toBe('invalid_token');
+  });
+
+  test('when nobody can tell whether a proof was used, the answer is 503', async () => {
+    const replayStore: ReplayStore = { useOnce: () => Promise.reject(new Error('the shared store is down')) };
+    const guard = guardFor({ cnf: { jkt: key.thumbprint } }, { dpop: { replayStore } });
+    const request = { authorization: 'DPoP token', method: 'GET', target: '/x' };
+    const dpop = await dpopProof(key, { htm: 'GET', htu: `${AUDIENCE}/x` }, { claims: { ath: athOf('token') } });
+    await expect(guard.check({ ...request, dpop })).rejects.toMatchObject({ status: 503 });
+  });
+
+  test('an API behind a prefix says so, and proofs are for its public address', async () => {
+    const guard = guardFor({ cnf: { jkt: key.thumbprint } }, { publicUrl: 'https://api.example/v1/' });
+    const request = { authorization: 'DPoP token', method: 'GET', target: '/x?y' };
+    const proofFor = (htu: string) => dpopProof(key, { htm: 'GET', htu }, { claims: { ath: athOf('token') } });
+    expect((await guard.check({ ...request, dpop: await proofFor('https://API.example:443/v1/x') })).clientId).toBe(
+      'a',
+    );
+    const inner = guard.check({ ...request, dpop: await proofFor(`${AUDIENCE}/x`) });
+    await expect(inner).rejects.toMatchObject({ code: 'invalid_dpop_proof' });
+    const absolute = { ...request, target: 'https://evil.example/x', dpop: await proofFor('https://evil.example/x') };
+    await expect(guard.check(absolute)).rejects.toMatchObject({ code: 'invalid_dpop_proof' });
+  });
+
+  test('options that cannot be meant stop the API at its start', () => {
+    expect(() => guardFor({}, { dpop: { algorithms: ['HS256'] } })).toThrow(/dpop.algorithms/);
+    expect(() => guardFor({}, { clients: 'granted' })).toThrow(/clients/);
+    expect(() => guardFor({}, { audience: 'urn:x', metadata: {} })).toThrow(/metadata/);
+  });
+});
