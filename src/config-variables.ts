@@ -136,6 +136,20 @@ export const VARIABLES = [
     description: 'The window in which failed logins are counted.',
   },
   {
+    name: 'LANYARD_OUTBOUND_PROXY',
+    default: '(none)',
+    unit: 'http(s) URL',
+    description: 'The proxy through which the server fetches what clients point to (jwks_uri and the like).',
+    isSecret: true,
+  },
+  {
+    name: 'LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS',
+    default: '(none)',
+    unit: 'hosts or host:port, separated by commas',
+    description:
+      'Hosts that may be fetched from although they are not on the public internet, over plain http too. For tests and closed networks.',
+  },
+  {
     name: 'LANYARD_METRICS_PORT',
     default: '(none)',
     unit: 'TCP port',

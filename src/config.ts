@@ -4,9 +4,9 @@
 // A variable set to the empty string counts as unset. Secrets may be given as a file: LANYARD_SECRET_KEY_FILE=/run/secrets/key.
 
 import { readFileSync } from 'node:fs';
-import { BlockList, isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { databaseUrl, hostList, integer, issuerUrl, proxyList, proxyUrl, yesOrNo } from './config-values.ts';
 import { LOG_LEVELS, VARIABLES, type Variable, type VariableName } from './config-variables.ts';
 
 export interface Config {
@@ -40,6 +40,11 @@ export interface Config {
     readonly failuresPerAddress: number;
     readonly windowSeconds: number;
   };
+  /** requests of ours to addresses that clients name */
+  readonly outbound: {
+    readonly allowedHosts: readonly string[];
+    readonly proxy: string | undefined;
+  };
   readonly metrics: {
     /** undefined: no listener */
     readonly port: number | undefined;
@@ -57,61 +62,6 @@ export class ConfigError extends Error {
     this.name = 'ConfigError';
     this.faults = faults;
   }
-}
-
-const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
-
-const integer = (minimum: number, maximum: number) =>
-  z
-    .string()
-    .regex(/^\d{1,12}$/, 'must be a whole number')
-    .transform(Number)
-    .refine((value) => value >= minimum && value <= maximum, `must be between ${minimum} and ${maximum}`);
-
-const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
-
-const issuerUrl = z.string().superRefine((value, context) => {
-  const url = URL.parse(value);
-  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
-    context.addIssue('must be an https URL');
-  } else if (url.origin !== value) {
-    context.addIssue('must be scheme, host and port only: no path, no trailing slash, no user, no default port');
-  } else if (url.protocol === 'http:' && !LOOPBACK_HOSTS.has(url.hostname)) {
-    // RFC 8414 §2: the issuer is an https URL. Plain http is for trying things out on this machine only.
-    context.addIssue('must be https, unless the host is localhost, 127.0.0.1 or [::1]');
-  }
-});
-
-const databaseUrl = z
-  .string()
-  .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgres:// URL');
-
-const proxyList = z
-  .string()
-  .transform((value) => value.split(',').map((entry) => entry.trim()))
-  .superRefine((entries, context) => {
-    for (const entry of entries) {
-      if (!isAddressOrRange(entry)) context.addIssue(`"${entry}" is not an IP address or CIDR range`);
-    }
-  });
-
-function isAddressOrRange(entry: string): boolean {
-  const [address = '', bits, ...rest] = entry.split('/');
-  const family = isIP(address);
-  if (family === 0 || rest.length > 0) return false;
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
-}
-
-/** Turns validated entries of LANYARD_TRUST_PROXY into something that answers "is this peer one of them". */
-export function toBlockList(entries: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const entry of entries) {
-    const [address = '', bits] = entry.split('/');
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return list;
 }
 
 /**
@@ -167,6 +117,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       failuresPerAddress: count('LANYARD_LOGIN_FAILURES_PER_ADDRESS', 100),
       windowSeconds: seconds('LANYARD_LOGIN_WINDOW_SECONDS', 900),
     },
+    outbound: {
+      allowedHosts: read('LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS', hostList) ?? [],
+      proxy: read('LANYARD_OUTBOUND_PROXY', proxyUrl),
+    },
     metrics: {
       port: read('LANYARD_METRICS_PORT', integer(0, 65_535)),
       host: read('LANYARD_METRICS_HOST', z.string().min(1)) ?? '127.0.0.1',
@@ -185,6 +139,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     ...config,
     lifetimes: Object.freeze(config.lifetimes),
     loginThrottle: Object.freeze(config.loginThrottle),
+    outbound: Object.freeze(config.outbound),
     metrics: Object.freeze(config.metrics),
   });
 }

@@ -10,7 +10,8 @@ import { createClients } from './clients/register.ts';
 import { clientRoutes } from './clients/routes.ts';
 import { createSecretVerifier } from './clients/secret.ts';
 import { clientSecretRoutes } from './clients/secret-routes.ts';
-import { type Config, toBlockList } from './config.ts';
+import type { Config } from './config.ts';
+import { toBlockList } from './config-values.ts';
 import type { Database } from './database/database.ts';
 import { AppError } from './errors.ts';
 import { healthRoutes } from './http/health.ts';
@@ -25,6 +26,7 @@ import type { Log } from './log.ts';
 import { createEndpointFinder } from './metrics/endpoints.ts';
 import type { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
+import type { Outbound } from './outbound/outbound.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable } from './provider/client-schema.ts';
@@ -45,6 +47,7 @@ export interface ServerDeps {
   readonly cookieKeys: readonly string[];
   readonly dpopNonceSecret: Buffer;
   readonly pairwiseSalt: string;
+  readonly outbound: Outbound;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -76,6 +79,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     cookieKeys: deps.cookieKeys,
     dpopNonceSecret: deps.dpopNonceSecret,
     pairwiseSalt: deps.pairwiseSalt,
+    fetch: deps.outbound.fetch,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages(log),
     metrics,

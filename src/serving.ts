@@ -11,6 +11,7 @@ import { loadSigningKeys } from './keys/key-ring.ts';
 import { deriveKeys } from './keys/seal.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Exposition, type Metrics } from './metrics/metrics.ts';
+import { createOutbound } from './outbound/outbound.ts';
 import { createPasswordHasher, type PasswordHasher } from './password-hash.ts';
 import { startPruning } from './provider/prune.ts';
 import type { PruneReport } from './provider/prune-round.ts';
@@ -61,6 +62,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     const metrics = watch(database, config);
     metrics.watchPasswords(passwords.load);
     const keys = deriveKeys(options.secretKey);
+    const outbound = createOutbound(config.outbound);
     const server = await createServer({
       config,
       database,
@@ -68,6 +70,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       cookieKeys: keys.cookieKeys,
       dpopNonceSecret: keys.dpopNonceSecret,
       pairwiseSalt: await loadInstallationSecret(database.query, keys.sealingKey, 'pairwise'),
+      outbound,
       passwords,
       metrics: options.readMetrics === undefined ? metrics : { ...metrics, read: options.readMetrics },
       log,
@@ -96,6 +99,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
         server.drain();
         await door.emptied();
         await stopPruning?.();
+        await outbound.close();
         await database.close();
       },
     };

@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ConfigError, loadConfig, toBlockList } from '../src/config.ts';
+import { ConfigError, loadConfig } from '../src/config.ts';
+import { toBlockList } from '../src/config-values.ts';
 
 type Env = Record<string, string>;
 

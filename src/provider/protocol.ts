@@ -43,6 +43,8 @@ export interface ProtocolDeps {
   /** secret, and the same for ever */
   readonly pairwiseSalt: string;
   readonly pages: Pick<Pages, 'renderError'>;
+  /** for keys and documents of clients */
+  readonly fetch: typeof fetch;
 }
 
 /** The configuration but for what reaches the database. */
@@ -112,6 +114,9 @@ export function protocol(deps: ProtocolDeps): Configuration {
     interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     renderError: async (ctx, out, error) =>
       deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
+
+    // The engine passes a guard of its own along, which a global proxy would switch off; ours does not listen to that.
+    fetch: (url, options) => deps.fetch(url as string, options as RequestInit),
 
     // RFC 6749 §3.1.2.3 lets a client leave redirect_uri out when it has one; OAuth 2.1 and exact matching do not.
     allowOmittingSingleRegisteredRedirectUri: false,

@@ -53,6 +53,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     cookieKeys: keys.cookieKeys,
     dpopNonceSecret: keys.dpopNonceSecret,
     pairwiseSalt: 'a salt for the tests',
+    fetch,
     secretVerifier,
     pages,
     entrance: [],

@@ -4,10 +4,10 @@ import { nodesIn, resolveImport, type SourceFile } from './source-tree.ts';
 
 /** From the ground up: a part imports from the rows below its own, and from itself. A part is a folder or a file of src. */
 export const ROWS: readonly (readonly string[])[] = [
-  ['client-binding', 'errors', 'log', 'watermark', 'version', 'secret-key-file', 'config-variables'],
+  ['client-binding', 'errors', 'log', 'watermark', 'version', 'secret-key-file', 'config-variables', 'config-values'],
   ['metrics'],
   ['config', 'password-hash'],
-  ['database', 'http', 'guard'],
+  ['database', 'http', 'guard', 'outbound'],
   ['audit'],
   ['clients', 'resource-servers', 'users', 'keys'],
   ['provider'],
@@ -33,6 +33,7 @@ export const MAIN_FILES: Readonly<Record<string, string>> = {
   interaction: 'routes.ts',
   keys: 'key-ring.ts',
   metrics: 'metrics.ts',
+  outbound: 'outbound.ts',
   provider: 'provider.ts',
   'resource-servers': 'policy.ts',
   users: 'accounts.ts',

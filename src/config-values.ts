@@ -1,0 +1,76 @@
+// What the values of the configuration may look like: each schema turns the text of a variable into its value, or says what is
+// wrong with it.
+
+import { BlockList, isIP } from 'node:net';
+import { z } from 'zod';
+
+const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+export const integer = (minimum: number, maximum: number) =>
+  z
+    .string()
+    .regex(/^\d{1,12}$/, 'must be a whole number')
+    .transform(Number)
+    .refine((value) => value >= minimum && value <= maximum, `must be between ${minimum} and ${maximum}`);
+
+export const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
+
+export const issuerUrl = z.string().superRefine((value, context) => {
+  const url = URL.parse(value);
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    context.addIssue('must be an https URL');
+  } else if (url.origin !== value) {
+    context.addIssue('must be scheme, host and port only: no path, no trailing slash, no user, no default port');
+  } else if (url.protocol === 'http:' && !LOOPBACK_HOSTS.has(url.hostname)) {
+    // RFC 8414 §2: the issuer is an https URL. Plain http is for trying things out on this machine only.
+    context.addIssue('must be https, unless the host is localhost, 127.0.0.1 or [::1]');
+  }
+});
+
+export const databaseUrl = z
+  .string()
+  .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgres:// URL');
+
+export const proxyList = z
+  .string()
+  .transform((value) => value.split(',').map((entry) => entry.trim()))
+  .superRefine((entries, context) => {
+    for (const entry of entries) {
+      if (!isAddressOrRange(entry)) context.addIssue(`"${entry}" is not an IP address or CIDR range`);
+    }
+  });
+
+function isAddressOrRange(entry: string): boolean {
+  const [address = '', bits, ...rest] = entry.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
+
+/** Turns validated entries of LANYARD_TRUST_PROXY into something that answers "is this peer one of them". */
+export function toBlockList(entries: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const entry of entries) {
+    const [address = '', bits] = entry.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}
+
+/** Hosts, each with or without a port. */
+export const hostList = z
+  .string()
+  .transform((value) => value.split(',').map((entry) => entry.trim().toLowerCase()))
+  .superRefine((entries, context) => {
+    for (const entry of entries) {
+      const url = URL.parse(`https://${entry}`);
+      const isHost = url !== null && (url.host === entry || `${url.host}:443` === entry);
+      if (!isHost) context.addIssue(`"${entry}" is not a host, or host:port`);
+    }
+  });
+
+export const proxyUrl = z
+  .string()
+  .refine((value) => /^https?:\/\//.test(value) && URL.canParse(value), 'must be an http(s) URL');
