@@ -116,3 +116,29 @@ export function assertBoundTo(
   if (!allowedClientIds.includes(tokenClientId)) throw new ClientNotAllowedError(tokenClientId);
   return tokenClientId;
 }
+
+/** How far tokens for a resource server may be handed on by token exchange, and through whose hands. */
+export interface DelegationRule {
+  /** how often the token of a user may have been exchanged */
+  readonly maxDepth: number;
+  /** who may be in the chain, its first client included; undefined: whoever the policy lets exchange */
+  readonly allowedClientIds: readonly string[] | undefined;
+}
+
+/**
+ * Whether a resource server accepts a token that went through these hands. Deny by default: without a rule none was handed on.
+ * @param chain the client that the user's token was issued to, then each client that exchanged it, the bound client last
+ */
+export function mayDelegate(chain: readonly string[], rule: DelegationRule | undefined): boolean {
+  if (rule === undefined || chain.length < 2 || chain.length - 1 > rule.maxDepth) return false;
+  const { allowedClientIds } = rule;
+  return chain.every((clientId) => isClientId(clientId) && (allowedClientIds?.includes(clientId) ?? true));
+}
+
+/** RFC 8693 §4.4: whoever a token names as the one who may act for its subject; it need not name anybody. */
+export function mayActFor(mayAct: unknown, actor: { readonly sub: string; readonly client_id: string }): boolean {
+  if (mayAct === undefined) return true;
+  if (typeof mayAct !== 'object' || mayAct === null) return false;
+  const named = Object.entries(mayAct).filter(([name]) => name === 'sub' || name === 'client_id');
+  return named.length > 0 && named.every(([name, value]) => actor[name as 'sub' | 'client_id'] === value);
+}

@@ -31,6 +31,7 @@ export const AUDIT_EVENT_TYPES = [
   'logout.completed',
   'token.issued',
   'token.revoked',
+  'token.exchanged',
   'token.replayed',
   'signing_key.created',
   'storage.pruned',

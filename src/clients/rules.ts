@@ -12,6 +12,9 @@ export function assertSensible(metadata: ClientMetadata): void {
       // RFC 6749 §4.4: the client credentials grant MUST only be used by confidential clients.
       faults.push({ pointer: '/grant_types', detail: 'a public client cannot use client_credentials' });
     }
+    if (metadata.grant_types?.includes('urn:ietf:params:oauth:grant-type:token-exchange')) {
+      faults.push({ pointer: '/grant_types', detail: 'a public client cannot exchange tokens' });
+    }
     if (metadata.require_pkce === false) {
       faults.push({ pointer: '/require_pkce', detail: 'a public client must use PKCE (RFC 9700 §2.1.1)' });
     }

@@ -2,7 +2,7 @@
 
 import { OTHER } from './client-labels.ts';
 
-export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials'] as const;
+export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials', 'token_exchange'] as const;
 export const TOKEN_KINDS = ['access_token', 'refresh_token'] as const;
 export const DOORS = [
   'token',

@@ -5,12 +5,15 @@
 import type Provider from 'oidc-provider';
 import type { AccessToken, ClientCredentials, IdToken, JWTStructured, RefreshToken } from 'oidc-provider';
 import { bindingClaims } from '../client-binding.ts';
+import type { DelegationClaims } from './delegation.ts';
 
 const ISSUED_MODELS = ['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode'] as const;
 
 /** Configuration `extraTokenClaims`: what an opaque access token carries beside its `clientId`. */
 export function bindOpaque(_ctx: unknown, token: AccessToken | ClientCredentials): { azp: string } {
-  return { azp: bindingClaims(token.clientId).azp };
+  // The engine overwrites `extra` when it saves; token-exchange puts its claims beside it.
+  const { extraClaims } = token as { extraClaims?: DelegationClaims };
+  return { ...extraClaims, azp: bindingClaims(token.clientId).azp };
 }
 
 /** Configuration `formats.customizers.jwt`: the last word on the claims of a JWT access token. */
@@ -20,7 +23,8 @@ export function bindJwt(_ctx: unknown, token: AccessToken | ClientCredentials, j
   const grantId = (token as { grantId?: string }).grantId;
   // The id of the grant is not a credential; introspection needs it to see that the grant still stands.
   if (grantId !== undefined) payload.gid = grantId;
-  else if (token.kind === 'AccessToken') throw new Error('refusing to issue a token of a user without a grant');
+  else if (token.kind === 'AccessToken' && payload.lanyard_origin === undefined)
+    throw new Error('refusing to issue a token of a user without a grant');
 }
 
 /** Patches the models of this engine instance; each refuses to issue anything that names no client. */

@@ -7,6 +7,7 @@ import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, Refres
 import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { spellings } from '../resource-servers/resource-server.ts';
+import { delegationOf, delegationStands } from './delegation.ts';
 import type { Directory } from './directory.ts';
 import { findStanding, type Standing } from './token-standing.ts';
 
@@ -46,6 +47,9 @@ export function createIntrospectionPolicy(directory: Directory): IntrospectionPo
       issuedAt: token.iat,
     });
     if (standing === undefined) return false;
+    const delegation = delegationOf(token.extra);
+    const [audience] = list(token.aud);
+    if (delegation && !(await delegationStands(directory, { delegation, audience, issuedAt: token.iat }))) return false;
     const isEntitled = mayIntrospect(
       { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
       {
@@ -74,7 +78,7 @@ function isBound(token: IntrospectedToken): boolean {
 
 /** The engine spreads `extra` into the answer. */
 function report(token: IntrospectedToken, clientId: string, standing: Standing): void {
-  const { gid: _, ...extra } = token.extra ?? {};
+  const { gid: _gid, lanyard_origin: _origin, ...extra } = token.extra ?? {};
   token.extra = {
     ...extra,
     ...bindingClaims(clientId),

@@ -15,6 +15,7 @@ import Provider, { type AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
 import { artifactId } from './artifacts.ts';
+import type { Origin } from './delegation.ts';
 import { handOver, isForm, readFormBody } from './form-body.ts';
 import type { HotStore } from './hot-store.ts';
 
@@ -46,6 +47,8 @@ interface VerifiedJwt extends JWTPayload {
   readonly azp: string;
   /** the grant of a user; client_credentials tokens have none */
   readonly gid?: string;
+  /** of a token that was exchanged: where the chain began */
+  readonly lanyard_origin?: Origin;
   readonly scope?: string;
   /** RFC 7800: the key that whoever presents it must have */
   readonly cnf?: { readonly jkt?: string; readonly 'x5t#S256'?: string };
@@ -112,7 +115,8 @@ export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
   async function verify(jwt: string): Promise<Loaded> {
     const claims = await readClaims(jwt);
     if (claims === undefined) return undefined;
-    const grantId = claims.gid === undefined ? undefined : artifactId('Grant', claims.gid);
+    const grant = claims.gid ?? claims.lanyard_origin?.grant_id;
+    const grantId = grant === undefined ? undefined : artifactId('Grant', grant);
     const { isRevoked, accountId } = await hotStore.findJwtStatus(hashOfJti(claims.jti), grantId);
     if (isRevoked || (grantId !== undefined && accountId === undefined)) return undefined;
     return { ...claims, accountId };
@@ -163,7 +167,7 @@ function hashOfJti(jti: string): Buffer {
 
 /** The claims in the shape of a stored opaque token. */
 function toStored(claims: AcceptedJwt): AdapterPayload {
-  const isOfUser = claims.gid !== undefined;
+  const isOfUser = claims.accountId !== undefined;
   return {
     kind: isOfUser ? 'AccessToken' : 'ClientCredentials',
     jti: claims.jti,
@@ -174,7 +178,8 @@ function toStored(claims: AcceptedJwt): AdapterPayload {
     ...(claims.scope === undefined ? {} : { scope: claims.scope }),
     ...claims.cnf,
     ...(claims.authorization_details === undefined ? {} : { rar: claims.authorization_details }),
-    ...(isOfUser ? { grantId: claims.gid, accountId: claims.accountId } : {}),
+    ...(isOfUser ? { accountId: claims.accountId } : {}),
+    ...(claims.gid === undefined ? {} : { grantId: claims.gid }),
     extra: Object.fromEntries(
       Object.entries(claims).filter(([name]) => !STANDARD_CLAIMS.has(name) && name !== 'accountId'),
     ),

@@ -30,6 +30,7 @@ import { createResourcePolicy } from './resource-server-info.ts';
 import { shortClientCredentials, shortIntrospection } from './short-answers.ts';
 import { shortPath } from './short-path.ts';
 import { createStorage } from './storage.ts';
+import { registerTokenExchange } from './token-exchange.ts';
 import { markTokens } from './token-marks.ts';
 import { tokenTransaction } from './token-transaction.ts';
 import { createUnitOfWork } from './unit-of-work.ts';
@@ -101,6 +102,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
+  registerTokenExchange({ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork });
   const shortAnswers = { provider, directory, resourcePolicy, introspectionPolicy, jwtBridge };
   provider.use(
     shortPath({

@@ -10,6 +10,8 @@ export interface Permitted {
   readonly resourceServer: KnownResourceServer;
   /** what the policy row and the resource server both have */
   readonly scope: string;
+  /** may hand on tokens of users for it */
+  readonly mayExchange: boolean;
 }
 
 /** @returns undefined if there is no such resource server, or the client may not call it */
@@ -22,7 +24,12 @@ export async function findPermitted(
   const grants = await directory.findGrants(clientId);
   const granted = resourceServer && grants?.get(resourceServer.identifier);
   if (resourceServer === undefined || granted === undefined) return undefined;
-  return { resourceServer, scope: granted.filter((name) => resourceServer.scopes.includes(name)).join(' ') };
+  const { scopes, mayExchange } = granted;
+  return {
+    resourceServer,
+    mayExchange,
+    scope: scopes.filter((name) => resourceServer.scopes.includes(name)).join(' '),
+  };
 }
 
 export interface ResourcePolicy {

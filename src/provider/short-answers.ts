@@ -3,14 +3,14 @@
 
 import { hash } from 'node:crypto';
 import type Provider from 'oidc-provider';
-import type { AccessToken, Client, ClientCredentials, RefreshToken } from 'oidc-provider';
-import { isSameClient } from '../client-binding.ts';
+import type { Client, ClientCredentials } from 'oidc-provider';
 import type { Directory } from './directory.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
+import { findIssuedToken, hasItsGrant, type IssuedToken } from './issued-token.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
 import { findPermitted, type ResourcePolicy } from './resource-server-info.ts';
 import type { ShortAnswer } from './short-path.ts';
-import { type MarkedModel, markedModel } from './token-marks.ts';
+import { markedModel } from './token-marks.ts';
 
 export interface ShortAnswersDeps {
   readonly provider: Provider;
@@ -67,7 +67,6 @@ async function onlyResourceOf(directory: Directory, clientId: string): Promise<s
   return second === undefined ? first : undefined;
 }
 
-type FoundToken = AccessToken | ClientCredentials | RefreshToken;
 const INACTIVE = { active: false } as const;
 
 /** POST /oauth2/introspect (RFC 7662 §2) */
@@ -78,10 +77,9 @@ export function shortIntrospection(deps: ShortAnswersDeps): ShortAnswer {
     // RFC 9701 §4: who asks for it gets a signed answer.
     if (ctx.get('Accept').includes('jwt')) return;
     if (value === undefined || !hasOnly(params, ['token', 'token_type_hint'])) return;
-    const model = markedModel(value);
-    if (model === undefined && value.split('.').length !== 3) return;
+    if (markedModel(value) === undefined && value.split('.').length !== 3) return;
 
-    const token = await (model === undefined ? findJwt(deps, value) : findOpaque(provider, model, value));
+    const token = await findIssuedToken(deps, value);
     if (token === undefined || !token.isValid) return { ...INACTIVE };
     if (!isOrdinary(token) || (await hasPairwiseSubject(deps, token))) return;
     if (!(await hasItsGrant(provider, token))) return { ...INACTIVE };
@@ -105,19 +103,8 @@ export function shortIntrospection(deps: ShortAnswersDeps): ShortAnswer {
   return { exposedHeaders: 'WWW-Authenticate', answer };
 }
 
-function findOpaque(provider: Provider, model: MarkedModel, value: string): Promise<FoundToken | undefined> {
-  return (provider[model] as typeof provider.AccessToken).find(value);
-}
-
-async function findJwt({ provider, jwtBridge }: ShortAnswersDeps, value: string): Promise<FoundToken | undefined> {
-  const claims = await jwtBridge.verify(value);
-  if (claims === undefined) return undefined;
-  const stored = jwtBridge.toStored(claims);
-  return new provider[stored.kind as 'AccessToken'](stored as never) as FoundToken;
-}
-
 /** Everything else about a token that changes the answer is the engine's business. */
-function isOrdinary(token: FoundToken): boolean {
+function isOrdinary(token: IssuedToken): boolean {
   return (
     ['AccessToken', 'ClientCredentials', 'RefreshToken'].includes(token.kind) &&
     !token.isSenderConstrained() &&
@@ -126,18 +113,9 @@ function isOrdinary(token: FoundToken): boolean {
 }
 
 /** The subject is another one at each sector. */
-async function hasPairwiseSubject({ directory }: ShortAnswersDeps, token: FoundToken): Promise<boolean> {
+async function hasPairwiseSubject({ directory }: ShortAnswersDeps, token: IssuedToken): Promise<boolean> {
   const client = token.clientId === undefined ? undefined : await directory.findClient(token.clientId);
   return client?.metadata.subject_type === 'pairwise';
-}
-
-/** The grant of a user still stands and is the one of this token. */
-async function hasItsGrant(provider: Provider, token: FoundToken): Promise<boolean> {
-  const { grantId, accountId } = token as { grantId?: string; accountId?: string };
-  if (grantId === undefined) return true;
-  const grant = await provider.Grant.find(grantId, { ignoreExpiration: true });
-  if (grant === undefined || grant.isExpired) return false;
-  return grant.accountId === accountId && isSameClient(grant.clientId, token.clientId);
 }
 
 function hasOnly(params: ReadonlyMap<string, string>, names: readonly string[]): boolean {

@@ -6,6 +6,7 @@ import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
 import { open, seal } from '../keys/seal.ts';
 import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from './artifacts.ts';
+import { delegationOf } from './delegation.ts';
 import type { Directory } from './directory.ts';
 import { AlreadyConsumedError, type HotStore } from './hot-store.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
@@ -104,7 +105,8 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
 }
 
 /** What goes when the grant goes. A login in progress only knows the grant of its session: it outlives that. */
-function issuedUnder(model: string, { grantId }: AdapterPayload): Buffer | undefined {
+function issuedUnder(model: string, payload: AdapterPayload): Buffer | undefined {
+  const grantId = payload.grantId ?? delegationOf(payload.extra)?.lanyard_origin.grant_id;
   return grantId === undefined || model === 'Interaction' ? undefined : artifactId('Grant', grantId);
 }
 

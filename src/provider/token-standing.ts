@@ -50,7 +50,7 @@ export async function findStanding(directory: Directory, token: IssuedTo): Promi
         ? undefined
         : new Set(
             allowed.flatMap(({ identifier, scopes }) =>
-              scopes.filter((name) => grants?.get(identifier)?.includes(name)),
+              scopes.filter((name) => grants?.get(identifier)?.scopes.includes(name)),
             ),
           ),
   };

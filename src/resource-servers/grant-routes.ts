@@ -15,10 +15,15 @@ const grantSchema = z
     client_id: z.string(),
     resource_server: z.string(),
     scopes: z.array(z.string()),
+    token_exchange: z.boolean(),
     created_at: instant,
     updated_at: instant,
   })
   .meta({ id: 'ClientGrant' });
+
+const mayExchange = z.boolean('must be true or false').meta({
+  description: 'the client may exchange tokens of users for tokens for this API (RFC 8693); false if left out',
+});
 
 const resourceServerParams = z.strictObject({ identifier: text(500) });
 const grantParams = z.strictObject({ identifier: text(500), client_id: clientIdField });
@@ -54,14 +59,20 @@ export function clientGrantRoutes(deps: { query: Query; resourceServers: Resourc
       scope: 'admin:write',
       summary: 'Let a client call a resource server with these scopes',
       params: grantParams,
-      body: z.strictObject({ scopes: scopeList }),
+      body: z.strictObject({ scopes: scopeList, token_exchange: mayExchange.optional() }),
       answers: {
         200: { description: 'The replaced policy row', schema: grantSchema },
         201: { description: 'The new policy row', schema: grantSchema },
       },
       async handle({ params, body, ifVersion, by }) {
         const { identifier, client_id: clientId } = params;
-        const { grant, isNew } = await resourceServers.setGrant(identifier, clientId, body.scopes, ifVersion, by);
+        const { grant, isNew } = await resourceServers.setGrant(
+          identifier,
+          clientId,
+          { scopes: body.scopes, mayExchange: body.token_exchange ?? false },
+          ifVersion,
+          by,
+        );
         return { status: isNew ? 201 : 200, version: grant.version, body: grantToWire(grant) };
       },
     }),
@@ -102,6 +113,7 @@ function grantToWire(grant: ClientGrant) {
     client_id: grant.clientId,
     resource_server: grant.resourceServer,
     scopes: grant.scopes,
+    token_exchange: grant.mayExchange,
     created_at: grant.createdAt.toISOString(),
     updated_at: grant.updatedAt.toISOString(),
   };

@@ -3,9 +3,12 @@
 import type { Query } from '../database/database.ts';
 import {
   type AuthorizationDetailsTypes,
+  type ClientGrant,
   canonicalSpelling,
   type ResourceServer,
+  type StoredDelegation,
   spellings,
+  toDelegation,
 } from './resource-server.ts';
 
 export type KnownResourceServer = Pick<
@@ -17,21 +20,23 @@ export type KnownResourceServer = Pick<
   | 'accessTokenTtlSeconds'
   | 'introspectionClientId'
   | 'authorizationDetailsTypes'
+  | 'delegation'
 >;
 
-/** What one client may call: scopes by resource server, in the order of the identifiers. */
-export type KnownGrants = ReadonlyMap<string, readonly string[]>;
+/** What one client may call, by resource server, in the order of the identifiers. */
+export type KnownGrants = ReadonlyMap<string, KnownGrant>;
+export type KnownGrant = Pick<ClientGrant, 'scopes' | 'mayExchange'>;
 
 const LOOKUP = {
   name: 'resource_server_lookup',
   text: `SELECT identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-           authorization_details_types
+           authorization_details_types, delegation
          FROM resource_servers WHERE identifier = ANY($1)`,
 };
 
 const GRANTS = {
   name: 'client_grant_lookup',
-  text: `SELECT client_id, resource_server, scopes FROM client_grants WHERE client_id = ANY($1)
+  text: `SELECT client_id, resource_server, scopes, token_exchange FROM client_grants WHERE client_id = ANY($1)
          ORDER BY client_id, resource_server`,
 };
 
@@ -48,6 +53,7 @@ export async function lookUpResourceServers(
     access_token_ttl_seconds: number | null;
     introspection_client_id: string | null;
     authorization_details_types: AuthorizationDetailsTypes;
+    delegation: StoredDelegation | null;
   }>(LOOKUP, [identifiers.flatMap(spellings)]);
   const found = new Map(rows.map((row) => [canonicalSpelling(row.identifier), row]));
   return identifiers.map((identifier) => {
@@ -61,17 +67,23 @@ export async function lookUpResourceServers(
       accessTokenTtlSeconds: row.access_token_ttl_seconds ?? undefined,
       introspectionClientId: row.introspection_client_id ?? undefined,
       authorizationDetailsTypes: row.authorization_details_types,
+      delegation: toDelegation(row.delegation),
     };
   });
 }
 
 /** @returns one entry for each client id; an empty map for a client without a row */
 export async function lookUpGrants(query: Query, clientIds: readonly string[]): Promise<KnownGrants[]> {
-  const { rows } = await query<{ client_id: string; resource_server: string; scopes: string[] }>(GRANTS, [clientIds]);
-  const found = new Map<string, Map<string, readonly string[]>>();
-  for (const row of rows) {
-    const ofClient = found.get(row.client_id) ?? new Map<string, readonly string[]>();
-    found.set(row.client_id, ofClient.set(row.resource_server, row.scopes));
+  const { rows } = await query<{
+    client_id: string;
+    resource_server: string;
+    scopes: string[];
+    token_exchange: boolean;
+  }>(GRANTS, [clientIds]);
+  const found = new Map<string, Map<string, KnownGrant>>();
+  for (const { client_id, resource_server, scopes, token_exchange: mayExchange } of rows) {
+    const ofClient = found.get(client_id) ?? new Map<string, KnownGrant>();
+    found.set(client_id, ofClient.set(resource_server, { scopes, mayExchange }));
   }
   return clientIds.map((clientId) => found.get(clientId) ?? new Map());
 }

@@ -18,7 +18,7 @@ export interface ResourceServers {
   setGrant(
     identifier: string,
     clientId: string,
-    scopes: readonly string[],
+    input: Pick<ClientGrant, 'scopes' | 'mayExchange'>,
     ifVersion: number | undefined,
     by: ChangedBy,
   ): Promise<{ grant: ClientGrant; isNew: boolean }>;
@@ -82,9 +82,10 @@ export function createResourceServers(deps: { database: Database; adminAudience:
       });
     },
 
-    setGrant(identifier, clientId, scopes, ifVersion, by) {
+    setGrant(identifier, clientId, input, ifVersion, by) {
       return changing(identifier, undefined, async (query, resourceServer) => {
         if (!(await store.clientExists(query, clientId))) throw notFound(`client ${clientId}`);
+        const { scopes, mayExchange } = input;
         const unknown = scopes.filter((scope) => !resourceServer.scopes.includes(scope));
         if (unknown.length > 0) {
           const fault = { pointer: '/scopes', detail: `${unknown.join(', ')}: not a scope of this resource server` };
@@ -92,8 +93,9 @@ export function createResourceServers(deps: { database: Database; adminAudience:
         }
         const before = await store.findGrant(query, identifier, clientId);
         assertVersion(ifVersion, before?.version);
-        const grant = await store.setGrant(query, identifier, clientId, scopes);
-        await record(query, 'client_grant.set', by, { resource_server: identifier, scopes }, clientId);
+        const grant = await store.setGrant(query, identifier, clientId, input);
+        const detail = { resource_server: identifier, scopes, ...(mayExchange ? { token_exchange: true } : {}) };
+        await record(query, 'client_grant.set', by, detail, clientId);
         return { grant, isNew: before === undefined };
       });
     },

@@ -1,6 +1,8 @@
 // A resource server: an API, named by its identifier, which is the audience of the tokens meant for it. The policy
 // ("client C may call resource server R with scopes S") is a ClientGrant; without one there is no token.
 
+import type { DelegationRule } from '../client-binding.ts';
+
 export interface ResourceServer {
   /** absolute URI without a fragment (RFC 8707 §2), compared as it was registered */
   readonly identifier: string;
@@ -12,6 +14,8 @@ export interface ResourceServer {
   /** the client with which this API introspects; undefined: it does not */
   readonly introspectionClientId: string | undefined;
   readonly authorizationDetailsTypes: AuthorizationDetailsTypes;
+  /** undefined: accepts no token that was exchanged */
+  readonly delegation: DelegationRule | undefined;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -25,6 +29,7 @@ export type ResourceServerInput = Pick<
   | 'accessTokenTtlSeconds'
   | 'introspectionClientId'
   | 'authorizationDetailsTypes'
+  | 'delegation'
 >;
 
 /** What clients may ask for in detail (RFC 9396), by type. */
@@ -41,9 +46,27 @@ export interface ClientGrant {
   readonly clientId: string;
   readonly resourceServer: string;
   readonly scopes: readonly string[];
+  /** the client may exchange tokens of users for tokens for this resource server (RFC 8693) */
+  readonly mayExchange: boolean;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+}
+
+/** As the row has it. */
+export interface StoredDelegation {
+  readonly max_depth: number;
+  readonly allowed_clients: readonly string[] | null;
+}
+
+export function toDelegation(stored: StoredDelegation | null): DelegationRule | undefined {
+  if (stored === null) return undefined;
+  return { maxDepth: stored.max_depth, allowedClientIds: stored.allowed_clients ?? undefined };
+}
+
+export function fromDelegation(rule: DelegationRule | undefined): StoredDelegation | null {
+  if (rule === undefined) return null;
+  return { max_depth: rule.maxDepth, allowed_clients: rule.allowedClientIds ?? null };
 }
 
 /**

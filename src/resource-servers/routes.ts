@@ -9,7 +9,7 @@ import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
 import type { ResourceServers } from './policy.ts';
-import type { ResourceServer } from './resource-server.ts';
+import { fromDelegation, type ResourceServer, toDelegation } from './resource-server.ts';
 import { findResourceServer, listResourceServers } from './store.ts';
 
 const identifierField = text(500).superRefine((value, context) => {
@@ -38,6 +38,13 @@ const detailsTypes = z
   })
   .meta({ description: 'what clients may ask for in detail (RFC 9396), by type' });
 
+const delegation = z
+  .strictObject({
+    max_depth: z.int('must be a whole number').min(1, 'must be positive').max(10, 'must be 10 at most'),
+    allowed_clients: z.array(clientIdField, 'must be a list').max(100, 'must have 100 entries at most').nullable(),
+  })
+  .meta({ description: 'tokens that were exchanged (RFC 8693): how often, and by whom; null: none is accepted' });
+
 const resourceServerSchema = z
   .object({
     identifier: z.string(),
@@ -47,6 +54,7 @@ const resourceServerSchema = z
     access_token_ttl_seconds: z.int().nullable(),
     introspection_client_id: z.string().nullable(),
     authorization_details_types: z.record(z.string(), authorizationDetailsTypeSchema),
+    delegation: delegation.nullable(),
     created_at: instant,
     updated_at: instant,
   })
@@ -60,6 +68,7 @@ const createBody = z.strictObject({
   access_token_ttl_seconds: ttl.nullable().optional(),
   introspection_client_id: introspectionClient.nullable().optional(),
   authorization_details_types: detailsTypes.optional(),
+  delegation: delegation.nullable().optional(),
 });
 const patchBody = createBody.omit({ identifier: true });
 type Change = z.infer<typeof patchBody>;
@@ -169,6 +178,7 @@ function merge(before: Base, change: Change) {
     accessTokenTtlSeconds: ttlSeconds ?? undefined,
     introspectionClientId: introspectionClientId ?? undefined,
     authorizationDetailsTypes: change.authorization_details_types ?? before.authorizationDetailsTypes,
+    delegation: change.delegation === undefined ? before.delegation : toDelegation(change.delegation),
   };
 }
 
@@ -185,6 +195,7 @@ function toWire(server: ResourceServer) {
     access_token_ttl_seconds: server.accessTokenTtlSeconds ?? null,
     introspection_client_id: server.introspectionClientId ?? null,
     authorization_details_types: server.authorizationDetailsTypes,
+    delegation: fromDelegation(server.delegation),
     created_at: server.createdAt.toISOString(),
     updated_at: server.updatedAt.toISOString(),
   };

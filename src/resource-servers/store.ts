@@ -4,9 +4,12 @@ import type { Query } from '../database/database.ts';
 import {
   type AuthorizationDetailsTypes,
   type ClientGrant,
+  fromDelegation,
   otherSpelling,
   type ResourceServer,
   type ResourceServerInput,
+  type StoredDelegation,
+  toDelegation,
 } from './resource-server.ts';
 
 interface ResourceServerRow {
@@ -17,6 +20,7 @@ interface ResourceServerRow {
   access_token_ttl_seconds: number | null;
   introspection_client_id: string | null;
   authorization_details_types: AuthorizationDetailsTypes;
+  delegation: StoredDelegation | null;
   version: number;
   created_at: Date;
   updated_at: Date;
@@ -26,14 +30,15 @@ interface GrantRow {
   client_id: string;
   resource_server: string;
   scopes: string[];
+  token_exchange: boolean;
   version: number;
   created_at: Date;
   updated_at: Date;
 }
 
 const COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-  authorization_details_types, version, created_at, updated_at`;
-const GRANT_COLUMNS = 'client_id, resource_server, scopes, version, created_at, updated_at';
+  authorization_details_types, delegation, version, created_at, updated_at`;
+const GRANT_COLUMNS = 'client_id, resource_server, scopes, token_exchange, version, created_at, updated_at';
 
 const SQL = {
   find: { name: 'resource_server_find', text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier IN ($1, $2)` },
@@ -49,13 +54,14 @@ const SQL = {
     name: 'resource_server_insert',
     text: `INSERT INTO resource_servers
              (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-              authorization_details_types)
-           VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+              authorization_details_types, delegation)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
   },
   update: {
     name: 'resource_server_update',
     text: `UPDATE resource_servers SET name = $2, scopes = $3, access_token_format = $4, access_token_ttl_seconds = $5,
-             introspection_client_id = $6, authorization_details_types = $7, version = version + 1, updated_at = now()
+             introspection_client_id = $6, authorization_details_types = $7, delegation = $8,
+             version = version + 1, updated_at = now()
            WHERE identifier = $1 RETURNING ${COLUMNS}`,
   },
   remove: { name: 'resource_server_remove', text: 'DELETE FROM resource_servers WHERE identifier = $1' },
@@ -70,8 +76,9 @@ const SQL = {
   },
   setGrant: {
     name: 'client_grant_set',
-    text: `INSERT INTO client_grants (client_id, resource_server, scopes) VALUES ($1, $2, $3)
+    text: `INSERT INTO client_grants (client_id, resource_server, scopes, token_exchange) VALUES ($1, $2, $3, $4)
            ON CONFLICT (client_id, resource_server) DO UPDATE SET scopes = EXCLUDED.scopes,
+             token_exchange = EXCLUDED.token_exchange,
              version = client_grants.version + 1, updated_at = now()
            RETURNING ${GRANT_COLUMNS}`,
   },
@@ -91,6 +98,7 @@ function toResourceServer(row: ResourceServerRow): ResourceServer {
     accessTokenTtlSeconds: row.access_token_ttl_seconds ?? undefined,
     introspectionClientId: row.introspection_client_id ?? undefined,
     authorizationDetailsTypes: row.authorization_details_types,
+    delegation: toDelegation(row.delegation),
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -102,6 +110,7 @@ function toGrant(row: GrantRow): ClientGrant {
     clientId: row.client_id,
     resourceServer: row.resource_server,
     scopes: row.scopes,
+    mayExchange: row.token_exchange,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -156,6 +165,7 @@ function toValues(identifier: string, input: ResourceServerInput): unknown[] {
     input.accessTokenTtlSeconds ?? null,
     input.introspectionClientId ?? null,
     JSON.stringify(input.authorizationDetailsTypes),
+    input.delegation === undefined ? null : JSON.stringify(fromDelegation(input.delegation)),
   ];
 }
 
@@ -182,9 +192,9 @@ export async function setGrant(
   query: Query,
   identifier: string,
   clientId: string,
-  scopes: readonly string[],
+  { scopes, mayExchange }: Pick<ClientGrant, 'scopes' | 'mayExchange'>,
 ): Promise<ClientGrant> {
-  const { rows } = await query<GrantRow>(SQL.setGrant, [clientId, identifier, scopes]);
+  const { rows } = await query<GrantRow>(SQL.setGrant, [clientId, identifier, scopes, mayExchange]);
   return toGrant(rows[0] as GrantRow);
 }
 

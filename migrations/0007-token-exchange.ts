@@ -1,0 +1,18 @@
+// Token exchange (RFC 8693): which client may hand on tokens for which resource server, and how far. Deny by default.
+
+import type { Knex } from 'knex';
+
+export async function up(knex: Knex): Promise<void> {
+  await knex.raw(`
+    ALTER TABLE client_grants ADD COLUMN token_exchange boolean NOT NULL DEFAULT false;
+    -- { "max_depth": 2, "allowed_clients": ["…"] | null }; NULL: no token that was handed on
+    ALTER TABLE resource_servers ADD COLUMN delegation jsonb;
+  `);
+}
+
+export async function down(knex: Knex): Promise<void> {
+  await knex.raw(`
+    ALTER TABLE resource_servers DROP COLUMN delegation;
+    ALTER TABLE client_grants DROP COLUMN token_exchange;
+  `);
+}

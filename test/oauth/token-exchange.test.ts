@@ -1,0 +1,378 @@
+// Token exchange (RFC 8693): app -> svc-a -> svc-b -> svc-c, each with a token of its own that says on whose behalf and through
+// whose hands. The attacks are those of somebody who has got hold of a token, or is one of the hands.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { decodeJwt } from 'jose';
+import { genericGrantRequest, getDPoPHandle, randomDPoPKeyPair } from 'openid-client';
+import { createGuard } from '../../src/guard/index.ts';
+import { type Answer, introspect, postForm, requestToken, revoke, type TestClient } from '../support/admin.ts';
+import { ALICE, CODE_FLOW, clientToken, honest, INACTIVE, obtainTokens, PUBLIC, tally } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const JWT = 'urn:ietf:params:oauth:token-type:jwt';
+
+let server: TestServer;
+let userId: string;
+let app: TestClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  userId = await server.admin.createUser(ALICE.username, ALICE.password);
+  app = await server.admin.createClient(CODE_FLOW);
+});
+afterAll(() => server.stop());
+
+interface Chain {
+  /** the APIs behind svc-a, svc-b and svc-c */
+  readonly apis: readonly [string, string, string];
+  readonly services: readonly [TestClient, TestClient, TestClient];
+}
+
+let count = 0;
+
+/** Three APIs in a row, each with the client that it introspects and exchanges with. */
+async function buildChain(
+  format: 'jwt' | 'opaque',
+  delegation: object = { max_depth: 3, allowed_clients: null },
+): Promise<Chain> {
+  const { admin } = server;
+  count += 1;
+  const services = [];
+  const apis = [];
+  for (const name of ['a', 'b', 'c']) {
+    const identifier = `https://${name}${count}.example`;
+    const service = await admin.createClient({
+      grant_types: ['client_credentials', EXCHANGE],
+      client_name: `svc-${name}`,
+    });
+    await admin.createApi(identifier, {
+      scopes: ['read', 'write'],
+      access_token_format: format,
+      introspection_client_id: service.clientId,
+      delegation,
+    });
+    services.push(service);
+    apis.push(identifier);
+  }
+  const [a, b, c] = apis as [string, string, string];
+  const [svcA, svcB] = services as [TestClient, TestClient, TestClient];
+  await admin.allow(app.clientId, a, ['read', 'write']);
+  await allowExchange(svcA, b);
+  await allowExchange(svcB, c);
+  return { apis: [a, b, c], services: services as never };
+}
+
+function allowExchange(client: TestClient, api: string, scopes = ['read', 'write']): Promise<Answer> {
+  const path = `/resource-servers/${encodeURIComponent(api)}/clients/${client.clientId}`;
+  return server.admin.request('PUT', path, { scopes, token_exchange: true });
+}
+
+function exchange(client: TestClient, subjectToken: string, form: Record<string, string> = {}): Promise<Answer> {
+  return requestToken(server.issuer, client, {
+    grant_type: EXCHANGE,
+    subject_token: subjectToken,
+    subject_token_type: ACCESS_TOKEN,
+    ...form,
+  });
+}
+
+async function userToken(chain: Chain, scope = 'openid read write'): Promise<string> {
+  return (await obtainTokens(server, app, { scope, resource: chain.apis[0] })).accessToken;
+}
+
+async function exchanged(client: TestClient, subjectToken: string, form: Record<string, string>): Promise<string> {
+  const { status, body } = await exchange(client, subjectToken, form);
+  if (status !== 200) throw new Error(JSON.stringify(body));
+  return body.access_token as string;
+}
+
+/** The tokens of the three hops. */
+async function walk(chain: Chain): Promise<[string, string, string]> {
+  const first = await userToken(chain);
+  const second = await exchanged(chain.services[0], first, { resource: chain.apis[1] });
+  const third = await exchanged(chain.services[1], second, { audience: chain.apis[2], scope: 'read' });
+  return [first, second, third];
+}
+
+describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
+  let chain: Chain;
+  beforeAll(async () => {
+    chain = await buildChain(format);
+  });
+
+  test('each hop is bound to its client, and says whose token it is and through whose hands it went', async () => {
+    const [first, second, third] = await walk(chain);
+    const [svcA, svcB, svcC] = chain.services;
+    const hop = (client: TestClient) => ({ sub: client.clientId, client_id: client.clientId });
+    const expected = {
+      active: true,
+      client_id: svcB.clientId,
+      azp: svcB.clientId,
+      sub: userId,
+      aud: chain.apis[2],
+      scope: 'read',
+      act: { ...hop(svcB), act: hop(svcA) },
+    };
+    const { body } = await introspect(server.issuer, svcC, third);
+    expect(body).toMatchObject(expected);
+    expect(body).not.toHaveProperty('lanyard_origin');
+    expect((await introspect(server.issuer, svcB, second)).body).toMatchObject({ azp: svcA.clientId, act: hop(svcA) });
+    expect((await introspect(server.issuer, svcA, first)).body).not.toHaveProperty('act');
+    if (format === 'jwt') {
+      const { active: _, ...claims } = expected;
+      expect(decodeJwt(third)).toMatchObject(claims);
+    }
+  });
+
+  test('an API with the guard accepts the hop that it knows, and is 403 for the others', async () => {
+    const [, second] = await walk(chain);
+    const guardFor = (clients: string[]) =>
+      createGuard({
+        issuer: server.issuer,
+        audience: chain.apis[1],
+        clients,
+        mode: 'introspection',
+        introspection: chain.services[1],
+      });
+    const principal = await guardFor([chain.services[0].clientId]).check(`Bearer ${second}`);
+    expect(principal).toMatchObject({ clientId: chain.services[0].clientId, subject: userId });
+    await expect(guardFor([app.clientId]).check(`Bearer ${second}`)).rejects.toMatchObject({ status: 403 });
+  });
+
+  test('it never outlives the token that it was made of', async () => {
+    const first = await userToken(chain);
+    const { body } = await introspect(server.issuer, app, first);
+    const answer = await exchange(chain.services[0], first, { resource: chain.apis[1] });
+    const made = (await introspect(server.issuer, chain.services[0], answer.body.access_token as string)).body;
+    expect(made.exp as number).toBeLessThanOrEqual(body.exp as number);
+    expect(answer.body).not.toHaveProperty('refresh_token');
+    expect(answer.body).not.toHaveProperty('id_token');
+    expect(answer.body.issued_token_type).toBe(format === 'jwt' ? JWT : ACCESS_TOKEN);
+  });
+
+  test('what ends the first grant ends the whole chain at once', async () => {
+    const tokens = await walk(chain);
+    expect((await revoke(server.issuer, app, tokens[0])).status).toBe(200);
+    for (const [index, caller] of chain.services.entries()) {
+      expect((await introspect(server.issuer, caller, tokens[index] as string)).body).toEqual(INACTIVE);
+    }
+  });
+
+  test('a client in the middle that is disabled takes what came after it along', async () => {
+    const other = await buildChain(format);
+    const tokens = await walk(other);
+    await server.admin.request('POST', `/clients/${other.services[0].clientId}/disable`);
+    expect((await introspect(server.issuer, other.services[2], tokens[2])).body).toEqual(INACTIVE);
+  });
+
+  test('narrowing what an API accepts, or taking the policy row away, counts for live tokens', async () => {
+    const other = await buildChain(format);
+    const tokens = await walk(other);
+    const path = `/resource-servers/${encodeURIComponent(other.apis[2])}`;
+    const seen = async () => (await introspect(server.issuer, other.services[2], tokens[2])).body.active;
+    expect(await seen()).toBe(true);
+    for (const delegation of [
+      null,
+      { max_depth: 1, allowed_clients: null },
+      { max_depth: 3, allowed_clients: [app.clientId] },
+    ]) {
+      await server.admin.request('PATCH', path, { delegation });
+      expect(await seen()).toBe(false);
+    }
+    await server.admin.request('PATCH', path, { delegation: { max_depth: 3, allowed_clients: null } });
+    expect(await seen()).toBe(true);
+    await server.admin.allow(other.services[1].clientId, other.apis[2], ['read', 'write']);
+    expect(await seen()).toBe(false);
+  });
+
+  test('every hop is in the audit log, with the chain', async () => {
+    const [, , third] = await walk(chain);
+    expect(third).toBeDefined();
+    const { body } = await server.admin.request(
+      'GET',
+      `/audit-events?type=token.exchanged&client_id=${chain.services[1].clientId}`,
+    );
+    const [event] = body.items as { detail: object; account_id: string }[];
+    expect(event).toMatchObject({
+      account_id: userId,
+      detail: {
+        resource_server: chain.apis[2],
+        chain: [app, chain.services[0], chain.services[1]].map(({ clientId }) => clientId),
+      },
+    });
+  });
+
+  describe('refused', () => {
+    const refused = (answer: Answer) => [answer.status, answer.body.error, answer.body.access_token];
+
+    test('a token that was stolen on the way: whoever is neither its client nor its API cannot turn it into one of his own', async () => {
+      const thief = await server.admin.createClient({ grant_types: ['client_credentials', EXCHANGE] });
+      await allowExchange(thief, chain.apis[1]);
+      const made = await exchange(thief, await userToken(chain), { resource: chain.apis[1] });
+      expect(refused(made)).toEqual([400, 'invalid_request', undefined]);
+      const nonsense = await exchange(thief, 'made-up', { resource: chain.apis[1] });
+      expect(made.body).toEqual(nonsense.body);
+    });
+
+    test('more scopes than the subject token has', async () => {
+      const answer = await exchange(chain.services[0], await userToken(chain, 'openid read'), {
+        resource: chain.apis[1],
+        scope: 'read write',
+      });
+      expect(refused(answer)).toEqual([400, 'invalid_scope', undefined]);
+    });
+
+    test('an API that the policy does not let it exchange for, an unknown one, two, none', async () => {
+      const token = await userToken(chain);
+      await server.admin.allow(chain.services[0].clientId, chain.apis[2], ['read']);
+      const forms: Record<string, string>[] = [
+        { resource: chain.apis[2] },
+        { resource: 'https://nobody.example' },
+        { resource: chain.apis[1], audience: chain.apis[2] },
+        {},
+      ];
+      for (const form of forms) {
+        expect(refused(await exchange(chain.services[0], token, form))).toEqual([400, 'invalid_target', undefined]);
+      }
+    });
+
+    test('a chain that is too long for the API, or that has somebody in it whom the API does not know', async () => {
+      for (const delegation of [
+        { max_depth: 1, allowed_clients: null },
+        { max_depth: 3, allowed_clients: [] },
+      ]) {
+        const short = await buildChain(format, delegation);
+        const second = exchange(short.services[0], await userToken(short), { resource: short.apis[1] });
+        if (delegation.allowed_clients === null) {
+          const token = (await second).body.access_token as string;
+          expect(refused(await exchange(short.services[1], token, { resource: short.apis[2] }))[1]).toBe(
+            'invalid_target',
+          );
+        } else {
+          expect(refused(await second)[1]).toBe('invalid_target');
+        }
+      }
+    });
+
+    test('an API without a delegation rule takes no token that was handed on', async () => {
+      const closed = await buildChain(format);
+      await server.admin.request('PATCH', `/resource-servers/${encodeURIComponent(closed.apis[1])}`, {
+        delegation: null,
+      });
+      const answer = await exchange(closed.services[0], await userToken(closed), { resource: closed.apis[1] });
+      expect(refused(answer)).toEqual([400, 'invalid_target', undefined]);
+    });
+
+    test('refresh tokens, ID tokens, tokens of machines, revoked and made-up ones as subject', async () => {
+      const tokens = await obtainTokens(server, app, { scope: 'openid read', resource: chain.apis[0] });
+      const machine = await clientToken(server, chain.services[0], { resource: chain.apis[1] });
+      await revoke(server.issuer, app, tokens.accessToken);
+      for (const subject of [tokens.refreshToken, tokens.idToken, machine, tokens.accessToken, 'x', 'a.b.c']) {
+        const answer = await exchange(chain.services[0], subject, { resource: chain.apis[1] });
+        expect(refused(answer)).toEqual([400, 'invalid_request', undefined]);
+      }
+    });
+
+    test('an actor token of somebody else, or half of the actor parameters', async () => {
+      const token = await userToken(chain);
+      const foreign = await clientToken(server, chain.services[1], { resource: chain.apis[2] });
+      const form = { resource: chain.apis[1] };
+      for (const extra of [
+        { actor_token: foreign, actor_token_type: ACCESS_TOKEN },
+        { actor_token: foreign },
+        { actor_token_type: ACCESS_TOKEN },
+      ] as Record<string, string>[]) {
+        const answer = await exchange(chain.services[0], token, { ...form, ...extra });
+        expect(refused(answer)).toEqual([400, 'invalid_request', undefined]);
+      }
+    });
+
+    test('token types that there are not', async () => {
+      const token = await userToken(chain);
+      const form = { resource: chain.apis[1] };
+      const types = ['urn:ietf:params:oauth:token-type:refresh_token', 'urn:ietf:params:oauth:token-type:saml2', 'x'];
+      for (const type of types) {
+        expect((await exchange(chain.services[0], token, { ...form, subject_token_type: type })).body.error).toBe(
+          'invalid_request',
+        );
+        expect((await exchange(chain.services[0], token, { ...form, requested_token_type: type })).body.error).toBe(
+          'invalid_request',
+        );
+      }
+    });
+
+    test('a client that did not register the grant, and a wrong secret', async () => {
+      const plain = await server.admin.createClient();
+      await allowExchange(plain, chain.apis[1]);
+      expect((await exchange(plain, await userToken(chain), { resource: chain.apis[1] })).body).not.toHaveProperty(
+        'access_token',
+      );
+      const wrong = { ...chain.services[0], clientSecret: 'wrong' };
+      expect((await exchange(wrong, await userToken(chain), { resource: chain.apis[1] })).status).toBe(401);
+    });
+
+    test('a request cannot write the chain itself', async () => {
+      const extra = { act: '{"sub":"nobody"}', lanyard_origin: '{"grant_id":"x"}', client_id_of_token: app.clientId };
+      const token = await exchanged(chain.services[0], await userToken(chain), { resource: chain.apis[1], ...extra });
+      const { body } = await introspect(server.issuer, chain.services[1], token);
+      expect(body.act).toEqual({ sub: chain.services[0].clientId, client_id: chain.services[0].clientId });
+    });
+  });
+});
+
+test('an app with openid-client exchanges, and a DPoP key of the exchanging client binds the new token', async () => {
+  const chain = await buildChain('jwt');
+  const configuration = await honest(server, chain.services[0]);
+  const DPoP = getDPoPHandle(configuration, await randomDPoPKeyPair('ES256'));
+  const parameters = {
+    subject_token: await userToken(chain),
+    subject_token_type: ACCESS_TOKEN,
+    resource: chain.apis[1],
+  };
+  const tokens = await genericGrantRequest(configuration, EXCHANGE, parameters, { DPoP });
+  expect(tokens.token_type).toBe('dpop');
+  expect(decodeJwt(tokens.access_token)).toMatchObject({
+    azp: chain.services[0].clientId,
+    cnf: { jkt: expect.any(String) },
+  });
+});
+
+test('the app itself may exchange its own token, when the policy says so', async () => {
+  const chain = await buildChain('opaque');
+  const own = await server.admin.createClient({ ...CODE_FLOW, grant_types: [...CODE_FLOW.grant_types, EXCHANGE] });
+  await server.admin.allow(own.clientId, chain.apis[0], ['read']);
+  await allowExchange(own, chain.apis[1]);
+  const { accessToken } = await obtainTokens(server, own, { scope: 'openid read', resource: chain.apis[0] });
+  const token = await exchanged(own, accessToken, { resource: chain.apis[1] });
+  expect((await introspect(server.issuer, chain.services[1], token)).body).toMatchObject({
+    active: true,
+    azp: own.clientId,
+  });
+});
+
+test('20 exchanges at once each get a token: a subject token may be used as often as its API is called', async () => {
+  const chain = await buildChain('opaque');
+  const token = await userToken(chain);
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, () => exchange(chain.services[0], token, { resource: chain.apis[1] })),
+  );
+  expect(tally(answers)).toEqual({ succeeded: 20, refusals: [] });
+});
+
+test('a public client can neither register the grant nor use it', async () => {
+  const { status, body } = await server.admin.request('POST', '/clients', {
+    ...CODE_FLOW,
+    ...PUBLIC,
+    grant_types: ['authorization_code', EXCHANGE],
+  });
+  expect([status, JSON.stringify(body)]).toEqual([400, expect.stringContaining('/grant_types')]);
+  const unauthenticated = await postForm(`${server.issuer}/oauth2/token`, undefined, { grant_type: EXCHANGE });
+  expect(unauthenticated.status).toBeGreaterThanOrEqual(400);
+});
+
+test('discovery names the grant', async () => {
+  const metadata = await (await fetch(`${server.issuer}/.well-known/oauth-authorization-server`)).json();
+  expect((metadata as { grant_types_supported: string[] }).grant_types_supported).toContain(EXCHANGE);
+});
