@@ -42,8 +42,6 @@ type SubjectToken = IssuedToken & {
   readonly accountId: string;
   readonly exp: number;
   readonly grantId?: string;
-  readonly expiresWithSession?: boolean;
-  readonly sessionUid?: string;
   readonly extra?: Record<string, unknown>;
 };
 
@@ -78,8 +76,6 @@ export function registerTokenExchange(deps: TokenExchangeDeps): void {
         client,
         accountId: subject.accountId,
         gty: 'token_exchange',
-        expiresWithSession: subject.expiresWithSession,
-        sessionUid: subject.sessionUid,
       } as never) as AccessToken & { expiresIn: number; extraClaims: DelegationClaims };
       const info = deps.resourcePolicy.describe(permitted) as ResourceServer & { accessTokenTTL: number };
       const { ResourceServer: Server } = provider as unknown as { ResourceServer: ResourceServerClass };
