@@ -47,6 +47,7 @@ export interface ServerDeps {
   readonly cookieKeys: readonly string[];
   readonly dpopNonceSecret: Buffer;
   readonly pairwiseSalt: string;
+  readonly artifactKey: Buffer;
   readonly outbound: Outbound;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
@@ -79,9 +80,10 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     cookieKeys: deps.cookieKeys,
     dpopNonceSecret: deps.dpopNonceSecret,
     pairwiseSalt: deps.pairwiseSalt,
+    artifactKey: deps.artifactKey,
     fetch: deps.outbound.fetch,
     secretVerifier: createSecretVerifier(passwords),
-    pages: enginePages(log),
+    pages: enginePages({ query: database.query, log }),
     metrics,
     log,
   });

@@ -69,6 +69,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       signingKeys: await loadSigningKeys(database, keys.sealingKey),
       cookieKeys: keys.cookieKeys,
       dpopNonceSecret: keys.dpopNonceSecret,
+      artifactKey: keys.artifactKey,
       pairwiseSalt: await loadInstallationSecret(database.query, keys.sealingKey, 'pairwise'),
       outbound,
       passwords,

@@ -28,6 +28,8 @@ export const AUDIT_EVENT_TYPES = [
   'login.throttled',
   'consent.granted',
   'consent.denied',
+  'device.authorized',
+  'device.denied',
   'logout.completed',
   'token.issued',
   'token.revoked',

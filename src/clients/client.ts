@@ -65,6 +65,14 @@ const metadataFields = {
   security_profile: z.enum(SECURITY_PROFILES, `must be ${SECURITY_PROFILES.join(' or ')}`).meta({
     description: 'Lanyard. The server insists on everything that this profile wants of a client',
   }),
+  refresh_token_grace_seconds: z
+    .int('must be a whole number')
+    .min(0, 'must be 0 or more')
+    .max(60, 'must be 60 at most')
+    .meta({
+      description:
+        'Lanyard. For how long a refresh token that was just rotated is refused without ending its family (default 10)',
+    }),
   dpop_require_nonce: flag.meta({
     description: 'Lanyard. Its DPoP proofs must carry a nonce of this server (RFC 9449 §8); false if left out',
   }),

@@ -125,6 +125,20 @@ async function inWords(query: Query, { identityScopes, apiScopes }: Scopes): Pro
   };
 }
 
+/** What a request names, before anybody knows who will be asked to allow it. */
+export async function requestInWords(query: Query, params: Readonly<Record<string, unknown>>): Promise<ScopesInWords> {
+  const scopes = String(params.scope ?? '').split(' ');
+  const apis: [string, string[]][] = [];
+  for (const identifier of [params.resource ?? []].flat().map(String)) {
+    const resourceServer = await findResourceServer(query, identifier);
+    apis.push([identifier, scopes.filter((name) => resourceServer?.scopes.includes(name))]);
+  }
+  return inWords(query, {
+    identityScopes: scopes.filter((name) => Object.hasOwn(LABELS, name)),
+    apiScopes: Object.fromEntries(apis),
+  });
+}
+
 /**
  * Writes down what the user allows: remembered for the client, and as the grant of this session.
  * @returns the id of the grant

@@ -1,8 +1,10 @@
 // The pages that the engine asks for by itself: errors that may not go to the client, logout, signed out, forms in passing.
 
+import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import { formTargets } from '../provider/form-post.ts';
-import type { Pages } from '../provider/pages.ts';
+import type { DeviceProblem, Pages } from '../provider/pages.ts';
+import { requestInWords } from './consent.ts';
 import { showPage } from './pages.ts';
 
 /** For the person in front of the browser; the engine's description is for developers and stands below. */
@@ -15,7 +17,16 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
 };
 const FAULTY_REQUEST = 'The app sent a request that this server cannot answer.';
 
-export function enginePages(log: Log): Pages {
+const DEVICE_PROBLEMS: Readonly<Record<DeviceProblem, string>> = {
+  unknown: 'There is no such code. Look at your device again.',
+  expired: 'The code has expired. Let your device show a new one.',
+  used: 'The code was used already. Let your device show a new one.',
+  aborted: 'You have refused. The device gets no access.',
+  missing: 'Type in the code that your device shows.',
+  failed: 'That did not work. Let your device show a new code.',
+};
+
+export function enginePages({ query, log }: { query: Query; log: Log }): Pages {
   return {
     async renderError(ctx, out, error) {
       const isStale = error.name === 'SessionNotFound';
@@ -50,6 +61,33 @@ export function enginePages(log: Log): Pages {
       // The address can be opened without having signed out, and whoever stays signed in is led here too.
       const session = await ctx.oidc.provider.Session.get(ctx);
       showPage(ctx, 'signed-out', { isSignedIn: session.accountId !== undefined });
+    },
+
+    async renderUserCode(ctx, { action, xsrf, problem }) {
+      const status = problem === undefined || problem === 'aborted' ? 200 : 400;
+      showPage(ctx, 'user-code', { action, xsrf, problem: problem && DEVICE_PROBLEMS[problem] }, { status });
+    },
+
+    async renderDeviceConfirmation(ctx, { action, xsrf, client, address, userCode, params }) {
+      const asked = await requestInWords(query, params);
+      const clientName = client.clientName || client.clientId;
+      showPage(ctx, 'device-confirm', { action, xsrf, userCode, address, asked, clientName });
+    },
+
+    async renderDeviceDone(ctx) {
+      const { client } = ctx.oidc;
+      showPage(ctx, 'device-done', { clientName: client?.clientName || client?.clientId });
+    },
+
+    renderTooManyGuesses(ctx, retryAfterSeconds) {
+      ctx.set('Retry-After', String(retryAfterSeconds));
+      const data = {
+        title: 'Too many wrong codes',
+        explanation: `Try again in ${Math.ceil(retryAfterSeconds / 60)} minutes.`,
+        code: 'slow_down',
+        requestId: ctx.get('x-request-id'),
+      };
+      showPage(ctx, 'error', data, { status: 429 });
     },
 
     renderFormPost(ctx, form) {

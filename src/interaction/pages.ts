@@ -13,7 +13,16 @@ const submitScript = 'document.forms[0].submit();';
 const submitScriptHash = hashSource(submitScript);
 const eta = new Eta({ views: fileURLToPath(VIEWS), cache: true, autoEscape: true });
 
-export type PageName = 'login' | 'consent' | 'error' | 'logout' | 'signed-out' | 'form-post';
+export type PageName =
+  | 'login'
+  | 'consent'
+  | 'error'
+  | 'logout'
+  | 'signed-out'
+  | 'form-post'
+  | 'user-code'
+  | 'device-confirm'
+  | 'device-done';
 
 interface PageContext {
   status: number;

@@ -10,6 +10,8 @@ export interface SecretKeys {
   readonly cookieKeys: readonly string[];
   /** makes the nonces of RFC 9449 §8, which every node must know again */
   readonly dpopNonceSecret: Buffer;
+  /** seals what lives for minutes; with another one that is lost */
+  readonly artifactKey: Buffer;
 }
 
 /** HKDF (RFC 5869): one secret, independent keys per purpose. */
@@ -18,6 +20,7 @@ export function deriveKeys(secretKey: string): SecretKeys {
   return {
     sealingKey: derive('seal signing keys v1'),
     cookieKeys: [derive('sign cookies v1').toString('base64url')],
+    artifactKey: derive('seal artifacts v1'),
     dpopNonceSecret: derive('make DPoP nonces v1'),
   };
 }

@@ -2,12 +2,19 @@
 
 import { OTHER } from './client-labels.ts';
 
-export const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials', 'token_exchange'] as const;
+export const GRANT_TYPES = [
+  'authorization_code',
+  'refresh_token',
+  'client_credentials',
+  'token_exchange',
+  'device_code',
+] as const;
 export const TOKEN_KINDS = ['access_token', 'refresh_token'] as const;
 export const DOORS = [
   'token',
   'authorization',
   'pushed_authorization_request',
+  'device_authorization',
   'introspection',
   'revocation',
   'userinfo',
@@ -20,8 +27,10 @@ export type Door = (typeof DOORS)[number];
 /** What our doors can answer; RFC 6749, 6750, 7009, 8707, OpenID Connect Core §3.1.2.6, and the codes of the guard. */
 export const REFUSAL_REASONS = [
   'access_denied',
+  'authorization_pending',
   'client_not_allowed',
   'consent_required',
+  'expired_token',
   'insufficient_scope',
   'interaction_required',
   'invalid_authorization_details',
@@ -41,6 +50,7 @@ export const REFUSAL_REASONS = [
   'request_not_supported',
   'request_uri_not_supported',
   'server_error',
+  'slow_down',
   'temporarily_unavailable',
   'unauthorized_client',
   'unmet_authentication_requirements',

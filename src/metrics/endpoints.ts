@@ -7,6 +7,8 @@ export const ENDPOINTS = [
   'userinfo',
   'authorization',
   'pushed_authorization_request',
+  'device_authorization',
+  'code_verification',
   'jwks',
   'logout',
   'discovery',
@@ -49,6 +51,7 @@ export function createEndpointFinder(paths: EndpointPaths): (path: string) => En
     const endpoint = exact.get(path);
     if (endpoint !== undefined) return endpoint;
     if (path.startsWith(resume)) return 'authorization';
+    if (path.startsWith(`${paths.code_verification}/`)) return 'code_verification';
     const segment = path.slice(1).split('/', 1)[0] as string;
     return Object.hasOwn(FIRST_SEGMENTS, segment) ? (FIRST_SEGMENTS[segment] as Endpoint) : 'other';
   };

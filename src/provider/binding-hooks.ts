@@ -7,7 +7,7 @@ import type { AccessToken, ClientCredentials, IdToken, JWTStructured, RefreshTok
 import { bindingClaims } from '../client-binding.ts';
 import type { DelegationClaims } from './delegation.ts';
 
-const ISSUED_MODELS = ['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode'] as const;
+const ISSUED_MODELS = ['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode', 'DeviceCode'] as const;
 
 /** Configuration `extraTokenClaims`: what an opaque access token carries beside its `clientId`. */
 export function bindOpaque(_ctx: unknown, token: AccessToken | ClientCredentials): { azp: string } {

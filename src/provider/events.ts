@@ -82,6 +82,17 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     audit({ type: 'token.replayed', actor: 'system', clientId, detail }, true);
   });
 
+  provider.on('authorization.success', (ctx) => {
+    const { DeviceCode: code } = ctx.oidc.entities;
+    if (code === undefined) return;
+    const { accountId, clientId } = code;
+    audit({ type: 'device.authorized', actor: `user:${accountId}`, accountId, clientId });
+  });
+  provider.on('code_verification.error', (ctx, error) => {
+    if (error.name !== 'AbortedError') return;
+    audit({ type: 'device.denied', actor: 'system', clientId: ctx.oidc.entities.DeviceCode?.clientId });
+  });
+
   provider.on('end_session.success', (ctx) => {
     const accountId = ctx.oidc.session?.accountId;
     if (accountId === undefined) return;
@@ -104,6 +115,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('grant.error', refused('token'));
   provider.on('authorization.error', refused('authorization'));
   provider.on('pushed_authorization_request.error', refused('pushed_authorization_request'));
+  provider.on('device_authorization.error', refused('device_authorization'));
   provider.on('introspection.error', refused('introspection'));
   provider.on('revocation.error', refused('revocation'));
   provider.on('userinfo.error', refused('userinfo'));

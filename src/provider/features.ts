@@ -2,6 +2,7 @@
 
 import type { Configuration } from 'oidc-provider';
 import { RichAuthorizationRequests } from './authorization-details.ts';
+import { deviceFlow } from './device-flow.ts';
 import type { Directory } from './directory.ts';
 import { assertRequestObject, fapiProfile } from './fapi.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
@@ -10,7 +11,7 @@ import type { ResourcePolicy } from './resource-server-info.ts';
 import { revocationPolicy } from './revocation.ts';
 
 export interface FeaturesDeps {
-  readonly pages: Pick<Pages, 'renderLogout' | 'renderSignedOut'>;
+  readonly pages: Pages;
   readonly resourcePolicy: ResourcePolicy;
   readonly introspectionPolicy: IntrospectionPolicy;
   readonly dpopNonceSecret: Buffer;
@@ -39,6 +40,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
       postLogoutSuccessSource: (ctx) => deps.pages.renderSignedOut(ctx),
     },
     userinfo: { enabled: true },
+    deviceFlow: deviceFlow(deps.pages),
     jwtUserinfo: { enabled: true },
     jwtIntrospection: { enabled: true },
     claimsParameter: { enabled: true },

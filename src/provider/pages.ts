@@ -1,11 +1,34 @@
 // The pages that the engine needs and does not make: whoever builds it brings them along (interaction/engine-pages).
 
-import type { KoaContextWithOIDC } from 'oidc-provider';
+import type { Client, KoaContextWithOIDC } from 'oidc-provider';
 import type { FormPost } from './form-post.ts';
+
+/** Of a form of the engine: values escaped by it. */
+export interface EngineForm {
+  readonly action: string;
+  readonly xsrf: string;
+}
+
+/** Why a user code leads nowhere. */
+export type DeviceProblem = 'unknown' | 'expired' | 'used' | 'aborted' | 'missing' | 'failed';
+
+export interface DeviceRequest {
+  readonly client: Client;
+  /** from where the device asked */
+  readonly address: string;
+  readonly userCode: string;
+  /** of the device's request */
+  readonly params: Readonly<Record<string, unknown>>;
+}
 
 export interface Pages {
   renderError(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
   renderLogout(ctx: KoaContextWithOIDC, form: { action: string; xsrf: string }): Promise<void>;
   renderSignedOut(ctx: KoaContextWithOIDC): Promise<void>;
+  /** where a person types in what a device shows */
+  renderUserCode(ctx: KoaContextWithOIDC, page: EngineForm & { problem: DeviceProblem | undefined }): Promise<void>;
+  renderDeviceConfirmation(ctx: KoaContextWithOIDC, page: EngineForm & DeviceRequest): Promise<void>;
+  renderDeviceDone(ctx: KoaContextWithOIDC): Promise<void>;
+  renderTooManyGuesses(ctx: KoaContextWithOIDC, retryAfterSeconds: number): void;
   renderFormPost(ctx: KoaContextWithOIDC, form: FormPost): void;
 }

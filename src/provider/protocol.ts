@@ -7,6 +7,7 @@ import type { Config } from '../config.ts';
 import type { SigningKey } from '../keys/key-ring.ts';
 import { CLAIMS_BY_SCOPE } from '../users/user.ts';
 import { cookies } from './cookies.ts';
+import { DEVICE_CODE_SECONDS } from './device-flow.ts';
 import { assertClientAssertion, codeSeconds } from './fapi.ts';
 import { loginPolicy, PASSWORD_ACR } from './login-policy.ts';
 import type { Pages } from './pages.ts';
@@ -21,6 +22,8 @@ export const ROUTES = {
   jwks: '/oauth2/jwks',
   end_session: '/oauth2/logout',
   pushed_authorization_request: '/oauth2/par',
+  device_authorization: '/oauth2/device_authorization',
+  code_verification: '/oauth2/device',
 } as const;
 
 const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
@@ -82,7 +85,9 @@ export function protocol(deps: ProtocolDeps): Configuration {
       authorization_signed_response_alg: 'ES256',
       introspection_signed_response_alg: 'ES256',
     },
-    extraClientMetadata: { properties: ['require_pkce', 'security_profile', 'dpop_require_nonce'] },
+    extraClientMetadata: {
+      properties: ['require_pkce', 'security_profile', 'dpop_require_nonce', 'refresh_token_grace_seconds'],
+    },
     assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
     acrValues: [PASSWORD_ACR],
     subjectTypes: ['public', 'pairwise'],
@@ -100,6 +105,7 @@ export function protocol(deps: ProtocolDeps): Configuration {
       AuthorizationCode: (_ctx, _code, client) => codeSeconds(lifetimes.authorizationCodeSeconds, client),
       AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
       ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      DeviceCode: DEVICE_CODE_SECONDS,
       IdToken: lifetimes.idTokenSeconds,
       RefreshToken: lifetimes.refreshTokenSeconds,
       // A grant never lives longer than it was given at first, so it must outlast a whole chain of refresh tokens.

@@ -8,12 +8,14 @@ import type { SecretVerifier } from '../clients/secret.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { createGuessThrottle } from '../users/throttle.ts';
 import { createFindAccount } from './account.ts';
 import { declaredDetailsTypes } from './authorization-details.ts';
 import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
 import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
 import { createLoadExistingGrant } from './consent.ts';
+import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
@@ -38,12 +40,17 @@ import { createUnitOfWork } from './unit-of-work.ts';
 export interface ProviderDeps extends ProtocolDeps {
   readonly database: Database;
   readonly secretVerifier: SecretVerifier;
+  /** seals what must be found by something else than its id */
+  readonly artifactKey: Buffer;
   readonly pages: Pages;
   /** what every request passes before the engine sees it */
   readonly entrance: readonly Middleware[];
   readonly metrics: Metrics;
   readonly log: Log;
 }
+
+/** Of 25,600,000,000 codes. Whoever types badly needs three. */
+const USER_CODE_GUESSES = { attempts: 20, windowSeconds: 900 };
 
 export interface Engine {
   readonly provider: Provider;
@@ -65,7 +72,14 @@ export function createProvider(deps: ProviderDeps): Engine {
     publicJwks: deps.signingKeys.map((key) => key.publicJwk),
     paths: new Set([ROUTES.introspection, ROUTES.revocation]),
   });
-  const storage = createStorage({ query, hotStore, directory, unitOfWork, jwtBridge });
+  const storage = createStorage({
+    query,
+    hotStore,
+    directory,
+    unitOfWork,
+    jwtBridge,
+    artifactKey: deps.artifactKey,
+  });
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
   const introspectionPolicy = createIntrospectionPolicy(directory);
   const clientAdapter = createClientAdapter({ query, directory, secretVerifier: deps.secretVerifier, log });
@@ -95,10 +109,19 @@ export function createProvider(deps: ProviderDeps): Engine {
   provider.use(
     clientChallenge({
       issuer: config.issuer,
-      paths: new Set([ROUTES.token, ROUTES.introspection, ROUTES.revocation, ROUTES.pushed_authorization_request]),
+      paths: new Set([
+        ROUTES.token,
+        ROUTES.introspection,
+        ROUTES.revocation,
+        ROUTES.pushed_authorization_request,
+        ROUTES.device_authorization,
+      ]),
     }),
   );
   provider.use(declaredDetailsTypes(query));
+  slowDown(provider, query);
+  const throttle = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
+  provider.use(deviceAnswers({ paths: ROUTES, throttle, pages: deps.pages }));
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));

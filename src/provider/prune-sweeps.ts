@@ -16,6 +16,7 @@ export const PRUNED_TABLES = [
   'oidc_artifacts_other',
   'revoked_tokens',
   'replay_guard',
+  'device_polls',
   'client_secrets',
   'login_throttle',
 ] as const;

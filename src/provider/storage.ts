@@ -1,8 +1,9 @@
 // The engine's adapter for its short-lived models, on `artifacts`. It keeps the ids out of the payloads, seals what would give
 // a running login away, and lets JWT access tokens be found and destroyed although they have no row (jwt-bridge).
 
-import { hkdfSync } from 'node:crypto';
-import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
+import { createHmac, hkdfSync } from 'node:crypto';
+import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
+import { isSameClient } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
 import { open, seal } from '../keys/seal.ts';
 import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from './artifacts.ts';
@@ -10,11 +11,15 @@ import { delegationOf } from './delegation.ts';
 import type { Directory } from './directory.ts';
 import { AlreadyConsumedError, type HotStore } from './hot-store.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
+import { assertNotJustRotated } from './refresh-grace.ts';
 import { isMarkedAsOther } from './token-marks.ts';
 import { isNotRevoked } from './token-standing.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
-/** The engine looks these up by a second key and saves them again by their id, so the payload must keep it. */
+/**
+ * The engine looks these up by a second key and saves them again by their id, so the payload must keep it. It is sealed under
+ * the key of the installation, and the second key is hashed with that: there are too few user codes for a plain hash.
+ */
 const KEEPS_ID = new Set(['DeviceCode']);
 
 /**
@@ -31,15 +36,27 @@ export interface StorageDeps {
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
   readonly jwtBridge: JwtBridge;
+  readonly artifactKey: Buffer;
 }
 
 export function createStorage(deps: StorageDeps): (model: string) => Adapter {
-  const { query, hotStore, directory, unitOfWork, jwtBridge } = deps;
+  const { query, hotStore, directory, unitOfWork, jwtBridge, artifactKey } = deps;
+
+  function sealed(model: string, id: string, payload: AdapterPayload): unknown {
+    if (KEEPS_ID.has(model)) return sealWith(artifactKey, payload);
+    const { jti: _, ...withoutId } = payload;
+    return SEALED.has(model) ? sealWith(keyFrom(id), withoutId) : withoutId;
+  }
+
+  function opened(model: string, id: string, stored: AdapterPayload): AdapterPayload {
+    if (KEEPS_ID.has(model)) return openWith(artifactKey, stored);
+    return SEALED.has(model) ? openWith(keyFrom(id), stored) : stored;
+  }
+
+  const hashUserCode = (userCode: string) => createHmac('sha256', artifactKey).update(userCode).digest('base64url');
 
   return (model) => ({
     upsert(id, payload, expiresInSeconds) {
-      const { jti: _, ...withoutId } = payload;
-      const stored = KEEPS_ID.has(model) ? payload : withoutId;
       const issuedAt = payload.loginTs ?? payload.iat ?? Math.floor(Date.now() / 1000);
       const expiresAt = payload.exp ?? (expiresInSeconds === undefined ? undefined : issuedAt + expiresInSeconds);
       return unitOfWork.write({
@@ -47,12 +64,12 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
         artifact: {
           model,
           id: artifactId(model, id),
-          payload: SEALED.has(model) ? sealUnder(id, stored) : stored,
+          payload: sealed(model, id, payload),
           clientId: payload.clientId,
           accountId: payload.accountId,
           grantId: issuedUnder(model, payload),
           uid: payload.uid,
-          userCode: payload.userCode,
+          userCode: payload.userCode === undefined ? undefined : hashUserCode(payload.userCode),
           issuedAt,
           expiresAt,
         },
@@ -63,10 +80,10 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
       if (jwtBridge.isBridged(id)) return jwtBridge.find(model, id);
       if (isMarkedAsOther(model, id)) return undefined;
       const found = await hotStore.find(model, artifactId(model, id));
+      if (model === 'RefreshToken' && Provider.ctx?.oidc.route === 'token') refuseJustRotated(found);
       // What was issued by a request that raced with a revocation is void although it was written after it.
       if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
-      const payload = SEALED.has(model) ? openUnder(id, found.payload) : found.payload;
-      return { ...toPayload({ ...found, payload }), jti: id };
+      return { ...toPayload({ ...found, payload: opened(model, id, found.payload) }), jti: id };
     },
 
     async findByUid(uid) {
@@ -77,8 +94,8 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
     },
 
     async findByUserCode(userCode) {
-      const found = await findByUserCode(query, model, userCode);
-      return found && toPayload(found);
+      const found = await findByUserCode(query, model, hashUserCode(userCode));
+      return found && toPayload({ ...found, payload: openWith(artifactKey, found.payload) });
     },
 
     async consume(id) {
@@ -104,6 +121,12 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
   });
 }
 
+/** Its own client only: the engine refuses others, without a word about the token. */
+function refuseJustRotated(found: (FoundArtifact & { readonly clientId?: string | undefined }) | undefined): void {
+  const client = Provider.ctx?.oidc.client;
+  if (isSameClient(client?.clientId, found?.clientId)) assertNotJustRotated(client, found?.consumedAt);
+}
+
 /** What goes when the grant goes. A login in progress only knows the grant of its session: it outlives that. */
 function issuedUnder(model: string, payload: AdapterPayload): Buffer | undefined {
   const grantId = payload.grantId ?? delegationOf(payload.extra)?.lanyard_origin.grant_id;
@@ -118,10 +141,10 @@ function keyFrom(id: string): Buffer {
   return Buffer.from(hkdfSync('sha256', id, 'lanyard', NAME_OF_SEAL, 32));
 }
 
-function sealUnder(id: string, payload: AdapterPayload): { sealed: string } {
-  return { sealed: seal(keyFrom(id), NAME_OF_SEAL, JSON.stringify(payload)) };
+function sealWith(key: Buffer, payload: object): { sealed: string } {
+  return { sealed: seal(key, NAME_OF_SEAL, JSON.stringify(payload)) };
 }
 
-function openUnder(id: string, stored: AdapterPayload): AdapterPayload {
-  return JSON.parse(open(keyFrom(id), NAME_OF_SEAL, (stored as { sealed: string }).sealed));
+function openWith(key: Buffer, stored: AdapterPayload): AdapterPayload {
+  return JSON.parse(open(key, NAME_OF_SEAL, (stored as { sealed: string }).sealed));
 }

@@ -3,6 +3,7 @@
 // the family has given (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
 
 import type { Context, Middleware } from 'koa';
+import type { KoaContextWithOIDC } from 'oidc-provider';
 import { type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -10,6 +11,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { findGrantOf, removeGrant } from './artifacts.ts';
 import { AlreadyConsumedError } from './hot-store.ts';
 import { OVERLOADED_BODY, overloadIn } from './overload.ts';
+import { graceSeconds, JUST_ROTATED } from './refresh-grace.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
 export interface TokenTransactionDeps {
@@ -48,8 +50,12 @@ export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
       const overload = overloadIn(error);
       // The body holds tokens that do not exist: it must not leave.
       if (error instanceof AlreadyConsumedError) {
-        answer(ctx, 400, { error: 'invalid_grant', error_description: 'grant request is invalid' });
+        const { client } = (ctx as unknown as KoaContextWithOIDC).oidc;
+        const isGraceful = error.model === 'RefreshToken' && graceSeconds(client) > 0;
+        const description = isGraceful ? JUST_ROTATED : 'grant request is invalid';
+        answer(ctx, 400, { error: 'invalid_grant', error_description: description });
         metrics.refused('token', 'invalid_grant');
+        if (isGraceful) return;
         metrics.tokenReplayed(error.model);
         await revokeReplayed(error, { actor: 'system', requestId: ctx.get('x-request-id') });
       } else if (overload !== undefined) {

@@ -24,20 +24,8 @@ export interface LoginThrottleLimits {
 }
 
 export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits): LoginThrottle {
-  const limiter = (keyPrefix: string, points: number) =>
-    new RateLimiterPostgres({
-      storeClient: pool,
-      storeType: 'client',
-      tableName: 'login_throttle',
-      tableCreated: true,
-      // provider/prune sweeps the table: a timer inside the library would keep the process alive.
-      clearExpiredByTimeout: false,
-      keyPrefix,
-      points,
-      duration: limits.windowSeconds,
-    });
-  const accounts = limiter('account', limits.failuresPerAccount);
-  const addresses = limiter('address', limits.failuresPerAddress);
+  const accounts = createLimiter(pool, 'account', limits.failuresPerAccount, limits.windowSeconds);
+  const addresses = createLimiter(pool, 'address', limits.failuresPerAddress, limits.windowSeconds);
 
   return {
     async attempt(foldedUsername, address) {
@@ -51,6 +39,43 @@ export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits):
       await Promise.all([accounts.delete(accountKey(foldedUsername)), addresses.reward(addressKey(address), 1)]);
     },
   };
+}
+
+/** The same for whatever else can be guessed, by network address alone. */
+export interface GuessThrottle {
+  /** @returns undefined if the attempt may be made, else the seconds to wait */
+  attempt(address: string): Promise<number | undefined>;
+  /** It was no wrong guess: the address gets its attempt back. */
+  wasRight(address: string): Promise<void>;
+}
+
+/** @param kind what is guessed: a word of our own, part of the key */
+export function createGuessThrottle(
+  pool: pg.Pool,
+  kind: 'user-code' | 'registration',
+  limits: { readonly attempts: number; readonly windowSeconds: number },
+): GuessThrottle {
+  const addresses = createLimiter(pool, kind, limits.attempts, limits.windowSeconds);
+  return {
+    attempt: (address) => secondsToWait(addresses, addressKey(address)),
+    async wasRight(address) {
+      await addresses.reward(addressKey(address), 1);
+    },
+  };
+}
+
+function createLimiter(pool: pg.Pool, keyPrefix: string, points: number, windowSeconds: number): RateLimiterPostgres {
+  return new RateLimiterPostgres({
+    storeClient: pool,
+    storeType: 'client',
+    tableName: 'login_throttle',
+    tableCreated: true,
+    // provider/prune sweeps the table: a timer inside the library would keep the process alive.
+    clearExpiredByTimeout: false,
+    keyPrefix,
+    points,
+    duration: windowSeconds,
+  });
 }
 
 async function secondsToWait(limiter: RateLimiterPostgres, key: string): Promise<number | undefined> {

@@ -163,6 +163,8 @@ test('paths have the names of their endpoints, whatever stands behind them', () 
   );
   expect(named).toEqual({
     '/oauth2/authorize': 'authorization',
+    '/oauth2/device': 'code_verification',
+    '/oauth2/device_authorization': 'device_authorization',
     '/oauth2/par': 'pushed_authorization_request',
     '/oauth2/token': 'token',
     '/oauth2/introspect': 'introspection',

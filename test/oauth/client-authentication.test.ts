@@ -148,7 +148,7 @@ describe('who may use client_credentials', () => {
     expect((await requestToken(server.issuer, app)).status).toBe(400);
   });
 
-  test.each(['password', 'implicit', 'urn:ietf:params:oauth:grant-type:token-exchange', 'nonsense', 'constructor'])(
+  test.each(['password', 'implicit', 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'nonsense', 'constructor'])(
     'grant_type %s does not exist here',
     async (grant_type) => {
       const { status, body } = await requestToken(server.issuer, client, { grant_type });

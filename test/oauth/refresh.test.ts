@@ -39,7 +39,7 @@ beforeAll(async () => {
   await admin.createApi(JWT_API, { scopes: ['read', 'write'] });
   await admin.createApi(OPAQUE_API, { scopes: ['read', 'write'], access_token_format: 'opaque' });
   confidential = await newApp({});
-  publicApp = await newApp(PUBLIC);
+  publicApp = await newApp({ ...PUBLIC, refresh_token_grace_seconds: 0 });
 });
 afterAll(() => server.stop());
 
@@ -129,7 +129,7 @@ describe('a public client', () => {
   );
 
   test('a race leaves a trace in the audit log', async () => {
-    const app = await newApp(PUBLIC);
+    const app = await newApp({ ...PUBLIC, refresh_token_grace_seconds: 0 });
     const { refreshToken } = await forUser(app);
     await Promise.all(Array.from({ length: 5 }, () => refresh(server, app, refreshToken)));
     await eventually(async () => expect(await replaysOf(app)).toBeGreaterThanOrEqual(1));

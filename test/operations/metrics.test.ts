@@ -41,7 +41,7 @@ beforeAll(async () => {
   api = await admin.createClient();
   machine = await admin.createClient();
   app = await admin.createClient(CODE_FLOW);
-  publicApp = await admin.createClient({ ...CODE_FLOW, ...PUBLIC });
+  publicApp = await admin.createClient({ ...CODE_FLOW, ...PUBLIC, refresh_token_grace_seconds: 0 });
   await admin.createApi(JWT_API, { scopes: ['read'], introspection_client_id: api.clientId });
   await admin.createApi(OPAQUE_API, { scopes: ['read'], access_token_format: 'opaque' });
   for (const client of [machine, app, publicApp]) await admin.allow(client.clientId, JWT_API, ['read']);

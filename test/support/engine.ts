@@ -43,6 +43,10 @@ export async function startTestEngine(): Promise<TestEngine> {
     },
     renderLogout: async () => {},
     renderSignedOut: async () => {},
+    renderUserCode: async () => {},
+    renderDeviceConfirmation: async () => {},
+    renderDeviceDone: async () => {},
+    renderTooManyGuesses: () => {},
     renderFormPost: () => {},
   };
   const secretVerifier = createSecretVerifier(createPasswordHasher());
@@ -52,6 +56,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     signingKeys,
     cookieKeys: keys.cookieKeys,
     dpopNonceSecret: keys.dpopNonceSecret,
+    artifactKey: keys.artifactKey,
     pairwiseSalt: 'a salt for the tests',
     fetch,
     secretVerifier,

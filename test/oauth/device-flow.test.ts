@@ -1,0 +1,259 @@
+// The device flow (RFC 8628). The honest device is openid-client; the person has a browser elsewhere. The attacker guesses codes,
+// sends somebody a link, or waits at the token endpoint.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { decodeJwt } from 'jose';
+import { initiateDeviceAuthorization, pollDeviceAuthorizationGrant } from 'openid-client';
+import { introspect, postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { ALICE, honest, PUBLIC, tally } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent, formAction, type PageVisit, type UserAgent } from '../support/user-agent.ts';
+
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
+const ORDERS = 'https://orders.example';
+
+let server: TestServer;
+let tv: TestClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  tv = await server.admin.createClient({
+    ...PUBLIC,
+    client_name: 'Television <3',
+    grant_types: [DEVICE, 'refresh_token'],
+  });
+  await server.admin.createApi(ORDERS, { name: 'Orders', scopes: ['read'] });
+  await server.admin.allow(tv.clientId, ORDERS, ['read']);
+  await server.admin.createUser(ALICE.username, ALICE.password);
+});
+afterAll(() => server.stop());
+
+interface DeviceStart {
+  readonly device_code: string;
+  readonly user_code: string;
+  readonly verification_uri: string;
+  readonly verification_uri_complete: string;
+  readonly interval: number;
+  readonly expires_in: number;
+}
+
+async function start(form: Record<string, string> = {}, client = tv): Promise<DeviceStart> {
+  const all = { scope: 'openid read offline_access', resource: ORDERS, ...form };
+  const { status, body } = await postForm(`${server.issuer}/oauth2/device_authorization`, client, all);
+  if (status !== 200) throw new Error(JSON.stringify(body));
+  return body as unknown as DeviceStart;
+}
+
+function poll(deviceCode: string, client = tv) {
+  return requestToken(server.issuer, client, { grant_type: DEVICE, device_code: deviceCode });
+}
+
+function hidden(html: string, name: string): string {
+  const value = new RegExp(`name="${name}" value="([^"]*)"`).exec(html)?.[1];
+  if (value === undefined) throw new Error(`no ${name}:\n${html}`);
+  return value;
+}
+
+async function typeCode(agent: UserAgent, userCode: string): Promise<PageVisit> {
+  const page = await agent.visit(`${server.issuer}/oauth2/device`);
+  expect(page.html).toContain('id="user-code"');
+  return agent.submit('/oauth2/device', { xsrf: hidden(page.html, 'xsrf'), user_code: userCode });
+}
+
+async function confirm(agent: UserAgent, page: PageVisit, choice: Record<string, string> = { confirm: 'yes' }) {
+  const fields = { xsrf: hidden(page.html, 'xsrf'), user_code: hidden(page.html, 'user_code'), ...choice };
+  return agent.submit('/oauth2/device', fields);
+}
+
+/** Types, confirms, signs in and allows. */
+async function approve(userCode: string, agent = createUserAgent(server.issuer)): Promise<PageVisit> {
+  let page = await confirm(agent, await typeCode(agent, userCode));
+  for (let step = 0; step < 4 && !page.html.includes('id="device-done"'); step++) {
+    if (page.html.includes('id="login-page"')) page = await agent.submit(formAction(page.html, 'login'), { ...ALICE });
+    else page = await agent.submit(formAction(page.html, 'consent'), {});
+  }
+  return page;
+}
+
+test('a device with openid-client waits while a person types, confirms and signs in, and gets bound tokens', async () => {
+  const configuration = await honest(server, tv);
+  const started = await initiateDeviceAuthorization(configuration, {
+    scope: 'openid read offline_access',
+    resource: ORDERS,
+  });
+  expect(started.interval).toBe(5);
+  const polling = pollDeviceAuthorizationGrant(configuration, { ...started, interval: 0.2 });
+  const page = await approve(started.user_code);
+  expect(page.html).toContain('id="device-done"');
+  const tokens = await polling;
+  expect(decodeJwt(tokens.access_token)).toMatchObject({
+    client_id: tv.clientId,
+    azp: tv.clientId,
+    aud: ORDERS,
+    scope: 'read',
+  });
+  expect(tokens.claims()).toMatchObject({ azp: tv.clientId });
+  expect((await introspect(server.issuer, tv, tokens.refresh_token as string)).body).toMatchObject({
+    active: true,
+    azp: tv.clientId,
+  });
+  const { body } = await server.admin.request('GET', `/audit-events?type=device.authorized&client_id=${tv.clientId}`);
+  expect(body.items).toHaveLength(1);
+}, 30_000);
+
+test('the answer to the device', async () => {
+  const started = await start();
+  expect(started).toEqual({
+    device_code: expect.any(String),
+    user_code: expect.stringMatching(/^[B-DF-HJ-NP-TV-XZ]{4}-[B-DF-HJ-NP-TV-XZ]{4}$/),
+    verification_uri: `${server.issuer}/oauth2/device`,
+    verification_uri_complete: `${server.issuer}/oauth2/device?user_code=${started.user_code}`,
+    expires_in: 600,
+    interval: 5,
+  });
+});
+
+test('the code may be typed in small letters and without the hyphen', async () => {
+  const { user_code } = await start();
+  const agent = createUserAgent(server.issuer);
+  const { html } = await typeCode(agent, user_code.toLowerCase().replace('-', ' '));
+  expect(html).toContain('id="device-confirm"');
+});
+
+test('the page says which app asks, for what, and from where', async () => {
+  const { user_code } = await start();
+  const { html } = await typeCode(createUserAgent(server.issuer), user_code);
+  expect(html).toContain('Television &lt;3');
+  expect(html).toContain(user_code);
+  expect(html).toMatch(/Orders[\s\S]*<code>read<\/code>/);
+  expect(html).toMatch(/127\.0\.0\.1|::1/);
+});
+
+describe('remote phishing (RFC 8628 §5.4): somebody is sent a link of the attacker’s device', () => {
+  test('opening the link gives nothing away: the page that asks for confirmation is shown, also to who is signed in', async () => {
+    const agent = createUserAgent(server.issuer);
+    await approve((await start()).user_code, agent);
+    const started = await start();
+    const page = await agent.visit(started.verification_uri_complete);
+    expect(page.html).not.toContain('device-done');
+    // The form in passing is what a browser sends by itself.
+    const next = await agent.submit('/oauth2/device', {
+      xsrf: hidden(page.html, 'xsrf'),
+      user_code: hidden(page.html, 'user_code'),
+    });
+    expect(next.html).toContain('id="device-confirm"');
+    expect((await poll(started.device_code)).body.error).toBe('authorization_pending');
+  });
+
+  test('a form that another site sends does not confirm', async () => {
+    const started = await start();
+    const agent = createUserAgent(server.issuer);
+    await approve((await start()).user_code, agent);
+    const forged = await agent.submit('/oauth2/device', {
+      xsrf: 'guessed',
+      user_code: started.user_code,
+      confirm: 'yes',
+    });
+    expect(forged.html).not.toContain('device-done');
+    expect((await poll(started.device_code)).body.error).toBe('authorization_pending');
+  });
+
+  test('who refuses, refuses for good', async () => {
+    const started = await start();
+    const agent = createUserAgent(server.issuer);
+    const page = await confirm(agent, await typeCode(agent, started.user_code), { abort: 'yes' });
+    expect(page.html).toContain('You have refused');
+    expect((await poll(started.device_code)).body.error).toBe('access_denied');
+    const { html } = await typeCode(createUserAgent(server.issuer), started.user_code);
+    expect(html).not.toContain('id="device-confirm"');
+  });
+});
+
+describe('at the token endpoint', () => {
+  test('a device that asks too often is told to slow down, and later gets its tokens', async () => {
+    const started = await start();
+    expect((await poll(started.device_code)).body.error).toBe('authorization_pending');
+    for (let again = 0; again < 3; again++) {
+      expect((await poll(started.device_code)).body.error).toBe('slow_down');
+    }
+    const { rows } = await server.sql.query('SELECT max(interval_seconds) AS seconds FROM device_polls');
+    expect(rows).toEqual([{ seconds: 20 }]);
+    await approve(started.user_code);
+    expect((await poll(started.device_code)).status).toBe(200);
+  });
+
+  test('the code of another client is worth nothing', async () => {
+    const thief = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE] });
+    const started = await start();
+    await approve(started.user_code);
+    expect((await poll(started.device_code, thief)).body.error).toBe('invalid_grant');
+    expect((await poll(started.device_code)).status).toBe(200);
+  });
+
+  test('of 20 requests at the same moment, one gets tokens', async () => {
+    const started = await start();
+    await approve(started.user_code);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => poll(started.device_code)));
+    expect(tally(answers).succeeded).toBe(1);
+    expect((await poll(started.device_code)).body.error).toBe('invalid_grant');
+  });
+
+  test('an expired code', async () => {
+    const started = await start();
+    await server.sql.query(
+      `UPDATE oidc_artifacts SET expires_at = now() - interval '1 hour' WHERE model = 'DeviceCode'`,
+    );
+    expect(['expired_token', 'authorization_pending']).toContain((await poll(started.device_code)).body.error);
+  });
+
+  test('a user or client that is disabled in between', async () => {
+    const client = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE] });
+    await server.admin.allow(client.clientId, ORDERS, ['read']);
+    const started = await start({}, client);
+    await approve(started.user_code);
+    await server.admin.request('POST', `/clients/${client.clientId}/disable`);
+    expect((await poll(started.device_code, client)).body).not.toHaveProperty('access_token');
+  });
+
+  test('a client that did not register the grant', async () => {
+    const plain = await server.admin.createClient();
+    const { status } = await postForm(`${server.issuer}/oauth2/device_authorization`, plain, { scope: 'openid' });
+    expect(status).toBe(400);
+  });
+});
+
+test('nothing in a copy of the database lets anybody go on: neither code, nor what was asked for', async () => {
+  const started = await start({ login_hint: 'somebody@secret.example' });
+  const { rows } = await server.sql.query(
+    `SELECT payload::text || coalesce(user_code, '') AS text FROM oidc_artifacts WHERE model = 'DeviceCode'`,
+  );
+  const all = rows.map(({ text }) => text).join();
+  for (const secret of [started.device_code, started.user_code, started.user_code.replace('-', ''), 'somebody']) {
+    expect(all).not.toContain(secret);
+  }
+});
+
+test('whoever guesses codes is stopped, and a right code costs nothing', async () => {
+  const agent = createUserAgent(server.issuer);
+  let page = await agent.visit(`${server.issuer}/oauth2/device`);
+  const guess = async () => {
+    const xsrf = /name="xsrf" value="([^"]*)"/.exec(page.html)?.[1] ?? '';
+    page = await agent.submit('/oauth2/device', { xsrf, user_code: 'BBBB-BBBB' });
+    return page;
+  };
+  const wrong = await guess();
+  expect([wrong.status, wrong.html.includes('There is no such code')]).toEqual([400, true]);
+  const statuses = [];
+  for (let attempt = 0; attempt < 25; attempt++) statuses.push((await guess()).status);
+  expect(statuses.at(-1)).toBe(429);
+  expect(statuses.filter((status) => status === 400).length).toBeLessThanOrEqual(20);
+  await server.sql.query('DELETE FROM login_throttle');
+});
+
+test('discovery', async () => {
+  const metadata = await (await fetch(`${server.issuer}/.well-known/oauth-authorization-server`)).json();
+  expect(metadata).toMatchObject({
+    device_authorization_endpoint: `${server.issuer}/oauth2/device_authorization`,
+    grant_types_supported: expect.arrayContaining([DEVICE]),
+  });
+});
