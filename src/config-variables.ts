@@ -136,6 +136,25 @@ export const VARIABLES = [
     description: 'The window in which failed logins are counted.',
   },
   {
+    name: 'LANYARD_DANGER_OPEN_REGISTRATION',
+    default: 'false',
+    unit: 'true | false',
+    description: 'Lets anybody register software at /oauth2/register without an initial access token.',
+  },
+  {
+    name: 'LANYARD_CLIENT_METADATA_HOSTS',
+    default: '(none)',
+    unit: 'hosts or host:port separated by commas, or *',
+    description: 'The hosts whose client ID metadata documents are taken for clients: their client_id is an https URL.',
+  },
+  {
+    name: 'LANYARD_SELF_REGISTERED_IDLE_DAYS',
+    default: '(never)',
+    unit: 'days',
+    description:
+      'Removes software that registered itself when it got no token for so long. Look first: GET /admin/v1/idle-clients.',
+  },
+  {
     name: 'LANYARD_OUTBOUND_PROXY',
     default: '(none)',
     unit: 'http(s) URL',

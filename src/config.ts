@@ -40,6 +40,14 @@ export interface Config {
     readonly failuresPerAddress: number;
     readonly windowSeconds: number;
   };
+  readonly registration: {
+    /** anybody may register software */
+    readonly isOpen: boolean;
+    /** of client ID metadata documents; `*`: any */
+    readonly metadataHosts: readonly string[];
+    /** undefined: idle software stays */
+    readonly idleDays: number | undefined;
+  };
   /** requests of ours to addresses that clients name */
   readonly outbound: {
     readonly allowedHosts: readonly string[];
@@ -117,6 +125,18 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       failuresPerAddress: count('LANYARD_LOGIN_FAILURES_PER_ADDRESS', 100),
       windowSeconds: seconds('LANYARD_LOGIN_WINDOW_SECONDS', 900),
     },
+    registration: {
+      isOpen: read('LANYARD_DANGER_OPEN_REGISTRATION', yesOrNo) ?? false,
+      metadataHosts:
+        read(
+          'LANYARD_CLIENT_METADATA_HOSTS',
+          z
+            .literal('*')
+            .transform((all) => [all])
+            .or(hostList),
+        ) ?? [],
+      idleDays: read('LANYARD_SELF_REGISTERED_IDLE_DAYS', integer(1, 3650)),
+    },
     outbound: {
       allowedHosts: read('LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS', hostList) ?? [],
       proxy: read('LANYARD_OUTBOUND_PROXY', proxyUrl),
@@ -139,6 +159,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     ...config,
     lifetimes: Object.freeze(config.lifetimes),
     loginThrottle: Object.freeze(config.loginThrottle),
+    registration: Object.freeze(config.registration),
     outbound: Object.freeze(config.outbound),
     metrics: Object.freeze(config.metrics),
   });

@@ -6,10 +6,13 @@ import Koa from 'koa';
 import { adminAudience, createAdminGuard } from './admin/admin-guard.ts';
 import { adminRoutes } from './admin/routes.ts';
 import { auditRoutes } from './audit/routes.ts';
-import { createClients } from './clients/register.ts';
+import { initialAccessRoutes } from './clients/initial-access-routes.ts';
+import { type Clients, createClients } from './clients/register.ts';
+import { registrationRoutes } from './clients/registration-routes.ts';
 import { clientRoutes } from './clients/routes.ts';
 import { createSecretVerifier } from './clients/secret.ts';
 import { clientSecretRoutes } from './clients/secret-routes.ts';
+import { createSelfRegistrations } from './clients/self-registration.ts';
 import type { Config } from './config.ts';
 import { toBlockList } from './config-values.ts';
 import type { Database } from './database/database.ts';
@@ -38,10 +41,13 @@ import { resourceServerRoutes } from './resource-servers/routes.ts';
 import { createAccounts } from './users/accounts.ts';
 import { createPasswordCheck } from './users/password.ts';
 import { userRoutes } from './users/routes.ts';
-import { createLoginThrottle } from './users/throttle.ts';
+import { createGuessThrottle, createLoginThrottle } from './users/throttle.ts';
 
 export interface ServerDeps {
-  readonly config: Pick<Config, 'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics'>;
+  readonly config: Pick<
+    Config,
+    'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics' | 'registration'
+  >;
   readonly database: Database;
   readonly signingKeys: readonly SigningKey[];
   readonly cookieKeys: readonly string[];
@@ -54,6 +60,9 @@ export interface ServerDeps {
   readonly log: Log;
   readonly version: string;
 }
+
+/** Of one address, when anybody may register. */
+const OPEN_REGISTRATIONS = { attempts: 20, windowSeconds: 3600 };
 
 export interface Server {
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
@@ -99,7 +108,24 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     healthRoutes(async () => !isDraining && (await isDatabaseUp(database))),
   );
   if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
-  mount(app, adminRoutes({ ...deps, ...adminDoor(deps, engine), issuer, changes: database.changes }));
+  const clients = createClients({
+    database,
+    passwords,
+    assertLoadable: (clientId, metadata) => assertLoadable(engine.provider, clientId, metadata),
+    removeArtifacts: removeArtifactsOfClient,
+  });
+  mount(app, adminRoutes({ ...deps, ...adminDoor(deps, engine, clients), issuer, changes: database.changes }));
+  mount(
+    app,
+    registrationRoutes({
+      issuer,
+      registrations: createSelfRegistrations({ query: database.query, clients }),
+      isOpen: config.registration.isOpen,
+      throttle: createGuessThrottle(database.pool, 'registration', OPEN_REGISTRATIONS),
+      changes: database.changes,
+      log,
+    }),
+  );
   mount(
     app,
     interactionRoutes({
@@ -132,15 +158,9 @@ function mount(app: Koa, router: Router): void {
   );
 }
 
-function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, engine: Engine) {
+function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, engine: Engine, clients: Clients) {
   const { query } = database;
   const { issuer } = config;
-  const clients = createClients({
-    database,
-    passwords,
-    assertLoadable: (clientId, metadata) => assertLoadable(engine.provider, clientId, metadata),
-    removeArtifacts: removeArtifactsOfClient,
-  });
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
   const accounts = createAccounts({ database, passwords, removeArtifacts: removeArtifactsOfAccount });
   return {
@@ -148,6 +168,7 @@ function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, en
     routes: [
       ...clientRoutes({ query, clients }),
       ...clientSecretRoutes({ query, clients }),
+      ...initialAccessRoutes({ database }),
       ...resourceServerRoutes({ query, resourceServers }),
       ...clientGrantRoutes({ query, resourceServers }),
       ...userRoutes({ query, accounts }),
@@ -157,7 +178,7 @@ function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, en
 }
 
 /** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */
-const OAUTH_DOOR = /^(https?:\/\/[^/]*)?\/(oauth2|\.well-known)\//i;
+const OAUTH_DOOR = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 
 /** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
 function byDoor(doors: { engine: Server['handler']; others: Server['handler'] }): Server['handler'] {

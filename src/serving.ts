@@ -15,6 +15,7 @@ import { createOutbound } from './outbound/outbound.ts';
 import { createPasswordHasher, type PasswordHasher } from './password-hash.ts';
 import { startPruning } from './provider/prune.ts';
 import type { PruneReport } from './provider/prune-round.ts';
+import { startReaping } from './reaping.ts';
 import { createServer } from './server.ts';
 import { VERSION } from './version.ts';
 
@@ -84,6 +85,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     const port = await listen(http, config);
     const door = doorOf(http);
     let stopPruning: (() => Promise<void>) | undefined;
+    let stopReaping: (() => Promise<void>) | undefined;
     return {
       port,
       database,
@@ -91,6 +93,8 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       metrics,
       prune() {
         stopPruning ??= startPruning(database, log, { onRound: (report) => countPruned(metrics, report) });
+        const { idleDays } = config.registration;
+        if (idleDays !== undefined) stopReaping ??= startReaping(database, idleDays, log);
       },
       closeDoor() {
         server.drain();
@@ -100,6 +104,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
         server.drain();
         await door.emptied();
         await stopPruning?.();
+        await stopReaping?.();
         await outbound.close();
         await database.close();
       },

@@ -51,6 +51,7 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
       introspectionClientId: undefined,
       authorizationDetailsTypes: {},
       delegation: undefined,
+      selfRegisteredScopes: undefined,
     });
     // A row that an operator took away stays away; a new issuer brings a new audience, which needs a row.
     if (created !== undefined && (await findClient(query, ADMIN_CLIENT_ID)) !== undefined) {

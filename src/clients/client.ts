@@ -6,6 +6,8 @@ import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
 export interface Client {
   readonly clientId: string;
   readonly metadata: ClientMetadata;
+  /** `admin`, `token:<id of the initial access token>`, `open` or `metadata_document` */
+  readonly registeredBy: string;
   readonly disabledAt: Date | undefined;
   readonly version: number;
   readonly createdAt: Date;
@@ -124,4 +126,9 @@ export function authenticatesWithSecret(metadata: ClientMetadata): boolean {
   return ['client_secret_basic', 'client_secret_post'].includes(
     metadata.token_endpoint_auth_method ?? 'client_secret_basic',
   );
+}
+
+/** Software that nobody here has looked at. */
+export function isSelfRegistered({ registeredBy }: { readonly registeredBy: string }): boolean {
+  return registeredBy !== 'admin';
 }

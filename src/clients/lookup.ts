@@ -7,6 +7,7 @@ import type { StoredSecret } from './secret.ts';
 export interface KnownClient {
   readonly clientId: string;
   readonly metadata: ClientMetadata;
+  readonly registeredBy: string;
   readonly isDisabled: boolean;
   /** what was issued before is void; milliseconds since 1970 */
   readonly tokensNotBefore: number;
@@ -17,6 +18,7 @@ export interface KnownClient {
 interface Row {
   client_id: string;
   metadata: ClientMetadata;
+  registered_by: string;
   is_disabled: boolean;
   tokens_not_before: Date | null;
   secrets: { id: string; hash: string; expires_at: string | null }[];
@@ -24,7 +26,7 @@ interface Row {
 
 const LOOKUP = {
   name: 'client_lookup',
-  text: `SELECT c.client_id, c.metadata, c.disabled_at IS NOT NULL AS is_disabled, c.tokens_not_before,
+  text: `SELECT c.client_id, c.metadata, c.registered_by, c.disabled_at IS NOT NULL AS is_disabled, c.tokens_not_before,
            coalesce((SELECT json_agg(json_build_object('id', s.id, 'hash', s.hash, 'expires_at', s.expires_at)
                                      ORDER BY s.created_at DESC, s.id)
                      FROM client_secrets s
@@ -43,6 +45,7 @@ function toKnownClient(row: Row): KnownClient {
   return {
     clientId: row.client_id,
     metadata: row.metadata,
+    registeredBy: row.registered_by,
     isDisabled: row.is_disabled,
     tokensNotBefore: row.tokens_not_before?.getTime() ?? Number.NEGATIVE_INFINITY,
     secrets: row.secrets.map(({ id, hash, expires_at }) => ({

@@ -20,13 +20,26 @@ import { generateSecret, hashGeneratedSecret } from './secret.ts';
 import * as store from './store.ts';
 
 export interface Clients {
-  create(clientId: string | undefined, metadata: ClientMetadata, by: ChangedBy): Promise<CreatedClient>;
+  create(
+    clientId: string | undefined,
+    metadata: ClientMetadata,
+    by: ChangedBy,
+    registration?: SelfRegistration,
+  ): Promise<CreatedClient>;
   change(clientId: string, patch: ClientPatch, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
   remove(clientId: string, ifVersion: number | undefined, by: ChangedBy): Promise<void>;
   setDisabled(clientId: string, isDisabled: boolean, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
   revokeTokens(clientId: string, by: ChangedBy): Promise<RevokedCounts & { notBefore: Date }>;
   addSecret(clientId: string, input: NewSecret, by: ChangedBy): Promise<CreatedSecret>;
   removeSecret(clientId: string, secretId: string, by: ChangedBy): Promise<void>;
+}
+
+/** For software that registers itself. */
+export interface SelfRegistration {
+  /** SHA-256 of the registration access token (RFC 7592) */
+  readonly tokenHash: Buffer;
+  /** asked in the same transaction, first; throws to refuse @returns `registered_by` */
+  readonly permit: (query: Query) => Promise<string>;
 }
 
 export interface CreatedClient {
@@ -87,17 +100,22 @@ export function createClients(deps: ClientsDeps): Clients {
   }
 
   return {
-    async create(chosenId, input, by) {
+    async create(chosenId, input, by, registration) {
       const clientId = chosenId ?? randomBytes(16).toString('hex');
       const metadata = withDefaults(input);
       assertSensible(metadata);
       deps.assertLoadable(clientId, metadata);
       const secret = authenticatesWithSecret(metadata) ? generateSecret() : undefined;
       return database.transaction(async (query) => {
-        const client = await store.insertClient(query, clientId, metadata);
+        const registeredBy = (await registration?.permit(query)) ?? 'admin';
+        const how = { registeredBy, tokenHash: registration?.tokenHash };
+        const client = await store.insertClient(query, clientId, metadata, how);
         if (client === undefined) throw new AppError('already_exists', `a client ${clientId} exists already`);
         if (secret !== undefined) await store.insertSecret(query, clientId, newId(), hashGeneratedSecret(secret));
-        await record(query, 'client.created', clientId, by, { client_name: metadata.client_name });
+        await record(query, 'client.created', clientId, by, {
+          client_name: metadata.client_name,
+          ...(registration === undefined ? {} : { registered_by: registeredBy }),
+        });
         return { client, secret };
       });
     },

@@ -7,6 +7,7 @@ import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { type Client, clientMetadataSchema, clientPatchSchema } from './client.ts';
+import { type IdleClient, listIdleClients } from './idle-clients.ts';
 import type { Clients } from './register.ts';
 import { findClient, listClients } from './store.ts';
 
@@ -14,6 +15,9 @@ const clientSchema = clientMetadataSchema
   .extend({
     client_id: z.string(),
     client_id_issued_at: z.int().meta({ description: 'seconds since 1970 (RFC 7591 §3.2.1)' }),
+    registered_by: z.string().meta({
+      description: 'admin, token:<id of an initial access token>, open or metadata_document',
+    }),
     disabled: z.boolean(),
     created_at: instant,
     updated_at: instant,
@@ -36,6 +40,22 @@ const revokedSchema = z
     tokens_not_before: instant.meta({ description: 'every token issued before this instant is void' }),
   })
   .meta({ id: 'RevokedClientTokens' });
+
+const idleClientSchema = z
+  .object({
+    client_id: z.string(),
+    client_name: z.string(),
+    registered_by: z.string(),
+    created_at: instant,
+    last_used_at: instant.nullable(),
+  })
+  .meta({ id: 'IdleClient' });
+
+const daysField = z
+  .string()
+  .regex(/^\d{1,4}$/, 'must be a whole number')
+  .transform(Number)
+  .meta({ description: 'without a token for so many days; 30 if left out' });
 
 const clientParams = z.strictObject({ client_id: clientIdField });
 const tag = 'clients';
@@ -153,6 +173,22 @@ export function clientRoutes(deps: { query: Query; clients: Clients }): ApiRoute
     ),
 
     apiRoute({
+      operationId: 'listIdleClients',
+      method: 'get',
+      path: '/idle-clients',
+      tag,
+      scope: 'admin:read',
+      summary: 'Software that registered itself and got no token for so many days: what the removal would take',
+      query: z.strictObject({ ...pageQuery, days: daysField.optional() }),
+      answers: { 200: { description: 'A page of clients', schema: pageSchema(idleClientSchema) } },
+      async handle({ query: filter }) {
+        const page = toPageRequest(filter);
+        const found = await listIdleClients(query, filter.days ?? 30, page);
+        return { status: 200, body: toPage(found, page.limit, idleToWire, (client) => client.clientId) };
+      },
+    }),
+
+    apiRoute({
       operationId: 'revokeClientTokens',
       method: 'post',
       path: '/clients/{client_id}/revoke-tokens',
@@ -187,8 +223,19 @@ function toWire(client: Client) {
     client_id: client.clientId,
     client_id_issued_at: Math.floor(client.createdAt.getTime() / 1000),
     ...client.metadata,
+    registered_by: client.registeredBy,
     disabled: client.disabledAt !== undefined,
     created_at: client.createdAt.toISOString(),
     updated_at: client.updatedAt.toISOString(),
+  };
+}
+
+function idleToWire(client: IdleClient) {
+  return {
+    client_id: client.clientId,
+    client_name: client.name,
+    registered_by: client.registeredBy,
+    created_at: client.createdAt.toISOString(),
+    last_used_at: client.lastUsedAt?.toISOString() ?? null,
   };
 }

@@ -7,13 +7,14 @@ import type { Client, ClientMetadata } from './client.ts';
 interface ClientRow {
   client_id: string;
   metadata: ClientMetadata;
+  registered_by: string;
   disabled_at: Date | null;
   version: number;
   created_at: Date;
   updated_at: Date;
 }
 
-const COLUMNS = 'client_id, metadata, disabled_at, version, created_at, updated_at';
+const COLUMNS = 'client_id, metadata, registered_by, disabled_at, version, created_at, updated_at';
 
 const SQL = {
   find: { name: 'client_find', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1` },
@@ -28,8 +29,8 @@ const SQL = {
   insert: {
     name: 'client_insert',
     // A client that takes over the id of a removed one must not inherit its JWTs: nothing older than itself counts.
-    text: `INSERT INTO clients (client_id, name, metadata, tokens_not_before)
-           VALUES ($1, $2, $3, date_trunc('second', now()))
+    text: `INSERT INTO clients (client_id, name, metadata, registered_by, registration_token_hash, tokens_not_before)
+           VALUES ($1, $2, $3, $4, $5, date_trunc('second', now()))
            ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
   },
   update: {
@@ -77,6 +78,7 @@ function toClient(row: ClientRow): Client {
   return {
     clientId: row.client_id,
     metadata: row.metadata,
+    registeredBy: row.registered_by,
     disabledAt: row.disabled_at ?? undefined,
     version: row.version,
     createdAt: row.created_at,
@@ -104,13 +106,23 @@ export async function listClients(
   return rows.map(toClient);
 }
 
+/** How a client came here. */
+export interface Registration {
+  readonly registeredBy: string;
+  /** SHA-256 of the registration access token (RFC 7592) */
+  readonly tokenHash?: Buffer | undefined;
+}
+
+const BY_ADMIN: Registration = { registeredBy: 'admin' };
+
 /** @returns undefined if the id is taken */
 export async function insertClient(
   query: Query,
   clientId: string,
   metadata: ClientMetadata,
+  { registeredBy, tokenHash }: Registration = BY_ADMIN,
 ): Promise<Client | undefined> {
-  const values = [clientId, metadata.client_name ?? '', JSON.stringify(metadata)];
+  const values = [clientId, metadata.client_name ?? '', JSON.stringify(metadata), registeredBy, tokenHash ?? null];
   const { rows } = await query<ClientRow>(SQL.insert, values);
   return rows[0] && toClient(rows[0]);
 }

@@ -5,6 +5,7 @@
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import { recordAudit } from '../audit/audit.ts';
+import { isSelfRegistered } from '../clients/client.ts';
 import type { Database } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import { readForm } from '../http/body.ts';
@@ -163,11 +164,19 @@ export function interactionRoutes(deps: InteractionDeps): Router {
         username: user?.username ?? '',
         ...(await describeRequest({ query: database.query, engine }, interaction)),
         returnsTo: redirectUri?.host || redirectUri?.protocol,
+        unverifiedHost: await unverifiedHost(client.clientId, redirectUri),
         policyUri: client.policyUri,
         tosUri: client.tosUri,
       },
       { formTargets: formTargets(client, interaction.params.redirect_uri) },
     );
+  }
+
+  /** What an app that nobody here has looked at can be known by; its name is whatever it says. */
+  async function unverifiedHost(clientId: string, redirectUri: URL | null): Promise<string | undefined> {
+    const known = await engine.directory.findClient(clientId);
+    if (known === undefined || !isSelfRegistered(known)) return undefined;
+    return URL.parse(clientId)?.host ?? redirectUri?.host ?? 'an unknown place';
   }
 
   async function showStale(ctx: Context): Promise<void> {

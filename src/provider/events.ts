@@ -25,6 +25,8 @@ export interface EventsDeps {
   readonly hotStore: Pick<HotStore, 'commit'>;
   readonly unitOfWork: UnitOfWork;
   readonly metrics: Metrics;
+  /** of software that registered itself */
+  readonly noteUse: (clientId: string) => void;
   readonly log: Log;
 }
 
@@ -58,12 +60,15 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     unitOfWork.afterwards(() => (type === 'token.issued' ? metrics.tokenIssued(token) : metrics.tokenRevoked(token)));
   }
 
-  const issued = (token: object) => tokenEvent('token.issued', token as ReportedToken);
+  const issued = (token: ReportedToken) => {
+    tokenEvent('token.issued', token);
+    if (token.clientId !== undefined) deps.noteUse(token.clientId);
+  };
   for (const event of ['access_token.saved', 'access_token.issued', 'refresh_token.saved'] as const) {
-    provider.on(event as 'access_token.saved', issued);
+    provider.on(event as 'access_token.saved', (token) => issued(token as ReportedToken));
   }
-  provider.on('client_credentials.saved', issued);
-  provider.on('client_credentials.issued', issued);
+  provider.on('client_credentials.saved', (token) => issued(token as ReportedToken));
+  provider.on('client_credentials.issued', (token) => issued(token as ReportedToken));
 
   const destroyed = (token: object) => {
     if (Provider.ctx?.oidc.route === 'revocation') tokenEvent('token.revoked', token as ReportedToken);

@@ -1,11 +1,13 @@
 // Which features of the engine are on, and which of its defaults are off.
 
 import type { Configuration } from 'oidc-provider';
+import type { Config } from '../config.ts';
 import { RichAuthorizationRequests } from './authorization-details.ts';
 import { deviceFlow } from './device-flow.ts';
 import type { Directory } from './directory.ts';
 import { assertRequestObject, fapiProfile } from './fapi.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
+import { metadataDocuments } from './metadata-documents.ts';
 import type { Pages } from './pages.ts';
 import type { ResourcePolicy } from './resource-server-info.ts';
 import { revocationPolicy } from './revocation.ts';
@@ -16,6 +18,7 @@ export interface FeaturesDeps {
   readonly introspectionPolicy: IntrospectionPolicy;
   readonly dpopNonceSecret: Buffer;
   readonly directory: Directory;
+  readonly config: Pick<Config, 'registration'>;
 }
 
 /** Configuration `features`. */
@@ -41,6 +44,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     },
     userinfo: { enabled: true },
     deviceFlow: deviceFlow(deps.pages),
+    clientIdMetadataDocument: metadataDocuments(deps.config.registration.metadataHosts),
     jwtUserinfo: { enabled: true },
     jwtIntrospection: { enabled: true },
     claimsParameter: { enabled: true },

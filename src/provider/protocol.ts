@@ -38,7 +38,7 @@ const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
 const SIGNING_ALGORITHMS = ['ES256', 'RS256'] as const;
 
 export interface ProtocolDeps {
-  readonly config: Pick<Config, 'issuer' | 'lifetimes'>;
+  readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration'>;
   readonly signingKeys: readonly SigningKey[];
   readonly cookieKeys: readonly string[];
   /** 256 bits; the same on all nodes */
@@ -134,6 +134,7 @@ export function protocol(deps: ProtocolDeps): Configuration {
       (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
     // The engine publishes neither, although RFC 8414 §2 has them.
     discovery: {
+      registration_endpoint: `${deps.config.issuer}/oauth2/register`,
       introspection_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS.filter((method) => method !== 'none'),
       revocation_endpoint_auth_methods_supported: [...CLIENT_AUTH_METHODS],
     },

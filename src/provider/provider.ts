@@ -14,6 +14,7 @@ import { declaredDetailsTypes } from './authorization-details.ts';
 import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
 import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
+import { createClientUses } from './client-uses.ts';
 import { createLoadExistingGrant } from './consent.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
@@ -82,7 +83,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   });
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
   const introspectionPolicy = createIntrospectionPolicy(directory);
-  const clientAdapter = createClientAdapter({ query, directory, secretVerifier: deps.secretVerifier, log });
+  const clientAdapter = createClientAdapter({ database, directory, secretVerifier: deps.secretVerifier, log });
 
   const provider = new Provider(config.issuer, {
     ...protocol(deps),
@@ -103,7 +104,8 @@ export function createProvider(deps: ProviderDeps): Engine {
   markTokens(provider);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
-  reportEvents(provider, { hotStore, unitOfWork, metrics, log });
+  const noteUse = createClientUses({ query, directory, log });
+  reportEvents(provider, { hotStore, unitOfWork, noteUse, metrics, log });
   for (const middleware of deps.entrance) provider.use(middleware);
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(

@@ -3,7 +3,8 @@
 
 import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
-import type { KnownResourceServer } from '../resource-servers/lookup.ts';
+import { isSelfRegistered } from '../clients/client.ts';
+import { grantAt, type KnownResourceServer } from '../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 
 export interface Permitted {
@@ -22,7 +23,9 @@ export async function findPermitted(
 ): Promise<Permitted | undefined> {
   const resourceServer = await directory.findResourceServer(indicator);
   const grants = await directory.findGrants(clientId);
-  const granted = resourceServer && grants?.get(resourceServer.identifier);
+  const client = await directory.findClient(clientId);
+  const isUnknownSoftware = client !== undefined && isSelfRegistered(client);
+  const granted = resourceServer && grantAt(resourceServer, grants, isUnknownSoftware);
   if (resourceServer === undefined || granted === undefined) return undefined;
   const { scopes, mayExchange } = granted;
   return {

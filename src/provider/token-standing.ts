@@ -2,6 +2,8 @@
 // does the policy row for its audience still exist. Introspection, the storage and the admin door ask here.
 
 import type { TokenAudience } from '../client-binding.ts';
+import { isSelfRegistered } from '../clients/client.ts';
+import { grantAt } from '../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 
 export interface IssuedTo {
@@ -37,21 +39,19 @@ export async function findStanding(directory: Directory, token: IssuedTo): Promi
     // Found under its other spelling it is not the audience that the token names.
     resourceServer !== undefined && resourceServer.identifier === token.audiences[position] ? [resourceServer] : [],
   );
-  const allowed = known.filter(({ identifier }) => grants?.has(identifier));
-  if (token.audiences.length > 0 && allowed.length === 0) return undefined;
+  const granted = known.map((resourceServer) => grantAt(resourceServer, grants, isSelfRegistered(client)));
+  if (token.audiences.length > 0 && granted.every((grant) => grant === undefined)) return undefined;
   return {
     username: user?.username,
-    audiences: known.map(({ identifier, introspectionClientId }) => ({
+    audiences: known.map(({ introspectionClientId }, position) => ({
       introspectionClientId,
-      allowsBoundClient: grants?.has(identifier) ?? false,
+      allowsBoundClient: granted[position] !== undefined,
     })),
     allowedScopes:
       token.audiences.length === 0
         ? undefined
         : new Set(
-            allowed.flatMap(({ identifier, scopes }) =>
-              scopes.filter((name) => grants?.get(identifier)?.scopes.includes(name)),
-            ),
+            known.flatMap(({ scopes }, position) => scopes.filter((name) => granted[position]?.scopes.includes(name))),
           ),
   };
 }

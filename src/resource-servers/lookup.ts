@@ -21,6 +21,7 @@ export type KnownResourceServer = Pick<
   | 'introspectionClientId'
   | 'authorizationDetailsTypes'
   | 'delegation'
+  | 'selfRegisteredScopes'
 >;
 
 /** What one client may call, by resource server, in the order of the identifiers. */
@@ -30,7 +31,7 @@ export type KnownGrant = Pick<ClientGrant, 'scopes' | 'mayExchange'>;
 const LOOKUP = {
   name: 'resource_server_lookup',
   text: `SELECT identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-           authorization_details_types, delegation
+           authorization_details_types, delegation, self_registered_scopes
          FROM resource_servers WHERE identifier = ANY($1)`,
 };
 
@@ -54,6 +55,7 @@ export async function lookUpResourceServers(
     introspection_client_id: string | null;
     authorization_details_types: AuthorizationDetailsTypes;
     delegation: StoredDelegation | null;
+    self_registered_scopes: string[] | null;
   }>(LOOKUP, [identifiers.flatMap(spellings)]);
   const found = new Map(rows.map((row) => [canonicalSpelling(row.identifier), row]));
   return identifiers.map((identifier) => {
@@ -68,6 +70,7 @@ export async function lookUpResourceServers(
       introspectionClientId: row.introspection_client_id ?? undefined,
       authorizationDetailsTypes: row.authorization_details_types,
       delegation: toDelegation(row.delegation),
+      selfRegisteredScopes: row.self_registered_scopes ?? undefined,
     };
   });
 }
@@ -86,4 +89,19 @@ export async function lookUpGrants(query: Query, clientIds: readonly string[]): 
     found.set(client_id, ofClient.set(resource_server, { scopes, mayExchange }));
   }
   return clientIds.map((clientId) => found.get(clientId) ?? new Map());
+}
+
+/**
+ * What a client may do at a resource server: its policy row, else what that grants to software that registered itself.
+ * @returns undefined: nothing
+ */
+export function grantAt(
+  resourceServer: KnownResourceServer,
+  grants: KnownGrants | undefined,
+  isSelfRegistered: boolean,
+): KnownGrant | undefined {
+  const { identifier, selfRegisteredScopes: scopes } = resourceServer;
+  const granted = grants?.get(identifier);
+  if (granted !== undefined || !isSelfRegistered || scopes === undefined) return granted;
+  return { scopes, mayExchange: false };
 }

@@ -52,6 +52,7 @@ export function createResourceServers(deps: { database: Database; adminAudience:
     create(identifier, input, by) {
       return database.transaction(async (query) => {
         await assertIntrospectionClient(query, input);
+        assertOwnScopes(input);
         const isTaken = (await store.findResourceServer(query, otherSpelling(identifier))) !== undefined;
         const created = isTaken ? undefined : await store.insertResourceServer(query, identifier, input);
         if (created === undefined) {
@@ -65,6 +66,7 @@ export function createResourceServers(deps: { database: Database; adminAudience:
     change(identifier, change, ifVersion, by) {
       return changing(identifier, ifVersion, async (query, before) => {
         const input = change(before);
+        assertOwnScopes(input);
         await assertIntrospectionClient(query, input);
         const changed = await store.updateResourceServer(query, identifier, input);
         await record(query, 'resource_server.changed', by, { resource_server: identifier });
@@ -120,4 +122,14 @@ function record(
   clientId?: string,
 ): Promise<void> {
   return recordAudit(query, { type, actor: by.actor, clientId, requestId: by.requestId, detail });
+}
+
+function assertOwnScopes({ scopes, selfRegisteredScopes = [] }: ResourceServerInput): void {
+  const unknown = selfRegisteredScopes.filter((scope) => !scopes.includes(scope));
+  if (unknown.length === 0) return;
+  const fault = {
+    pointer: '/self_registered_clients/scopes',
+    detail: `${unknown.join(', ')}: not a scope of this resource server`,
+  };
+  throw new AppError('validation_failed', `${fault.pointer} ${fault.detail}`, { faults: [fault] });
 }

@@ -16,6 +16,8 @@ export interface ResourceServer {
   readonly authorizationDetailsTypes: AuthorizationDetailsTypes;
   /** undefined: accepts no token that was exchanged */
   readonly delegation: DelegationRule | undefined;
+  /** for software that registered itself and has no policy row; undefined: none gets in */
+  readonly selfRegisteredScopes: readonly string[] | undefined;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -30,6 +32,7 @@ export type ResourceServerInput = Pick<
   | 'introspectionClientId'
   | 'authorizationDetailsTypes'
   | 'delegation'
+  | 'selfRegisteredScopes'
 >;
 
 /** What clients may ask for in detail (RFC 9396), by type. */

@@ -45,6 +45,10 @@ const delegation = z
   })
   .meta({ description: 'tokens that were exchanged (RFC 8693): how often, and by whom; null: none is accepted' });
 
+const selfRegistered = z
+  .strictObject({ scopes: scopeList })
+  .meta({ description: 'what software that registered itself may do here without a policy row; null: nothing' });
+
 const resourceServerSchema = z
   .object({
     identifier: z.string(),
@@ -55,6 +59,7 @@ const resourceServerSchema = z
     introspection_client_id: z.string().nullable(),
     authorization_details_types: z.record(z.string(), authorizationDetailsTypeSchema),
     delegation: delegation.nullable(),
+    self_registered_clients: selfRegistered.nullable(),
     created_at: instant,
     updated_at: instant,
   })
@@ -69,6 +74,7 @@ const createBody = z.strictObject({
   introspection_client_id: introspectionClient.nullable().optional(),
   authorization_details_types: detailsTypes.optional(),
   delegation: delegation.nullable().optional(),
+  self_registered_clients: selfRegistered.nullable().optional(),
 });
 const patchBody = createBody.omit({ identifier: true });
 type Change = z.infer<typeof patchBody>;
@@ -178,6 +184,10 @@ function merge(before: Base, change: Change) {
     accessTokenTtlSeconds: ttlSeconds ?? undefined,
     introspectionClientId: introspectionClientId ?? undefined,
     authorizationDetailsTypes: change.authorization_details_types ?? before.authorizationDetailsTypes,
+    selfRegisteredScopes:
+      change.self_registered_clients === undefined
+        ? before.selfRegisteredScopes
+        : change.self_registered_clients?.scopes,
     delegation: change.delegation === undefined ? before.delegation : toDelegation(change.delegation),
   };
 }
@@ -196,6 +206,7 @@ function toWire(server: ResourceServer) {
     introspection_client_id: server.introspectionClientId ?? null,
     authorization_details_types: server.authorizationDetailsTypes,
     delegation: fromDelegation(server.delegation),
+    self_registered_clients: server.selfRegisteredScopes === undefined ? null : { scopes: server.selfRegisteredScopes },
     created_at: server.createdAt.toISOString(),
     updated_at: server.updatedAt.toISOString(),
   };

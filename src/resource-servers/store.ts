@@ -21,6 +21,7 @@ interface ResourceServerRow {
   introspection_client_id: string | null;
   authorization_details_types: AuthorizationDetailsTypes;
   delegation: StoredDelegation | null;
+  self_registered_scopes: string[] | null;
   version: number;
   created_at: Date;
   updated_at: Date;
@@ -37,7 +38,7 @@ interface GrantRow {
 }
 
 const COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-  authorization_details_types, delegation, version, created_at, updated_at`;
+  authorization_details_types, delegation, self_registered_scopes, version, created_at, updated_at`;
 const GRANT_COLUMNS = 'client_id, resource_server, scopes, token_exchange, version, created_at, updated_at';
 
 const SQL = {
@@ -54,14 +55,14 @@ const SQL = {
     name: 'resource_server_insert',
     text: `INSERT INTO resource_servers
              (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-              authorization_details_types, delegation)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+              authorization_details_types, delegation, self_registered_scopes)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
   },
   update: {
     name: 'resource_server_update',
     text: `UPDATE resource_servers SET name = $2, scopes = $3, access_token_format = $4, access_token_ttl_seconds = $5,
              introspection_client_id = $6, authorization_details_types = $7, delegation = $8,
-             version = version + 1, updated_at = now()
+             self_registered_scopes = $9, version = version + 1, updated_at = now()
            WHERE identifier = $1 RETURNING ${COLUMNS}`,
   },
   remove: { name: 'resource_server_remove', text: 'DELETE FROM resource_servers WHERE identifier = $1' },
@@ -99,6 +100,7 @@ function toResourceServer(row: ResourceServerRow): ResourceServer {
     introspectionClientId: row.introspection_client_id ?? undefined,
     authorizationDetailsTypes: row.authorization_details_types,
     delegation: toDelegation(row.delegation),
+    selfRegisteredScopes: row.self_registered_scopes ?? undefined,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -166,6 +168,7 @@ function toValues(identifier: string, input: ResourceServerInput): unknown[] {
     input.introspectionClientId ?? null,
     JSON.stringify(input.authorizationDetailsTypes),
     input.delegation === undefined ? null : JSON.stringify(fromDelegation(input.delegation)),
+    input.selfRegisteredScopes ?? null,
   ];
 }
 

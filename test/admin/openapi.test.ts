@@ -115,6 +115,15 @@ test('every operation does what the document says', async () => {
   await call('post', '/users/{user_id}/disable', userParams);
   await call('post', '/users/{user_id}/enable', userParams);
   await call('post', '/users/{user_id}/revoke-tokens', userParams);
+  const initial = await call(
+    'post',
+    '/initial-access-tokens',
+    {},
+    { note: 'n', allowed: { redirect_hosts: ['a.example'] } },
+  );
+  await call('get', '/initial-access-tokens', {});
+  await call('delete', '/initial-access-tokens/{id}', { id: initial.body.id as string });
+  await call('get', '/idle-clients', {});
   await call('get', '/audit-events', {});
   await call('delete', '/clients/{client_id}', client);
 

@@ -12,7 +12,7 @@ export const ROWS: readonly (readonly string[])[] = [
   ['clients', 'resource-servers', 'users', 'keys'],
   ['provider'],
   ['interaction', 'admin'],
-  ['server'],
+  ['server', 'reaping'],
   ['serving', 'preparation'],
   ['installation'],
   ['cluster'],

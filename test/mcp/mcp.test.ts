@@ -1,0 +1,206 @@
+// An MCP server behind the guard, as docs/mcp.md shows it, and the official client of the MCP SDK, unmodified. The client knows the
+// address of the MCP server and nothing else: it discovers the authorization server, registers itself, signs its user in, and calls
+// a tool. The test plays the user.
+
+import { createServer, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type OAuthClientProvider, UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
+import type { OAuthClientInformationMixed, OAuthTokens } from '@modelcontextprotocol/sdk/shared/auth.js';
+import express from 'express';
+import { decodeJwt } from 'jose';
+import { createGuard, expressGuard, expressResourceMetadata } from '../../src/guard/index.ts';
+import type { TestClient } from '../support/admin.ts';
+import { makeCertificate } from '../support/certificates.ts';
+import { ALICE, clientToken } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent, signInAndAllow } from '../support/user-agent.ts';
+
+const REDIRECT_URI = 'https://agent.example/callback';
+
+let server: TestServer;
+let mcp: Server;
+let documents: ReturnType<typeof createHttpsServer>;
+let documentUrl: string;
+let mcpUrl: URL;
+
+beforeAll(async () => {
+  const certificate = makeCertificate({ subject: [['CN', 'localhost']], dns: ['localhost'], isAuthority: true });
+  setDefaultCACertificates([...getCACertificates('default'), certificate.cert]);
+  documents = createHttpsServer({ cert: certificate.cert, key: certificate.key }, (_request, response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ client_id: documentUrl, ...METADATA }));
+  });
+  await new Promise<void>((resolve) => documents.listen(0, '127.0.0.1', resolve));
+  const host = `localhost:${(documents.address() as AddressInfo).port}`;
+  documentUrl = `https://${host}/agent.json`;
+  server = await startTestServer({
+    LANYARD_DANGER_OPEN_REGISTRATION: 'true',
+    LANYARD_CLIENT_METADATA_HOSTS: host,
+    LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS: host,
+  });
+  mcp = createServer();
+  await new Promise<void>((resolve) => mcp.listen(0, '127.0.0.1', resolve));
+  mcpUrl = new URL(`http://127.0.0.1:${(mcp.address() as AddressInfo).port}/mcp`);
+  const introspection = await server.admin.createClient();
+  await server.admin.createApi(mcpUrl.href, {
+    name: 'Weather',
+    scopes: ['tools:call'],
+    introspection_client_id: introspection.clientId,
+    self_registered_clients: { scopes: ['tools:call'] },
+  });
+  await server.admin.createUser(ALICE.username, ALICE.password);
+  mcp.on('request', weatherServer(server.issuer, introspection));
+});
+afterAll(async () => {
+  for (const each of [mcp, documents]) {
+    each.closeAllConnections();
+    each.close();
+  }
+  await server.stop();
+});
+
+/** The server of docs/mcp.md. */
+function weatherServer(issuer: string, introspection: TestClient): express.Express {
+  const guard = createGuard({
+    issuer,
+    audience: mcpUrl.href,
+    clients: 'granted',
+    scopes: ['tools:call'],
+    mode: 'introspection',
+    introspection,
+    metadata: { name: 'Weather' },
+  });
+  const app = express();
+  app.use(expressResourceMetadata(guard));
+  app.post('/mcp', expressGuard(guard), express.json(), async (request, response) => {
+    const weather = new McpServer({ name: 'weather', version: '1.0.0' });
+    const { principal } = request as unknown as { principal: { clientId: string; subject: string } };
+    weather.registerTool('whoami', { description: 'Who is calling' }, () => ({
+      content: [{ type: 'text', text: `${principal.subject} through ${principal.clientId}` }],
+    }));
+    const transport = new StreamableHTTPServerTransport({ enableJsonResponse: true });
+    response.on('close', () => void weather.close());
+    await weather.connect(transport as never);
+    await transport.handleRequest(request, response, request.body);
+  });
+  return app;
+}
+
+const METADATA = {
+  client_name: 'Agent',
+  redirect_uris: [REDIRECT_URI],
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+  token_endpoint_auth_method: 'none',
+};
+
+interface Agent extends OAuthClientProvider {
+  authorizationUrl?: URL;
+  information?: OAuthClientInformationMixed;
+  issued?: OAuthTokens;
+}
+
+/** What every MCP client has to bring along: where to keep things, and how to open a browser. */
+function createAgent(clientMetadataUrl?: string): Agent {
+  let verifier = '';
+  return {
+    redirectUrl: REDIRECT_URI,
+    clientMetadata: METADATA,
+    ...(clientMetadataUrl === undefined ? {} : { clientMetadataUrl }),
+    clientInformation() {
+      return this.information;
+    },
+    saveClientInformation(information) {
+      this.information = information;
+    },
+    tokens() {
+      return this.issued;
+    },
+    saveTokens(tokens) {
+      this.issued = tokens;
+    },
+    redirectToAuthorization(url) {
+      this.authorizationUrl = url;
+    },
+    saveCodeVerifier(value) {
+      verifier = value;
+    },
+    codeVerifier: () => verifier,
+  };
+}
+
+async function callTool(agent: Agent): Promise<string> {
+  const first = new StreamableHTTPClientTransport(mcpUrl, { authProvider: agent });
+  const client = new Client({ name: 'agent', version: '1.0.0' });
+  await expect(client.connect(first as never)).rejects.toThrow(UnauthorizedError);
+  const back = await signInAndAllow(createUserAgent(server.issuer), (agent.authorizationUrl as URL).href, ALICE);
+  await first.finishAuth(back.searchParams.get('code') as string);
+  const again = new StreamableHTTPClientTransport(mcpUrl, { authProvider: agent });
+  await client.connect(again as never);
+  const { content } = (await client.callTool({ name: 'whoami' })) as { content: { text: string }[] };
+  await client.close();
+  return content[0]?.text ?? '';
+}
+
+describe.each([
+  ['dynamic registration', () => createAgent()],
+  ['a client ID metadata document', () => createAgent(documentUrl)],
+])('the SDK’s own client, by %s', (_name, create) => {
+  test('gets from the address of the MCP server to the answer of a tool', async () => {
+    const agent = create();
+    const text = await callTool(agent);
+    const claims = decodeJwt((agent.issued as OAuthTokens).access_token);
+    expect(claims).toMatchObject({ aud: mcpUrl.href, azp: agent.information?.client_id, scope: 'tools:call' });
+    expect(text).toBe(`${claims.sub} through ${agent.information?.client_id}`);
+    expect(agent.authorizationUrl?.searchParams.get('resource')).toBe(mcpUrl.href);
+    expect(agent.authorizationUrl?.searchParams.get('code_challenge_method')).toBe('S256');
+  });
+});
+
+async function post(token: string | undefined): Promise<Response> {
+  return fetch(mcpUrl, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
+  });
+}
+
+test('without a token: 401, with the way to the metadata', async () => {
+  const response = await post(undefined);
+  expect(response.status).toBe(401);
+  expect(response.headers.get('www-authenticate')).toContain(
+    `resource_metadata="${mcpUrl.origin}/.well-known/oauth-protected-resource/mcp"`,
+  );
+});
+
+test('a token of another client is 403 where the MCP server has a list of its own', async () => {
+  const other = await server.admin.createClient();
+  await server.admin.allow(other.clientId, mcpUrl.href, ['tools:call']);
+  const token = await clientToken(server, other, { resource: mcpUrl.href });
+  expect((await post(token)).status).not.toBe(403);
+  const guard = createGuard({ issuer: server.issuer, audience: mcpUrl.href, clients: ['agent'], mode: 'jwt' });
+  await expect(guard.check(`Bearer ${token}`)).rejects.toMatchObject({ status: 403, code: 'client_not_allowed' });
+});
+
+test('a token for another API, and one whose client has lost its grant, are 401', async () => {
+  const other = await server.admin.createClient();
+  await server.admin.createApi('https://other.example', { scopes: ['tools:call'] });
+  await server.admin.allow(other.clientId, 'https://other.example', ['tools:call']);
+  expect((await post(await clientToken(server, other, { resource: 'https://other.example' }))).status).toBe(401);
+  await server.admin.allow(other.clientId, mcpUrl.href, ['tools:call']);
+  const token = await clientToken(server, other, { resource: mcpUrl.href });
+  const path = `/resource-servers/${encodeURIComponent(mcpUrl.href)}/clients/${other.clientId}`;
+  await server.admin.request('DELETE', path);
+  expect((await post(token)).status).toBe(401);
+});
