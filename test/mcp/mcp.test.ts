@@ -3,9 +3,7 @@
 // a tool. The test plays the user.
 
 import { createServer, type Server } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type OAuthClientProvider, UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -17,7 +15,7 @@ import express from 'express';
 import { decodeJwt } from 'jose';
 import { createGuard, expressGuard, expressResourceMetadata } from '../../src/guard/index.ts';
 import type { TestClient } from '../support/admin.ts';
-import { makeCertificate } from '../support/certificates.ts';
+import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
 import { ALICE, clientToken } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, signInAndAllow } from '../support/user-agent.ts';
@@ -26,19 +24,16 @@ const REDIRECT_URI = 'https://agent.example/callback';
 
 let server: TestServer;
 let mcp: Server;
-let documents: ReturnType<typeof createHttpsServer>;
+let documents: DocumentHost;
 let documentUrl: string;
 let mcpUrl: URL;
 
 beforeAll(async () => {
-  const certificate = makeCertificate({ subject: [['CN', 'localhost']], dns: ['localhost'], isAuthority: true });
-  setDefaultCACertificates([...getCACertificates('default'), certificate.cert]);
-  documents = createHttpsServer({ cert: certificate.cert, key: certificate.key }, (_request, response) => {
+  documents = await startDocumentHost((_request, response) => {
     response.setHeader('content-type', 'application/json');
     response.end(JSON.stringify({ client_id: documentUrl, ...METADATA }));
   });
-  await new Promise<void>((resolve) => documents.listen(0, '127.0.0.1', resolve));
-  const host = `localhost:${(documents.address() as AddressInfo).port}`;
+  const { host } = documents;
   documentUrl = `https://${host}/agent.json`;
   server = await startTestServer({
     LANYARD_DANGER_OPEN_REGISTRATION: 'true',
@@ -59,10 +54,9 @@ beforeAll(async () => {
   mcp.on('request', weatherServer(server.issuer, introspection));
 });
 afterAll(async () => {
-  for (const each of [mcp, documents]) {
-    each.closeAllConnections();
-    each.close();
-  }
+  documents.close();
+  mcp.closeAllConnections();
+  mcp.close();
   await server.stop();
 });
 

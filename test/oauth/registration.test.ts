@@ -2,14 +2,11 @@
 // server has not offered to software which nobody has looked at.
 
 import type { RequestListener } from 'node:http';
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { dynamicClientRegistration } from 'openid-client';
 import { type Answer, introspect, requestToken, type TestClient, toAnswer } from '../support/admin.ts';
-import { makeCertificate } from '../support/certificates.ts';
+import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
 import {
   ALICE,
   authorizationUrl,
@@ -28,23 +25,16 @@ const APP = { redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: 'none',
 
 let server: TestServer;
 let introspector: TestClient;
-let documents: { port: number; close(): unknown };
+let documents: DocumentHost;
 let answer: RequestListener = (_request, response) => response.writeHead(404).end();
 let fetches = 0;
 
 beforeAll(async () => {
-  const certificate = makeCertificate({ subject: [['CN', 'localhost']], dns: ['localhost'], isAuthority: true });
-  setDefaultCACertificates([...getCACertificates('default'), certificate.cert]);
-  const https = createServer({ cert: certificate.cert, key: certificate.key }, (request, response) => {
+  documents = await startDocumentHost((request, response) => {
     fetches += 1;
     answer(request, response);
   });
-  await new Promise<void>((resolve) => https.listen(0, '127.0.0.1', resolve));
-  documents = {
-    port: (https.address() as AddressInfo).port,
-    close: () => [https.closeAllConnections(), https.close()],
-  };
-  const host = `localhost:${documents.port}`;
+  const { host } = documents;
   server = await startTestServer({
     LANYARD_CLIENT_METADATA_HOSTS: host,
     LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS: host,
@@ -342,7 +332,7 @@ describe('management (RFC 7592)', () => {
 });
 
 describe('client ID metadata documents', () => {
-  const clientIdOf = (path: string) => `https://localhost:${documents.port}${path}`;
+  const clientIdOf = (path: string) => `https://${documents.host}${path}`;
   function serve(path: string, changes: Record<string, unknown> = {}): TestClient {
     const document = {
       client_id: clientIdOf(path),
@@ -399,7 +389,7 @@ describe('client ID metadata documents', () => {
       code_challenge_method: 'S256',
     });
     const { html } = await agent.submit(formAction((await agent.visit(url)).html, 'login'), { ...ALICE });
-    expect(html).toMatch(new RegExp(`id="unverified"[\\s\\S]*localhost:${documents.port}`));
+    expect(html).toMatch(new RegExp(`id="unverified"[\\s\\S]*${documents.host}`));
   });
 
   const faults: [string, string, Record<string, unknown>][] = [
@@ -423,7 +413,7 @@ describe('client ID metadata documents', () => {
   test('hosts that are not on the list are not fetched from', async () => {
     fetches = 0;
     for (const clientId of [
-      `https://127.0.0.1:${documents.port}/a.json`,
+      `https://${documents.host.replace('localhost', '127.0.0.1')}/a.json`,
       'https://169.254.169.254/a.json',
       'https://evil.example/a.json',
     ]) {
