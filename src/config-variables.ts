@@ -67,6 +67,26 @@ export const VARIABLES = [
     isSecret: true,
   },
   {
+    name: 'LANYARD_SECRET_KEY_PREVIOUS',
+    default: '(none)',
+    unit: 'text, 32 characters or more',
+    description:
+      'What LANYARD_SECRET_KEY was before: what was sealed under that is sealed anew at the start. To be taken away after LANYARD_SESSION_TTL_SECONDS.',
+    isSecret: true,
+  },
+  {
+    name: 'LANYARD_KEY_ROTATION_DAYS',
+    default: '90',
+    unit: 'days',
+    description: 'How old a signing key becomes before the next one takes over. 0: only when an operator says so.',
+  },
+  {
+    name: 'LANYARD_KEY_PUBLISH_AHEAD_HOURS',
+    default: '24',
+    unit: 'hours',
+    description: 'How long the next key is published before it signs. Longer than your APIs keep the key set.',
+  },
+  {
     name: 'LANYARD_ADMIN_CLIENT_SECRET',
     default: '(generated, printed once)',
     unit: 'text, 16 to 256 characters',

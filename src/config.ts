@@ -23,6 +23,13 @@ export interface Config {
   readonly databaseQueueSize: number;
   /** undefined only with the embedded database: then a file in the data directory holds it */
   readonly secretKey: string | undefined;
+  /** what the secret key was before */
+  readonly previousSecretKey: string | undefined;
+  readonly keySchedule: {
+    /** undefined: signing keys are rotated by hand only */
+    readonly rotationDays: number | undefined;
+    readonly publishAheadSeconds: number;
+  };
   readonly adminClientSecret: string | undefined;
   /** addresses and CIDR ranges of the proxies whose X-Forwarded-* headers count */
   readonly trustedProxies: readonly string[];
@@ -104,6 +111,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     databasePoolSize: read('LANYARD_DATABASE_POOL_SIZE', integer(2, 1000)) ?? 20,
     databaseQueueSize: read('LANYARD_DATABASE_QUEUE_SIZE', integer(1, 1_000_000)) ?? 5_000,
     secretKey: read('LANYARD_SECRET_KEY', z.string().min(32, 'must have 32 characters or more')),
+    previousSecretKey: read('LANYARD_SECRET_KEY_PREVIOUS', z.string().min(32, 'must have 32 characters or more')),
+    keySchedule: {
+      rotationDays: (read('LANYARD_KEY_ROTATION_DAYS', integer(0, 3650)) ?? 90) || undefined,
+      publishAheadSeconds: (read('LANYARD_KEY_PUBLISH_AHEAD_HOURS', integer(0, 720)) ?? 24) * 3600,
+    },
     adminClientSecret: read(
       'LANYARD_ADMIN_CLIENT_SECRET',
       z.string().regex(/^[\x20-\x7e]{16,256}$/, 'must be 16 to 256 printable ASCII characters'),
@@ -157,6 +169,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   if (faults.length > 0) throw new ConfigError(faults);
   return Object.freeze({
     ...config,
+    keySchedule: Object.freeze(config.keySchedule),
     lifetimes: Object.freeze(config.lifetimes),
     loginThrottle: Object.freeze(config.loginThrottle),
     registration: Object.freeze(config.registration),

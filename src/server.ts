@@ -24,7 +24,9 @@ import { requestLog } from './http/request-log.ts';
 import { securityHeaders } from './http/security-headers.ts';
 import { enginePages } from './interaction/engine-pages.ts';
 import { interactionRoutes } from './interaction/routes.ts';
-import type { SigningKey } from './keys/key-ring.ts';
+import type { KeyFollower } from './keys/follow-keys.ts';
+import type { KeyRotation } from './keys/rotation.ts';
+import { keyRoutes } from './keys/routes.ts';
 import type { Log } from './log.ts';
 import { createEndpointFinder } from './metrics/endpoints.ts';
 import type { Metrics } from './metrics/metrics.ts';
@@ -34,7 +36,7 @@ import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable } from './provider/client-schema.ts';
 import { ROUTES } from './provider/protocol.ts';
-import { createProvider, type Engine } from './provider/provider.ts';
+import { createEngine, type Engine } from './provider/provider.ts';
 import { clientGrantRoutes } from './resource-servers/grant-routes.ts';
 import { createResourceServers } from './resource-servers/policy.ts';
 import { resourceServerRoutes } from './resource-servers/routes.ts';
@@ -49,8 +51,8 @@ export interface ServerDeps {
     'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics' | 'registration'
   >;
   readonly database: Database;
-  readonly signingKeys: readonly SigningKey[];
-  readonly cookieKeys: readonly string[];
+  readonly keys: KeyFollower;
+  readonly keyRotation: KeyRotation;
   readonly dpopNonceSecret: Buffer;
   readonly pairwiseSalt: string;
   readonly artifactKey: Buffer;
@@ -81,12 +83,11 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     problemAnswers(log),
     proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }),
   ];
-  const engine = createProvider({
+  const { keys } = deps;
+  const engineDeps = {
     entrance,
     config,
     database,
-    signingKeys: deps.signingKeys,
-    cookieKeys: deps.cookieKeys,
     dpopNonceSecret: deps.dpopNonceSecret,
     pairwiseSalt: deps.pairwiseSalt,
     artifactKey: deps.artifactKey,
@@ -95,12 +96,14 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     pages: enginePages({ query: database.query, log }),
     metrics,
     log,
-  });
+  };
+  const engine = createEngine(engineDeps, keys.current());
+  keys.onChange(engine.useKeys);
 
   let isDraining = false;
   const app = new Koa({ proxy: true });
-  // What reaches these handlers went wrong while an answer was already on its way.
-  for (const each of [app, engine.provider]) each.on('error', (error) => log.warn({ error }, 'an answer broke off'));
+  // What reaches this went wrong while an answer was already on its way.
+  app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
   for (const middleware of entrance) app.use(middleware);
 
   mount(
@@ -139,7 +142,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     }),
   );
   return {
-    handler: byDoor({ engine: engine.provider.callback(), others: app.callback() }),
+    handler: byDoor({ engine: engine.handler, others: app.callback() }),
     engine,
     drain() {
       isDraining = true;
@@ -158,9 +161,10 @@ function mount(app: Koa, router: Router): void {
   );
 }
 
-function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, engine: Engine, clients: Clients) {
+function adminDoor(deps: ServerDeps, engine: Engine, clients: Clients) {
+  const { database, passwords, metrics, log, keys, keyRotation } = deps;
   const { query } = database;
-  const { issuer } = config;
+  const { issuer } = deps.config;
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
   const accounts = createAccounts({ database, passwords, removeArtifacts: removeArtifactsOfAccount });
   return {
@@ -172,6 +176,7 @@ function adminDoor({ config, database, passwords, metrics, log }: ServerDeps, en
       ...resourceServerRoutes({ query, resourceServers }),
       ...clientGrantRoutes({ query, resourceServers }),
       ...userRoutes({ query, accounts }),
+      ...keyRoutes({ query, rotation: keyRotation, refresh: keys.refresh }),
       ...auditRoutes({ query }),
     ],
   };

@@ -6,8 +6,10 @@ import { createServer as createHttpServer, type Server as HttpServer, type Serve
 import { Server as NetServer } from 'node:net';
 import type { Config } from './config.ts';
 import { createDatabase, type Database } from './database/database.ts';
+import { followKeys } from './keys/follow-keys.ts';
 import { loadInstallationSecret } from './keys/installation-secret.ts';
-import { loadSigningKeys } from './keys/key-ring.ts';
+import { resealStoredKeys } from './keys/reseal.ts';
+import { createKeyRotation } from './keys/rotation.ts';
 import { deriveKeys } from './keys/seal.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Exposition, type Metrics } from './metrics/metrics.ts';
@@ -16,6 +18,8 @@ import { createPasswordHasher, type PasswordHasher } from './password-hash.ts';
 import { startPruning } from './provider/prune.ts';
 import type { PruneReport } from './provider/prune-round.ts';
 import { startReaping } from './reaping.ts';
+import { repeat } from './repeat.ts';
+import { MAX_ACCESS_TOKEN_SECONDS } from './resource-servers/resource-server.ts';
 import { createServer } from './server.ts';
 import { VERSION } from './version.ts';
 
@@ -33,7 +37,7 @@ export interface Serving {
   readonly database: Database;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
-  /** Begins to remove what has expired. One process of an installation is enough; several do no harm. */
+  /** Begins to remove what has expired, and to keep the schedule of the keys. One process of an installation is enough; several do no harm. */
   prune(): void;
   /** Nobody new is let in; whoever is in stays as welcome as before. */
   closeDoor(): void;
@@ -41,6 +45,7 @@ export interface Serving {
   stop(): Promise<void>;
 }
 
+const KEY_SCHEDULE_INTERVAL_MS = 60_000;
 /** Connections that are still open then are cut: whoever runs us will not wait longer either. */
 const DRAIN_MS = 10_000;
 /** A client that has more to say on an open connection has said it by then. */
@@ -62,16 +67,23 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     const passwords = createPasswordHasher();
     const metrics = watch(database, config);
     metrics.watchPasswords(passwords.load);
-    const keys = deriveKeys(options.secretKey);
+    const secretKeys = deriveKeys(options.secretKey, config.previousSecretKey);
+    const { sealingKeys, dpopNonceSecret, artifactKey } = secretKeys;
+    if (config.previousSecretKey !== undefined) await resealStoredKeys(database, sealingKeys);
+    const { keySchedule, lifetimes } = config;
+    const cookies = { rotationDays: keySchedule.rotationDays, sessionSeconds: lifetimes.sessionSeconds };
+    const keys = await followKeys({ database, secretKeys, cookies, log });
+    const schedule = { ...keySchedule, keptSeconds: longestMemory(lifetimes) };
+    const keyRotation = createKeyRotation({ database, sealingKeys, schedule });
     const outbound = createOutbound(config.outbound);
     const server = await createServer({
       config,
       database,
-      signingKeys: await loadSigningKeys(database, keys.sealingKey),
-      cookieKeys: keys.cookieKeys,
-      dpopNonceSecret: keys.dpopNonceSecret,
-      artifactKey: keys.artifactKey,
-      pairwiseSalt: await loadInstallationSecret(database.query, keys.sealingKey, 'pairwise'),
+      keys,
+      keyRotation,
+      dpopNonceSecret,
+      artifactKey,
+      pairwiseSalt: await loadInstallationSecret(database.query, sealingKeys, 'pairwise'),
       outbound,
       passwords,
       metrics: options.readMetrics === undefined ? metrics : { ...metrics, read: options.readMetrics },
@@ -84,17 +96,23 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     );
     const port = await listen(http, config);
     const door = doorOf(http);
-    let stopPruning: (() => Promise<void>) | undefined;
-    let stopReaping: (() => Promise<void>) | undefined;
+    let chores: (() => Promise<void>)[] = [];
     return {
       port,
       database,
       passwords,
       metrics,
       prune() {
-        stopPruning ??= startPruning(database, log, { onRound: (report) => countPruned(metrics, report) });
+        if (chores.length > 0) return;
+        chores = [
+          startPruning(database, log, { onRound: (report) => countPruned(metrics, report) }),
+          repeat(keyRotation.keepSchedule, {
+            intervalMs: KEY_SCHEDULE_INTERVAL_MS,
+            onError: (error) => log.error({ error }, 'the schedule of the signing keys could not be kept'),
+          }),
+        ];
         const { idleDays } = config.registration;
-        if (idleDays !== undefined) stopReaping ??= startReaping(database, idleDays, log);
+        if (idleDays !== undefined) chores.push(startReaping(database, idleDays, log));
       },
       closeDoor() {
         server.drain();
@@ -103,8 +121,8 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       async stop() {
         server.drain();
         await door.emptied();
-        await stopPruning?.();
-        await stopReaping?.();
+        await Promise.all(chores.map((stop) => stop()));
+        keys.stop();
         await outbound.close();
         await database.close();
       },
@@ -123,6 +141,11 @@ function watch(database: Database, config: Config): Metrics {
   metrics.watchPool('hot', database.hotPool, database.hotPool.options.max);
   metrics.watchChangeFeed(database.changes);
   return metrics;
+}
+
+/** Somebody may still present, until then, what a key has signed; ID tokens serve as hints at the logout too. */
+function longestMemory({ accessTokenSeconds, idTokenSeconds, sessionSeconds }: Config['lifetimes']): number {
+  return Math.max(accessTokenSeconds, idTokenSeconds, sessionSeconds, MAX_ACCESS_TOKEN_SECONDS);
 }
 
 function countPruned(metrics: Metrics, { removed, lagSeconds }: PruneReport): void {

@@ -39,6 +39,9 @@ export const AUDIT_EVENT_TYPES = [
   'token.exchanged',
   'token.replayed',
   'signing_key.created',
+  'signing_key.published',
+  'signing_key.removed',
+  'secret_key.changed',
   'storage.pruned',
 ] as const;
 

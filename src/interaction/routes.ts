@@ -36,7 +36,6 @@ export interface InteractionDeps {
 
 export function interactionRoutes(deps: InteractionDeps): Router {
   const { database, engine, log } = deps;
-  const { provider } = engine;
   const router = new Router({ prefix: '/interaction/:uid' });
 
   router.use(async (ctx, next) => {
@@ -110,7 +109,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
 
   /** The interaction of this browser, which must be the one that the address names. */
   async function current(ctx: Context): Promise<Interaction> {
-    const interaction = await provider.interactionDetails(ctx.req, ctx.res);
+    const interaction = await engine.provider.interactionDetails(ctx.req, ctx.res);
     if (interaction.uid !== ctx.params.uid) throw new StaleInteractionError();
     return interaction;
   }
@@ -120,13 +119,13 @@ export function interactionRoutes(deps: InteractionDeps): Router {
     result: Parameters<Engine['provider']['interactionFinished']>[2],
     options: { mergeWithLastSubmission: boolean },
   ): Promise<void> {
-    const returnTo = await provider.interactionResult(ctx.req, ctx.res, result, options);
+    const returnTo = await engine.provider.interactionResult(ctx.req, ctx.res, result, options);
     ctx.status = 303;
     ctx.redirect(returnTo);
   }
 
   async function clientOf(interaction: Interaction) {
-    const client = await provider.Client.find(String(interaction.params.client_id));
+    const client = await engine.provider.Client.find(String(interaction.params.client_id));
     if (client === undefined) throw new AppError('conflict', 'The app is not registered here any more.');
     return client;
   }

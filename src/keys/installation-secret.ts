@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Query } from '../database/database.ts';
-import { open, seal } from './seal.ts';
+import { openWithOneOf, type SealingKeys, seal } from './seal.ts';
 
 const SQL = {
   // Of several servers that start at once, the first decides.
@@ -15,11 +15,15 @@ const SQL = {
 };
 
 /** @returns 256 random bits in base64url, the same at every start */
-export async function loadInstallationSecret(query: Query, sealingKey: Buffer, name: 'pairwise'): Promise<string> {
+export async function loadInstallationSecret(
+  query: Query,
+  sealingKeys: SealingKeys,
+  name: 'pairwise',
+): Promise<string> {
   const found = await find(query, name);
-  if (found !== undefined) return open(sealingKey, name, found);
-  await query(SQL.insert, [name, seal(sealingKey, name, randomBytes(32).toString('base64url'))]);
-  return open(sealingKey, name, (await find(query, name)) as string);
+  if (found !== undefined) return openWithOneOf(sealingKeys, name, found);
+  await query(SQL.insert, [name, seal(sealingKeys[0], name, randomBytes(32).toString('base64url'))]);
+  return openWithOneOf(sealingKeys, name, (await find(query, name)) as string);
 }
 
 async function find(query: Query, name: string): Promise<string | undefined> {

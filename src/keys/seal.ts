@@ -3,26 +3,38 @@
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
+/** The first seals, all open. */
+export type SealingKeys = readonly [Buffer, ...Buffer[]];
+
 export interface SecretKeys {
-  /** seals and opens private keys */
-  readonly sealingKey: Buffer;
-  /** sign the cookies; the first signs, all verify */
-  readonly cookieKeys: readonly string[];
+  /** for private keys */
+  readonly sealingKeys: SealingKeys;
+  /** The key that signs the cookies of a period, and whatever else is taken for it. Periods are numbered. */
+  cookieKeys(period: number): readonly [string, ...string[]];
   /** makes the nonces of RFC 9449 §8, which every node must know again */
   readonly dpopNonceSecret: Buffer;
   /** seals what lives for minutes; with another one that is lost */
   readonly artifactKey: Buffer;
 }
 
-/** HKDF (RFC 5869): one secret, independent keys per purpose. */
-export function deriveKeys(secretKey: string): SecretKeys {
-  const derive = (purpose: string) => Buffer.from(hkdfSync('sha256', secretKey, 'lanyard', purpose, 32));
+/**
+ * HKDF (RFC 5869): one secret, independent keys per purpose.
+ * @param previousSecretKey what it was before: opens and verifies, never seals or signs
+ */
+export function deriveKeys(secretKey: string, previousSecretKey?: string): SecretKeys {
+  const secrets = previousSecretKey === undefined ? [secretKey] : [secretKey, previousSecretKey];
+  const deriveAll = (purpose: string) => secrets.map((secret) => derive(secret, purpose)) as [Buffer, ...Buffer[]];
   return {
-    sealingKey: derive('seal signing keys v1'),
-    cookieKeys: [derive('sign cookies v1').toString('base64url')],
-    artifactKey: derive('seal artifacts v1'),
-    dpopNonceSecret: derive('make DPoP nonces v1'),
+    sealingKeys: deriveAll('seal signing keys v1'),
+    cookieKeys: (period) =>
+      deriveAll(`sign cookies v2 ${period}`).map((key) => key.toString('base64url')) as [string, ...string[]],
+    artifactKey: derive(secretKey, 'seal artifacts v1'),
+    dpopNonceSecret: derive(secretKey, 'make DPoP nonces v1'),
   };
+}
+
+function derive(secret: string, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, 'lanyard', purpose, 32));
 }
 
 const FORMAT = 'v1';
@@ -45,4 +57,16 @@ export function open(sealingKey: Buffer, name: string, sealed: string): string {
     .setAAD(Buffer.from(name))
     .setAuthTag(Buffer.from(tag, 'base64url'));
   return Buffer.concat([decipher.update(Buffer.from(ciphertext, 'base64url')), decipher.final()]).toString('utf8');
+}
+
+/** @throws Error when none of the keys opens it */
+export function openWithOneOf(sealingKeys: SealingKeys, name: string, sealed: string): string {
+  for (const previous of sealingKeys.slice(1)) {
+    try {
+      return open(previous, name, sealed);
+    } catch {
+      // The key of today has the last word.
+    }
+  }
+  return open(sealingKeys[0], name, sealed);
 }

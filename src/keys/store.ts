@@ -7,20 +7,49 @@ export interface StoredKey {
   readonly alg: string;
   readonly publicJwk: Record<string, unknown>;
   readonly sealedPrivateJwk: string;
+  readonly isPublished: boolean;
   readonly activateAt: Date;
+  /** undefined until a successor has its date */
   readonly removeAt: Date | undefined;
 }
+
+const COLUMNS = 'kid, alg, public_jwk, sealed_private_jwk, published, activate_at, remove_at';
 
 const SQL = {
   list: {
     name: 'signing_key_list',
-    text: `SELECT kid, alg, public_jwk, sealed_private_jwk, activate_at, remove_at FROM signing_keys
+    text: `SELECT ${COLUMNS} FROM signing_keys
            WHERE remove_at IS NULL OR remove_at > now() ORDER BY activate_at DESC, kid`,
   },
   insert: {
     name: 'signing_key_insert',
-    text: `INSERT INTO signing_keys (kid, alg, public_jwk, sealed_private_jwk, activate_at) VALUES ($1, $2, $3, $4, $5)`,
+    text: `INSERT INTO signing_keys (${COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
   },
+  remove: { name: 'signing_key_remove', text: 'DELETE FROM signing_keys WHERE kid = $1' },
+  removeOutdated: {
+    name: 'signing_key_remove_outdated',
+    text: 'DELETE FROM signing_keys WHERE remove_at <= now() RETURNING kid, alg',
+  },
+  hasOutdated: {
+    name: 'signing_key_has_outdated',
+    text: 'SELECT EXISTS (SELECT 1 FROM signing_keys WHERE remove_at <= now()) AS found',
+  },
+  publish: {
+    name: 'signing_key_publish',
+    text: 'UPDATE signing_keys SET published = true, activate_at = $2 WHERE kid = $1',
+  },
+  activate: { name: 'signing_key_activate', text: 'UPDATE signing_keys SET activate_at = $2 WHERE kid = $1' },
+  // Every key stays for as long as something may still refer to it after its successor has begun to sign. One whose successor
+  // signs already has its date.
+  setRemovals: {
+    name: 'signing_key_set_removals',
+    text: `UPDATE signing_keys k SET remove_at = s.next_at + make_interval(secs => $2)
+           FROM (SELECT kid, lead(activate_at) OVER (ORDER BY activate_at, kid) AS next_at
+                 FROM signing_keys WHERE alg = $1 AND published) s
+           WHERE k.kid = s.kid AND (k.remove_at IS NULL OR s.next_at IS NULL OR s.next_at > now())
+             AND k.remove_at IS DISTINCT FROM s.next_at + make_interval(secs => $2)`,
+  },
+  reseal: { name: 'signing_key_reseal', text: 'UPDATE signing_keys SET sealed_private_jwk = $2 WHERE kid = $1' },
   // Two servers that start at once on an empty database must not both make the first keys.
   lock: { name: 'signing_key_lock', text: 'LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE' },
 };
@@ -30,11 +59,12 @@ interface Row {
   alg: string;
   public_jwk: Record<string, unknown>;
   sealed_private_jwk: string;
+  published: boolean;
   activate_at: Date;
   remove_at: Date | null;
 }
 
-/** The keys that are still published, newest first. */
+/** The keys whose time is not over, newest first. */
 export async function listKeys(query: Query): Promise<StoredKey[]> {
   const { rows } = await query<Row>(SQL.list, []);
   return rows.map((row) => ({
@@ -42,13 +72,47 @@ export async function listKeys(query: Query): Promise<StoredKey[]> {
     alg: row.alg,
     publicJwk: row.public_jwk,
     sealedPrivateJwk: row.sealed_private_jwk,
+    isPublished: row.published,
     activateAt: row.activate_at,
     removeAt: row.remove_at ?? undefined,
   }));
 }
 
 export async function insertKey(query: Query, key: StoredKey): Promise<void> {
-  await query(SQL.insert, [key.kid, key.alg, JSON.stringify(key.publicJwk), key.sealedPrivateJwk, key.activateAt]);
+  const { kid, alg, publicJwk, sealedPrivateJwk, isPublished, activateAt, removeAt } = key;
+  const values = [kid, alg, JSON.stringify(publicJwk), sealedPrivateJwk, isPublished, activateAt, removeAt ?? null];
+  await query(SQL.insert, values);
+}
+
+export async function removeKey(query: Query, kid: string): Promise<void> {
+  await query(SQL.remove, [kid]);
+}
+
+export async function hasOutdatedKeys(query: Query): Promise<boolean> {
+  const { rows } = await query<{ found: boolean }>(SQL.hasOutdated, []);
+  return rows[0]?.found === true;
+}
+
+/** @returns what was removed because nothing refers to it any more */
+export async function removeOutdatedKeys(query: Query): Promise<{ kid: string; alg: string }[]> {
+  return (await query<{ kid: string; alg: string }>(SQL.removeOutdated, [])).rows;
+}
+
+export async function publishKey(query: Query, kid: string, activateAt: Date): Promise<void> {
+  await query(SQL.publish, [kid, activateAt]);
+}
+
+export async function setActivation(query: Query, kid: string, activateAt: Date): Promise<void> {
+  await query(SQL.activate, [kid, activateAt]);
+}
+
+/** To be called after every change of when the keys of an algorithm become active. */
+export async function setRemovals(query: Query, alg: string, keptSeconds: number): Promise<void> {
+  await query(SQL.setRemovals, [alg, keptSeconds]);
+}
+
+export async function resealKey(query: Query, kid: string, sealedPrivateJwk: string): Promise<void> {
+  await query(SQL.reseal, [kid, sealedPrivateJwk]);
 }
 
 /** Nobody else adds a key before this transaction ends. */

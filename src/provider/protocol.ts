@@ -35,12 +35,9 @@ const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'priva
 const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] as const;
 /** RFC 9449 is younger than RS256 is needed. */
 const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
-const SIGNING_ALGORITHMS = ['ES256', 'RS256'] as const;
 
 export interface ProtocolDeps {
   readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration'>;
-  readonly signingKeys: readonly SigningKey[];
-  readonly cookieKeys: readonly string[];
   /** 256 bits; the same on all nodes */
   readonly dpopNonceSecret: Buffer;
   /** secret, and the same for ever */
@@ -50,12 +47,21 @@ export interface ProtocolDeps {
   readonly fetch: typeof fetch;
 }
 
+/** What changes while the server runs. */
+export interface EngineKeys {
+  /** in the order in which they are to be tried */
+  readonly signingKeys: readonly SigningKey[];
+  /** the first signs, all verify */
+  readonly cookieKeys: readonly string[];
+}
+
 /** The configuration but for what reaches the database. */
-export function protocol(deps: ProtocolDeps): Configuration {
+export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: EngineKeys): Configuration {
   const { lifetimes } = deps.config;
+  const signingAlgorithms = [...new Set(signingKeys.map(({ alg }) => alg))] as never[];
   return {
     routes: ROUTES,
-    jwks: { keys: deps.signingKeys.map((key) => key.privateJwk as JWK & { kty: string }) as never },
+    jwks: { keys: signingKeys.map((key) => key.privateJwk as JWK & { kty: string }) as never },
     scopes: ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'],
     claims: {
       ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
@@ -74,10 +80,10 @@ export function protocol(deps: ProtocolDeps): Configuration {
       clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
       requestObjectSigningAlgValues: [...CLIENT_ALGORITHMS],
       dPoPSigningAlgValues: [...DPOP_ALGORITHMS],
-      idTokenSigningAlgValues: [...SIGNING_ALGORITHMS],
-      userinfoSigningAlgValues: [...SIGNING_ALGORITHMS],
-      authorizationSigningAlgValues: [...SIGNING_ALGORITHMS],
-      introspectionSigningAlgValues: [...SIGNING_ALGORITHMS],
+      idTokenSigningAlgValues: signingAlgorithms,
+      userinfoSigningAlgValues: signingAlgorithms,
+      authorizationSigningAlgValues: signingAlgorithms,
+      introspectionSigningAlgValues: signingAlgorithms,
     },
     // The default of each is RS256.
     clientDefaults: {
@@ -116,7 +122,7 @@ export function protocol(deps: ProtocolDeps): Configuration {
     // The clocks of two nodes; the default of 15 s lets an expired token live too long.
     clockTolerance: 5,
 
-    cookies: cookies(deps.config.issuer, deps.cookieKeys),
+    cookies: cookies(deps.config.issuer, cookieKeys),
     interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     renderError: async (ctx, out, error) =>
       deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),

@@ -1,7 +1,12 @@
 // The engine, put together: its configuration (protocol.ts, features.ts), our adapters and policies, and the middlewares that
 // every request of its passes, in order. This folder is the only one that imports 'oidc-provider'; what it needs from the pages above it
 // (errors, logout) it receives as functions.
+//
+// The engine reads its keys once. When keys change, a new one is built around the same stores and takes the place of the old one;
+// requests that are underway end where they began.
 
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type Koa from 'koa';
 import type { Middleware } from 'koa';
 import Provider from 'oidc-provider';
 import type { SecretVerifier } from '../clients/secret.ts';
@@ -27,7 +32,7 @@ import { createIntrospectionPolicy, introspectionAnswers } from './introspection
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
-import { type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
+import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
 import { shortClientCredentials, shortIntrospection } from './short-answers.ts';
@@ -53,24 +58,70 @@ export interface ProviderDeps extends ProtocolDeps {
 /** Of 25,600,000,000 codes. Whoever types badly needs three. */
 const USER_CODE_GUESSES = { attempts: 20, windowSeconds: 900 };
 
+/** What stays the same while keys come and go. */
 export interface Engine {
+  /** of today: to be asked for anew at every use */
   readonly provider: Provider;
+  /** of today */
   readonly jwtBridge: JwtBridge;
   readonly directory: Directory;
+  readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
+  useKeys(keys: EngineKeys): void;
 }
 
-export function createProvider(deps: ProviderDeps): Engine {
-  const { config, database, metrics, log } = deps;
+interface Built {
+  readonly provider: Provider;
+  readonly jwtBridge: JwtBridge;
+  readonly handler: Engine['handler'];
+}
+
+/** @throws Error when the engine cannot work with the keys */
+export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
+  const parts = createParts(deps);
+  let built = build(deps, parts, keys);
+  return {
+    get provider() {
+      return built.provider;
+    },
+    get jwtBridge() {
+      return built.jwtBridge;
+    },
+    directory: parts.sharedDirectory,
+    handler: (request, response) => built.handler(request, response),
+    useKeys(changed) {
+      built = build(deps, parts, changed);
+    },
+  };
+}
+
+type Parts = ReturnType<typeof createParts>;
+
+function createParts({ config, database, secretVerifier, metrics, log }: ProviderDeps) {
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
   const directory = refusingOverloads(sharedDirectory);
   const hotStore = refusingOverloads(createHotStore(database, metrics));
   const unitOfWork = createUnitOfWork(hotStore);
+  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
+  const introspectionPolicy = createIntrospectionPolicy(directory);
+  const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
+  const noteUse = createClientUses({ query, directory, log });
+  const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
+  return {
+    ...{ sharedDirectory, directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
+    ...{ noteUse, guesses },
+  };
+}
+
+function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
+  const { config, database, metrics, log } = deps;
+  const { query } = database;
+  const { directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse } = parts;
   const jwtBridge = createJwtBridge({
     query,
     hotStore,
     issuer: config.issuer,
-    publicJwks: deps.signingKeys.map((key) => key.publicJwk),
+    publicJwks: keys.signingKeys.map((key) => key.publicJwk),
     paths: new Set([ROUTES.introspection, ROUTES.revocation]),
   });
   const storage = createStorage({
@@ -81,12 +132,9 @@ export function createProvider(deps: ProviderDeps): Engine {
     jwtBridge,
     artifactKey: deps.artifactKey,
   });
-  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
-  const introspectionPolicy = createIntrospectionPolicy(directory);
-  const clientAdapter = createClientAdapter({ database, directory, secretVerifier: deps.secretVerifier, log });
 
   const provider = new Provider(config.issuer, {
-    ...protocol(deps),
+    ...protocol(deps, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(query),
@@ -99,12 +147,13 @@ export function createProvider(deps: ProviderDeps): Engine {
   });
   // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
   provider.proxy = true;
+  // What reaches this went wrong while an answer was already on its way.
+  (provider as unknown as Koa).on('error', (error) => log.warn({ error }, 'an answer broke off'));
   clientAdapter.install(provider);
   bindModels(provider);
   markTokens(provider);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
-  const noteUse = createClientUses({ query, directory, log });
   reportEvents(provider, { hotStore, unitOfWork, noteUse, metrics, log });
   for (const middleware of deps.entrance) provider.use(middleware);
   provider.use(exactPaths(Object.values(ROUTES)));
@@ -122,8 +171,7 @@ export function createProvider(deps: ProviderDeps): Engine {
   );
   provider.use(declaredDetailsTypes(query));
   slowDown(provider, query);
-  const throttle = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
-  provider.use(deviceAnswers({ paths: ROUTES, throttle, pages: deps.pages }));
+  provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
@@ -140,7 +188,7 @@ export function createProvider(deps: ProviderDeps): Engine {
     }),
   );
   provider.use(jwtBridge.middleware);
-  return { provider, jwtBridge, directory: sharedDirectory };
+  return { provider, jwtBridge, handler: provider.callback() };
 }
 
 /** A login or consent page in progress. */

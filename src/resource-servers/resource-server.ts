@@ -3,6 +3,9 @@
 
 import type { DelegationRule } from '../client-binding.ts';
 
+/** However long a resource server wants its tokens to live. */
+export const MAX_ACCESS_TOKEN_SECONDS = 86_400;
+
 export interface ResourceServer {
   /** absolute URI without a fragment (RFC 8707 §2), compared as it was registered */
   readonly identifier: string;

@@ -9,7 +9,7 @@ import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
 import type { ResourceServers } from './policy.ts';
-import { fromDelegation, type ResourceServer, toDelegation } from './resource-server.ts';
+import { fromDelegation, MAX_ACCESS_TOKEN_SECONDS, type ResourceServer, toDelegation } from './resource-server.ts';
 import { findResourceServer, listResourceServers } from './store.ts';
 
 const identifierField = text(500).superRefine((value, context) => {
@@ -22,9 +22,13 @@ const identifierField = text(500).superRefine((value, context) => {
 
 const name = z.string('must be text').max(200, 'must have 200 characters at most');
 const format = z.enum(['jwt', 'opaque'], 'must be jwt or opaque');
-const ttl = z.int('must be a whole number').min(1, 'must be positive').max(86_400, 'must be one day at most').meta({
-  description: 'lifetime of access tokens in seconds; null: the configured default',
-});
+const ttl = z
+  .int('must be a whole number')
+  .min(1, 'must be positive')
+  .max(MAX_ACCESS_TOKEN_SECONDS, 'must be one day at most')
+  .meta({
+    description: 'lifetime of access tokens in seconds; null: the configured default',
+  });
 const introspectionClient = clientIdField.meta({ description: 'the client with which this API introspects' });
 
 const detailsTypes = z

@@ -124,6 +124,11 @@ test('every operation does what the document says', async () => {
   await call('get', '/initial-access-tokens', {});
   await call('delete', '/initial-access-tokens/{id}', { id: initial.body.id as string });
   await call('get', '/idle-clients', {});
+  const added = await call('post', '/keys', {}, { alg: 'PS256', published: false });
+  await call('post', '/keys/{kid}/publish', { kid: added.body.kid as string });
+  await call('post', '/keys/rotate', {}, { alg: 'PS256', publish_ahead_seconds: 60 });
+  await call('get', '/keys', {});
+  await call('delete', '/keys/{kid}', { kid: added.body.kid as string });
   await call('get', '/audit-events', {});
   await call('delete', '/clients/{client_id}', client);
 

@@ -9,7 +9,7 @@ import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { startTestServer } from '../support/server.ts';
 
-const { sealingKey } = deriveKeys('a secret key that is long enough for one');
+const { sealingKeys } = deriveKeys('a secret key that is long enough for one');
 /** RFC 7518 §6.2.2, §6.3.2, §6.4.1 */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
 
@@ -32,12 +32,12 @@ async function change(text: string, values: unknown[] = []): Promise<void> {
 }
 
 test('the first start makes one key for each algorithm, the next ones find them', async () => {
-  const first = await loadSigningKeys(database, sealingKey);
+  const first = await loadSigningKeys(database, sealingKeys);
   expect(first.map(({ alg, state }) => [alg, state]).sort()).toEqual([
     ['ES256', 'active'],
     ['RS256', 'active'],
   ]);
-  expect(await loadSigningKeys(database, sealingKey)).toEqual(first);
+  expect(await loadSigningKeys(database, sealingKeys)).toEqual(first);
   for (const { alg, kid, privateJwk, publicJwk } of first) {
     const jwt = await new SignJWT({}).setProtectedHeader({ alg, kid }).sign(await importJWK(privateJwk, alg));
     await jwtVerify(jwt, createLocalJWKSet({ keys: [publicJwk] }));
@@ -45,7 +45,7 @@ test('the first start makes one key for each algorithm, the next ones find them'
 });
 
 test('of five servers that start at once one makes the keys: nobody signs with a key that others do not publish', async () => {
-  const rings = await Promise.all(Array.from({ length: 5 }, () => loadSigningKeys(database, sealingKey)));
+  const rings = await Promise.all(Array.from({ length: 5 }, () => loadSigningKeys(database, sealingKeys)));
   for (const ring of rings) expect(ring).toEqual(rings[0]);
   const { rows } = await database.query<{ count: number }>(
     { name: 'count', text: "SELECT count(*)::int FROM audit_events WHERE type = 'signing_key.created'" },
@@ -56,23 +56,23 @@ test('of five servers that start at once one makes the keys: nobody signs with a
 
 describe('with another secret key', () => {
   test('the start fails and says so; the keys stay as they are', async () => {
-    const before = await loadSigningKeys(database, sealingKey);
-    const other = deriveKeys('another secret key, long enough as well').sealingKey;
+    const before = await loadSigningKeys(database, sealingKeys);
+    const other = deriveKeys('another secret key, long enough as well').sealingKeys;
     await expect(loadSigningKeys(database, other)).rejects.toThrow('LANYARD_SECRET_KEY does not open the signing keys');
-    expect(await loadSigningKeys(database, sealingKey)).toEqual(before);
+    expect(await loadSigningKeys(database, sealingKeys)).toEqual(before);
   });
 
   test('a sealed key that was exchanged for that of another row is not taken', async () => {
-    await loadSigningKeys(database, sealingKey);
+    await loadSigningKeys(database, sealingKeys);
     await change(
       `UPDATE signing_keys a SET sealed_private_jwk = b.sealed_private_jwk FROM signing_keys b WHERE a.kid <> b.kid`,
     );
-    await expect(loadSigningKeys(database, sealingKey)).rejects.toThrow('LANYARD_SECRET_KEY');
+    await expect(loadSigningKeys(database, sealingKeys)).rejects.toThrow('LANYARD_SECRET_KEY');
   });
 });
 
 test('at rest there is the public part and a seal', async () => {
-  const keys = await loadSigningKeys(database, sealingKey);
+  const keys = await loadSigningKeys(database, sealingKeys);
   const text = 'SELECT s::text AS line, public_jwk FROM signing_keys s';
   const { rows } = await database.query<{ line: string; public_jwk: object }>({ name: 'all', text }, []);
   expect(rows).toHaveLength(2);
@@ -93,16 +93,16 @@ describe('the state of a key is a matter of its dates', () => {
     );
 
   test('one that waits is published last; nobody signs with it', async () => {
-    await loadSigningKeys(database, sealingKey);
+    await loadSigningKeys(database, sealingKeys);
     // Its seal names the other key, so it does not open: a key that waits is opened, too.
     await copyKey('copy', '1 hour');
-    await expect(loadSigningKeys(database, sealingKey)).rejects.toThrow('LANYARD_SECRET_KEY');
+    await expect(loadSigningKeys(database, sealingKeys)).rejects.toThrow('LANYARD_SECRET_KEY');
   });
 
   test('one whose time is over is published no more, and a new one takes its place', async () => {
-    const before = await loadSigningKeys(database, sealingKey);
+    const before = await loadSigningKeys(database, sealingKeys);
     await change(`UPDATE signing_keys SET remove_at = now() - interval '1 second' WHERE alg = 'ES256'`);
-    const after = await loadSigningKeys(database, sealingKey);
+    const after = await loadSigningKeys(database, sealingKeys);
     const kidOf = (keys: typeof before, alg: string) => keys.find((key) => key.alg === alg)?.kid;
     expect(kidOf(after, 'RS256')).toBe(kidOf(before, 'RS256'));
     expect(kidOf(after, 'ES256')).not.toBe(kidOf(before, 'ES256'));

@@ -1,9 +1,9 @@
 // What LANYARD_SECRET_KEY protects: a copy of the database without it gives nobody a signing key.
 
 import { describe, expect, test } from '@jest/globals';
-import { deriveKeys, open, seal } from '../../src/keys/seal.ts';
+import { deriveKeys, open, openWithOneOf, seal } from '../../src/keys/seal.ts';
 
-const { sealingKey } = deriveKeys('a secret key that is long enough for one');
+const [sealingKey] = deriveKeys('a secret key that is long enough for one').sealingKeys;
 const SECRET = '{"kty":"EC","d":"the private part"}';
 
 describe('a seal', () => {
@@ -20,7 +20,7 @@ describe('a seal', () => {
   });
 
   test('does not open with another secret key', () => {
-    const other = deriveKeys('a secret key that is long enough for one.').sealingKey;
+    const other = deriveKeys('a secret key that is long enough for one.').sealingKeys[0];
     expect(() => open(other, 'key one', seal(sealingKey, 'key one', SECRET))).toThrow();
   });
 
@@ -60,9 +60,19 @@ describe('a seal', () => {
 });
 
 test('the keys of one secret for different purposes have nothing to do with one another', () => {
-  const keys = deriveKeys('a secret key that is long enough for one');
-  expect(keys.sealingKey).toHaveLength(32);
-  expect(keys.cookieKeys).not.toContain(keys.sealingKey.toString('base64url'));
-  expect(deriveKeys('a secret key that is long enough for one')).toEqual(keys);
-  expect(deriveKeys('another secret key, long enough as well').cookieKeys).not.toEqual(keys.cookieKeys);
+  const { sealingKeys, cookieKeys } = deriveKeys('a secret key that is long enough for one');
+  expect(sealingKeys).toHaveLength(1);
+  expect(sealingKeys[0]).toHaveLength(32);
+  expect(cookieKeys(0)).not.toContain(sealingKeys[0].toString('base64url'));
+  expect(cookieKeys(0)).not.toEqual(cookieKeys(1));
+  expect(deriveKeys('a secret key that is long enough for one').cookieKeys(7)).toEqual(cookieKeys(7));
+  expect(deriveKeys('another secret key, long enough as well').cookieKeys(0)).not.toEqual(cookieKeys(0));
+});
+
+test('the secret key of before opens, but seals nothing', () => {
+  const [before] = deriveKeys('a secret key that is long enough for one').sealingKeys;
+  const both = deriveKeys('another secret key, long enough as well', 'a secret key that is long enough for one');
+  expect(openWithOneOf(both.sealingKeys, 'key one', seal(before, 'key one', SECRET))).toBe(SECRET);
+  expect(() => open(before, 'key one', seal(both.sealingKeys[0], 'key one', SECRET))).toThrow();
+  expect(() => openWithOneOf(both.sealingKeys, 'key two', seal(before, 'key one', SECRET))).toThrow();
 });

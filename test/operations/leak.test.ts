@@ -6,6 +6,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { exportJWK, SignJWT } from 'jose';
 import { createDatabase } from '../../src/database/database.ts';
+import { cookieKeysAt } from '../../src/keys/follow-keys.ts';
 import { loadSigningKeys } from '../../src/keys/key-ring.ts';
 import { deriveKeys } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
@@ -131,9 +132,10 @@ async function useEverything(): Promise<void> {
     log: createLog('silent'),
   });
   const keys = deriveKeys(SECRET_KEY);
-  for (const key of await loadSigningKeys(database, keys.sealingKey)) note(`private ${key.alg}`, key.privateJwk.d);
+  for (const key of await loadSigningKeys(database, keys.sealingKeys)) note(`private ${key.alg}`, key.privateJwk.d);
   await database.close();
-  note('cookie key', keys.cookieKeys[0]);
+  const cookies = { rotationDays: 90, sessionSeconds: 14 * 86_400 };
+  for (const key of cookieKeysAt(keys, cookies, Date.now() / 1000)) note('cookie key', key);
   note('secret key', SECRET_KEY);
 }
 

@@ -15,6 +15,8 @@ export interface TestClient {
 export interface AdminClient {
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
   token(): Promise<string>;
+  /** The next request gets a new token. */
+  forgetToken(): void;
   /** Registers a client; the default is a confidential one with client_credentials. */
   createClient(metadata?: Record<string, unknown>): Promise<TestClient>;
   /** Registers a resource server. */
@@ -56,6 +58,9 @@ export function createAdminClient(issuer: string, secret: string): AdminClient {
   return {
     request,
     token: () => (token ??= fetchToken()),
+    forgetToken() {
+      token = undefined;
+    },
     async createClient(metadata = { grant_types: ['client_credentials'] }) {
       const { body } = await expecting(201, 'POST', '/clients', metadata);
       return { clientId: body.client_id as string, clientSecret: (body.client_secret as string | undefined) ?? '' };

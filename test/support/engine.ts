@@ -12,7 +12,7 @@ import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createPasswordHasher } from '../../src/password-hash.ts';
 import type { Pages } from '../../src/provider/pages.ts';
-import { createProvider, type Engine } from '../../src/provider/provider.ts';
+import { createEngine, type Engine } from '../../src/provider/provider.ts';
 import type { TestClient } from './admin.ts';
 import { createTestDatabase } from './database.ts';
 import { freePort } from './server.ts';
@@ -36,7 +36,7 @@ export async function startTestEngine(): Promise<TestEngine> {
   const config = loadConfig({ LANYARD_PORT: String(port) });
   const database = createDatabase({ connectionString, poolSize: 5, queueSize: 5_000, log });
   const keys = deriveKeys('a secret key for the tests of the engine');
-  const signingKeys = await loadSigningKeys(database, keys.sealingKey);
+  const signingKeys = await loadSigningKeys(database, keys.sealingKeys);
   const pages: Pages = {
     async renderError(ctx, out) {
       ctx.body = out;
@@ -50,11 +50,9 @@ export async function startTestEngine(): Promise<TestEngine> {
     renderFormPost: () => {},
   };
   const secretVerifier = createSecretVerifier(createPasswordHasher());
-  const engine = createProvider({
+  const deps = {
     config,
     database,
-    signingKeys,
-    cookieKeys: keys.cookieKeys,
     dpopNonceSecret: keys.dpopNonceSecret,
     artifactKey: keys.artifactKey,
     pairwiseSalt: 'a salt for the tests',
@@ -64,8 +62,9 @@ export async function startTestEngine(): Promise<TestEngine> {
     entrance: [],
     metrics: createMetrics(),
     log,
-  });
-  const http = createServer(engine.provider.callback());
+  };
+  const engine = createEngine(deps, { signingKeys, cookieKeys: keys.cookieKeys(0) });
+  const http = createServer(engine.handler);
   await new Promise<void>((resolve) => http.listen(port, '127.0.0.1', resolve));
   const sql = new pg.Pool({ connectionString, max: 2 });
 

@@ -4,7 +4,17 @@ import { nodesIn, resolveImport, type SourceFile } from './source-tree.ts';
 
 /** From the ground up: a part imports from the rows below its own, and from itself. A part is a folder or a file of src. */
 export const ROWS: readonly (readonly string[])[] = [
-  ['client-binding', 'errors', 'log', 'watermark', 'version', 'secret-key-file', 'config-variables', 'config-values'],
+  [
+    'client-binding',
+    'errors',
+    'log',
+    'watermark',
+    'version',
+    'secret-key-file',
+    'config-variables',
+    'config-values',
+    'repeat',
+  ],
   ['metrics'],
   ['config', 'password-hash'],
   ['database', 'http', 'guard', 'outbound'],

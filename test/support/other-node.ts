@@ -5,6 +5,7 @@ import type { TestClient } from './admin.ts';
 import type { TestServer } from './server.ts';
 
 export interface OtherNode {
+  get(path: string): Promise<NodeAnswer>;
   post(path: string, client: TestClient, form: Record<string, string>): Promise<NodeAnswer>;
   stop(): Promise<void>;
 }
@@ -14,23 +15,30 @@ export interface NodeAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export async function startOtherNode(server: TestServer): Promise<OtherNode> {
-  const twin = await server.startTwin();
+export async function startOtherNode(server: TestServer, env?: Record<string, string>): Promise<OtherNode> {
+  const twin = await server.startTwin(env);
   const agent = new Agent({ keepAlive: true });
   const { host } = new URL(server.issuer);
+
+  function send(method: string, path: string, headers: Record<string, string>, body = ''): Promise<NodeAnswer> {
+    return new Promise((resolve, reject) => {
+      const sent = request(`${twin.url}${path}`, { method, agent, headers: { host, ...headers } }, async (response) => {
+        const chunks: Buffer[] = [];
+        for await (const chunk of response) chunks.push(chunk);
+        resolve({ status: response.statusCode as number, body: JSON.parse(Buffer.concat(chunks).toString()) });
+      });
+      sent.on('error', reject);
+      sent.end(body);
+    });
+  }
+
   return {
-    post: (path, { clientId, clientSecret }, form) =>
-      new Promise((resolve, reject) => {
-        const authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
-        const headers = { host, authorization, 'content-type': 'application/x-www-form-urlencoded' };
-        const sent = request(`${twin.url}${path}`, { method: 'POST', agent, headers }, async (response) => {
-          const chunks: Buffer[] = [];
-          for await (const chunk of response) chunks.push(chunk);
-          resolve({ status: response.statusCode as number, body: JSON.parse(Buffer.concat(chunks).toString()) });
-        });
-        sent.on('error', reject);
-        sent.end(new URLSearchParams(form).toString());
-      }),
+    get: (path) => send('GET', path, {}),
+    post(path, { clientId, clientSecret }, form) {
+      const authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
+      const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded' };
+      return send('POST', path, headers, new URLSearchParams(form).toString());
+    },
     async stop() {
       agent.destroy();
       await twin.stop();

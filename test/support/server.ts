@@ -24,7 +24,7 @@ export interface TestServer {
   /** every line that the server has logged */
   readonly logLines: readonly string[];
   /** a second server on the same database, as a load balancer would have it: same issuer, other port */
-  startTwin(): Promise<{ url: string; stop(): Promise<void> }>;
+  startTwin(env?: Record<string, string>): Promise<{ url: string; stop(): Promise<void> }>;
   stop(): Promise<void>;
 }
 
@@ -43,7 +43,8 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
       ...env,
       ...variables,
     });
-    return [await startInstallation({ config, connectionString, secretKey: SECRET_KEY, log }), config];
+    const secretKey = config.secretKey as string;
+    return [await startInstallation({ config, connectionString, secretKey, log }), config];
   };
 
   const [installation, config] = await onFreePort((port) => start({ LANYARD_PORT: String(port) }));
@@ -58,8 +59,9 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
     admin: createAdminClient(config.issuer, ADMIN_SECRET),
     sql,
     logLines,
-    async startTwin() {
-      const [twin] = await onFreePort((port) => start({ LANYARD_PORT: String(port), LANYARD_ISSUER: config.issuer }));
+    async startTwin(twinEnv = {}) {
+      const own = { ...twinEnv, LANYARD_ISSUER: config.issuer };
+      const [twin] = await onFreePort((port) => start({ ...own, LANYARD_PORT: String(port) }));
       return { url: `http://127.0.0.1:${twin.port}`, stop: () => twin.stop() };
     },
     async stop() {

@@ -1,0 +1,35 @@
+// Work that is done again and again for as long as the server runs.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface RepeatOptions {
+  readonly intervalMs: number;
+  /** It is tried again after the interval. */
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Begins at once.
+ * @param work is told when it should come to an end
+ * @returns a function that stops it and waits for what is underway
+ */
+export function repeat(
+  work: (signal: AbortSignal) => Promise<void>,
+  { intervalMs, onError }: RepeatOptions,
+): () => Promise<void> {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      await work(signal).catch(onError);
+      await sleep(intervalMs, undefined, { ref: false, signal }).catch(() => {});
+    }
+  }
+
+  const ended = run();
+  return async () => {
+    stopping.abort();
+    await ended;
+  };
+}
