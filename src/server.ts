@@ -5,6 +5,7 @@ import type Router from '@koa/router';
 import Koa from 'koa';
 import { adminAudience, createAdminGuard } from './admin/admin-guard.ts';
 import { adminRoutes } from './admin/routes.ts';
+import { sessionRoutes } from './admin/session-routes.ts';
 import { auditRoutes } from './audit/routes.ts';
 import { initialAccessRoutes } from './clients/initial-access-routes.ts';
 import { type Clients, createClients } from './clients/register.ts';
@@ -35,8 +36,10 @@ import type { Outbound } from './outbound/outbound.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable } from './provider/client-schema.ts';
+import type { LogoutNotices } from './provider/logout-notices.ts';
 import { ROUTES } from './provider/protocol.ts';
 import { createEngine, type Engine } from './provider/provider.ts';
+import { createSessions } from './provider/sessions.ts';
 import { clientGrantRoutes } from './resource-servers/grant-routes.ts';
 import { createResourceServers } from './resource-servers/policy.ts';
 import { resourceServerRoutes } from './resource-servers/routes.ts';
@@ -57,6 +60,7 @@ export interface ServerDeps {
   readonly pairwiseSalt: string;
   readonly artifactKey: Buffer;
   readonly outbound: Outbound;
+  readonly logoutNotices: LogoutNotices;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
   readonly log: Log;
@@ -92,6 +96,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     pairwiseSalt: deps.pairwiseSalt,
     artifactKey: deps.artifactKey,
     fetch: deps.outbound.fetch,
+    logoutNotices: deps.logoutNotices,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages({ query: database.query, log }),
     metrics,
@@ -166,7 +171,15 @@ function adminDoor(deps: ServerDeps, engine: Engine, clients: Clients) {
   const { query } = database;
   const { issuer } = deps.config;
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
-  const accounts = createAccounts({ database, passwords, removeArtifacts: removeArtifactsOfAccount });
+  const sessions = createSessions({ database, directory: engine.directory, notices: deps.logoutNotices });
+  const accounts = createAccounts({
+    database,
+    passwords,
+    async removeArtifacts(transaction, accountId) {
+      await sessions.notifyAll(transaction, accountId);
+      return removeArtifactsOfAccount(transaction, accountId);
+    },
+  });
   return {
     guard: createAdminGuard({ issuer, query, engine, metrics, log }),
     routes: [
@@ -176,6 +189,7 @@ function adminDoor(deps: ServerDeps, engine: Engine, clients: Clients) {
       ...resourceServerRoutes({ query, resourceServers }),
       ...clientGrantRoutes({ query, resourceServers }),
       ...userRoutes({ query, accounts }),
+      ...sessionRoutes({ query, sessions }),
       ...keyRoutes({ query, rotation: keyRotation, refresh: keys.refresh }),
       ...auditRoutes({ query }),
     ],

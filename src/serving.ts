@@ -6,15 +6,18 @@ import { createServer as createHttpServer, type Server as HttpServer, type Serve
 import { Server as NetServer } from 'node:net';
 import type { Config } from './config.ts';
 import { createDatabase, type Database } from './database/database.ts';
+import { createJobQueue } from './database/job-queue.ts';
 import { followKeys } from './keys/follow-keys.ts';
 import { loadInstallationSecret } from './keys/installation-secret.ts';
 import { resealStoredKeys } from './keys/reseal.ts';
 import { createKeyRotation } from './keys/rotation.ts';
 import { deriveKeys } from './keys/seal.ts';
 import type { Log } from './log.ts';
+import { startLogoutDelivery } from './logout-delivery.ts';
 import { createMetrics, type Exposition, type Metrics } from './metrics/metrics.ts';
 import { createOutbound } from './outbound/outbound.ts';
 import { createPasswordHasher, type PasswordHasher } from './password-hash.ts';
+import type { LogoutNotices } from './provider/logout-notices.ts';
 import { startPruning } from './provider/prune.ts';
 import type { PruneReport } from './provider/prune-round.ts';
 import { startReaping } from './reaping.ts';
@@ -76,6 +79,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     const schedule = { ...keySchedule, keptSeconds: longestMemory(lifetimes) };
     const keyRotation = createKeyRotation({ database, sealingKeys, schedule });
     const outbound = createOutbound(config.outbound);
+    const logoutNotices: LogoutNotices = createJobQueue('logout-notices', { database, log });
     const server = await createServer({
       config,
       database,
@@ -85,6 +89,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       artifactKey,
       pairwiseSalt: await loadInstallationSecret(database.query, sealingKeys, 'pairwise'),
       outbound,
+      logoutNotices,
       passwords,
       metrics: options.readMetrics === undefined ? metrics : { ...metrics, read: options.readMetrics },
       log,
@@ -110,6 +115,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
             intervalMs: KEY_SCHEDULE_INTERVAL_MS,
             onError: (error) => log.error({ error }, 'the schedule of the signing keys could not be kept'),
           }),
+          startLogoutDelivery({ database, notices: logoutNotices, send: server.engine.sendLogoutNotice, metrics, log }),
         ];
         const { idleDays } = config.registration;
         if (idleDays !== undefined) chores.push(startReaping(database, idleDays, log));
@@ -123,6 +129,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
         await door.emptied();
         await Promise.all(chores.map((stop) => stop()));
         keys.stop();
+        await logoutNotices.stop();
         await outbound.close();
         await database.close();
       },

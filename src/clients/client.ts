@@ -78,6 +78,12 @@ const metadataFields = {
   dpop_require_nonce: flag.meta({
     description: 'Lanyard. Its DPoP proofs must carry a nonce of this server (RFC 9449 §8); false if left out',
   }),
+  backchannel_logout_uri: uri.meta({ description: 'where it is told that a session has ended' }),
+  backchannel_logout_session_required: flag.meta({ description: 'the logout token must name the session (sid)' }),
+  revoke_tokens_on_logout: flag.meta({
+    description:
+      'Lanyard. Its tokens end with the session of the user, those with offline_access too; false if left out',
+  }),
   require_pkce: flag.meta({
     description: 'Lanyard. Whether a confidential client must use PKCE (default true); a public client always must',
   }),

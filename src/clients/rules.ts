@@ -19,6 +19,11 @@ export function assertSensible(metadata: ClientMetadata): void {
       faults.push({ pointer: '/require_pkce', detail: 'a public client must use PKCE (RFC 9700 §2.1.1)' });
     }
   }
+  const logoutUri = URL.parse(metadata.backchannel_logout_uri ?? '');
+  // Back-Channel Logout §2.2: whoever reads along, or answers instead, must not learn of or lose a logout.
+  if (logoutUri?.protocol === 'http:' && !LOOPBACK_HOSTS.has(logoutUri.hostname)) {
+    faults.push({ pointer: '/backchannel_logout_uri', detail: 'must be https, unless it leads to loopback' });
+  }
   for (const member of ['redirect_uris', 'post_logout_redirect_uris'] as const) {
     for (const [index, uri] of (metadata[member] ?? []).entries()) {
       const detail = whyUnsafe(uri);

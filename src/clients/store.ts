@@ -17,6 +17,10 @@ interface ClientRow {
 const COLUMNS = 'client_id, metadata, registered_by, disabled_at, version, created_at, updated_at';
 
 const SQL = {
+  wantsLogoutNotices: {
+    name: 'client_wants_logout_notices',
+    text: `SELECT EXISTS (SELECT 1 FROM clients WHERE metadata->>'backchannel_logout_uri' IS NOT NULL) AS found`,
+  },
   find: { name: 'client_find', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1` },
   lock: { name: 'client_lock', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1 FOR UPDATE` },
   list: {
@@ -186,4 +190,10 @@ export async function removeSecret(query: Query, clientId: string, secretId: str
 
 export async function touchSecret(query: Query, secretId: string): Promise<void> {
   await query(SQL.touchSecret, [secretId]);
+}
+
+/** Whether there is a client to be told of logouts. */
+export async function wantsLogoutNotices(query: Query): Promise<boolean> {
+  const { rows } = await query<{ found: boolean }>(SQL.wantsLogoutNotices, []);
+  return rows[0]?.found === true;
 }

@@ -48,6 +48,13 @@ const LOGIN_OUTCOMES: Readonly<Record<LoginOutcome, string>> = {
   throttled: 'throttled',
 };
 
+export type LogoutNoticeOutcome = 'delivered' | 'failed' | 'given up';
+const LOGOUT_NOTICE_OUTCOMES: Readonly<Record<LogoutNoticeOutcome, string>> = {
+  delivered: 'delivered',
+  failed: 'failed',
+  'given up': 'given_up',
+};
+
 export interface TrafficMetrics {
   /**
    * One request, when its answer has left.
@@ -62,6 +69,7 @@ export interface TrafficMetrics {
   /** @param reason the OAuth error code, or the code of the guard */
   refused(door: Door, reason: string): void;
   loginAttempted(outcome: LoginOutcome): void;
+  logoutNoticeSent(outcome: LogoutNoticeOutcome): void;
 }
 
 export function createTrafficMetrics(registry: Registry): TrafficMetrics {
@@ -109,9 +117,16 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
     labelNames: ['outcome'],
     registers,
   });
+  const logoutNotices = new Counter({
+    name: 'lanyard_logout_notices_total',
+    help: 'Attempts to tell an app that a session has ended.',
+    labelNames: ['outcome'],
+    registers,
+  });
   // A series that begins at 0 shows its first event in rate(); one that begins at 1 does not.
   for (const outcome of INTROSPECTION_OUTCOMES) introspections.inc({ outcome }, 0);
   for (const outcome of Object.values(LOGIN_OUTCOMES)) logins.inc({ outcome }, 0);
+  for (const outcome of Object.values(LOGOUT_NOTICE_OUTCOMES)) logoutNotices.inc({ outcome }, 0);
   for (const grantType of Object.values(REPLAYED)) replays.inc({ grant_type: grantType }, 0);
 
   const kindOf = closedList(TOKEN_KINDS);
@@ -139,6 +154,7 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
     introspected: (outcome) => introspections.inc({ outcome }),
     refused: (door, reason) => refusals.inc({ door: doorOf(door), reason: reasonOf(reason) }),
     loginAttempted: (outcome) => logins.inc({ outcome: LOGIN_OUTCOMES[outcome] }),
+    logoutNoticeSent: (outcome) => logoutNotices.inc({ outcome: LOGOUT_NOTICE_OUTCOMES[outcome] }),
   };
 }
 

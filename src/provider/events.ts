@@ -2,11 +2,12 @@
 // the log with the reason that the client does not see.
 
 import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
-import type { AuditEvent } from '../audit/audit.ts';
+import { type AuditEvent, recordAudit } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
 import type { Door } from '../metrics/closed-lists.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { HotStore } from './hot-store.ts';
+import type { LogoutTransaction } from './logout-transaction.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
 /** The members of the token models that are worth writing down; none of them is a credential. */
@@ -24,6 +25,7 @@ interface ReportedToken {
 export interface EventsDeps {
   readonly hotStore: Pick<HotStore, 'commit'>;
   readonly unitOfWork: UnitOfWork;
+  readonly logout: LogoutTransaction;
   readonly metrics: Metrics;
   /** of software that registered itself */
   readonly noteUse: (clientId: string) => void;
@@ -31,7 +33,7 @@ export interface EventsDeps {
 }
 
 export function reportEvents(provider: Provider, deps: EventsDeps): void {
-  const { hotStore, unitOfWork, metrics, log } = deps;
+  const { hotStore, unitOfWork, logout, metrics, log } = deps;
 
   /** @param isApart whatever becomes of the unit of work around it */
   function audit(event: AuditEvent, isApart = false): void {
@@ -101,7 +103,9 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('end_session.success', (ctx) => {
     const accountId = ctx.oidc.session?.accountId;
     if (accountId === undefined) return;
-    audit({ type: 'logout.completed', actor: `user:${accountId}`, accountId, clientId: ctx.oidc.client?.clientId });
+    const event = { actor: `user:${accountId}`, accountId, clientId: ctx.oidc.client?.clientId };
+    const requestId = ctx.get('x-request-id');
+    void logout.write((query) => recordAudit(query, { type: 'logout.completed', requestId, ...event }));
   });
 
   const refused = (door: Door) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {

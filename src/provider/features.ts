@@ -42,6 +42,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
       logoutSource: (ctx, form) => deps.pages.renderLogout(ctx, readLogoutForm(form)),
       postLogoutSuccessSource: (ctx) => deps.pages.renderSignedOut(ctx),
     },
+    backchannelLogout: { enabled: true },
     userinfo: { enabled: true },
     deviceFlow: deviceFlow(deps.pages),
     clientIdMetadataDocument: metadataDocuments(deps.config.registration.metadataHosts),

@@ -92,7 +92,13 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
       introspection_signed_response_alg: 'ES256',
     },
     extraClientMetadata: {
-      properties: ['require_pkce', 'security_profile', 'dpop_require_nonce', 'refresh_token_grace_seconds'],
+      properties: [
+        'require_pkce',
+        'security_profile',
+        'dpop_require_nonce',
+        'refresh_token_grace_seconds',
+        'revoke_tokens_on_logout',
+      ],
     },
     assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
     acrValues: [PASSWORD_ACR],

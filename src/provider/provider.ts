@@ -30,6 +30,8 @@ import { formPostPages } from './form-post.ts';
 import { createHotStore } from './hot-store.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './introspection.ts';
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
+import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout-notices.ts';
+import { createLogoutTransaction } from './logout-transaction.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
@@ -49,6 +51,7 @@ export interface ProviderDeps extends ProtocolDeps {
   /** seals what must be found by something else than its id */
   readonly artifactKey: Buffer;
   readonly pages: Pages;
+  readonly logoutNotices: Pick<LogoutNotices, 'add'>;
   /** what every request passes before the engine sees it */
   readonly entrance: readonly Middleware[];
   readonly metrics: Metrics;
@@ -66,6 +69,7 @@ export interface Engine {
   readonly jwtBridge: JwtBridge;
   readonly directory: Directory;
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly sendLogoutNotice: SendLogoutNotice;
   useKeys(keys: EngineKeys): void;
 }
 
@@ -73,6 +77,7 @@ interface Built {
   readonly provider: Provider;
   readonly jwtBridge: JwtBridge;
   readonly handler: Engine['handler'];
+  readonly sendLogoutNotice: SendLogoutNotice;
 }
 
 /** @throws Error when the engine cannot work with the keys */
@@ -88,6 +93,7 @@ export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
     },
     directory: parts.sharedDirectory,
     handler: (request, response) => built.handler(request, response),
+    sendLogoutNotice: (notice) => built.sendLogoutNotice(notice),
     useKeys(changed) {
       built = build(deps, parts, changed);
     },
@@ -96,7 +102,7 @@ export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
 
 type Parts = ReturnType<typeof createParts>;
 
-function createParts({ config, database, secretVerifier, metrics, log }: ProviderDeps) {
+function createParts({ config, database, secretVerifier, pages, metrics, log }: ProviderDeps) {
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
   const directory = refusingOverloads(sharedDirectory);
@@ -107,16 +113,18 @@ function createParts({ config, database, secretVerifier, metrics, log }: Provide
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
+  const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
   return {
     ...{ sharedDirectory, directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
-    ...{ noteUse, guesses },
+    ...{ noteUse, guesses, logout },
   };
 }
 
 function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   const { config, database, metrics, log } = deps;
   const { query } = database;
-  const { directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse } = parts;
+  const { directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse, logout } =
+    parts;
   const jwtBridge = createJwtBridge({
     query,
     hotStore,
@@ -130,6 +138,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     directory,
     unitOfWork,
     jwtBridge,
+    logout,
     artifactKey: deps.artifactKey,
   });
 
@@ -154,7 +163,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   markTokens(provider);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
-  reportEvents(provider, { hotStore, unitOfWork, noteUse, metrics, log });
+  reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
   for (const middleware of deps.entrance) provider.use(middleware);
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(
@@ -173,6 +182,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   slowDown(provider, query);
   provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
+  provider.use(logout.middleware);
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
   registerTokenExchange({ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork });
@@ -188,7 +198,9 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     }),
   );
   provider.use(jwtBridge.middleware);
-  return { provider, jwtBridge, handler: provider.callback() };
+  const { logoutNotices: notices } = deps;
+  const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });
+  return { provider, jwtBridge, handler: provider.callback(), sendLogoutNotice };
 }
 
 /** A login or consent page in progress. */

@@ -11,6 +11,7 @@ import { delegationOf } from './delegation.ts';
 import type { Directory } from './directory.ts';
 import { AlreadyConsumedError, type HotStore } from './hot-store.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
+import type { LogoutTransaction } from './logout-transaction.ts';
 import { assertNotJustRotated } from './refresh-grace.ts';
 import { isMarkedAsOther } from './token-marks.ts';
 import { isNotRevoked } from './token-standing.ts';
@@ -28,6 +29,9 @@ const KEEPS_ID = new Set(['DeviceCode']);
  */
 const SEALED = new Set(['Interaction', 'PushedAuthorizationRequest']);
 
+/** Together, or not at all. */
+const ENDED_BY_LOGOUT = new Set(['Session', 'Grant']);
+
 const NAME_OF_SEAL = 'oidc artifact';
 
 export interface StorageDeps {
@@ -36,11 +40,12 @@ export interface StorageDeps {
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
   readonly jwtBridge: JwtBridge;
+  readonly logout: LogoutTransaction;
   readonly artifactKey: Buffer;
 }
 
 export function createStorage(deps: StorageDeps): (model: string) => Adapter {
-  const { query, hotStore, directory, unitOfWork, jwtBridge, artifactKey } = deps;
+  const { query, hotStore, directory, unitOfWork, jwtBridge, logout, artifactKey } = deps;
 
   function sealed(model: string, id: string, payload: AdapterPayload): unknown {
     if (KEEPS_ID.has(model)) return sealWith(artifactKey, payload);
@@ -109,6 +114,8 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
     },
 
     async destroy(id) {
+      if (ENDED_BY_LOGOUT.has(model))
+        return logout.write((query) => destroyArtifact(query, model, artifactId(model, id)));
       const isGone = await destroyArtifact(query, model, artifactId(model, id));
       if (!isGone) await jwtBridge.destroy(id);
     },
@@ -116,7 +123,7 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
     // The engine asks each model in turn, and the Grant. The first to be asked takes all of it in one statement: a crash
     // in between leaves no half of a revoked grant.
     async revokeByGrantId(grantId) {
-      await removeGrant(query, artifactId('Grant', grantId));
+      await logout.write((query) => removeGrant(query, artifactId('Grant', grantId)));
     },
   });
 }

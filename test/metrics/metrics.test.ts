@@ -64,6 +64,7 @@ test('every number that has a source is there from the start; parts that do not 
   expect([...namesIn(before)].sort()).toEqual([
     'lanyard_introspections_total',
     'lanyard_logins_total',
+    'lanyard_logout_notices_total',
     'lanyard_token_replays_total',
   ]);
 

@@ -26,6 +26,7 @@ beforeAll(async () => {
     directory,
     unitOfWork,
     jwtBridge,
+    logout: { write: async (write) => void (await write(database.query)), middleware: (_ctx, next) => next() },
     artifactKey: Buffer.alloc(32, 7),
   });
   for (const id of ['app', 'other', 'revoked']) await engine.insertClient(id);

@@ -22,7 +22,7 @@ export const ROWS: readonly (readonly string[])[] = [
   ['clients', 'resource-servers', 'users', 'keys'],
   ['provider'],
   ['interaction', 'admin'],
-  ['server', 'reaping'],
+  ['server', 'reaping', 'logout-delivery'],
   ['serving', 'preparation'],
   ['installation'],
   ['cluster'],

@@ -1,0 +1,399 @@
+// Leaving: RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0), back-channel logout (Back-Channel Logout 1.0), and sessions
+// that an operator ends. Whoever has signed out, or was signed out, has nothing left that works: not here, and not at the apps.
+
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
+import type { TestClient } from '../support/admin.ts';
+import { type LogoutReceiver, startLogoutReceiver } from '../support/logout-receiver.ts';
+import {
+  ALICE,
+  authorizationUrl,
+  CODE_FLOW,
+  eventually,
+  exchange,
+  isActive,
+  obtainCode,
+  obtainTokens,
+  PUBLIC,
+  refresh,
+  toTokens,
+  type UserTokens,
+} from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent, type PageVisit, type UserAgent } from '../support/user-agent.ts';
+
+const API = 'https://api.example';
+const BYE = 'https://app.example/bye';
+
+let receiver: LogoutReceiver;
+let server: TestServer;
+let api: TestClient;
+let aliceId: string;
+
+beforeAll(async () => {
+  receiver = await startLogoutReceiver();
+  server = await startTestServer({ LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS: receiver.host });
+  api = await server.admin.createClient();
+  await server.admin.createApi(API, { scopes: ['read'], introspection_client_id: api.clientId });
+  aliceId = await server.admin.createUser(ALICE.username, ALICE.password);
+});
+afterAll(async () => {
+  await server.stop();
+  receiver.close();
+});
+beforeEach(() => {
+  receiver.received.length = 0;
+  receiver.answerWith((response) => response.end());
+});
+
+async function createApp(metadata: Record<string, unknown> = {}): Promise<TestClient> {
+  const app = await server.admin.createClient({ ...CODE_FLOW, post_logout_redirect_uris: [BYE], ...metadata });
+  await server.admin.allow(app.clientId, API, ['read']);
+  return app;
+}
+
+function signIn(app: TestClient, agent: UserAgent, scope = 'openid'): Promise<UserTokens> {
+  return obtainTokens(server, app, { scope }, { agent });
+}
+
+function logoutPage(agent: UserAgent, params: Record<string, string> = {}): Promise<PageVisit> {
+  return agent.visit(`${server.issuer}/oauth2/logout?${new URLSearchParams(params)}`);
+}
+
+function confirm(agent: UserAgent, page: PageVisit, answer: Record<string, string> = { logout: 'yes' }) {
+  const xsrf = /name="xsrf" value="([^"]*)"/.exec(page.html)?.[1] as string;
+  return agent.submit(`${server.issuer}/oauth2/logout/confirm`, { xsrf, ...answer });
+}
+
+async function signOut(agent: UserAgent): Promise<PageVisit> {
+  return confirm(agent, await logoutPage(agent));
+}
+
+/** Whether this browser would get a code without anybody typing a password. */
+async function isSignedIn(agent: UserAgent, app: TestClient): Promise<boolean> {
+  const url = authorizationUrl(server.issuer, {
+    client_id: app.clientId,
+    prompt: 'none',
+    code_challenge: 'x'.repeat(43),
+    code_challenge_method: 'S256',
+  });
+  return (await agent.visit(url)).leavesTo?.searchParams.get('error') !== 'login_required';
+}
+
+describe('RP-initiated logout', () => {
+  test('asks, signs out, and leads to where the app wants, with its state', async () => {
+    const app = await createApp({ client_name: 'Corner Shop' });
+    const agent = createUserAgent(server.issuer);
+    const { idToken } = await signIn(app, agent);
+    const page = await logoutPage(agent, {
+      id_token_hint: idToken,
+      post_logout_redirect_uri: BYE,
+      state: 'a state & more',
+    });
+    expect(page.html).toContain('id="logout-page"');
+    expect(page.html).toContain('Corner Shop');
+    expect(await isSignedIn(agent, app)).toBe(true);
+    const left = await confirm(
+      agent,
+      await logoutPage(agent, { id_token_hint: idToken, post_logout_redirect_uri: BYE, state: 'a state & more' }),
+    );
+    expect(left.leavesTo?.href.split('?')[0]).toBe(BYE);
+    expect(left.leavesTo?.searchParams.get('state')).toBe('a state & more');
+    expect(await isSignedIn(agent, app)).toBe(false);
+  });
+
+  test.each([
+    ['another address of the app', { post_logout_redirect_uri: 'https://app.example/bye/more' }],
+    ['an address of somebody else', { post_logout_redirect_uri: 'https://evil.example' }],
+    ['a hint of another app', { id_token_hint: 'foreign' }],
+    ['a hint with a wrong signature', { id_token_hint: 'tampered' }],
+    ['a hint that is nonsense', { id_token_hint: 'nonsense' }],
+    ['an app that does not exist', { client_id: 'nobody', id_token_hint: '' }],
+  ])('%s is refused on a page of ours, and nobody is signed out', async (_name, change: Record<string, string>) => {
+    const app = await createApp();
+    const agent = createUserAgent(server.issuer);
+    const { idToken } = await signIn(app, agent);
+    const { idToken: foreign } = await signIn(await createApp(), agent);
+    const hints: Record<string, string> = { foreign, tampered: `${idToken.slice(0, -8)}AAAAAAAA`, nonsense: 'a.b.c' };
+    const all = { client_id: app.clientId, id_token_hint: idToken, post_logout_redirect_uri: BYE, ...change };
+    const params = Object.fromEntries(
+      Object.entries(all).flatMap(([key, value]) => (value === '' ? [] : [[key, hints[value] ?? value]])),
+    );
+    const page = await logoutPage(agent, params);
+    expect(page.status).toBe(400);
+    expect(page.html).toContain('id="error-page"');
+    expect(page.leavesTo).toBeUndefined();
+    expect(await isSignedIn(agent, app)).toBe(true);
+  });
+
+  test('a form of another site, or one without the secret of the page, signs nobody out', async () => {
+    const app = await createApp();
+    const agent = createUserAgent(server.issuer);
+    await signIn(app, agent);
+    await logoutPage(agent);
+    const guessed = await agent.submit(`${server.issuer}/oauth2/logout/confirm`, { xsrf: 'guessed', logout: 'yes' });
+    expect(guessed.status).toBe(400);
+    expect(await isSignedIn(agent, app)).toBe(true);
+  });
+
+  test('tokens end with the session, but those that were asked for to outlive it', async () => {
+    const [plain, offline, given] = [
+      await createApp(),
+      await createApp(),
+      await createApp({ revoke_tokens_on_logout: true }),
+    ];
+    const agent = createUserAgent(server.issuer);
+    const access = 'openid offline_access read';
+    const tokens = {
+      plain: await obtainTokens(server, plain, { scope: 'openid read', resource: API }, { agent }),
+      offline: await obtainTokens(server, offline, { scope: access, resource: API, prompt: 'consent' }, { agent }),
+      given: await obtainTokens(server, given, { scope: access, resource: API, prompt: 'consent' }, { agent }),
+    };
+    for (const { accessToken } of Object.values(tokens)) expect(await isActive(server, api, accessToken)).toBe(true);
+    await signOut(agent);
+    expect(await isActive(server, api, tokens.plain.accessToken)).toBe(false);
+    expect(await isActive(server, api, tokens.offline.accessToken)).toBe(true);
+    expect(await isActive(server, api, tokens.given.accessToken)).toBe(false);
+    expect((await refresh(server, plain, tokens.plain.refreshToken)).body.error).toBe('invalid_grant');
+    expect((await refresh(server, offline, tokens.offline.refreshToken)).status).toBe(200);
+    expect((await refresh(server, given, tokens.given.refreshToken)).body.error).toBe('invalid_grant');
+  });
+});
+
+describe('back-channel logout', () => {
+  let count = 0;
+
+  /** Each app has a path of its own. */
+  async function createListener(metadata: Record<string, unknown> = {}): Promise<TestClient & { path: string }> {
+    const path = `/logout/${++count}`;
+    const app = await createApp({
+      backchannel_logout_uri: receiver.url + path,
+      backchannel_logout_session_required: true,
+      ...metadata,
+    });
+    return { ...app, path };
+  }
+
+  async function verify(logoutToken: string, app: TestClient) {
+    const keySet = createRemoteJWKSet(new URL(`${server.issuer}/oauth2/jwks`));
+    const options = { issuer: server.issuer, audience: app.clientId, typ: 'logout+jwt' };
+    return (await jwtVerify(logoutToken, keySet, options)).payload;
+  }
+
+  test('every app of the session gets a logout token of its own, and no other app does', async () => {
+    const one = await createListener();
+    const two = await createListener({ subject_type: 'pairwise' });
+    const stranger = await createListener();
+    const agent = createUserAgent(server.issuer);
+    const ofOne = decodeJwt((await signIn(one, agent)).idToken);
+    const ofTwo = decodeJwt((await signIn(two, agent)).idToken);
+    await signIn(stranger, createUserAgent(server.issuer));
+    await signOut(agent);
+
+    const [first] = await receiver.wait(one.path);
+    expect(first?.contentType).toMatch(/^application\/x-www-form-urlencoded/);
+    const claims = await verify(first?.logoutToken as string, one);
+    // Back-Channel Logout §2.4
+    expect(claims).toEqual({
+      iss: server.issuer,
+      aud: one.clientId,
+      sub: ofOne.sub,
+      sid: ofOne.sid,
+      iat: expect.any(Number),
+      exp: (claims.iat as number) + 120,
+      jti: expect.any(String),
+      events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+    });
+    const [second] = await receiver.wait(two.path);
+    expect(await verify(second?.logoutToken as string, two)).toMatchObject({ sub: ofTwo.sub, sid: ofTwo.sid });
+    expect(ofTwo.sub).not.toBe(ofOne.sub);
+    await eventually(async () => {
+      const { rows } = await server.sql.query(
+        "SELECT account_id FROM audit_events WHERE type = 'logout_notice.delivered' AND client_id = ANY ($1)",
+        [[one.clientId, two.clientId]],
+      );
+      expect(rows).toEqual([{ account_id: aliceId }, { account_id: aliceId }]);
+    });
+    expect(receiver.received.map(({ path }) => path)).not.toContain(stranger.path);
+  });
+
+  test('an app that fails is told again, with a fresh token; the user does not wait for it', async () => {
+    const app = await createListener();
+    let calls = 0;
+    receiver.answerWith((response) => response.writeHead(++calls === 1 ? 503 : 204).end());
+    const agent = createUserAgent(server.issuer);
+    await signIn(app, agent);
+    await signOut(agent);
+    const [first, second] = await receiver.wait(app.path, 2);
+    const [before, after] = [decodeJwt(first?.logoutToken as string), decodeJwt(second?.logoutToken as string)];
+    expect(after.jti).not.toBe(before.jti);
+    expect(after.sid).toBe(before.sid);
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    expect(calls).toBe(2);
+  }, 60_000);
+
+  test('a notice goes nowhere that only this machine can reach: neither by its address nor by a redirect', async () => {
+    const inside = await createApp({ backchannel_logout_uri: 'https://169.254.169.254/latest/meta-data' });
+    const redirected = await createListener();
+    receiver.answerWith((response) => response.writeHead(307, { location: `${receiver.url}/secret` }).end());
+    const agent = createUserAgent(server.issuer);
+    await signIn(inside, agent);
+    await signIn(redirected, agent);
+    await signOut(agent);
+    await receiver.wait(redirected.path);
+    const complaints = () => server.logLines.filter((line) => line.includes('a logout notice was not delivered'));
+    await eventually(async () => {
+      for (const { clientId } of [inside, redirected]) {
+        expect(complaints().some((line) => line.includes(clientId))).toBe(true);
+      }
+    });
+    expect(receiver.received.map(({ path }) => path)).not.toContain('/secret');
+  });
+
+  test('it is all or nothing: when the notices cannot be stored, the user stays signed in, and may try again', async () => {
+    const app = await createListener();
+    const agent = createUserAgent(server.issuer);
+    const tokens = await obtainTokens(server, app, { scope: 'openid read', resource: API }, { agent });
+    const page = await logoutPage(agent);
+    await server.sql.query('ALTER SCHEMA lanyard_jobs RENAME TO hidden');
+    try {
+      const failed = await confirm(agent, page);
+      expect(failed.status).toBe(500);
+      expect(failed.html).toContain('id="error-page"');
+      expect(await isSignedIn(agent, app)).toBe(true);
+      expect(await isActive(server, api, tokens.accessToken)).toBe(true);
+    } finally {
+      await server.sql.query('ALTER SCHEMA hidden RENAME TO lanyard_jobs');
+    }
+    await signOut(agent);
+    expect(await isActive(server, api, tokens.accessToken)).toBe(false);
+    expect(await receiver.wait(app.path)).toHaveLength(1);
+  });
+
+  test.each([
+    ['http://app.example/logout', 'must be https'],
+    ['not an address', 'backchannel_logout_uri'],
+  ])('%s is refused at registration', async (uri, reason) => {
+    const { status, body } = await server.admin.request('POST', '/clients', {
+      ...CODE_FLOW,
+      backchannel_logout_uri: uri,
+    });
+    expect(status).toBe(400);
+    expect(body.errors).toEqual([{ pointer: '/backchannel_logout_uri', detail: expect.stringContaining(reason) }]);
+  });
+
+  test('discovery says so', async () => {
+    const discovery = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json();
+    expect(discovery).toMatchObject({
+      backchannel_logout_supported: true,
+      backchannel_logout_session_supported: true,
+      end_session_endpoint: `${server.issuer}/oauth2/logout`,
+    });
+  });
+
+  describe('when an operator ends it', () => {
+    interface WireSession {
+      readonly id: string;
+      readonly client_ids: readonly string[];
+    }
+
+    async function sessionsOf(userId: string): Promise<WireSession[]> {
+      const { status, body } = await server.admin.request('GET', `/users/${userId}/sessions`);
+      expect(status).toBe(200);
+      return body.items as WireSession[];
+    }
+
+    async function newUser() {
+      const user = { username: `user ${++count}`, password: 'a password of some length' };
+      return { user, id: await server.admin.createUser(user.username, user.password) };
+    }
+
+    const end = (userId: string, sessionId: string) =>
+      server.admin.request('DELETE', `/users/${userId}/sessions/${sessionId}`);
+
+    test('one session ends, with its tokens and a notice; the others go on', async () => {
+      const app = await createListener();
+      const { user, id } = await newUser();
+      const [here, there] = [createUserAgent(server.issuer), createUserAgent(server.issuer)];
+      const request = { scope: 'openid read', resource: API };
+      const tokens = toTokens(
+        await exchange(server, app, await obtainCode(server, app, request, { agent: here, user })),
+      );
+      const [first] = await sessionsOf(id);
+      expect(first).toEqual({
+        id: expect.any(String),
+        signed_in_at: expect.any(String),
+        expires_at: expect.any(String),
+        acr: expect.any(String),
+        amr: ['pwd'],
+        client_ids: [app.clientId],
+      });
+      const others = toTokens(
+        await exchange(server, app, await obtainCode(server, app, request, { agent: there, user })),
+      );
+      expect(await sessionsOf(id)).toHaveLength(2);
+
+      expect((await end(id, first?.id as string)).status).toBe(204);
+      expect(await isSignedIn(here, app)).toBe(false);
+      expect(await isSignedIn(there, app)).toBe(true);
+      expect(await isActive(server, api, tokens.accessToken)).toBe(false);
+      expect(await isActive(server, api, others.accessToken)).toBe(true);
+      const [notice] = await receiver.wait(app.path);
+      expect((await verify(notice?.logoutToken as string, app)).sid).toBe(decodeJwt(tokens.idToken).sid);
+      expect(await sessionsOf(id)).toHaveLength(1);
+      expect((await end(id, first?.id as string)).status).toBe(404);
+      const { rows } = await server.sql.query(
+        "SELECT actor FROM audit_events WHERE type = 'session.ended' AND account_id = $1",
+        [id],
+      );
+      expect(rows).toEqual([{ actor: 'client:lanyard-admin' }]);
+    });
+
+    test('the id of a session is no cookie, and names it with its own user only', async () => {
+      const app = await createApp();
+      const [one, two] = [await newUser(), await newUser()];
+      const agent = createUserAgent(server.issuer);
+      await obtainTokens(server, app, {}, { agent, user: one.user });
+      const [session] = await sessionsOf(one.id);
+      expect(agent.cookies.map(({ value }) => value)).not.toContain(session?.id);
+      expect((await end(two.id, session?.id as string)).status).toBe(404);
+      expect(await isSignedIn(agent, app)).toBe(true);
+      expect((await server.admin.request('GET', '/users/nobody/sessions')).status).toBe(404);
+      expect((await end(one.id, 'x'.repeat(101))).status).toBe(400);
+    });
+
+    test('they come in pages', async () => {
+      const app = await createApp();
+      const { user, id } = await newUser();
+      for (let each = 0; each < 3; each++) await obtainTokens(server, app, {}, { user });
+      const first = await server.admin.request('GET', `/users/${id}/sessions?limit=2`);
+      const rest = await server.admin.request('GET', `/users/${id}/sessions?limit=2&cursor=${first.body.next_cursor}`);
+      const ids = [first, rest].flatMap(({ body }) => (body.items as WireSession[]).map((session) => session.id));
+      expect(new Set(ids).size).toBe(3);
+      expect(rest.body.next_cursor).toBeNull();
+    });
+
+    test.each([
+      ['a new password', (id: string) => ['PATCH', `/users/${id}`, { password: 'another password of some length' }]],
+      ['all tokens revoked', (id: string) => ['POST', `/users/${id}/revoke-tokens`, undefined]],
+    ])('%s ends all sessions, and the apps hear of each', async (_name, request) => {
+      const app = await createListener();
+      const { user, id } = await newUser();
+      for (let each = 0; each < 2; each++) await obtainTokens(server, app, {}, { user });
+      const [method, path, body] = request(id) as [string, string, unknown];
+      expect((await server.admin.request(method, path, body)).status).toBe(200);
+      const notices = await receiver.wait(app.path, 2);
+      expect(new Set(notices.map(({ logoutToken }) => decodeJwt(logoutToken).sid)).size).toBe(2);
+      expect(await sessionsOf(id)).toEqual([]);
+    });
+  });
+});
+
+test('a public client hears of logouts too, without being asked for the session', async () => {
+  const app = await createApp({ ...PUBLIC, backchannel_logout_uri: `${receiver.url}/public` });
+  const agent = createUserAgent(server.issuer);
+  await signIn(app, agent);
+  await signOut(agent);
+  const [notice] = await receiver.wait('/public');
+  expect(decodeJwt(notice?.logoutToken as string)).not.toHaveProperty('sid');
+});
