@@ -74,3 +74,16 @@ export const hostList = z
 export const proxyUrl = z
   .string()
   .refine((value) => /^https?:\/\//.test(value) && URL.canParse(value), 'must be an http(s) URL');
+
+export const httpsOrigin = z
+  .string()
+  .refine(
+    (value) => value.startsWith('https://') && URL.parse(value)?.origin === value,
+    'must be https://host[:port] only',
+  );
+
+/** RFC 9110 §5.1, in lower case as Node has it. */
+export const headerName = z
+  .string()
+  .regex(/^[A-Za-z0-9-]{1,100}$/, 'must be the name of a header')
+  .transform((value) => value.toLowerCase());

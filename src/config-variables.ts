@@ -113,12 +113,7 @@ export const VARIABLES = [
     unit: 'seconds',
     description: 'Lifetime of access tokens, unless the resource server sets its own.',
   },
-  {
-    name: 'LANYARD_ID_TOKEN_TTL_SECONDS',
-    default: '3600',
-    unit: 'seconds',
-    description: 'Lifetime of ID tokens.',
-  },
+  { name: 'LANYARD_ID_TOKEN_TTL_SECONDS', default: '3600', unit: 'seconds', description: 'Lifetime of ID tokens.' },
   {
     name: 'LANYARD_REFRESH_TOKEN_TTL_SECONDS',
     default: '1209600',
@@ -187,6 +182,41 @@ export const VARIABLES = [
     unit: 'hosts or host:port, separated by commas',
     description:
       'Hosts that may be fetched from although they are not on the public internet, over plain http too. For tests and closed networks.',
+  },
+  {
+    name: 'LANYARD_TLS_PORT',
+    default: '(none)',
+    unit: 'TCP port',
+    description:
+      'A second listener, with TLS, which asks clients for a certificate (RFC 8705) and lets in whoever has none.',
+  },
+  {
+    name: 'LANYARD_TLS_CERT_FILE',
+    default: '(none)',
+    unit: 'path of a PEM file',
+    description: 'Its certificate, with its chain. Read again when it changes.',
+  },
+  { name: 'LANYARD_TLS_KEY_FILE', default: '(none)', unit: 'path of a PEM file', description: 'Its private key.' },
+  {
+    name: 'LANYARD_TLS_CLIENT_CA_FILE',
+    default: '(none)',
+    unit: 'path of a PEM file',
+    description:
+      'The authorities whose certificates authenticate clients with tls_client_auth. Not set: nobody authenticates so.',
+  },
+  {
+    name: 'LANYARD_CLIENT_CERTIFICATE_HEADER',
+    default: '(none)',
+    unit: 'name of a header',
+    description:
+      'Where a proxy of LANYARD_TRUST_PROXY puts the certificate of a client; whether it verified it stands in the header with the same name and -Verify.',
+  },
+  {
+    name: 'LANYARD_MTLS_ORIGIN',
+    default: '(none)',
+    unit: 'https://host[:port]',
+    description:
+      'Where clients with certificates reach this server, if that is not the issuer: published as mtls_endpoint_aliases.',
   },
   {
     name: 'LANYARD_METRICS_PORT',

@@ -3,11 +3,21 @@
 //
 // A variable set to the empty string counts as unset. Secrets may be given as a file: LANYARD_SECRET_KEY_FILE=/run/secrets/key.
 
-import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
-import { databaseUrl, hostList, integer, issuerUrl, proxyList, proxyUrl, yesOrNo } from './config-values.ts';
-import { LOG_LEVELS, VARIABLES, type Variable, type VariableName } from './config-variables.ts';
+import { readTexts } from './config-texts.ts';
+import {
+  databaseUrl,
+  headerName,
+  hostList,
+  httpsOrigin,
+  integer,
+  issuerUrl,
+  proxyList,
+  proxyUrl,
+  yesOrNo,
+} from './config-values.ts';
+import { LOG_LEVELS, type VariableName } from './config-variables.ts';
 
 export interface Config {
   readonly port: number;
@@ -60,6 +70,22 @@ export interface Config {
     readonly allowedHosts: readonly string[];
     readonly proxy: string | undefined;
   };
+  /** our own TLS listener; undefined: none */
+  readonly tls:
+    | {
+        readonly port: number;
+        readonly certificateFile: string;
+        readonly keyFile: string;
+        /** of the authorities of tls_client_auth */
+        readonly clientAuthoritiesFile: string | undefined;
+      }
+    | undefined;
+  readonly mutualTls: {
+    /** in which a trusted proxy hands certificates of clients on */
+    readonly header: string | undefined;
+    /** where clients present them, when that is not the issuer */
+    readonly origin: string | undefined;
+  };
   readonly metrics: {
     /** undefined: no listener */
     readonly port: number | undefined;
@@ -99,6 +125,20 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   }
   const seconds = (name: VariableName, fallback: number) => read(name, integer(1, 10 * 365 * 86_400)) ?? fallback;
   const count = (name: VariableName, fallback: number) => read(name, integer(1, 1_000_000)) ?? fallback;
+
+  function readTls(): Config['tls'] {
+    const path = z.string().min(1);
+    const tlsPort = read('LANYARD_TLS_PORT', integer(0, 65_535));
+    const certificateFile = read('LANYARD_TLS_CERT_FILE', path);
+    const keyFile = read('LANYARD_TLS_KEY_FILE', path);
+    const clientAuthoritiesFile = read('LANYARD_TLS_CLIENT_CA_FILE', path);
+    if (tlsPort === undefined) return undefined;
+    if (certificateFile !== undefined && keyFile !== undefined) {
+      return { port: tlsPort, certificateFile, keyFile, clientAuthoritiesFile };
+    }
+    faults.push('LANYARD_TLS_PORT needs LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE');
+    return undefined;
+  }
 
   const port = read('LANYARD_PORT', integer(0, 65_535)) ?? 3000;
   const config: Config = {
@@ -153,12 +193,22 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       allowedHosts: read('LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS', hostList) ?? [],
       proxy: read('LANYARD_OUTBOUND_PROXY', proxyUrl),
     },
+    tls: readTls(),
+    mutualTls: {
+      header: read('LANYARD_CLIENT_CERTIFICATE_HEADER', headerName),
+      origin: read('LANYARD_MTLS_ORIGIN', httpsOrigin),
+    },
     metrics: {
       port: read('LANYARD_METRICS_PORT', integer(0, 65_535)),
       host: read('LANYARD_METRICS_HOST', z.string().min(1)) ?? '127.0.0.1',
       isOnPublicPort: read('LANYARD_METRICS_ON_PUBLIC_PORT', yesOrNo) ?? false,
     },
   };
+  if (config.mutualTls.header !== undefined && config.trustedProxies.length === 0) {
+    faults.push(
+      'LANYARD_CLIENT_CERTIFICATE_HEADER needs LANYARD_TRUST_PROXY: nobody else may say whose certificate it is',
+    );
+  }
   if (config.port === 0 && !texts.has('LANYARD_ISSUER')) faults.push('LANYARD_PORT 0 needs LANYARD_ISSUER');
   if (texts.has('DATABASE_URL') && !texts.has('LANYARD_SECRET_KEY')) {
     faults.push(
@@ -167,42 +217,6 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     );
   }
   if (faults.length > 0) throw new ConfigError(faults);
-  return Object.freeze({
-    ...config,
-    keySchedule: Object.freeze(config.keySchedule),
-    lifetimes: Object.freeze(config.lifetimes),
-    loginThrottle: Object.freeze(config.loginThrottle),
-    registration: Object.freeze(config.registration),
-    outbound: Object.freeze(config.outbound),
-    metrics: Object.freeze(config.metrics),
-  });
-}
-
-/** The text of each known variable, from the environment or from the file that `<name>_FILE` names. */
-function readTexts(env: Readonly<Record<string, string | undefined>>, faults: string[]): Map<string, string> {
-  const texts = new Map<string, string>();
-  const known = new Set<string>();
-  for (const variable of VARIABLES as readonly Variable[]) {
-    known.add(variable.name);
-    const text = env[variable.name];
-    if (text !== undefined && text !== '') texts.set(variable.name, text);
-    if (variable.isSecret !== true) continue;
-    const fileVariable = `${variable.name}_FILE`;
-    known.add(fileVariable);
-    const path = env[fileVariable];
-    if (path === undefined || path === '') continue;
-    if (texts.has(variable.name)) {
-      faults.push(`${variable.name} and ${fileVariable} are both set: choose one`);
-      continue;
-    }
-    try {
-      texts.set(variable.name, readFileSync(path, 'utf8').replace(/\r?\n$/, ''));
-    } catch (error) {
-      faults.push(`${fileVariable} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'unknown error'}`);
-    }
-  }
-  for (const name of Object.keys(env)) {
-    if (name.startsWith('LANYARD_') && !known.has(name)) faults.push(`${name} is not a variable of Lanyard`);
-  }
-  return texts;
+  for (const part of Object.values(config)) Object.freeze(part);
+  return Object.freeze(config);
 }

@@ -22,6 +22,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     serving.prune();
     return {
       port: serving.port,
+      tlsPort: serving.tlsPort,
       metricsPort: metricsListener?.port,
       adminClientSecret,
       async stop() {

@@ -11,6 +11,8 @@ import type { PasswordHasher } from './password-hash.ts';
 
 export interface Installation {
   readonly port: number;
+  /** of the listener for certificates, when there is one */
+  readonly tlsPort: number | undefined;
   /** of the listener for metrics, when there is one */
   readonly metricsPort: number | undefined;
   /** of the admin client, when it was generated at this start: to be shown once */

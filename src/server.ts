@@ -7,6 +7,7 @@ import { adminAudience, createAdminGuard } from './admin/admin-guard.ts';
 import { adminRoutes } from './admin/routes.ts';
 import { sessionRoutes } from './admin/session-routes.ts';
 import { auditRoutes } from './audit/routes.ts';
+import { clientCertificates } from './client-certificates.ts';
 import { initialAccessRoutes } from './clients/initial-access-routes.ts';
 import { type Clients, createClients } from './clients/register.ts';
 import { registrationRoutes } from './clients/registration-routes.ts';
@@ -51,7 +52,7 @@ import { createGuessThrottle, createLoginThrottle } from './users/throttle.ts';
 export interface ServerDeps {
   readonly config: Pick<
     Config,
-    'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics' | 'registration'
+    'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics' | 'registration' | 'tls' | 'mutualTls'
   >;
   readonly database: Database;
   readonly keys: KeyFollower;
@@ -80,12 +81,14 @@ export interface Server {
 export async function createServer(deps: ServerDeps): Promise<Server> {
   const { config, database, passwords, metrics, log } = deps;
   const { issuer } = config;
+  const trustedProxies = toBlockList(config.trustedProxies);
+  const takesCertificates = config.tls !== undefined || config.mutualTls.header !== undefined;
   // The engine is an app of its own beside ours: what every request passes first, both have.
   const entrance = [
     requestLog({ log, metrics, endpointOf: createEndpointFinder(ROUTES) }),
     await securityHeaders({ isHttps: issuer.startsWith('https:') }),
     problemAnswers(log),
-    proxyHeaders({ issuer, trustedProxies: toBlockList(config.trustedProxies) }),
+    proxyHeaders({ origins: [issuer, ...[config.mutualTls.origin ?? []].flat()], trustedProxies }),
   ];
   const { keys } = deps;
   const engineDeps = {
@@ -97,6 +100,9 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     artifactKey: deps.artifactKey,
     fetch: deps.outbound.fetch,
     logoutNotices: deps.logoutNotices,
+    readClientCertificate: takesCertificates
+      ? clientCertificates({ header: config.mutualTls.header, trustedProxies })
+      : undefined,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages({ query: database.query, log }),
     metrics,

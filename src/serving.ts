@@ -3,6 +3,7 @@
 // the first admin client) is in installation.ts and cluster/primary.ts.
 
 import { createServer as createHttpServer, type Server as HttpServer, type ServerResponse } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
 import { Server as NetServer } from 'node:net';
 import type { Config } from './config.ts';
 import { createDatabase, type Database } from './database/database.ts';
@@ -24,6 +25,7 @@ import { startReaping } from './reaping.ts';
 import { repeat } from './repeat.ts';
 import { MAX_ACCESS_TOKEN_SECONDS } from './resource-servers/resource-server.ts';
 import { createServer } from './server.ts';
+import { openTlsListener } from './tls-listener.ts';
 import { VERSION } from './version.ts';
 
 export interface ServingOptions {
@@ -37,6 +39,8 @@ export interface ServingOptions {
 
 export interface Serving {
   readonly port: number;
+  /** of the listener for certificates, when there is one */
+  readonly tlsPort: number | undefined;
   readonly database: Database;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
@@ -54,8 +58,7 @@ const DRAIN_MS = 10_000;
 /** A client that has more to say on an open connection has said it by then. */
 const SILENT_MS = 200;
 /** A client that sends its request this slowly means no good. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
+const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 30_000 };
 
 /** @throws Error when it cannot listen, or LANYARD_SECRET_KEY does not fit the database */
 export async function startServing(options: ServingOptions): Promise<Serving> {
@@ -66,6 +69,11 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     queueSize: config.databaseQueueSize,
     log,
   });
+  /** In the reverse order in which they were opened, whether the start fails or the end has come. */
+  const cleanUps: (() => unknown)[] = [() => database.close()];
+  async function cleanUp(): Promise<void> {
+    for (const each of cleanUps.reverse()) await each();
+  }
   try {
     const passwords = createPasswordHasher();
     const metrics = watch(database, config);
@@ -76,10 +84,13 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     const { keySchedule, lifetimes } = config;
     const cookies = { rotationDays: keySchedule.rotationDays, sessionSeconds: lifetimes.sessionSeconds };
     const keys = await followKeys({ database, secretKeys, cookies, log });
+    cleanUps.push(() => keys.stop());
     const schedule = { ...keySchedule, keptSeconds: longestMemory(lifetimes) };
     const keyRotation = createKeyRotation({ database, sealingKeys, schedule });
     const outbound = createOutbound(config.outbound);
+    cleanUps.push(() => outbound.close());
     const logoutNotices: LogoutNotices = createJobQueue('logout-notices', { database, log });
+    cleanUps.push(() => logoutNotices.stop());
     const server = await createServer({
       config,
       database,
@@ -95,15 +106,18 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       log,
       version: VERSION,
     });
-    const http = createHttpServer(
-      { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
-      server.handler,
-    );
-    const port = await listen(http, config);
-    const door = doorOf(http);
     let chores: (() => Promise<void>)[] = [];
+    cleanUps.push(() => Promise.all(chores.map((stop) => stop())));
+    const http = createHttpServer(TIMEOUTS, server.handler);
+    const tls = config.tls && (await openTlsListener(config.tls, TIMEOUTS, server.handler, log));
+    cleanUps.push(() => tls?.close());
+    const doors = [http, ...(tls === undefined ? [] : [tls.server])].map(doorOf);
+    cleanUps.push(() => Promise.all(doors.map((door) => door.emptied())));
+    const port = await listen(http, config, 'LANYARD_PORT');
+    const tlsPort = tls && (await listen(tls.server, { ...config, port: tls.port }, 'LANYARD_TLS_PORT'));
     return {
       port,
+      tlsPort,
       database,
       passwords,
       metrics,
@@ -122,20 +136,15 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       },
       closeDoor() {
         server.drain();
-        door.close();
+        for (const door of doors) door.close();
       },
       async stop() {
         server.drain();
-        await door.emptied();
-        await Promise.all(chores.map((stop) => stop()));
-        keys.stop();
-        await logoutNotices.stop();
-        await outbound.close();
-        await database.close();
+        await cleanUp();
       },
     };
   } catch (error) {
-    await database.close();
+    await cleanUp();
     throw error;
   }
 }
@@ -160,10 +169,10 @@ function countPruned(metrics: Metrics, { removed, lagSeconds }: PruneReport): vo
   metrics.pruneSucceeded(lagSeconds);
 }
 
-function listen(http: HttpServer, { port, host }: Config): Promise<number> {
+function listen(http: NetServer, { port, host }: Pick<Config, 'port' | 'host'>, variable: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const refuse = (cause: NodeJS.ErrnoException) => {
-      const text = `cannot listen on LANYARD_HOST ${host}, LANYARD_PORT ${port}: ${cause.message}`;
+      const text = `cannot listen on LANYARD_HOST ${host}, ${variable} ${port}: ${cause.message}`;
       reject(Object.assign(new Error(text, { cause }), { code: cause.code }));
     };
     http.once('error', refuse);
@@ -185,7 +194,7 @@ interface Door {
  * Requests that have begun, or are on their way on a connection that stood open, are answered, and each answer says that the
  * connection ends (RFC 9112 §9.6). A connection that stays silent is closed after a moment.
  */
-function doorOf(http: HttpServer): Door {
+function doorOf(http: HttpServer | HttpsServer): Door {
   const unanswered = new Set<ServerResponse>();
   let isEmptying = false;
   http.prependListener('request', (_request, response: ServerResponse) => {

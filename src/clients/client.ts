@@ -29,7 +29,8 @@ const metadataFields = {
   grant_types: list(word, 20).meta({ description: 'authorization_code (default), refresh_token, client_credentials' }),
   response_types: list(word, 10).meta({ description: 'code, or none without the authorization_code grant' }),
   token_endpoint_auth_method: word.meta({
-    description: 'client_secret_basic (default), client_secret_post, private_key_jwt or none (public client)',
+    description:
+      'client_secret_basic (default), client_secret_post, private_key_jwt, tls_client_auth, self_signed_tls_client_auth or none (public client)',
   }),
   token_endpoint_auth_signing_alg: word,
   jwks: z
@@ -78,6 +79,14 @@ const metadataFields = {
   dpop_require_nonce: flag.meta({
     description: 'Lanyard. Its DPoP proofs must carry a nonce of this server (RFC 9449 §8); false if left out',
   }),
+  tls_client_certificate_bound_access_tokens: flag.meta({
+    description: 'every token is bound to the certificate of the client (RFC 8705); false if left out',
+  }),
+  tls_client_auth_subject_dn: uri.meta({ description: 'RFC 4514, for tls_client_auth, like one of the next four' }),
+  tls_client_auth_san_dns: uri,
+  tls_client_auth_san_uri: uri,
+  tls_client_auth_san_ip: uri,
+  tls_client_auth_san_email: uri,
   backchannel_logout_uri: uri.meta({ description: 'where it is told that a session has ended' }),
   backchannel_logout_session_required: flag.meta({ description: 'the logout token must name the session (sid)' }),
   revoke_tokens_on_logout: flag.meta({

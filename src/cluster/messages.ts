@@ -16,8 +16,13 @@ export type ToWorker =
   | { readonly type: 'stop' }
   | { readonly type: 'metrics'; readonly requestId: number; readonly body: string | undefined };
 
+export interface Ports {
+  readonly port: number;
+  readonly tlsPort: number | undefined;
+}
+
 export type ToPrimary =
-  | { readonly type: 'listening'; readonly port: number }
+  | ({ readonly type: 'listening' } & Ports)
   /** it could not start, and another try would not help */
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'door closed' }

@@ -14,7 +14,7 @@ import {
   prepareAdminClient,
 } from '../preparation.ts';
 import { createBackOff } from './back-off.ts';
-import type { ToPrimary, ToWorker } from './messages.ts';
+import type { Ports, ToPrimary, ToWorker } from './messages.ts';
 
 /** Workers drain for ten seconds at most (serving.ts); who has not ended then never will. */
 const STOP_MS = 15_000;
@@ -29,16 +29,16 @@ export async function startCluster(options: InstallationOptions): Promise<Instal
   let isStopping = false;
   let pruner: Worker | undefined;
 
-  function start(): { worker: Worker; listening: Promise<number> } {
+  function start(): { worker: Worker; listening: Promise<Ports> } {
     const startedAt = Date.now();
     const worker = cluster.fork();
     const prunes = pruner === undefined;
     if (prunes) pruner = worker;
     const { connectionString, secretKey } = options;
     send(worker, { type: 'start', connectionString, secretKey, prunes });
-    const listening = new Promise<number>((resolve, reject) => {
+    const listening = new Promise<Ports>((resolve, reject) => {
       worker.on('message', (message: ToPrimary) => {
-        if (message.type === 'listening') resolve(message.port);
+        if (message.type === 'listening') resolve(message);
         else if (message.type === 'failed') reject(new Error(message.message));
         else if (message.type === 'metrics?') void answerMetrics(worker, message.requestId);
       });
@@ -91,12 +91,12 @@ export async function startCluster(options: InstallationOptions): Promise<Instal
 
   try {
     const started = Array.from({ length: config.workers }, () => start());
-    const [port] = await Promise.all(started.map(({ listening }) => listening));
+    const [ports] = await Promise.all(started.map(({ listening }) => listening));
     areAllStarted = true;
     const metricsListener = await listenForMetrics(config, log, readMetrics);
     const adminClientSecret = await prepareOnce(options);
     return {
-      port: port as number,
+      ...(ports as Ports),
       metricsPort: metricsListener?.port,
       adminClientSecret,
       async stop() {

@@ -20,7 +20,7 @@ export function runWorker(config: Config, log: Log): void {
     // From here on it answers the primary's question for its numbers.
     new AggregatorRegistry();
     if (message.prunes) started.prune();
-    tell({ type: 'listening', port: started.port });
+    tell({ type: 'listening', port: started.port, tlsPort: started.tlsPort });
     return started;
   }
 

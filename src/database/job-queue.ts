@@ -85,7 +85,8 @@ export function createJobQueue<Job extends object>(
         localConcurrency: CONCURRENCY,
       } as const;
       await boss.work<Job>(name, options, async (jobs) => {
-        for (const job of jobs as JobWithMetadata<Job>[]) await doJob(job.data, { isLast: job.retryCount >= job.retryLimit });
+        for (const job of jobs as JobWithMetadata<Job>[])
+          await doJob(job.data, { isLast: job.retryCount >= job.retryLimit });
       });
     },
 

@@ -11,8 +11,13 @@ import { AppError } from '../errors.ts';
 /** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
 const ANY_HOST_PATHS = /^\/health\//;
 
-export function proxyHeaders(options: { issuer: string; trustedProxies: BlockList }): Middleware {
-  const issuer = new URL(options.issuer);
+/** @param options.origins those that this server answers for, the issuer first */
+export function proxyHeaders(options: {
+  origins: readonly [string, ...string[]];
+  trustedProxies: BlockList;
+}): Middleware {
+  const issuer = new URL(options.origins[0]);
+  const hosts = new Set(options.origins.map((origin) => new URL(origin).host));
   const hasProxies = options.trustedProxies.rules.length > 0;
   const isTrusted = (address: string) =>
     hasProxies &&
@@ -30,7 +35,7 @@ export function proxyHeaders(options: { issuer: string; trustedProxies: BlockLis
     headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
     headers['x-forwarded-host'] = issuer.host;
     delete headers.forwarded;
-    if (host.toLowerCase() !== issuer.host && !ANY_HOST_PATHS.test(ctx.path)) {
+    if (!hosts.has(host.toLowerCase()) && !ANY_HOST_PATHS.test(ctx.path)) {
       throw new AppError('misdirected_request', `this server answers for ${issuer.host} only`);
     }
     await next();

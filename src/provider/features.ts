@@ -8,6 +8,7 @@ import type { Directory } from './directory.ts';
 import { assertRequestObject, fapiProfile } from './fapi.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
 import { metadataDocuments } from './metadata-documents.ts';
+import { mutualTls, type ReadClientCertificate } from './mutual-tls.ts';
 import type { Pages } from './pages.ts';
 import type { ResourcePolicy } from './resource-server-info.ts';
 import { revocationPolicy } from './revocation.ts';
@@ -19,6 +20,7 @@ export interface FeaturesDeps {
   readonly dpopNonceSecret: Buffer;
   readonly directory: Directory;
   readonly config: Pick<Config, 'registration'>;
+  readonly readClientCertificate: ReadClientCertificate | undefined;
 }
 
 /** Configuration `features`. */
@@ -45,6 +47,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     backchannelLogout: { enabled: true },
     userinfo: { enabled: true },
     deviceFlow: deviceFlow(deps.pages),
+    mTLS: mutualTls(deps.readClientCertificate),
     clientIdMetadataDocument: metadataDocuments(deps.config.registration.metadataHosts),
     jwtUserinfo: { enabled: true },
     jwtIntrospection: { enabled: true },

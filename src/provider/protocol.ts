@@ -10,6 +10,7 @@ import { cookies } from './cookies.ts';
 import { DEVICE_CODE_SECONDS } from './device-flow.ts';
 import { assertClientAssertion, codeSeconds } from './fapi.ts';
 import { loginPolicy, PASSWORD_ACR } from './login-policy.ts';
+import { endpointAliases, type ReadClientCertificate } from './mutual-tls.ts';
 import type { Pages } from './pages.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
 
@@ -28,6 +29,9 @@ export const ROUTES = {
 
 const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
 
+/** RFC 8705 §2 */
+const CERTIFICATE_AUTH_METHODS = ['tls_client_auth', 'self_signed_tls_client_auth'] as const;
+
 /**
  * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 because older client libraries
  * know nothing else; EdDSA is how those call Ed25519 that do not know RFC 9864 yet.
@@ -37,12 +41,14 @@ const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] as con
 const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
 
 export interface ProtocolDeps {
-  readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration'>;
+  readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration' | 'mutualTls'>;
   /** 256 bits; the same on all nodes */
   readonly dpopNonceSecret: Buffer;
   /** secret, and the same for ever */
   readonly pairwiseSalt: string;
   readonly pages: Pick<Pages, 'renderError'>;
+  /** undefined: clients cannot present certificates here */
+  readonly readClientCertificate: ReadClientCertificate | undefined;
   /** for keys and documents of clients */
   readonly fetch: typeof fetch;
 }
@@ -58,6 +64,8 @@ export interface EngineKeys {
 /** The configuration but for what reaches the database. */
 export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: EngineKeys): Configuration {
   const { lifetimes } = deps.config;
+  const takesCertificates = deps.readClientCertificate !== undefined;
+  const clientAuthMethods = [...CLIENT_AUTH_METHODS, ...(takesCertificates ? CERTIFICATE_AUTH_METHODS : [])];
   const signingAlgorithms = [...new Set(signingKeys.map(({ alg }) => alg))] as never[];
   return {
     routes: ROUTES,
@@ -75,7 +83,7 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
       // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
       required: (_ctx, client) => client.clientAuthMethod === 'none' || requiresPkce(client),
     },
-    clientAuthMethods: [...CLIENT_AUTH_METHODS],
+    clientAuthMethods,
     enabledJWA: {
       clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
       requestObjectSigningAlgValues: [...CLIENT_ALGORITHMS],
@@ -147,8 +155,9 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
     // The engine publishes neither, although RFC 8414 §2 has them.
     discovery: {
       registration_endpoint: `${deps.config.issuer}/oauth2/register`,
-      introspection_endpoint_auth_methods_supported: CLIENT_AUTH_METHODS.filter((method) => method !== 'none'),
-      revocation_endpoint_auth_methods_supported: [...CLIENT_AUTH_METHODS],
+      introspection_endpoint_auth_methods_supported: clientAuthMethods.filter((method) => method !== 'none'),
+      revocation_endpoint_auth_methods_supported: clientAuthMethods,
+      ...endpointAliases(deps.config.mutualTls.origin, ROUTES),
     },
   };
 }

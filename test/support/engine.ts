@@ -57,6 +57,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     artifactKey: keys.artifactKey,
     pairwiseSalt: 'a salt for the tests',
     fetch,
+    readClientCertificate: undefined,
     logoutNotices: { add: async () => {} },
     secretVerifier,
     pages,

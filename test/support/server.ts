@@ -18,6 +18,8 @@ export interface TestServer {
   readonly connectionString: string;
   /** of the listener that LANYARD_METRICS_PORT asks for */
   readonly metricsPort: number | undefined;
+  /** of the listener that LANYARD_TLS_PORT asks for */
+  readonly tlsPort: number | undefined;
   readonly admin: AdminClient;
   /** looks into the database behind the server's back */
   readonly sql: pg.Pool;
@@ -56,6 +58,7 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
     config,
     connectionString,
     metricsPort: installation.metricsPort,
+    tlsPort: installation.tlsPort,
     admin: createAdminClient(config.issuer, ADMIN_SECRET),
     sql,
     logLines,

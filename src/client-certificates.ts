@@ -1,0 +1,46 @@
+// Mutual TLS (RFC 8705): the certificate that a client has proven to own with its connection. There are two ways in: our own TLS
+// listener, and a header of a proxy that terminates TLS in front of us. The header counts only when one of LANYARD_TRUST_PROXY
+// sent it; in the hand of anybody else it would make everybody everybody.
+
+import { X509Certificate } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { BlockList } from 'node:net';
+import { isIPv6 } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { certificateFromHeader } from './guard/certificate-header.ts';
+import type { ClientCertificate, ReadClientCertificate } from './provider/mutual-tls.ts';
+
+export interface ClientCertificateOptions {
+  /** where the proxy puts the certificate; undefined: nowhere */
+  readonly header: string | undefined;
+  readonly trustedProxies: BlockList;
+}
+
+/** Beside the certificate, what the proxy found when it checked it against its authorities (nginx: `$ssl_client_verify`). */
+const VERIFIED_SUFFIX = '-verify';
+const VERIFIED = 'SUCCESS';
+
+export function clientCertificates({ header, trustedProxies }: ClientCertificateOptions): ReadClientCertificate {
+  const fromHeader = header === undefined ? undefined : certificateFromHeader(header);
+
+  function ofProxy(request: IncomingMessage): ClientCertificate | undefined {
+    const der = isTrusted(request.socket.remoteAddress ?? '') ? fromHeader?.(request) : undefined;
+    if (der === undefined) return undefined;
+    return {
+      certificate: new X509Certificate(der),
+      isFromTrustedAuthority: request.headers[`${header}${VERIFIED_SUFFIX}`] === VERIFIED,
+    };
+  }
+
+  function isTrusted(address: string): boolean {
+    const plain = address.replace(/^::ffff:(?=\d+\.)/i, '');
+    return plain !== '' && trustedProxies.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
+  }
+
+  return (request) => {
+    const { socket } = request;
+    if (!(socket instanceof TLSSocket)) return ofProxy(request);
+    const certificate = socket.getPeerX509Certificate();
+    return certificate && { certificate, isFromTrustedAuthority: socket.authorized };
+  };
+}

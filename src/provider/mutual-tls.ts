@@ -1,0 +1,61 @@
+// Mutual TLS (RFC 8705) as the engine wants it: whose certificate it is, and where clients present it.
+
+import type { X509Certificate } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Configuration } from 'oidc-provider';
+import { subjectMatches } from './certificate-subject.ts';
+
+export interface ClientCertificate {
+  readonly certificate: X509Certificate;
+  /** its chain leads to an authority that the operator has named; a self-signed one is not */
+  readonly isFromTrustedAuthority: boolean;
+}
+
+export type ReadClientCertificate = (request: IncomingMessage) => ClientCertificate | undefined;
+
+type MutualTls = NonNullable<NonNullable<Configuration['features']>['mTLS']>;
+
+/** Configuration `features.mTLS`. @param read undefined: clients cannot present certificates here */
+export function mutualTls(read: ReadClientCertificate | undefined): MutualTls {
+  if (read === undefined) return { enabled: false };
+  return {
+    enabled: true,
+    certificateBoundAccessTokens: true,
+    tlsClientAuth: true,
+    selfSignedTlsClientAuth: true,
+    getCertificate: (ctx) => standing(read(ctx.req)?.certificate),
+    certificateAuthorized: (ctx) => read(ctx.req)?.isFromTrustedAuthority === true,
+    certificateSubjectMatches(ctx, property, expected) {
+      const certificate = read(ctx.req)?.certificate;
+      return certificate !== undefined && subjectMatches(certificate, property, expected);
+    },
+  };
+}
+
+/** A proxy that lets self-signed certificates pass may let outdated ones pass too. */
+function standing(certificate: X509Certificate | undefined): X509Certificate | undefined {
+  if (certificate === undefined) return undefined;
+  const now = Date.now();
+  const isInTime = Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
+  return isInTime ? certificate : undefined;
+}
+
+/** The endpoints at which a client may have to present its certificate (RFC 8705 §5). */
+const ALIASED = {
+  token_endpoint: 'token',
+  introspection_endpoint: 'introspection',
+  revocation_endpoint: 'revocation',
+  userinfo_endpoint: 'userinfo',
+  pushed_authorization_request_endpoint: 'pushed_authorization_request',
+  device_authorization_endpoint: 'device_authorization',
+} as const;
+
+/** For the discovery document. @param origin where the listener for certificates is reached; undefined: at the issuer */
+export function endpointAliases(
+  origin: string | undefined,
+  routes: Readonly<Record<(typeof ALIASED)[keyof typeof ALIASED], string>>,
+): { mtls_endpoint_aliases?: Record<string, string> } {
+  if (origin === undefined) return {};
+  const aliases = Object.entries(ALIASED).map(([name, route]) => [name, origin + routes[route]]);
+  return { mtls_endpoint_aliases: Object.fromEntries(aliases) };
+}
