@@ -5,11 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { initiateDeviceAuthorization, pollDeviceAuthorizationGrant } from 'openid-client';
 import { introspect, postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { approveDevice, confirmDevice, DEVICE_GRANT, hidden, typeUserCode } from '../support/device.ts';
 import { ALICE, honest, PUBLIC, tally } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { createUserAgent, formAction, type PageVisit, type UserAgent } from '../support/user-agent.ts';
+import { createUserAgent, type UserAgent } from '../support/user-agent.ts';
 
-const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 const ORDERS = 'https://orders.example';
 
 let server: TestServer;
@@ -20,7 +20,7 @@ beforeAll(async () => {
   tv = await server.admin.createClient({
     ...PUBLIC,
     client_name: 'Television <3',
-    grant_types: [DEVICE, 'refresh_token'],
+    grant_types: [DEVICE_GRANT, 'refresh_token'],
   });
   await server.admin.createApi(ORDERS, { name: 'Orders', scopes: ['read'] });
   await server.admin.allow(tv.clientId, ORDERS, ['read']);
@@ -45,35 +45,11 @@ async function start(form: Record<string, string> = {}, client = tv): Promise<De
 }
 
 function poll(deviceCode: string, client = tv) {
-  return requestToken(server.issuer, client, { grant_type: DEVICE, device_code: deviceCode });
+  return requestToken(server.issuer, client, { grant_type: DEVICE_GRANT, device_code: deviceCode });
 }
 
-function hidden(html: string, name: string): string {
-  const value = new RegExp(`name="${name}" value="([^"]*)"`).exec(html)?.[1];
-  if (value === undefined) throw new Error(`no ${name}:\n${html}`);
-  return value;
-}
-
-async function typeCode(agent: UserAgent, userCode: string): Promise<PageVisit> {
-  const page = await agent.visit(`${server.issuer}/oauth2/device`);
-  expect(page.html).toContain('id="user-code"');
-  return agent.submit('/oauth2/device', { xsrf: hidden(page.html, 'xsrf'), user_code: userCode });
-}
-
-async function confirm(agent: UserAgent, page: PageVisit, choice: Record<string, string> = { confirm: 'yes' }) {
-  const fields = { xsrf: hidden(page.html, 'xsrf'), user_code: hidden(page.html, 'user_code'), ...choice };
-  return agent.submit('/oauth2/device', fields);
-}
-
-/** Types, confirms, signs in and allows. */
-async function approve(userCode: string, agent = createUserAgent(server.issuer)): Promise<PageVisit> {
-  let page = await confirm(agent, await typeCode(agent, userCode));
-  for (let step = 0; step < 4 && !page.html.includes('id="device-done"'); step++) {
-    if (page.html.includes('id="login-page"')) page = await agent.submit(formAction(page.html, 'login'), { ...ALICE });
-    else page = await agent.submit(formAction(page.html, 'consent'), {});
-  }
-  return page;
-}
+const typeCode = (agent: UserAgent, userCode: string) => typeUserCode(server.issuer, agent, userCode);
+const approve = (userCode: string, agent?: UserAgent) => approveDevice(server.issuer, userCode, agent);
 
 test('a device with openid-client waits while a person types, confirms and signs in, and gets bound tokens', async () => {
   const configuration = await honest(server, tv);
@@ -161,7 +137,7 @@ describe('remote phishing (RFC 8628 §5.4): somebody is sent a link of the attac
   test('who refuses, refuses for good', async () => {
     const started = await start();
     const agent = createUserAgent(server.issuer);
-    const page = await confirm(agent, await typeCode(agent, started.user_code), { abort: 'yes' });
+    const page = await confirmDevice(agent, await typeCode(agent, started.user_code), { abort: 'yes' });
     expect(page.html).toContain('You have refused');
     expect((await poll(started.device_code)).body.error).toBe('access_denied');
     const { html } = await typeCode(createUserAgent(server.issuer), started.user_code);
@@ -183,7 +159,7 @@ describe('at the token endpoint', () => {
   });
 
   test('the code of another client is worth nothing', async () => {
-    const thief = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE] });
+    const thief = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE_GRANT] });
     const started = await start();
     await approve(started.user_code);
     expect((await poll(started.device_code, thief)).body.error).toBe('invalid_grant');
@@ -207,7 +183,7 @@ describe('at the token endpoint', () => {
   });
 
   test('a user or client that is disabled in between', async () => {
-    const client = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE] });
+    const client = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE_GRANT] });
     await server.admin.allow(client.clientId, ORDERS, ['read']);
     const started = await start({}, client);
     await approve(started.user_code);
@@ -254,6 +230,6 @@ test('discovery', async () => {
   const metadata = await (await fetch(`${server.issuer}/.well-known/oauth-authorization-server`)).json();
   expect(metadata).toMatchObject({
     device_authorization_endpoint: `${server.issuer}/oauth2/device_authorization`,
-    grant_types_supported: expect.arrayContaining([DEVICE]),
+    grant_types_supported: expect.arrayContaining([DEVICE_GRANT]),
   });
 });

@@ -3,13 +3,16 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
-import { introspect, type TestClient } from '../support/admin.ts';
+import { introspect, postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { approveDevice, DEVICE_GRANT } from '../support/device.ts';
 import { ALICE, CODE_FLOW, clientToken, obtainTokens, PUBLIC, refresh, toTokens } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { dpopProof, newSigner } from '../support/signing.ts';
 
 const APIS = { jwt: 'https://jwt.example', opaque: 'https://opaque.example' } as const;
 type Format = keyof typeof APIS;
-type AppName = 'confidential' | 'public';
+type AppName = 'confidential' | 'public' | 'exchanger';
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 let server: TestServer;
 let userId: string;
@@ -20,17 +23,23 @@ beforeAll(async () => {
   server = await startTestServer();
   const { admin } = server;
   userId = await admin.createUser(ALICE.username, ALICE.password);
-  const grantTypes = [...CODE_FLOW.grant_types, 'client_credentials'];
+  const grantTypes = [...CODE_FLOW.grant_types, 'client_credentials', DEVICE_GRANT];
   apps.confidential = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes });
-  apps.public = await admin.createClient({ ...CODE_FLOW, ...PUBLIC });
+  const ofPublic = [...CODE_FLOW.grant_types, DEVICE_GRANT];
+  apps.public = await admin.createClient({ ...CODE_FLOW, ...PUBLIC, grant_types: ofPublic });
+  apps.exchanger = await admin.createClient({ grant_types: ['client_credentials', TOKEN_EXCHANGE] });
   for (const format of ['jwt', 'opaque'] as const) {
-    introspectors[format] = await admin.createClient();
+    introspectors[format] = apps.exchanger;
     await admin.createApi(APIS[format], {
       scopes: ['read'],
       access_token_format: format,
       introspection_client_id: introspectors[format].clientId,
+      delegation: { max_depth: 1, allowed_clients: null },
     });
-    for (const app of Object.values(apps)) await admin.allow(app.clientId, APIS[format], ['read']);
+    for (const app of Object.values(apps)) {
+      const path = `/resource-servers/${encodeURIComponent(APIS[format])}/clients/${app.clientId}`;
+      await admin.request('PUT', path, { scopes: ['read'], token_exchange: true });
+    }
   }
 });
 afterAll(() => server.stop());
@@ -55,6 +64,35 @@ const byRefresh = async (app: TestClient, format: Format): Promise<Issued> => ({
   sub: userId,
 });
 
+const byDevice = async (app: TestClient, format: Format): Promise<Issued> => {
+  const form = { scope: 'openid read offline_access', resource: APIS[format] };
+  const { body } = await postForm(`${server.issuer}/oauth2/device_authorization`, app, form);
+  await approveDevice(server.issuer, body.user_code as string);
+  const grant = { grant_type: DEVICE_GRANT, device_code: body.device_code as string };
+  return { ...toTokens(await requestToken(server.issuer, app, grant)), sub: userId };
+};
+/** The API that a user's token is for exchanges it for one for itself. */
+const byExchange = async (app: TestClient, format: Format): Promise<Issued> => {
+  const other = format === 'jwt' ? 'opaque' : 'jwt';
+  const { accessToken } = await obtainTokens(server, apps.public, { scope: 'openid read', resource: APIS[other] });
+  const form = {
+    grant_type: TOKEN_EXCHANGE,
+    subject_token: accessToken,
+    subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    resource: APIS[format],
+  };
+  const { body } = await requestToken(server.issuer, app, form);
+  return { accessToken: body.access_token as string, sub: userId };
+};
+const byDPoP = async (app: TestClient, format: Format): Promise<Issued> => {
+  const htu = `${server.issuer}/oauth2/token`;
+  const proof = await dpopProof(await newSigner(), { htm: 'POST', htu });
+  const form = { grant_type: 'client_credentials', resource: APIS[format] };
+  const { body } = await postForm(htu, app, form, { dpop: proof });
+  if (body.token_type !== 'DPoP') throw new Error(JSON.stringify(body));
+  return { accessToken: body.access_token as string, sub: app.clientId };
+};
+
 const PATHS: [string, Format, AppName, typeof byCode][] = [
   ['client_credentials', 'jwt', 'confidential', byClientCredentials],
   ['client_credentials', 'opaque', 'confidential', byClientCredentials],
@@ -66,6 +104,12 @@ const PATHS: [string, Format, AppName, typeof byCode][] = [
   ['refresh_token', 'opaque', 'confidential', byRefresh],
   ['refresh_token', 'jwt', 'public', byRefresh],
   ['refresh_token', 'opaque', 'public', byRefresh],
+  ['device_code', 'jwt', 'public', byDevice],
+  ['device_code', 'opaque', 'confidential', byDevice],
+  ['token exchange', 'jwt', 'exchanger', byExchange],
+  ['token exchange', 'opaque', 'exchanger', byExchange],
+  ['DPoP', 'jwt', 'confidential', byDPoP],
+  ['DPoP', 'opaque', 'confidential', byDPoP],
 ];
 
 describe.each(PATHS)('%s, %s, for a %s client', (_grant, format, appName, obtain) => {

@@ -95,9 +95,10 @@ export async function postForm(
   url: string,
   client: TestClient | undefined,
   form: Record<string, string> | URLSearchParams,
+  moreHeaders: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
   const body = new URLSearchParams(form);
-  const headers: Record<string, string> = {};
+  const headers: Record<string, string> = { ...moreHeaders };
   if (client !== undefined && client.clientSecret !== '') {
     // RFC 6749 §2.3.1: both parts are form-encoded before they are joined
     const encode = (text: string) => new URLSearchParams([['', text]]).toString().slice(1);
