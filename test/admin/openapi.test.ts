@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import type { Answer } from '../support/admin.ts';
+import { CODE_FLOW, obtainTokens } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 interface Operation {
@@ -114,6 +115,12 @@ test('every operation does what the document says', async () => {
   await call('patch', '/users/{user_id}', userParams, { email: null, password: 'another long password' });
   await call('post', '/users/{user_id}/disable', userParams);
   await call('post', '/users/{user_id}/enable', userParams);
+  const login = await server.admin.createClient(CODE_FLOW);
+  await obtainTokens(server, login, {}, { user: { username: 'alice', password: 'another long password' } });
+  const sessions = await call('get', '/users/{user_id}/sessions', userParams);
+  const [session] = sessions.body.items as { id: string }[];
+  const sessionParams = { ...userParams, session_id: session?.id as string };
+  expect((await call('delete', '/users/{user_id}/sessions/{session_id}', sessionParams)).status).toBe(204);
   await call('post', '/users/{user_id}/revoke-tokens', userParams);
   const initial = await call(
     'post',
