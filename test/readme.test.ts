@@ -1,65 +1,19 @@
 // The curl part of README.md, run word for word in one shell against a whole server: each answer that it shows is the answer
 // that comes. Only the addresses, and what a reader pastes, are put in.
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ADMIN_SECRET, freePort, startTestServer, type TestServer } from './support/server.ts';
+import { blocksOf, hasShellTools, openShell, ROOT, type Shell, withoutChance } from './support/shell-blocks.ts';
 import { createUserAgent, signInAndAllow } from './support/user-agent.ts';
 
-const ROOT = join(import.meta.dirname, '..');
 const USER = { username: 'alice', password: 'correct horse battery' };
 
-/** Nothing else in this repository needs them, so a machine without them skips this file. */
-const hasTools = ['bash', 'curl'].every((tool) => spawnSync(tool, ['--version']).status === 0);
-
-interface Block {
-  readonly language: string;
-  readonly text: string;
-}
-
-function blocksOf(markdown: string): Block[] {
-  return [...markdown.matchAll(/^```(sh|js|text)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
-    language,
-    text,
-  }));
-}
-
-/** A shell that takes one block after the other and keeps its variables. */
-function openShell() {
-  const shell = spawn('bash', [], { cwd: ROOT, env: { PATH: process.env.PATH } });
-  let output = '';
-  for (const stream of [shell.stdout, shell.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-  }
-  return {
-    async run(block: string): Promise<string> {
-      output = '';
-      shell.stdin.write(`${block}\necho end of block\n`);
-      while (!output.endsWith('end of block\n')) await sleep(10);
-      return output.slice(0, -'end of block\n'.length);
-    },
-    close: () => shell.stdin.end(),
-  };
-}
-
-function withoutChance(text: string): string {
-  return text
-    .replace(/localhost:\d+/g, 'localhost:PORT')
-    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'INSTANT')
-    .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
-    .replace(/"(exp|iat)":\d+/g, '"$1":SECONDS')
-    .replace(/"jti":"[\w-]+"/g, '"jti":"ID"')
-    .trim();
-}
-
-(hasTools ? describe : describe.skip)('README.md with curl', () => {
+(hasShellTools ? describe : describe.skip)('README.md with curl', () => {
   let server: TestServer;
-  let shell: ReturnType<typeof openShell>;
+  let shell: Shell;
   let api: ChildProcess | undefined;
 
   beforeAll(async () => {
