@@ -36,7 +36,7 @@ import { metricsRoutes } from './metrics/routes.ts';
 import type { Outbound } from './outbound/outbound.ts';
 import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
-import { assertLoadable } from './provider/client-schema.ts';
+import { assertLoadable, assertSector } from './provider/client-schema.ts';
 import type { LogoutNotices } from './provider/logout-notices.ts';
 import { ROUTES } from './provider/protocol.ts';
 import { createEngine, type Engine } from './provider/provider.ts';
@@ -126,6 +126,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     database,
     passwords,
     assertLoadable: (clientId, metadata) => assertLoadable(engine.provider, clientId, metadata),
+    assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
     removeArtifacts: removeArtifactsOfClient,
   });
   mount(app, adminRoutes({ ...deps, ...adminDoor(deps, engine, clients), issuer, changes: database.changes }));

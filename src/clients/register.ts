@@ -74,6 +74,8 @@ export interface ClientsDeps {
   readonly passwords: PasswordHasher;
   /** judges metadata by the engine's own schema; throws AppError `validation_failed` */
   readonly assertLoadable: (clientId: string, metadata: ClientMetadata) => void;
+  /** asks the `sector_identifier_uri`, if there is one, whether it names the redirect URIs; throws AppError `validation_failed` */
+  readonly assertSector: (clientId: string, metadata: ClientMetadata) => Promise<void>;
   /** removes what the engine has stored for a client */
   readonly removeArtifacts: (query: Query, clientId: string) => Promise<RevokedCounts>;
 }
@@ -105,6 +107,7 @@ export function createClients(deps: ClientsDeps): Clients {
       const metadata = withDefaults(input);
       assertSensible(metadata);
       deps.assertLoadable(clientId, metadata);
+      await deps.assertSector(clientId, metadata);
       const secret = authenticatesWithSecret(metadata) ? generateSecret() : undefined;
       return database.transaction(async (query) => {
         const registeredBy = (await registration?.permit(query)) ?? 'admin';
@@ -120,7 +123,12 @@ export function createClients(deps: ClientsDeps): Clients {
       });
     },
 
-    change(clientId, patch, ifVersion, by) {
+    async change(clientId, patch, ifVersion, by) {
+      // Before the transaction: whoever answers for the sector may be slow.
+      const known = await store.findClient(database.query, clientId);
+      if (known !== undefined && concernsSector(patch)) {
+        await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
+      }
       return changing(clientId, ifVersion, async (query, before) => {
         const metadata = withDefaults(applyPatch(before.metadata, patch));
         assertSensible(metadata);
@@ -195,4 +203,8 @@ export function createClients(deps: ClientsDeps): Clients {
 
 function newId(): string {
   return randomBytes(12).toString('base64url');
+}
+
+function concernsSector(patch: ClientPatch): boolean {
+  return ['sector_identifier_uri', 'redirect_uris', 'jwks_uri'].some((member) => member in patch);
 }

@@ -13,8 +13,8 @@ import { findClient } from './store.ts';
 /** What software may be without an operator. The grants with which it acts for itself are not among them. */
 const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
 const OPENID_SCOPES = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'];
-/** Members of Lanyard that make a client weaker, or concern operators. */
-const REFUSED_MEMBERS = ['authorization_details_types', 'refresh_token_grace_seconds'];
+/** Members that make a client weaker, concern operators, or would have this server fetch something for a stranger. */
+const REFUSED_MEMBERS = ['authorization_details_types', 'refresh_token_grace_seconds', 'sector_identifier_uri'];
 
 const TOKEN_HASH = {
   name: 'client_registration_token',

@@ -61,8 +61,8 @@ export async function followKeys({ database, secretKeys, cookies, log }: FollowK
       try {
         const loaded = await load();
         if (fingerprint(loaded) !== fingerprint(current)) {
-          current = loaded;
           for (const listener of listeners) listener(loaded);
+          current = loaded;
           log.info(
             { keys: loaded.signingKeys.map(({ kid, alg, state }) => ({ kid, alg, state })) },
             'the keys changed',

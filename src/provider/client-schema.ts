@@ -5,20 +5,43 @@ import { errors } from 'oidc-provider';
 import { authenticatesWithSecret, type ClientMetadata } from '../clients/client.ts';
 import { AppError } from '../errors.ts';
 
+type EngineClientClass = (new (metadata: object) => unknown) & { validate(metadata: object): Promise<void> };
+
 /** @throws AppError `validation_failed` naming the member */
 export function assertLoadable(provider: Provider, clientId: string, metadata: ClientMetadata): void {
-  const EngineClient = provider.Client as unknown as new (metadata: object) => unknown;
-  const secret = authenticatesWithSecret(metadata) ? { client_secret: 'x'.repeat(43) } : {};
+  const EngineClient = provider.Client as unknown as EngineClientClass;
   try {
-    new EngineClient({ ...forEngine(metadata), client_id: clientId, ...secret });
+    new EngineClient(asLoaded(clientId, metadata));
   } catch (error) {
-    if (!(error instanceof errors.OIDCProviderError)) throw error;
-    const detail = error.error_description ?? 'is not valid';
-    throw new AppError('validation_failed', detail, {
-      faults: [{ pointer: `/${faultyMember(detail, metadata)}`, detail }],
-      cause: error,
-    });
+    throw toAppError(error, metadata);
   }
+}
+
+/**
+ * OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect URI. Otherwise anybody could say
+ * that he belongs to the sector of somebody else, and get its subjects.
+ * @throws AppError `validation_failed` when it does not, or cannot be read
+ */
+export async function assertSector(provider: Provider, clientId: string, metadata: ClientMetadata): Promise<void> {
+  if (metadata.sector_identifier_uri === undefined) return;
+  const EngineClient = provider.Client as unknown as EngineClientClass;
+  try {
+    await EngineClient.validate(asLoaded(clientId, metadata));
+  } catch (error) {
+    throw toAppError(error, metadata, 'sector_identifier_uri');
+  }
+}
+
+function asLoaded(clientId: string, metadata: ClientMetadata): object {
+  const secret = authenticatesWithSecret(metadata) ? { client_secret: 'x'.repeat(43) } : {};
+  return { ...forEngine(metadata), client_id: clientId, ...secret };
+}
+
+function toAppError(error: unknown, metadata: ClientMetadata, member?: string): unknown {
+  if (!(error instanceof errors.OIDCProviderError)) return error;
+  const detail = error.error_description ?? 'is not valid';
+  const faults = [{ pointer: `/${member ?? faultyMember(detail, metadata)}`, detail }];
+  return new AppError('validation_failed', detail, { faults, cause: error });
 }
 
 /** The engine would compare the types with a list of its own, which stays empty (authorization-details). */

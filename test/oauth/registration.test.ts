@@ -2,7 +2,7 @@
 // server has not offered to software which nobody has looked at.
 
 import type { RequestListener } from 'node:http';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { dynamicClientRegistration } from 'openid-client';
 import { type Answer, introspect, requestToken, type TestClient, toAnswer } from '../support/admin.ts';
@@ -467,4 +467,71 @@ describe('software that is idle', () => {
 test('exchange with the code of such a client works as always', async () => {
   const app = await registered();
   expect((await exchange(server, app, await obtainCode(server, app))).status).toBe(200);
+});
+
+describe('the sector of a client that an operator registers', () => {
+  const APPS = ['https://one.example/callback', 'https://two.example/callback'];
+  let published: unknown;
+  beforeEach(() => {
+    fetches = 0;
+    answer = (_request, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify(published));
+    };
+  });
+
+  const register = (members: Record<string, unknown> = {}) =>
+    server.admin.request('POST', '/clients', {
+      redirect_uris: APPS,
+      subject_type: 'pairwise',
+      sector_identifier_uri: `https://${documents.host}/sector.json`,
+      ...members,
+    });
+
+  test('is that of a document which names all its redirect URIs', async () => {
+    published = APPS;
+    const { status, body } = await register();
+    expect([status, fetches]).toEqual([201, 1]);
+    const path = `/clients/${body.client_id}`;
+    const moved = await server.admin.request('PATCH', path, { redirect_uris: ['https://three.example/callback'] });
+    expect(moved.body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
+    expect((await server.admin.request('PATCH', path, { client_name: 'Renamed' })).status).toBe(200);
+    expect(fetches).toBe(2);
+  });
+
+  test.each([
+    ['names only some', [APPS[0]]],
+    ['is no list', { redirect_uris: APPS }],
+    ['is no list of texts', [...APPS, 7]],
+  ])('is refused when the document %s: its subjects would be those of somebody else', async (_name, document) => {
+    published = document;
+    expect((await register()).body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
+  });
+
+  test('is refused when nobody answers, or only this machine could', async () => {
+    for (const uri of ['https://127.0.0.1:1/sector.json', 'https://169.254.169.254/sector.json']) {
+      const { body } = await register({ sector_identifier_uri: uri });
+      expect(body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
+    }
+  });
+
+  test('is not asked for by software that registers itself', async () => {
+    published = APPS;
+    const { status } = await call('POST', '', undefined, {
+      ...APP,
+      subject_type: 'pairwise',
+      sector_identifier_uri: `https://${documents.host}/sector.json`,
+    });
+    expect([status, fetches]).toEqual([201, 0]);
+  });
+});
+
+test('both paths of RFC 8414 §3 and §5 lead to the same metadata', async () => {
+  const [oauth, openid] = await Promise.all(
+    ['oauth-authorization-server', 'openid-configuration'].map(async (name) =>
+      (await fetch(`${server.issuer}/.well-known/${name}`)).json(),
+    ),
+  );
+  expect(oauth).toEqual(openid);
+  expect(oauth).toMatchObject({ issuer: server.issuer, registration_endpoint: `${server.issuer}/oauth2/register` });
 });
