@@ -4,8 +4,6 @@
 
 import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { BlockList } from 'node:net';
-import { isIPv6 } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { certificateFromHeader } from './guard/certificate-header.ts';
 import type { ClientCertificate, ReadClientCertificate } from './provider/mutual-tls.ts';
@@ -13,14 +11,15 @@ import type { ClientCertificate, ReadClientCertificate } from './provider/mutual
 export interface ClientCertificateOptions {
   /** where the proxy puts the certificate; undefined: nowhere */
   readonly header: string | undefined;
-  readonly trustedProxies: BlockList;
+  /** whether a peer is a proxy of ours */
+  readonly isTrusted: (address: string) => boolean;
 }
 
 /** Beside the certificate, what the proxy found when it checked it against its authorities (nginx: `$ssl_client_verify`). */
 const VERIFIED_SUFFIX = '-verify';
 const VERIFIED = 'SUCCESS';
 
-export function clientCertificates({ header, trustedProxies }: ClientCertificateOptions): ReadClientCertificate {
+export function clientCertificates({ header, isTrusted }: ClientCertificateOptions): ReadClientCertificate {
   const fromHeader = header === undefined ? undefined : certificateFromHeader(header);
 
   function ofProxy(request: IncomingMessage): ClientCertificate | undefined {
@@ -30,11 +29,6 @@ export function clientCertificates({ header, trustedProxies }: ClientCertificate
       certificate: new X509Certificate(der),
       isFromTrustedAuthority: request.headers[`${header}${VERIFIED_SUFFIX}`] === VERIFIED,
     };
-  }
-
-  function isTrusted(address: string): boolean {
-    const plain = address.replace(/^::ffff:(?=\d+\.)/i, '');
-    return plain !== '' && trustedProxies.check(plain, isIPv6(plain) ? 'ipv6' : 'ipv4');
   }
 
   return (request) => {

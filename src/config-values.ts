@@ -48,15 +48,26 @@ function isAddressOrRange(entry: string): boolean {
 }
 
 /** Turns validated entries of LANYARD_TRUST_PROXY into something that answers "is this peer one of them". */
-export function toBlockList(entries: readonly string[]): BlockList {
+export function toPeerCheck(entries: readonly string[]): (address: string) => boolean {
   const list = new BlockList();
   for (const entry of entries) {
     const [address = '', bits] = entry.split('/');
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
+    if (bits === undefined) list.addAddress(address, familyOf(address));
+    else list.addSubnet(address, Number(bits), familyOf(address));
   }
-  return list;
+  return (address) => {
+    const plain = withoutMapping(address).replace(/%.*/, ''); // without the zone of a link-local address
+    return isIP(plain) !== 0 && list.check(plain, familyOf(plain));
+  };
+}
+
+/** `::ffff:192.0.2.1` is 192.0.2.1 */
+export function withoutMapping(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '');
+}
+
+function familyOf(address: string): 'ipv4' | 'ipv6' {
+  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }
 
 /** Hosts, each with or without a port. */

@@ -16,7 +16,7 @@ import { createSecretVerifier } from './clients/secret.ts';
 import { clientSecretRoutes } from './clients/secret-routes.ts';
 import { createSelfRegistrations } from './clients/self-registration.ts';
 import type { Config } from './config.ts';
-import { toBlockList } from './config-values.ts';
+import { toPeerCheck } from './config-values.ts';
 import type { Database } from './database/database.ts';
 import { AppError } from './errors.ts';
 import { healthRoutes } from './http/health.ts';
@@ -81,14 +81,14 @@ export interface Server {
 export async function createServer(deps: ServerDeps): Promise<Server> {
   const { config, database, passwords, metrics, log } = deps;
   const { issuer } = config;
-  const trustedProxies = toBlockList(config.trustedProxies);
+  const isTrusted = toPeerCheck(config.trustedProxies);
   const takesCertificates = config.tls !== undefined || config.mutualTls.header !== undefined;
   // The engine is an app of its own beside ours: what every request passes first, both have.
   const entrance = [
     requestLog({ log, metrics, endpointOf: createEndpointFinder(ROUTES) }),
     await securityHeaders({ isHttps: issuer.startsWith('https:') }),
     problemAnswers(log),
-    proxyHeaders({ origins: [issuer, ...[config.mutualTls.origin ?? []].flat()], trustedProxies }),
+    proxyHeaders({ origins: [issuer, ...[config.mutualTls.origin ?? []].flat()], isTrusted }),
   ];
   const { keys } = deps;
   const engineDeps = {
@@ -101,7 +101,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     fetch: deps.outbound.fetch,
     logoutNotices: deps.logoutNotices,
     readClientCertificate: takesCertificates
-      ? clientCertificates({ header: config.mutualTls.header, trustedProxies })
+      ? clientCertificates({ header: config.mutualTls.header, isTrusted })
       : undefined,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages({ query: database.query, log }),

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig } from '../src/config.ts';
-import { toBlockList } from '../src/config-values.ts';
+import { toPeerCheck } from '../src/config-values.ts';
 
 type Env = Record<string, string>;
 
@@ -208,12 +208,14 @@ describe('trusted proxies', () => {
 
   test('are addresses and ranges of both families', () => {
     const { trustedProxies } = loadConfig({ LANYARD_TRUST_PROXY: '10.0.0.0/8, 192.0.2.1 , fd00::/8' });
-    const list = toBlockList(trustedProxies);
-    expect(list.check('10.1.2.3')).toBe(true);
-    expect(list.check('192.0.2.1')).toBe(true);
-    expect(list.check('192.0.2.2')).toBe(false);
-    expect(list.check('fd12::1', 'ipv6')).toBe(true);
-    expect(list.check('2001:db8::1', 'ipv6')).toBe(false);
+    const isTrusted = toPeerCheck(trustedProxies);
+    expect(isTrusted('10.1.2.3')).toBe(true);
+    expect(isTrusted('192.0.2.1')).toBe(true);
+    expect(isTrusted('192.0.2.2')).toBe(false);
+    expect(isTrusted('::ffff:10.1.2.3')).toBe(true);
+    for (const none of ['', 'unix', 'fe80::1%eth0']) expect(isTrusted(none)).toBe(false);
+    expect(isTrusted('fd12::1')).toBe(true);
+    expect(isTrusted('2001:db8::1')).toBe(false);
   });
 });
 

@@ -3,9 +3,8 @@
 // them without asking again. The Host is checked here too: the engine builds absolute URLs from it, and a foreign one would
 // put an attacker's address into the discovery document.
 
-import type { BlockList } from 'node:net';
-import { isIPv6 } from 'node:net';
 import type { Middleware } from 'koa';
+import { withoutMapping } from '../config-values.ts';
 import { AppError } from '../errors.ts';
 
 /** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
@@ -14,19 +13,17 @@ const ANY_HOST_PATHS = /^\/health\//;
 /** @param options.origins those that this server answers for, the issuer first */
 export function proxyHeaders(options: {
   origins: readonly [string, ...string[]];
-  trustedProxies: BlockList;
+  /** whether a peer is a proxy of ours */
+  isTrusted: (address: string) => boolean;
 }): Middleware {
   const issuer = new URL(options.origins[0]);
   const hosts = new Set(options.origins.map((origin) => new URL(origin).host));
-  const hasProxies = options.trustedProxies.rules.length > 0;
-  const isTrusted = (address: string) =>
-    hasProxies &&
-    options.trustedProxies.check(withoutMapping(address), isIPv6(withoutMapping(address)) ? 'ipv6' : 'ipv4');
+  const { isTrusted } = options;
 
   return async (ctx, next) => {
     const headers = ctx.req.headers;
     const peerAddress = ctx.req.socket.remoteAddress ?? '';
-    const isProxied = peerAddress !== '' && isTrusted(peerAddress);
+    const isProxied = isTrusted(peerAddress);
     const forwardedHost = isProxied ? single(headers['x-forwarded-host']) : undefined;
     const host = forwardedHost ?? headers.host ?? '';
     const clientAddress = isProxied ? farthestTrusted(single(headers['x-forwarded-for']), peerAddress) : peerAddress;
@@ -60,9 +57,4 @@ function single(header: string | string[] | undefined): string | undefined {
 
 function isAddress(text: string): boolean {
   return /^[0-9a-f.:]+$/i.test(text) && text !== '';
-}
-
-/** `::ffff:192.0.2.1` is 192.0.2.1 */
-function withoutMapping(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '');
 }
