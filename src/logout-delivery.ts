@@ -20,7 +20,7 @@ export interface LogoutDeliveryDeps {
 /** In case a notification was missed. */
 const INTERVAL_MS = 60_000;
 
-/** @returns a function that stops it and waits for what is underway */
+/** @returns a function after which it does not begin any more; what has begun ends with the queue */
 export function startLogoutDelivery({
   database,
   notices,
@@ -29,9 +29,10 @@ export function startLogoutDelivery({
   log,
 }: LogoutDeliveryDeps): () => Promise<void> {
   let working: Promise<void> | undefined;
+  let isStopped = false;
 
   async function beginIfNeeded(): Promise<void> {
-    if (working !== undefined || !(await wantsLogoutNotices(database.query))) return;
+    if (working !== undefined || isStopped || !(await wantsLogoutNotices(database.query)) || isStopped) return;
     working ??= notices.work(deliver);
     await working.catch((error) => {
       working = undefined;
@@ -60,5 +61,10 @@ export function startLogoutDelivery({
 
   const onError = (error: unknown) => log.warn({ error }, 'the delivery of logout notices could not begin');
   database.changes.subscribe('client', () => void beginIfNeeded().catch(onError));
-  return repeat(beginIfNeeded, { intervalMs: INTERVAL_MS, onError });
+  const stopAsking = repeat(beginIfNeeded, { intervalMs: INTERVAL_MS, onError });
+  return async () => {
+    isStopped = true;
+    await stopAsking();
+    await working?.catch(() => {});
+  };
 }

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
+import { allowInsecureRequests, clientCredentialsGrant, customFetch, discovery, TlsClientAuth } from 'openid-client';
+import { Agent, fetch as undiciFetch } from 'undici';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
 import { ALICE, CODE_FLOW, obtainCode, REDIRECT_URI } from '../support/oauth.ts';
@@ -240,6 +242,24 @@ describe('tokens that are bound to a certificate', () => {
       azp: client.clientId,
       cnf: { 'x5t#S256': thumbprint },
     });
+  });
+
+  test('openid-client, which finds the way by the aliases, gets one', async () => {
+    const client = await createBound();
+    const agent = new Agent({ connect: { cert: own.cert, key: own.key, ca: serverCertificate.cert } });
+    const configuration = await discovery(
+      new URL(server.issuer),
+      client.clientId,
+      { use_mtls_endpoint_aliases: true },
+      TlsClientAuth(),
+      {
+        execute: [allowInsecureRequests],
+        [customFetch]: (url, options) => undiciFetch(url, { ...options, dispatcher: agent } as never) as never,
+      },
+    );
+    const tokens = await clientCredentialsGrant(configuration, { resource: API });
+    expect(decodeJwt(tokens.access_token)).toMatchObject({ azp: client.clientId, cnf: { 'x5t#S256': thumbprint } });
+    await agent.close();
   });
 
   test('a client with a secret gets none without a certificate', async () => {
