@@ -9,6 +9,7 @@ export const ENDPOINTS = [
   'pushed_authorization_request',
   'device_authorization',
   'code_verification',
+  'registration',
   'jwks',
   'logout',
   'discovery',
@@ -26,10 +27,14 @@ const FIRST_SEGMENTS: Readonly<Record<string, Endpoint>> = {
   health: 'health',
 };
 
+/** Ours, not the engine's (RFC 7591). */
+const REGISTRATION = '/oauth2/register';
+
 /** Where the protocol endpoints are; what they are called there belongs to the engine's configuration. */
 export type EndpointPaths = Readonly<
   Record<
-    Exclude<Endpoint, 'logout' | 'discovery' | 'interaction' | 'admin' | 'health' | 'other'> | 'end_session',
+    | Exclude<Endpoint, 'registration' | 'logout' | 'discovery' | 'interaction' | 'admin' | 'health' | 'other'>
+    | 'end_session',
     string
   >
 >;
@@ -42,6 +47,7 @@ export function createEndpointFinder(paths: EndpointPaths): (path: string) => En
     [end_session, 'logout'],
     [`${end_session}/confirm`, 'logout'],
     [`${end_session}/success`, 'logout'],
+    [REGISTRATION, 'registration'],
     ['/.well-known/openid-configuration', 'discovery'],
     ['/.well-known/oauth-authorization-server', 'discovery'],
   ]);
@@ -52,6 +58,7 @@ export function createEndpointFinder(paths: EndpointPaths): (path: string) => En
     if (endpoint !== undefined) return endpoint;
     if (path.startsWith(resume)) return 'authorization';
     if (path.startsWith(`${paths.code_verification}/`)) return 'code_verification';
+    if (path.startsWith(`${REGISTRATION}/`)) return 'registration';
     const segment = path.slice(1).split('/', 1)[0] as string;
     return Object.hasOwn(FIRST_SEGMENTS, segment) ? (FIRST_SEGMENTS[segment] as Endpoint) : 'other';
   };

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config.ts';
 import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/client-labels.ts';
-import { createEndpointFinder } from '../../src/metrics/endpoints.ts';
+import { DOORS, GRANT_TYPES, TOKEN_KINDS } from '../../src/metrics/closed-lists.ts';
+import { createEndpointFinder, ENDPOINTS } from '../../src/metrics/endpoints.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { serveMetrics } from '../../src/metrics/serve.ts';
 import { ROUTES } from '../../src/provider/protocol.ts';
@@ -142,6 +143,11 @@ test('nobody listens unless asked to; a switch that is neither on nor off stops 
   expect(Object.isFrozen(loadConfig({}).metrics)).toBe(true);
 });
 
+test('docs/metrics.md names every value that a label may have', async () => {
+  const docs = await readFile(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
+  for (const value of [...ENDPOINTS, ...DOORS, ...GRANT_TYPES, ...TOKEN_KINDS]) expect(docs).toContain(`\`${value}\``);
+});
+
 test('docs/metrics.md lists every metric with its type, and no other', async () => {
   const docs = await readFile(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
   const listed = [...docs.matchAll(/^\| `(lanyard_\w+)` +\| (\w+)/gm)].map(([, name, type]) => [name, type]);
@@ -158,12 +164,18 @@ test('two in one process do not share numbers', async () => {
 test('paths have the names of their endpoints, whatever stands behind them', () => {
   const endpointOf = createEndpointFinder(ROUTES);
   const named = Object.fromEntries(
-    [...Object.values(ROUTES), '/oauth2/authorize/id', '/interaction/id/login', '/admin/v1/users', '/health/live'].map(
-      (path) => [path, endpointOf(path)],
-    ),
+    [
+      ...Object.values(ROUTES),
+      '/oauth2/authorize/id',
+      '/interaction/id/login',
+      '/admin/v1/users',
+      '/health/live',
+      '/oauth2/register/id',
+    ].map((path) => [path, endpointOf(path)]),
   );
   expect(named).toEqual({
     '/oauth2/authorize': 'authorization',
+    '/oauth2/register/id': 'registration',
     '/oauth2/device': 'code_verification',
     '/oauth2/device_authorization': 'device_authorization',
     '/oauth2/par': 'pushed_authorization_request',
