@@ -95,6 +95,8 @@ test('needs no JavaScript', async () => {
 
 test('needs no mouse', async () => {
   await page.goto(stage.authorizationUrl({ prompt: 'consent' }));
+  // The page puts the focus where typing begins, a moment after it was loaded.
+  await page.waitForFunction("document.activeElement?.id === 'username'");
   await page.keyboard.type(ALICE.username);
   await page.keyboard.press('Tab');
   await page.keyboard.type(ALICE.password);
