@@ -33,6 +33,7 @@ afterEach(async () => {
   await server.stop();
 });
 
+// The blocks are for bash and curl; a machine without them has nothing to run them with.
 (hasShellTools ? describe : describe.skip)('docs with curl', () => {
   test.each(pages)('%s', async (name) => {
     const read = async (path: string) => blocksOf(await readFile(join(ROOT, path), 'utf8'));

@@ -11,6 +11,7 @@ import { createUserAgent, signInAndAllow } from './support/user-agent.ts';
 
 const USER = { username: 'alice', password: 'correct horse battery' };
 
+// The blocks are for bash and curl; a machine without them has nothing to run them with.
 (hasShellTools ? describe : describe.skip)('README.md with curl', () => {
   let server: TestServer;
   let shell: Shell;

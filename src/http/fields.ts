@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: this finds control characters in what callers send, to refuse them
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f]/;
 
 /** 1 to `maxLength` characters without control characters. */

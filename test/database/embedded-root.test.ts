@@ -32,6 +32,7 @@ afterEach(() => rm(closedDir, { recursive: true, force: true }));
 const isCheckoutOpen = isRoot && spawnSync(process.execPath, ['--version'], { uid: 65_534, cwd: '/' }).status === 0;
 
 describe(isRoot ? 'as root' : 'as root (skipped: only root can run PostgreSQL as another user)', () => {
+  // Only root can run PostgreSQL as another user; for the second, see isCheckoutOpen.
   const asRoot = isRoot ? test : test.skip;
   const asOrdinaryUser = isCheckoutOpen ? test : test.skip;
 

@@ -23,6 +23,7 @@ async function expectWorking(lanyard: LanyardProcess): Promise<void> {
 }
 
 describe(isRoot ? 'started by' : 'started by (skipped: only root can start it as somebody else)', () => {
+  // Only root can start a process as somebody else.
   const asRoot = isRoot ? test : test.skip;
 
   asRoot(

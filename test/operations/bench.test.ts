@@ -111,6 +111,7 @@ test('an answer that is not right is a fault', async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
+// The kernel's accounts of processes are read from /proc, which only Linux has.
 (process.platform === 'linux' ? test : test.skip)('a process is charged for what it computes', async () => {
   const processes = watchProcesses(process.pid);
   const before = await processes.cpu();
