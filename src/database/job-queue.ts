@@ -18,6 +18,8 @@ const RETENTION_SECONDS = 2 * 86_400;
 const POLL_SECONDS = 1;
 /** How often it looks for jobs that have died. */
 const SUPERVISE_SECONDS = 5;
+/** Beside those of LANYARD_DATABASE_POOL_SIZE. */
+const CONNECTIONS = 2;
 /** At a time, in one process. */
 const CONCURRENCY = 10;
 
@@ -45,7 +47,10 @@ export function createJobQueue<Job extends object>(
   async function start(options: { supervise: boolean }): Promise<PgBoss> {
     const { PgBoss } = await import('pg-boss');
     const boss = new PgBoss({
-      db: { executeSql: (text, values) => database.pool.query(text, values) },
+      // Its own: it may start while every connection of the pool is held by a transaction that waits for it.
+      connectionString: database.pool.options.connectionString as string,
+      max: CONNECTIONS,
+      application_name: 'lanyard-jobs',
       schema: SCHEMA,
       schedule: false,
       superviseIntervalSeconds: SUPERVISE_SECONDS,
