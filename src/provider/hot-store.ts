@@ -8,7 +8,7 @@ import { type AuditEvent, auditValues } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Artifact } from './artifacts.ts';
 import { createGathering, type StoreMetrics } from './gathering.ts';
-import { COMMIT, COMMIT_CONSUMING, FIND, FIND_BY_UID, JWT_STATUS } from './hot-statements.ts';
+import { COMMIT, COMMIT_CONSUMING, FIND, FIND_BY_UID, FIND_FAMILY, JWT_STATUS } from './hot-statements.ts';
 
 export type Write =
   | { readonly kind: 'upsert'; readonly artifact: Artifact }
@@ -38,6 +38,14 @@ export interface StoredArtifact {
   readonly consumedAt: number | undefined;
 }
 
+/** A user's token or code with what it depends on. */
+export interface StoredFamily {
+  readonly source: StoredArtifact;
+  readonly grant: StoredArtifact | undefined;
+  /** only of what ends with it; the one that lasts longest */
+  readonly session: StoredArtifact | undefined;
+}
+
 export interface JwtStatus {
   readonly isRevoked: boolean;
   /** of the user whose grant stands behind the token; undefined: no such grant (any more) */
@@ -46,6 +54,7 @@ export interface JwtStatus {
 
 export interface HotStore {
   find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
+  findFamily(model: string, id: Buffer): Promise<StoredFamily | undefined>;
   /** Several when the id of a session has rotated: it keeps its uid. The one that lasts longest comes first. */
   findByUid(model: string, uid: string): Promise<readonly StoredArtifact[]>;
   /** @param grantId undefined for a token that no user stands behind */
@@ -63,6 +72,12 @@ interface Row {
   consumed_at: number | null;
 }
 
+type Prefixed<Prefix extends string> = {
+  [Name in Exclude<keyof Row, 'position'> as `${Prefix}${Name}`]: Row[Name] | null;
+};
+
+type FamilyRow = Row & Prefixed<'grant_'> & Prefixed<'session_'>;
+
 type Consume = Extract<Write, { kind: 'consume' }>;
 
 export function createHotStore(
@@ -74,6 +89,19 @@ export function createHotStore(
   const find = gather<{ model: string; id: Buffer }, readonly StoredArtifact[]>('find', async (keys) => {
     const { rows } = await hotQuery<Row>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
     return byPosition(rows, keys.length);
+  });
+
+  const findFamily = gather<{ model: string; id: Buffer }, StoredFamily | undefined>('find_family', async (keys) => {
+    const { rows } = await hotQuery<FamilyRow>(FIND_FAMILY, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
+    const found: (StoredFamily | undefined)[] = keys.map(() => undefined);
+    for (const row of rows) {
+      found[row.position - 1] = {
+        source: toStored(row),
+        grant: row.grant_payload === null ? undefined : toStored(withoutPrefix(row, 'grant_')),
+        session: row.session_payload === null ? undefined : toStored(withoutPrefix(row, 'session_')),
+      };
+    }
+    return found;
   });
 
   const findByUid = gather<{ model: string; uid: string }, readonly StoredArtifact[]>('find_by_uid', async (keys) => {
@@ -116,6 +144,7 @@ export function createHotStore(
 
   return {
     find: async (model, id) => (await find({ model, id }))[0],
+    findFamily: (model, id) => findFamily({ model, id }),
     findByUid: (model, uid) => findByUid({ model, uid }),
     findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
     async commit(unit) {
@@ -129,16 +158,28 @@ export function createHotStore(
 
 function byPosition(rows: readonly Row[], count: number): StoredArtifact[][] {
   const found: StoredArtifact[][] = Array.from({ length: count }, () => []);
-  for (const row of rows) {
-    found[row.position - 1]?.push({
-      payload: row.payload,
-      clientId: row.client_id ?? undefined,
-      accountId: row.account_id ?? undefined,
-      issuedAt: row.issued_at,
-      consumedAt: row.consumed_at ?? undefined,
-    });
-  }
+  for (const row of rows) found[row.position - 1]?.push(toStored(row));
   return found;
+}
+
+function toStored(row: Omit<Row, 'position'>): StoredArtifact {
+  return {
+    payload: row.payload,
+    clientId: row.client_id ?? undefined,
+    accountId: row.account_id ?? undefined,
+    issuedAt: row.issued_at,
+    consumedAt: row.consumed_at ?? undefined,
+  };
+}
+
+function withoutPrefix(row: FamilyRow, prefix: 'grant_' | 'session_'): Omit<Row, 'position'> {
+  return {
+    payload: row[`${prefix}payload`] as Row['payload'],
+    client_id: row[`${prefix}client_id`],
+    account_id: row[`${prefix}account_id`],
+    issued_at: row[`${prefix}issued_at`] as number,
+    consumed_at: row[`${prefix}consumed_at`],
+  };
 }
 
 function consumeOf(unit: readonly Write[]): Consume | undefined {

@@ -37,13 +37,26 @@ import type { Pages } from './pages.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
-import { shortClientCredentials, shortIntrospection } from './short-answers.ts';
-import { shortPath } from './short-path.ts';
+import { shortIntrospection } from './short-introspection.ts';
+import { createShortPath } from './short-path.ts';
+import { shortToken } from './short-token.ts';
+import { shortUserinfo } from './short-userinfo.ts';
 import { createStorage } from './storage.ts';
 import { registerTokenExchange } from './token-exchange.ts';
+import { createFindFamily } from './token-family.ts';
 import { markTokens } from './token-marks.ts';
 import { tokenTransaction } from './token-transaction.ts';
 import { createUnitOfWork } from './unit-of-work.ts';
+
+/** What stands around every answer of this server. */
+export interface EngineEntrance {
+  /** what the engine's app passes first */
+  readonly middlewares: readonly Middleware[];
+  /** sets the headers that every answer carries */
+  dress(request: IncomingMessage, response: ServerResponse): void;
+  /** the same headers, names and values by turns */
+  rawHeaders(request: IncomingMessage): readonly string[];
+}
 
 export interface ProviderDeps extends ProtocolDeps {
   readonly database: Database;
@@ -52,8 +65,7 @@ export interface ProviderDeps extends ProtocolDeps {
   readonly artifactKey: Buffer;
   readonly pages: Pages;
   readonly logoutNotices: Pick<LogoutNotices, 'add'>;
-  /** what every request passes before the engine sees it */
-  readonly entrance: readonly Middleware[];
+  readonly entrance: EngineEntrance;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -121,7 +133,7 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
 }
 
 function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
-  const { config, database, metrics, log } = deps;
+  const { config, database, entrance, metrics, log } = deps;
   const { query } = database;
   const { directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse, logout } =
     parts;
@@ -164,7 +176,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
-  for (const middleware of deps.entrance) provider.use(middleware);
+  for (const middleware of entrance.middlewares) provider.use(middleware);
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(
     clientChallenge({
@@ -186,21 +198,33 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
   registerTokenExchange({ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork });
-  const shortAnswers = { provider, directory, resourcePolicy, introspectionPolicy, jwtBridge };
-  provider.use(
-    shortPath({
-      provider,
-      clientAdapter,
-      answers: {
-        [ROUTES.token]: shortClientCredentials(shortAnswers),
-        [ROUTES.introspection]: shortIntrospection(shortAnswers),
-      },
-    }),
-  );
   provider.use(jwtBridge.middleware);
   const { logoutNotices: notices } = deps;
   const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });
-  return { provider, jwtBridge, handler: provider.callback(), sendLogoutNotice };
+  const findFamily = createFindFamily({ provider, hotStore, directory });
+  const short = {
+    ...{ provider, directory, findFamily, clientAdapter, resourcePolicy, introspectionPolicy },
+    ...{ jwtBridge, unitOfWork, metrics },
+  };
+  const shortPath = createShortPath({
+    answers: {
+      [ROUTES.token]: shortToken(short),
+      [ROUTES.introspection]: shortIntrospection(short),
+      [ROUTES.userinfo]: shortUserinfo(short),
+    },
+    rawHeaders: entrance.rawHeaders,
+  });
+  const long = provider.callback();
+  function handler(request: IncomingMessage, response: ServerResponse): void {
+    const goOn = () => {
+      entrance.dress(request, response);
+      void long(request, response);
+    };
+    const answered = shortPath(request, response);
+    if (answered === undefined) goOn();
+    else void answered.then((isAnswered) => isAnswered || goOn());
+  }
+  return { provider, jwtBridge, handler, sendLogoutNotice };
 }
 
 /** A login or consent page in progress. */

@@ -10,8 +10,8 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
-import { spawnAs } from '../../src/database/embedded-account.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { spawnAs } from '../../src/database/embedded-account.ts';
 
 const EMBEDDED_URL = new URL('../../src/database/embedded.ts', import.meta.url).href;
 
