@@ -71,6 +71,15 @@ function storing(condition: string): string {
 
 export const COMMIT = { name: 'units_commit', text: `WITH ${storing('')} SELECT 1 WHERE false` };
 
+/** For units that store nothing else. */
+export const COMMIT_EVENTS = {
+  name: 'events_commit',
+  text: `INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')})
+         SELECT ${AUDIT_COLUMNS.join(', ')}
+         FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+           AS e (unit, ${AUDIT_COLUMNS.join(', ')})`,
+};
+
 /** Dearer, because it has to be ready to write to every partition: only for units that consume something. */
 export const COMMIT_CONSUMING = {
   name: 'units_commit_consuming',

@@ -4,16 +4,18 @@
 // What one request writes is a unit: all of it is stored, or none. A unit may consume one artifact; who comes second loses
 // its whole unit, while the others of the same statement are stored. That one statement decides it, on all nodes.
 
-import { type AuditEvent, auditValues } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
-import type { Artifact } from './artifacts.ts';
 import { createGathering, type StoreMetrics } from './gathering.ts';
-import { COMMIT, COMMIT_CONSUMING, FIND, FIND_BY_UID, FIND_FAMILY, JWT_STATUS } from './hot-statements.ts';
-
-export type Write =
-  | { readonly kind: 'upsert'; readonly artifact: Artifact }
-  | { readonly kind: 'consume'; readonly model: string; readonly id: Buffer }
-  | { readonly kind: 'audit'; readonly event: AuditEvent };
+import {
+  COMMIT,
+  COMMIT_CONSUMING,
+  COMMIT_EVENTS,
+  FIND,
+  FIND_BY_UID,
+  FIND_FAMILY,
+  JWT_STATUS,
+} from './hot-statements.ts';
+import { toColumns, type Write } from './writes.ts';
 
 /** Somebody else consumed the same artifact first. */
 export class AlreadyConsumedError extends Error {
@@ -124,11 +126,17 @@ export function createHotStore(
     },
   );
 
-  const commitPlain = gather<readonly Write[], undefined>('commit', async (units) => {
-    const { artifacts, events } = toColumns(units);
-    await hotQuery(COMMIT, [...artifacts, ...events]);
-    return units.map(() => undefined);
-  });
+  const commitPlain = gather<readonly Write[], undefined>(
+    'commit',
+    async (units) => {
+      const { hasArtifacts, artifacts, events } = toColumns(units);
+      // JWTs have no rows, only events.
+      await (hasArtifacts ? hotQuery(COMMIT, [...artifacts, ...events]) : hotQuery(COMMIT_EVENTS, events));
+      return units.map(() => undefined);
+    },
+    // One at a time: what waits meanwhile shares the next statement, and most of what a statement costs is the same for any size.
+    { maxRunning: 1 },
+  );
 
   const commitConsuming = gather<readonly Write[], Consume | undefined>(
     'commit_consuming',
@@ -184,53 +192,4 @@ function withoutPrefix(row: FamilyRow, prefix: 'grant_' | 'session_'): Omit<Row,
 
 function consumeOf(unit: readonly Write[]): Consume | undefined {
   return unit.find((write): write is Consume => write.kind === 'consume');
-}
-
-function toColumns(units: readonly (readonly Write[])[]) {
-  const consumes: unknown[][] = [[], [], []];
-  const artifacts: unknown[][] = [[], [], [], [], [], [], [], [], [], [], []];
-  const events: unknown[][] = [[], [], [], [], [], [], []];
-  units.forEach((unit, position) => {
-    for (const write of withoutRepetitions(unit)) {
-      if (write.kind === 'consume') append(consumes, [position, write.model, write.id]);
-      else if (write.kind === 'upsert') append(artifacts, [position, ...artifactValues(write.artifact)]);
-      else append(events, [position, ...auditValues(write.event)]);
-    }
-  });
-  return { artifacts, events, consumes };
-}
-
-function append(columns: readonly unknown[][], values: readonly unknown[]): void {
-  values.forEach((value, column) => {
-    columns[column]?.push(value);
-  });
-}
-
-/** Of an artifact that one request saves several times, the last state: one statement can store it only once. */
-function withoutRepetitions(unit: readonly Write[]): readonly Write[] {
-  if (unit.length < 2) return unit;
-  return unit.filter(
-    (write, position) =>
-      write.kind !== 'upsert' ||
-      !unit.slice(position + 1).some((later) => later.kind === 'upsert' && isSame(write.artifact, later.artifact)),
-  );
-}
-
-function isSame(one: Artifact, other: Artifact): boolean {
-  return one.model === other.model && one.id.equals(other.id);
-}
-
-function artifactValues(artifact: Artifact): unknown[] {
-  return [
-    artifact.model,
-    artifact.id,
-    JSON.stringify(artifact.payload),
-    artifact.clientId ?? null,
-    artifact.accountId ?? null,
-    artifact.grantId ?? null,
-    artifact.uid ?? null,
-    artifact.userCode ?? null,
-    artifact.issuedAt,
-    artifact.expiresAt ?? null,
-  ];
 }

@@ -4,7 +4,8 @@
 // what was gathered for it is dropped.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { HotStore, Write } from './hot-store.ts';
+import type { HotStore } from './hot-store.ts';
+import type { Write } from './writes.ts';
 
 export interface UnitOfWork {
   /** Stores it with the other writes of this request, or at once when there is no unit of work around it. */
