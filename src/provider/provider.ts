@@ -34,6 +34,7 @@ import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from 
 import { createLogoutTransaction } from './logout-transaction.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
+import { createPairwiseIdentifier } from './pairwise.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
@@ -109,7 +110,7 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
   const hotStore = refusingOverloads(createHotStore(database, metrics));
   const unitOfWork = createUnitOfWork(hotStore);
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
-  const introspectionPolicy = createIntrospectionPolicy(directory);
+  const introspectionPolicy = createIntrospectionPolicy({ directory, hotStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
@@ -185,7 +186,10 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.use(logout.middleware);
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
-  registerTokenExchange({ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork });
+  registerTokenExchange({
+    ...{ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork },
+    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+  });
   const shortAnswers = { provider, directory, resourcePolicy, introspectionPolicy, jwtBridge };
   provider.use(
     shortPath({
