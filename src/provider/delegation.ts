@@ -43,6 +43,21 @@ export function chainOf({ act, lanyard_origin: origin }: DelegationClaims): stri
   return [origin.client_id, ...actors];
 }
 
+/** RFC 8693 §4.4: whom the policy row of this client and this audience names as the one who may act; written as `act` will be. */
+export async function namedActor(
+  directory: Pick<Directory, 'findGrants'>,
+  token: {
+    readonly kind: string;
+    readonly clientId?: string | undefined;
+    readonly aud?: string | string[] | undefined;
+  },
+): Promise<{ may_act?: Actor }> {
+  const { kind, clientId, aud } = token;
+  if (kind !== 'AccessToken' || clientId === undefined || typeof aud !== 'string') return {};
+  const named = (await directory.findGrants(clientId))?.get(aud)?.mayActClientId;
+  return named === undefined ? {} : { may_act: { sub: named, client_id: named } };
+}
+
 export interface DelegationDeps {
   readonly directory: Directory;
   readonly hotStore: Pick<HotStore, 'find'>;

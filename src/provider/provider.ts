@@ -21,6 +21,7 @@ import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
 import { createClientUses } from './client-uses.ts';
 import { createLoadExistingGrant } from './consent.ts';
+import { namedActor } from './delegation.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
 import { reportEvents } from './events.ts';
@@ -148,7 +149,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(query),
-    extraTokenClaims: bindOpaque,
+    extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
     formats: {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,

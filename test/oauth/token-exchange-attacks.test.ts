@@ -191,6 +191,32 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect([body.sub, body.act]).toEqual([userId, { sub: clientId, client_id: clientId }]);
   });
 
+  test('whom the token names as its actor (may_act), and nobody else: not even the app itself', async () => {
+    const chain = await buildChain(format);
+    const [svcA, svcB] = chain.services;
+    await allowExchange(app, chain.apis[1]);
+    const nameActor = async (clientId: string | null) => {
+      const path = `/resource-servers/${encodeURIComponent(chain.apis[0])}/clients/${app.clientId}`;
+      const answer = await server.admin.request('PUT', path, { scopes: ['read', 'write'], may_act: clientId });
+      expect([answer.status, answer.body.may_act]).toEqual([200, clientId]);
+    };
+    const form = { resource: chain.apis[1] };
+    await nameActor(svcB.clientId);
+    const forOther = await userToken(chain);
+    for (const client of [svcA, app]) {
+      expect(refused(await exchange(client, forOther, form))).toEqual([400, 'invalid_request', undefined]);
+    }
+    await nameActor(svcA.clientId);
+    const forA = await userToken(chain);
+    const { body } = await introspect(server.issuer, svcA, forA);
+    expect(body.may_act).toEqual({ sub: svcA.clientId, client_id: svcA.clientId });
+    if (format === 'jwt') expect(decodeJwt(forA).may_act).toEqual(body.may_act);
+    expect((await exchange(svcA, forA, form)).status).toBe(200);
+    expect(refused(await exchange(app, forA, form))[1]).toBe('invalid_request');
+    await nameActor(null);
+    expect((await exchange(app, await userToken(chain), form)).status).toBe(200);
+  });
+
   test('a token for userinfo says what an app may know of the user, not what it may do anywhere', async () => {
     const chain = await buildChain(format);
     const api = `/resource-servers/${encodeURIComponent(chain.apis[1])}`;
