@@ -3,12 +3,14 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, SignJWT } from 'jose';
-import { type Answer, introspect, postForm, type TestClient } from '../support/admin.ts';
+import { type Answer, introspect, postForm, revoke, type TestClient } from '../support/admin.ts';
+import { hidden } from '../support/device.ts';
 import { ACCESS_TOKEN, EXCHANGE, exchangeChains, JWT } from '../support/exchange-chain.ts';
 import { lockTable, until } from '../support/hold.ts';
 import { ALICE, CODE_FLOW, INACTIVE, isActive, obtainCode, obtainTokens, REDIRECT_URI } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { dpopProof, newSigner, type Signer } from '../support/signing.ts';
+import { createUserAgent } from '../support/user-agent.ts';
 
 let server: TestServer;
 let userId: string;
@@ -46,9 +48,12 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
   test('a server that is slow at the wrong moment does not lend the new token time that the old one has not got', async () => {
     const chain = await buildChain(format);
     const api = `/resource-servers/${encodeURIComponent(chain.apis[0])}`;
-    await server.admin.request('PATCH', api, { access_token_ttl_seconds: 3 });
-    const [long, short] = [await userToken(chain), await userToken(chain)];
-    const { exp } = (await introspect(server.issuer, app, long)).body as { exp: number };
+    const living = async (seconds: number) => {
+      await server.admin.request('PATCH', api, { access_token_ttl_seconds: seconds });
+      const token = await userToken(chain);
+      return { token, exp: (await introspect(server.issuer, app, token)).body.exp as number };
+    };
+    const { token: long, exp } = await living(30);
     const signer = await newSigner();
     const lock = await lockTable(server.connectionString, 'replay_guard');
     const inTime = exchange(chain.services[0], long, { resource: chain.apis[1] }, await proof(signer));
@@ -59,9 +64,10 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect(made.body.exp).toBe(exp);
     expect(body.expires_in as number).toBeLessThanOrEqual(exp - seconds() + 1);
 
+    const short = await living(2);
     const again = await lockTable(server.connectionString, 'replay_guard');
-    const tooLate = exchange(chain.services[0], short, { resource: chain.apis[1] }, await proof(signer));
-    await until(() => seconds() > exp);
+    const tooLate = exchange(chain.services[0], short.token, { resource: chain.apis[1] }, await proof(signer));
+    await until(() => seconds() > short.exp);
     await again.release();
     expect(refused(await tooLate)).toEqual([400, 'invalid_request', undefined]);
   }, 15_000);
@@ -168,6 +174,26 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     // A client that wants to read the token must not get one that it cannot read.
     const jwt = format === 'jwt' ? [200, JWT] : [400, 'invalid_request'];
     expect(await asked({ requested_token_type: JWT })).toEqual(jwt);
+  });
+
+  test('it is revoked by the client that exchanged it and by nobody else, and goes when the user signs out', async () => {
+    const chain = await buildChain(format);
+    const [svcA, svcB] = chain.services;
+    const agent = createUserAgent(server.issuer);
+    const params = { scope: 'openid read', resource: chain.apis[0] };
+    const { accessToken } = await obtainTokens(server, app, params, { agent });
+    const [one, two] = [
+      await exchanged(svcA, accessToken, { resource: chain.apis[1] }),
+      await exchanged(svcA, accessToken, { resource: chain.apis[1] }),
+    ];
+    for (const stranger of [app, svcB]) await revoke(server.issuer, stranger, one);
+    expect(await isActive(server, svcB, one)).toBe(true);
+    await revoke(server.issuer, svcA, one);
+    expect([await isActive(server, svcB, one), await isActive(server, svcB, two)]).toEqual([false, true]);
+    expect(refused(await exchange(svcB, one, { resource: chain.apis[2] }))[1]).toBe('invalid_request');
+    const page = await agent.visit('/oauth2/logout');
+    await agent.submit('/oauth2/logout/confirm', { xsrf: hidden(page.html, 'xsrf'), logout: 'yes' });
+    expect(await isActive(server, svcB, two)).toBe(false);
   });
 
   test('the same target by both names, and a scope that is named twice, count once', async () => {
