@@ -8,8 +8,7 @@ import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.t
 import type { Metrics } from '../metrics/metrics.ts';
 import type { IntrospectionOutcome } from '../metrics/traffic.ts';
 import { spellings } from '../resource-servers/resource-server.ts';
-import { delegationOf, delegationStands } from './delegation.ts';
-import type { Directory } from './directory.ts';
+import { type DelegationDeps, delegationOf, delegationStands } from './delegation.ts';
 import { findStanding, type Standing } from './token-standing.ts';
 
 /** The members of the three models that this file reads and writes. */
@@ -36,7 +35,8 @@ export type IntrospectionPolicy = (
 const refusals = new WeakMap<object, 'void' | 'foreign'>();
 
 /** Configuration `features.introspection.allowedPolicy`. */
-export function createIntrospectionPolicy(directory: Directory): IntrospectionPolicy {
+export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPolicy {
+  const { directory } = deps;
   return async (asked, caller, introspected) => {
     const token = introspected as unknown as IntrospectedToken;
     const { clientId } = token;
@@ -51,7 +51,8 @@ export function createIntrospectionPolicy(directory: Directory): IntrospectionPo
     if (standing === undefined) return false;
     const delegation = delegationOf(token.extra);
     const [audience] = list(token.aud);
-    if (delegation && !(await delegationStands(directory, { delegation, audience, issuedAt: token.iat }))) return false;
+    const handedOn = delegation && { delegation, audience, accountId: token.accountId, issuedAt: token.iat };
+    if (handedOn && !(await delegationStands(deps, handedOn))) return false;
     const isEntitled = mayIntrospect(
       { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
       {

@@ -21,6 +21,7 @@ import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
 import { createClientUses } from './client-uses.ts';
 import { createLoadExistingGrant } from './consent.ts';
+import { namedActor } from './delegation.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
 import { reportEvents } from './events.ts';
@@ -34,6 +35,7 @@ import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from 
 import { createLogoutTransaction } from './logout-transaction.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
+import { createPairwiseIdentifier } from './pairwise.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
@@ -121,7 +123,7 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
   const hotStore = refusingOverloads(createHotStore(database, metrics));
   const unitOfWork = createUnitOfWork(hotStore);
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
-  const introspectionPolicy = createIntrospectionPolicy(directory);
+  const introspectionPolicy = createIntrospectionPolicy({ directory, hotStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
@@ -159,7 +161,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(query),
-    extraTokenClaims: bindOpaque,
+    extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
     formats: {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,
@@ -197,7 +199,10 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.use(logout.middleware);
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
-  registerTokenExchange({ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork });
+  registerTokenExchange({
+    ...{ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork },
+    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+  });
   provider.use(jwtBridge.middleware);
   const { logoutNotices: notices } = deps;
   const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });

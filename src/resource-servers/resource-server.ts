@@ -55,10 +55,14 @@ export interface ClientGrant {
   readonly scopes: readonly string[];
   /** the client may exchange tokens of users for tokens for this resource server (RFC 8693) */
   readonly mayExchange: boolean;
+  /** the one client that may act with tokens of users that this client gets here (RFC 8693 §4.4); undefined: none is named */
+  readonly mayActClientId: string | undefined;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
+
+export type ClientGrantInput = Pick<ClientGrant, 'scopes' | 'mayExchange' | 'mayActClientId'>;
 
 /** As the row has it. */
 export interface StoredDelegation {
