@@ -130,6 +130,28 @@ describe('secrets in files', () => {
   });
 });
 
+describe('mutual TLS', () => {
+  test('an address for certificates needs a way for them to get in, or the discovery document would lie', () => {
+    const origin = { LANYARD_MTLS_ORIGIN: 'https://mtls.id.example' };
+    expect(faultsOf(origin)).toEqual([expect.stringMatching(/^LANYARD_MTLS_ORIGIN needs LANYARD_TLS_PORT or /)]);
+    const files = { LANYARD_TLS_CERT_FILE: 'a', LANYARD_TLS_KEY_FILE: 'b' };
+    expect(faultsOf({ ...origin, ...files, LANYARD_TLS_PORT: '8443' })).toEqual([]);
+    const header = { LANYARD_CLIENT_CERTIFICATE_HEADER: 'X-Client-Cert' };
+    expect(faultsOf({ ...origin, ...header, LANYARD_TRUST_PROXY: '127.0.0.1' })).toEqual([]);
+  });
+
+  test('a header for certificates needs a proxy that may set it: anybody else could be anybody', () => {
+    const faults = faultsOf({ LANYARD_CLIENT_CERTIFICATE_HEADER: 'X-Client-Cert' });
+    expect(faults).toEqual([expect.stringMatching(/^LANYARD_CLIENT_CERTIFICATE_HEADER needs LANYARD_TRUST_PROXY/)]);
+  });
+
+  test('a listener needs a certificate and its key', () => {
+    expect(faultsOf({ LANYARD_TLS_PORT: '8443' })).toEqual([
+      'LANYARD_TLS_PORT needs LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE',
+    ]);
+  });
+});
+
 describe('a database of one’s own', () => {
   test('needs a secret key, because every server on it must have the same one', () => {
     const [fault, ...others] = faultsOf({ DATABASE_URL });

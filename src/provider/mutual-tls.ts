@@ -17,7 +17,8 @@ type MutualTls = NonNullable<NonNullable<Configuration['features']>['mTLS']>;
 
 /** Configuration `features.mTLS`. @param read undefined: clients cannot present certificates here */
 export function mutualTls(read: ReadClientCertificate | undefined): MutualTls {
-  if (read === undefined) return { enabled: false };
+  // Whoever must prove a certificate (client-adapter) cannot, and gets nothing.
+  if (read === undefined) return { enabled: false, getCertificate: () => undefined } as MutualTls;
   return {
     enabled: true,
     certificateBoundAccessTokens: true,

@@ -11,6 +11,7 @@ import { Agent, fetch as undiciFetch } from 'undici';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
 import { ALICE, CODE_FLOW, obtainCode, REDIRECT_URI } from '../support/oauth.ts';
+import { startOtherNode } from '../support/other-node.ts';
 import { freePort, startTestServer, type TestServer } from '../support/server.ts';
 import { sendOverTls } from '../support/tls-client.ts';
 
@@ -183,16 +184,27 @@ describe('tls_client_auth', () => {
     }
   });
 
-  test('what contradicts itself is refused at registration', async () => {
-    const register = (members: Record<string, unknown>) =>
-      server.admin.request('POST', '/clients', { grant_types: ['client_credentials'], ...members });
-    expect((await register(METHOD)).body).toMatchObject({ status: 400, code: 'validation_failed' });
-    const two = { tls_client_auth_san_dns: 'a.example', tls_client_auth_san_ip: '192.0.2.1' };
-    expect((await register({ ...METHOD, ...two })).body).toMatchObject({ status: 400, code: 'validation_failed' });
-    const both = { tls_client_certificate_bound_access_tokens: true, dpop_bound_access_tokens: true };
-    expect((await register(both)).body).toMatchObject({ status: 400, code: 'validation_failed' });
-    const selfSigned = { token_endpoint_auth_method: 'self_signed_tls_client_auth' };
-    expect((await register(selfSigned)).body).toMatchObject({ status: 400, errors: [{ pointer: '/jwks_uri' }] });
+  const twoSubjects = { tls_client_auth_san_dns: 'a.example', tls_client_auth_san_ip: '192.0.2.1' };
+  const keyWithoutCertificate = { ...jwkWithCertificate(shopCertificate), x5c: undefined };
+  const SELF_SIGNED = { token_endpoint_auth_method: 'self_signed_tls_client_auth' };
+  test.each<[string, Record<string, unknown>]>([
+    ['token_endpoint_auth_method', METHOD],
+    ['tls_client_auth_san_ip', { ...METHOD, ...twoSubjects }],
+    ['tls_client_auth_san_ip', { ...METHOD, tls_client_auth_san_ip: 'shop.example' }],
+    ['tls_client_auth_subject_dn', { ...METHOD, tls_client_auth_subject_dn: 'shop' }],
+    ['tls_client_auth_san_dns', { tls_client_auth_san_dns: 'a.example' }],
+    ['jwks_uri', SELF_SIGNED],
+    ['jwks', { ...SELF_SIGNED, jwks: { keys: [keyWithoutCertificate] } }],
+    [
+      'tls_client_certificate_bound_access_tokens',
+      { tls_client_certificate_bound_access_tokens: true, dpop_bound_access_tokens: true },
+    ],
+  ])('what contradicts itself is refused at registration, by its name: %s', async (member, members) => {
+    const { body } = await server.admin.request('POST', '/clients', {
+      grant_types: ['client_credentials'],
+      ...members,
+    });
+    expect(body).toMatchObject({ status: 400, code: 'validation_failed', errors: [{ pointer: `/${member}` }] });
   });
 });
 
@@ -312,6 +324,25 @@ describe('tokens that are bound to a certificate', () => {
     expect(body).toMatchObject({ tls_client_certificate_bound_access_tokens: true, dpop_bound_access_tokens: false });
     const pushed = await post('/oauth2/par', { client_id: client.clientId, response_type: 'code' }, own);
     expect(pushed.body.error).toBe('invalid_request'); // authenticated, but without PKCE
+  });
+});
+
+describe('a server that takes no certificates', () => {
+  const BOUND = { grant_types: ['client_credentials'], tls_client_certificate_bound_access_tokens: true };
+
+  test('registers nobody whose tokens it could not bind', async () => {
+    const plain = await startTestServer();
+    const { status, body } = await plain.admin.request('POST', '/clients', BOUND);
+    expect([status, body.errors]).toMatchObject([400, [{ pointer: '/tls_client_certificate_bound_access_tokens' }]]);
+    await plain.stop();
+  });
+
+  test('gives those that are registered nothing, and no bearer token above all', async () => {
+    const client = await createClient(BOUND);
+    const node = await startOtherNode(server, { LANYARD_TLS_PORT: '', LANYARD_MTLS_ORIGIN: '' });
+    const { status, body } = await node.post('/oauth2/token', client, CC);
+    expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    await node.stop();
   });
 });
 

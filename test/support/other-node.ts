@@ -6,7 +6,12 @@ import type { TestServer } from './server.ts';
 
 export interface OtherNode {
   get(path: string): Promise<NodeAnswer>;
-  post(path: string, client: TestClient, form: Record<string, string>): Promise<NodeAnswer>;
+  post(
+    path: string,
+    client: TestClient,
+    form: Record<string, string>,
+    headers?: Record<string, string>,
+  ): Promise<NodeAnswer>;
   stop(): Promise<void>;
 }
 
@@ -34,9 +39,9 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
 
   return {
     get: (path) => send('GET', path, {}),
-    post(path, { clientId, clientSecret }, form) {
+    post(path, { clientId, clientSecret }, form, additional) {
       const authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
-      const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded' };
+      const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded', ...additional };
       return send('POST', path, headers, new URLSearchParams(form).toString());
     },
     async stop() {
