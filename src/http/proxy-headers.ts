@@ -1,7 +1,7 @@
 // What a reverse proxy may say about a request. X-Forwarded-* headers count only when the peer is a trusted proxy; after this
 // middleware they are ours in any case, rewritten to one value each, so that everything behind it (Koa, the engine) may read
 // them without asking again. The Host is checked here too: the engine builds absolute URLs from it, and a foreign one would
-// put an attacker's address into the discovery document.
+// put an attacker's address into the discovery document. By which of our origins the client has come is in `ctx.state.origin`.
 
 import type { Middleware } from 'koa';
 import { withoutMapping } from '../config-values.ts';
@@ -17,7 +17,7 @@ export function proxyHeaders(options: {
   isTrusted: (address: string) => boolean;
 }): Middleware {
   const issuer = new URL(options.origins[0]);
-  const hosts = new Set(options.origins.map((origin) => new URL(origin).host));
+  const originOf = new Map(options.origins.map((origin) => [new URL(origin).host, origin]));
   const { isTrusted } = options;
 
   return async (ctx, next) => {
@@ -32,7 +32,8 @@ export function proxyHeaders(options: {
     headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
     headers['x-forwarded-host'] = issuer.host;
     delete headers.forwarded;
-    if (!hosts.has(host.toLowerCase()) && !ANY_HOST_PATHS.test(ctx.path)) {
+    ctx.state.origin = originOf.get(host.toLowerCase());
+    if (ctx.state.origin === undefined && !ANY_HOST_PATHS.test(ctx.path)) {
       throw new AppError('misdirected_request', `this server answers for ${issuer.host} only`);
     }
     await next();

@@ -6,13 +6,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
-import { allowInsecureRequests, clientCredentialsGrant, customFetch, discovery, TlsClientAuth } from 'openid-client';
+import {
+  allowInsecureRequests,
+  clientCredentialsGrant,
+  customFetch,
+  discovery,
+  getDPoPHandle,
+  randomDPoPKeyPair,
+  TlsClientAuth,
+} from 'openid-client';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
 import { ALICE, CODE_FLOW, obtainCode, REDIRECT_URI } from '../support/oauth.ts';
 import { startOtherNode } from '../support/other-node.ts';
 import { freePort, startTestServer, type TestServer } from '../support/server.ts';
+import { assertion, dpopProof, newSigner } from '../support/signing.ts';
 import { sendOverTls } from '../support/tls-client.ts';
 
 const API = 'https://api.example';
@@ -230,11 +239,20 @@ describe('self_signed_tls_client_auth', () => {
   });
 });
 
+/** openid-client, which finds its way by the aliases. */
+function overAliases({ clientId }: TestClient, dispatcher: Agent) {
+  return discovery(new URL(server.issuer), clientId, { use_mtls_endpoint_aliases: true }, TlsClientAuth(), {
+    execute: [allowInsecureRequests],
+    [customFetch]: (url, options) => undiciFetch(url, { ...options, dispatcher } as never) as never,
+  });
+}
+
 describe('tokens that are bound to a certificate', () => {
   const own = makeCertificate({ subject: [['CN', 'bound']] });
   const thief = makeCertificate({ subject: [['CN', 'bound']] });
   const thumbprint = Buffer.from(own.x509.fingerprint256.replaceAll(':', ''), 'hex').toString('base64url');
   const BOUND = { tls_client_certificate_bound_access_tokens: true };
+  const BOUND_TO_DPOP = { tls_client_certificate_bound_access_tokens: false, dpop_bound_access_tokens: true };
 
   const createBound = (members: Record<string, unknown> = {}) =>
     createClient({
@@ -259,19 +277,47 @@ describe('tokens that are bound to a certificate', () => {
   test('openid-client, which finds the way by the aliases, gets one', async () => {
     const client = await createBound();
     const agent = new Agent({ connect: { cert: own.cert, key: own.key, ca: serverCertificate.cert } });
-    const configuration = await discovery(
-      new URL(server.issuer),
-      client.clientId,
-      { use_mtls_endpoint_aliases: true },
-      TlsClientAuth(),
-      {
-        execute: [allowInsecureRequests],
-        [customFetch]: (url, options) => undiciFetch(url, { ...options, dispatcher: agent } as never) as never,
-      },
-    );
+    const configuration = await overAliases(client, agent);
     const tokens = await clientCredentialsGrant(configuration, { resource: API });
     expect(decodeJwt(tokens.access_token)).toMatchObject({ azp: client.clientId, cnf: { 'x5t#S256': thumbprint } });
     await agent.close();
+  });
+
+  test('whoever authenticates with a certificate may bind tokens to a DPoP key instead: proofs are for the alias it calls', async () => {
+    const client = await createBound(BOUND_TO_DPOP);
+    const agent = new Agent({ connect: { cert: own.cert, key: own.key, ca: serverCertificate.cert } });
+    const configuration = await overAliases(client, agent);
+    const DPoP = getDPoPHandle(configuration, await randomDPoPKeyPair('ES256'));
+    const tokens = await clientCredentialsGrant(configuration, { resource: API }, { DPoP });
+    expect(decodeJwt(tokens.access_token)).toMatchObject({ azp: client.clientId, cnf: { jkt: expect.any(String) } });
+    await agent.close();
+  });
+
+  test('a proof for the issuer is not one for the alias, nor the other way round (RFC 9449 §4.3)', async () => {
+    const client = await createBound(BOUND_TO_DPOP);
+    const key = await newSigner();
+    const ask = async (htu: string) => {
+      const dpop = await dpopProof(key, { htm: 'POST', htu });
+      return post('/oauth2/token', { ...CC, client_id: client.clientId }, own, { dpop });
+    };
+    expect((await ask(`${origin}/oauth2/token`)).body.token_type).toBe('DPoP');
+    for (const elsewhere of [`${server.issuer}/oauth2/token`, `${origin}/oauth2/introspect`]) {
+      expect((await ask(elsewhere)).body.error).toBe('invalid_dpop_proof');
+    }
+  });
+
+  test('an assertion may be for the issuer, its token endpoint, or the alias of that (RFC 7523 §3)', async () => {
+    const signer = await newSigner();
+    const jwks = { keys: [signer.publicJwk] };
+    const client = await createBound({ token_endpoint_auth_method: 'private_key_jwt', jwks });
+    const ask = async (aud: string) => {
+      const form = await assertion(server.issuer, client.clientId, signer, { claims: { aud } });
+      return (await post('/oauth2/token', { ...CC, ...form }, own)).status;
+    };
+    for (const each of [server.issuer, `${server.issuer}/oauth2/token`, `${origin}/oauth2/token`]) {
+      expect([each, await ask(each)]).toEqual([each, 200]);
+    }
+    expect(await ask('https://evil.example/oauth2/token')).toBe(401);
   });
 
   test('a client with a secret gets none without a certificate', async () => {
