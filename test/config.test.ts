@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig } from '../src/config.ts';
-import { toPeerCheck } from '../src/config-values.ts';
+import { toPeerCheck } from '../src/guard/peer-check.ts';
 
 type Env = Record<string, string>;
 

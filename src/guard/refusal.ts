@@ -33,11 +33,14 @@ const RETRY_AFTER_SECONDS = 5;
 /** Inside the guard: a refusal that does not know the realm yet. `message` is the reason for the log. */
 export class Fault extends Error {
   readonly code: RefusalCode;
+  /** with which the token must come back; undefined: as it came */
+  readonly scheme: 'DPoP' | undefined;
 
-  constructor(code: RefusalCode, reason: string, options?: ErrorOptions) {
+  constructor(code: RefusalCode, reason: string, options?: ErrorOptions & { scheme?: 'DPoP' }) {
     super(reason, options);
     this.name = 'Fault';
     this.code = code;
+    this.scheme = options?.scheme ?? (code === 'invalid_dpop_proof' ? 'DPoP' : undefined);
   }
 }
 
