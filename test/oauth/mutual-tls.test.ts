@@ -363,6 +363,19 @@ describe('tokens that are bound to a certificate', () => {
     expect((await post('/oauth2/token', refreshed, own)).status).toBe(200);
   });
 
+  test('the admin API takes a bound token with its certificate, and with no other one', async () => {
+    const client = await createBound();
+    const resource = `${server.issuer}/admin`;
+    await server.admin.allow(client.clientId, resource, ['admin:read']);
+    const { body } = await post('/oauth2/token', { ...CC, resource, client_id: client.clientId }, own);
+    const read = async (certificate?: Certificate) => {
+      const headers = { authorization: `Bearer ${body.access_token}` };
+      const options = { origin, ca: serverCertificate.cert, certificate, path: '/admin/v1/clients', headers };
+      return (await sendOverTls(options)).status;
+    };
+    expect([await read(own), await read(thief), await read()]).toEqual([200, 401, 401]);
+  });
+
   test('a FAPI 2.0 client may be one of these', async () => {
     const members = { ...CODE_FLOW, security_profile: 'fapi2' };
     const client = await createBound(members);

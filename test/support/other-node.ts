@@ -5,7 +5,7 @@ import type { TestClient } from './admin.ts';
 import type { TestServer } from './server.ts';
 
 export interface OtherNode {
-  get(path: string): Promise<NodeAnswer>;
+  get(path: string, headers?: Record<string, string>): Promise<NodeAnswer>;
   post(
     path: string,
     client: TestClient,
@@ -38,7 +38,7 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
   }
 
   return {
-    get: (path) => send('GET', path, {}),
+    get: (path, headers = {}) => send('GET', path, headers),
     post(path, { clientId, clientSecret }, form, additional) {
       const authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
       const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded', ...additional };
