@@ -1,6 +1,7 @@
 // Mutual TLS (RFC 8705) with real handshakes on our own TLS listener: clients that authenticate with a certificate, and tokens that
 // nobody can use without it.
 
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +19,8 @@ import {
 import { Agent, fetch as undiciFetch } from 'undici';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
-import { ALICE, CODE_FLOW, obtainCode, REDIRECT_URI } from '../support/oauth.ts';
+import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
+import { ALICE, CODE_FLOW, obtainCode, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
 import { startOtherNode } from '../support/other-node.ts';
 import { freePort, startTestServer, type TestServer } from '../support/server.ts';
 import { assertion, dpopProof, newSigner } from '../support/signing.ts';
@@ -32,6 +34,8 @@ let folder: string;
 let server: TestServer;
 let origin: string;
 let api: TestClient;
+let host: DocumentHost;
+const documents = new Map<string, object>();
 
 const serverCertificate = makeCertificate({ subject: [['CN', 'lanyard']], dns: ['localhost'], isAuthority: true });
 const authority = makeCertificate({ subject: [['CN', 'Corner Authority']], isAuthority: true });
@@ -46,7 +50,7 @@ const shopCertificate = makeCertificate({
   dns: ['shop.example', 'other.example'],
   uri: ['https://shop.example/a,b'],
   email: ['ops@shop.example'],
-  ip: ['192.0.2.7'],
+  ip: ['192.0.2.7', '2001:db8:0:0:0:0:0:7'],
   issuer: authority,
 });
 
@@ -54,6 +58,9 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lanyard-tls-'));
   const files = { cert: serverCertificate.cert, key: serverCertificate.key, ca: authority.cert };
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  host = await startDocumentHost((request, response) => {
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(documents.get(request.url ?? '')));
+  });
   const tlsPort = await freePort();
   origin = `https://localhost:${tlsPort}`;
   server = await startTestServer({
@@ -62,6 +69,7 @@ beforeAll(async () => {
     LANYARD_TLS_KEY_FILE: join(folder, 'key'),
     LANYARD_TLS_CLIENT_CA_FILE: join(folder, 'ca'),
     LANYARD_MTLS_ORIGIN: origin,
+    LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS: host.host,
   });
   api = await server.admin.createClient();
   const members = { scopes: ['read'], introspection_client_id: api.clientId };
@@ -71,6 +79,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await server.stop();
+  host.close();
   await rm(folder, { recursive: true });
 });
 
@@ -82,6 +91,11 @@ async function createClient(members: Record<string, unknown>): Promise<TestClien
 
 function post(path: string, form: Record<string, string>, certificate?: Certificate, headers?: Record<string, string>) {
   return sendOverTls({ origin, ca: serverCertificate.cert, certificate, path, form, ...(headers && { headers }) });
+}
+
+/** RFC 8705 §3.1 */
+function thumbprintOf({ der }: Certificate): string {
+  return createHash('sha256').update(der).digest('base64url');
 }
 
 const tokenAs = ({ clientId }: TestClient, certificate?: Certificate) =>
@@ -114,6 +128,7 @@ describe('tls_client_auth', () => {
     ['tls_client_auth_san_uri', 'https://shop.example/a,b'],
     ['tls_client_auth_san_email', 'ops@shop.example'],
     ['tls_client_auth_san_ip', '192.0.2.7'],
+    ['tls_client_auth_san_ip', '2001:DB8::7'],
   ])('%s %s is the client', async (member, value) => {
     const client = await createClient({ ...METHOD, [member]: value });
     const { status, body } = await tokenAs(client, shopCertificate);
@@ -135,6 +150,7 @@ describe('tls_client_auth', () => {
     ['tls_client_auth_san_uri', 'https://shop.example/a'],
     ['tls_client_auth_san_email', 'OPS@shop.example'],
     ['tls_client_auth_san_ip', '192.0.2.70'],
+    ['tls_client_auth_san_ip', '2001:db8::70'],
   ])('%s %s is somebody else', async (member, value) => {
     const client = await createClient({ ...METHOD, [member]: value });
     const { status, body } = await tokenAs(client, shopCertificate);
@@ -233,6 +249,14 @@ describe('self_signed_tls_client_auth', () => {
     }
   });
 
+  test('it may be published at the client’s jwks_uri, and be told by its thumbprint', async () => {
+    const jwk = { ...jwkWithCertificate(own), x5c: undefined, 'x5t#S256': thumbprintOf(own) };
+    documents.set('/keys', { keys: [jwk] });
+    const client = await createClient({ ...metadata(own), jwks: undefined, jwks_uri: `https://${host.host}/keys` });
+    expect((await tokenAs(client, own)).status).toBe(200);
+    expect((await tokenAs(client, shopCertificate)).body.error).toBe('invalid_client');
+  });
+
   test('an outdated one authenticates nobody', async () => {
     const outdated = makeCertificate({ notAfter: new Date(Date.now() - 1000) });
     expect((await tokenAs(await createClient(metadata(outdated)), outdated)).body.error).toBe('invalid_client');
@@ -250,7 +274,7 @@ function overAliases({ clientId }: TestClient, dispatcher: Agent) {
 describe('tokens that are bound to a certificate', () => {
   const own = makeCertificate({ subject: [['CN', 'bound']] });
   const thief = makeCertificate({ subject: [['CN', 'bound']] });
-  const thumbprint = Buffer.from(own.x509.fingerprint256.replaceAll(':', ''), 'hex').toString('base64url');
+  const thumbprint = thumbprintOf(own);
   const BOUND = { tls_client_certificate_bound_access_tokens: true };
   const BOUND_TO_DPOP = { tls_client_certificate_bound_access_tokens: false, dpop_bound_access_tokens: true };
 
@@ -361,6 +385,28 @@ describe('tokens that are bound to a certificate', () => {
     };
     expect((await post('/oauth2/token', refreshed, thief)).status).toBe(401);
     expect((await post('/oauth2/token', refreshed, own)).status).toBe(200);
+  });
+
+  test('the refresh token of a public app is worth nothing without its certificate (RFC 8705 §4)', async () => {
+    const client = await createClient({ ...CODE_FLOW, ...PUBLIC, ...BOUND });
+    const issued = await obtainCode(server, client, { scope: 'openid offline_access', prompt: 'consent' });
+    const code = { code: issued.code, code_verifier: issued.verifier, redirect_uri: REDIRECT_URI };
+    const form = { grant_type: 'authorization_code', client_id: client.clientId, ...code };
+    const tokens = await post('/oauth2/token', form, own);
+    const stolen = { grant_type: 'refresh_token', client_id: client.clientId };
+    const refresh = (certificate?: Certificate) =>
+      post('/oauth2/token', { ...stolen, refresh_token: tokens.body.refresh_token as string }, certificate);
+    for (const certificate of [undefined, thief]) {
+      expect((await refresh(certificate)).body.error).toBe('invalid_grant');
+    }
+    expect((await refresh(own)).status).toBe(200);
+  });
+
+  test('the audit log names the key of a token, so that those of a stolen one can be found', async () => {
+    const client = await createBound();
+    await post('/oauth2/token', { ...CC, client_id: client.clientId }, own);
+    const { body } = await server.admin.request('GET', `/audit-events?type=token.issued&client_id=${client.clientId}`);
+    expect(body.items).toMatchObject([{ detail: { cnf: { 'x5t#S256': thumbprint } } }]);
   });
 
   test('the admin API takes a bound token with its certificate, and with no other one', async () => {
