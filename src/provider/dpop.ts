@@ -2,7 +2,8 @@
 // nodes share, and change every minute.
 
 import { decodeJwt } from 'jose';
-import type { Configuration, KoaContextWithOIDC } from 'oidc-provider';
+import { type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { hasSecurityProfile } from './fapi.ts';
 
 /**
  * How far the clock of a client may be off without a nonce. The engine would take five minutes in both directions, and forget after
@@ -17,8 +18,15 @@ export function dpop(nonceSecret: Buffer): Dpop {
   return {
     enabled: true,
     nonceSecret,
-    // RFC 9449 §4.3, item 11: the time is shown by `iat`, or by a nonce.
-    requireNonce: (ctx) => insistsOnNonces(ctx) || !isOfNow(ctx.get('DPoP')),
+    requireNonce(ctx) {
+      const offsetSeconds = offsetOf(ctx.get('DPoP'));
+      if (offsetSeconds > MAX_OFFSET_SECONDS && hasSecurityProfile(ctx.oidc.client)) {
+        // FAPI 2.0 Security Profile §5.3.2.1: "shall reject JWTs with an iat or nbf timestamp greater than 60 seconds in the future".
+        throw new errors.InvalidDpopProof('DPoP proof iat is too far in the future');
+      }
+      // RFC 9449 §4.3, item 11: the time is shown by `iat`, or by a nonce.
+      return insistsOnNonces(ctx) || Math.abs(offsetSeconds) > MAX_OFFSET_SECONDS;
+    },
   };
 }
 
@@ -26,12 +34,12 @@ function insistsOnNonces(ctx: KoaContextWithOIDC): boolean {
   return (ctx.oidc.client as { dpop_require_nonce?: boolean } | undefined)?.dpop_require_nonce === true;
 }
 
-/** What cannot be read is refused for that. */
-function isOfNow(proof: string): boolean {
+/** How far ahead of our clock a proof was made. What cannot be read counts as made now: it is refused for that. */
+function offsetOf(proof: string): number {
   try {
     const { iat } = decodeJwt(proof);
-    return typeof iat !== 'number' || Math.abs(iat - Date.now() / 1000) <= MAX_OFFSET_SECONDS;
+    return typeof iat === 'number' ? iat - Date.now() / 1000 : 0;
   } catch {
-    return true;
+    return 0;
   }
 }
