@@ -5,7 +5,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
-import { certificateFromHeader } from './guard/certificate-header.ts';
+import { readCertificateHeader } from './guard/certificate-header.ts';
 import type { ClientCertificate, ReadClientCertificate } from './provider/mutual-tls.ts';
 
 export interface ClientCertificateOptions {
@@ -20,10 +20,9 @@ const VERIFIED_SUFFIX = '-verify';
 const VERIFIED = 'SUCCESS';
 
 export function clientCertificates({ header, isTrusted }: ClientCertificateOptions): ReadClientCertificate {
-  const fromHeader = header === undefined ? undefined : certificateFromHeader(header);
-
   function ofProxy(request: IncomingMessage): ClientCertificate | undefined {
-    const der = isTrusted(request.socket.remoteAddress ?? '') ? fromHeader?.(request) : undefined;
+    if (header === undefined || !isTrusted(request.socket.remoteAddress ?? '')) return undefined;
+    const der = readCertificateHeader(request, header);
     if (der === undefined) return undefined;
     return {
       certificate: new X509Certificate(der),

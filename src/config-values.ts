@@ -1,7 +1,7 @@
 // What the values of the configuration may look like: each schema turns the text of a variable into its value, or says what is
 // wrong with it.
 
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
@@ -47,27 +47,9 @@ function isAddressOrRange(entry: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
 }
 
-/** Turns validated entries of LANYARD_TRUST_PROXY into something that answers "is this peer one of them". */
-export function toPeerCheck(entries: readonly string[]): (address: string) => boolean {
-  const list = new BlockList();
-  for (const entry of entries) {
-    const [address = '', bits] = entry.split('/');
-    if (bits === undefined) list.addAddress(address, familyOf(address));
-    else list.addSubnet(address, Number(bits), familyOf(address));
-  }
-  return (address) => {
-    const plain = withoutMapping(address).replace(/%.*/, ''); // without the zone of a link-local address
-    return isIP(plain) !== 0 && list.check(plain, familyOf(plain));
-  };
-}
-
 /** `::ffff:192.0.2.1` is 192.0.2.1 */
 export function withoutMapping(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, '');
-}
-
-function familyOf(address: string): 'ipv4' | 'ipv6' {
-  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }
 
 /** Hosts, each with or without a port. */

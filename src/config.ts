@@ -209,6 +209,15 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       'LANYARD_CLIENT_CERTIFICATE_HEADER needs LANYARD_TRUST_PROXY: nobody else may say whose certificate it is',
     );
   }
+  if (
+    config.mutualTls.origin !== undefined &&
+    config.mutualTls.header === undefined &&
+    !texts.has('LANYARD_TLS_PORT')
+  ) {
+    faults.push(
+      'LANYARD_MTLS_ORIGIN needs LANYARD_TLS_PORT or LANYARD_CLIENT_CERTIFICATE_HEADER: nobody reads one there',
+    );
+  }
   if (config.port === 0 && !texts.has('LANYARD_ISSUER')) faults.push('LANYARD_PORT 0 needs LANYARD_ISSUER');
   if (texts.has('DATABASE_URL') && !texts.has('LANYARD_SECRET_KEY')) {
     faults.push(

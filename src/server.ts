@@ -16,9 +16,9 @@ import { createSecretVerifier } from './clients/secret.ts';
 import { clientSecretRoutes } from './clients/secret-routes.ts';
 import { createSelfRegistrations } from './clients/self-registration.ts';
 import type { Config } from './config.ts';
-import { toPeerCheck } from './config-values.ts';
 import type { Database } from './database/database.ts';
 import { AppError } from './errors.ts';
+import { toPeerCheck } from './guard/peer-check.ts';
 import { createEntrance, type Entrance } from './http/entrance.ts';
 import { healthRoutes } from './http/health.ts';
 import { securityHeaders } from './http/security-headers.ts';
@@ -36,6 +36,7 @@ import type { PasswordHasher } from './password-hash.ts';
 import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable, assertSector } from './provider/client-schema.ts';
 import type { LogoutNotices } from './provider/logout-notices.ts';
+import type { ReadClientCertificate } from './provider/mutual-tls.ts';
 import { ROUTES } from './provider/protocol.ts';
 import { createEngine, type Engine } from './provider/provider.ts';
 import { createSessions } from './provider/sessions.ts';
@@ -81,6 +82,9 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const { issuer } = config;
   const isTrusted = toPeerCheck(config.trustedProxies);
   const takesCertificates = config.tls !== undefined || config.mutualTls.header !== undefined;
+  const readClientCertificate = takesCertificates
+    ? clientCertificates({ header: config.mutualTls.header, isTrusted })
+    : undefined;
   // The engine is an app of its own beside ours: what every request passes first, both have.
   const entrance = createEntrance({
     log,
@@ -100,9 +104,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     artifactKey: deps.artifactKey,
     fetch: deps.outbound.fetch,
     logoutNotices: deps.logoutNotices,
-    readClientCertificate: takesCertificates
-      ? clientCertificates({ header: config.mutualTls.header, isTrusted })
-      : undefined,
+    readClientCertificate,
     secretVerifier: createSecretVerifier(passwords),
     pages: enginePages({ query: database.query, log }),
     metrics,
@@ -129,7 +131,15 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
     removeArtifacts: removeArtifactsOfClient,
   });
-  mount(app, adminRoutes({ ...deps, ...adminDoor(deps, engine, clients), issuer, changes: database.changes }));
+  mount(
+    app,
+    adminRoutes({
+      ...deps,
+      ...adminDoor({ ...deps, readClientCertificate }, engine, clients),
+      issuer,
+      changes: database.changes,
+    }),
+  );
   mount(
     app,
     registrationRoutes({
@@ -173,8 +183,12 @@ function mount(app: Koa, router: Router): void {
   );
 }
 
-function adminDoor(deps: ServerDeps, engine: Engine, clients: Clients) {
-  const { database, passwords, metrics, log, keys, keyRotation } = deps;
+function adminDoor(
+  deps: ServerDeps & { readonly readClientCertificate: ReadClientCertificate | undefined },
+  engine: Engine,
+  clients: Clients,
+) {
+  const { database, passwords, keys, keyRotation } = deps;
   const { query } = database;
   const { issuer } = deps.config;
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
@@ -188,7 +202,7 @@ function adminDoor(deps: ServerDeps, engine: Engine, clients: Clients) {
     },
   });
   return {
-    guard: createAdminGuard({ issuer, query, engine, metrics, log }),
+    guard: createAdminGuard({ ...deps, issuer, query, engine }),
     routes: [
       ...clientRoutes({ query, clients }),
       ...clientSecretRoutes({ query, clients }),

@@ -20,12 +20,20 @@ type TlsFiles = NonNullable<Config['tls']>;
 
 const REREAD_MS = 60_000;
 
+/** RFC 9325 (BCP 195) §4.2, as FAPI 2.0 Security Profile §5.2.2 wants it; Node would also offer CBC, and RSA without forward secrecy. */
+const CIPHERS = [
+  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
+  ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'],
+  ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
+].join(':');
+
 /** @returns one that does not listen yet. @throws Error naming the variable whose file cannot be used */
 export async function openTlsListener(
   files: TlsFiles,
   options: Pick<ServerOptions, 'headersTimeout' | 'requestTimeout'>,
   handler: RequestListener,
   log: Log,
+  rereadMs = REREAD_MS,
 ): Promise<TlsListener> {
   let current = await read(files);
   let server: Server;
@@ -43,7 +51,7 @@ export async function openTlsListener(
       log.info('the certificate of the TLS listener has changed');
     },
     {
-      intervalMs: REREAD_MS,
+      intervalMs: rereadMs,
       onError: (error) =>
         log.error({ error }, 'the files of the TLS listener cannot be used: it keeps those of before'),
     },
@@ -60,7 +68,7 @@ async function read(files: TlsFiles): Promise<SecureContextOptions> {
       : readText('LANYARD_TLS_CLIENT_CA_FILE', files.clientAuthoritiesFile),
   ]);
   // Without a list of our own, OpenSSL would take the authorities of the web, which sign for anybody.
-  return { cert, key, ca: ca ?? [], minVersion: 'TLSv1.2' };
+  return { cert, key, ca: ca ?? [], minVersion: 'TLSv1.2', ciphers: CIPHERS };
 }
 
 async function readText(variable: string, path: string): Promise<string> {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ConfigError, loadConfig } from '../src/config.ts';
-import { toPeerCheck } from '../src/config-values.ts';
+import { toPeerCheck } from '../src/guard/peer-check.ts';
 
 type Env = Record<string, string>;
 
@@ -127,6 +127,28 @@ describe('secrets in files', () => {
     expect(faultsOf({ LANYARD_SECRET_KEY_FILE: await path('empty', '\n') })).not.toEqual([]);
     expect(faultsOf({ LANYARD_ADMIN_CLIENT_SECRET_FILE: await path('empty', '') })).not.toEqual([]);
     expect(faultsOf({ DATABASE_URL_FILE: await path('empty', '') })).not.toEqual([]);
+  });
+});
+
+describe('mutual TLS', () => {
+  test('an address for certificates needs a way for them to get in, or the discovery document would lie', () => {
+    const origin = { LANYARD_MTLS_ORIGIN: 'https://mtls.id.example' };
+    expect(faultsOf(origin)).toEqual([expect.stringMatching(/^LANYARD_MTLS_ORIGIN needs LANYARD_TLS_PORT or /)]);
+    const files = { LANYARD_TLS_CERT_FILE: 'a', LANYARD_TLS_KEY_FILE: 'b' };
+    expect(faultsOf({ ...origin, ...files, LANYARD_TLS_PORT: '8443' })).toEqual([]);
+    const header = { LANYARD_CLIENT_CERTIFICATE_HEADER: 'X-Client-Cert' };
+    expect(faultsOf({ ...origin, ...header, LANYARD_TRUST_PROXY: '127.0.0.1' })).toEqual([]);
+  });
+
+  test('a header for certificates needs a proxy that may set it: anybody else could be anybody', () => {
+    const faults = faultsOf({ LANYARD_CLIENT_CERTIFICATE_HEADER: 'X-Client-Cert' });
+    expect(faults).toEqual([expect.stringMatching(/^LANYARD_CLIENT_CERTIFICATE_HEADER needs LANYARD_TRUST_PROXY/)]);
+  });
+
+  test('a listener needs a certificate and its key', () => {
+    expect(faultsOf({ LANYARD_TLS_PORT: '8443' })).toEqual([
+      'LANYARD_TLS_PORT needs LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE',
+    ]);
   });
 });
 

@@ -1,11 +1,15 @@
 // The guard of the operators' door: our own guard library on our own tokens. Instead of the network it asks the engine's side
 // directly, so that a revoked token, a disabled client or a policy row that was taken away counts at once here too.
 
+import type { IncomingMessage } from 'node:http';
 import type { Query } from '../database/database.ts';
+import type { HttpRequestLike } from '../guard/credentials.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { ReadClientCertificate } from '../provider/mutual-tls.ts';
 import type { Engine } from '../provider/provider.ts';
+import { useOnce } from '../provider/replay-guard.ts';
 import { findStanding } from '../provider/token-standing.ts';
 import { listGrants } from '../resource-servers/store.ts';
 
@@ -22,6 +26,8 @@ export interface AdminGuardDeps {
   readonly issuer: string;
   readonly query: Query;
   readonly engine: Engine;
+  /** undefined: clients cannot present certificates here */
+  readonly readClientCertificate: ReadClientCertificate | undefined;
   readonly metrics: Pick<Metrics, 'refused'>;
   readonly log: Log;
 }
@@ -54,6 +60,11 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
       return grants.map((grant) => grant.clientId);
     },
     mode: { verify },
+    // Of all nodes and processes, not of this one.
+    dpop: { replayStore: { useOnce: (id, expiresAt) => useOnce(query, ['admin', id], expiresAt.getTime() / 1000) } },
+    ...(deps.readClientCertificate === undefined
+      ? {}
+      : { clientCertificate: certificateBy(deps.readClientCertificate) }),
     realm: 'lanyard-admin',
     onRefusal({ code, reason, cause }) {
       deps.metrics.refused('admin', code);
@@ -62,4 +73,8 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
       else deps.log.info({ door: 'admin', oauth_error: code, reason }, 'refused');
     },
   });
+}
+
+function certificateBy(read: ReadClientCertificate): (request: HttpRequestLike) => Uint8Array | undefined {
+  return (request) => read(request as IncomingMessage)?.certificate.raw;
 }

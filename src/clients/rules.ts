@@ -1,12 +1,12 @@
 // What client metadata must not say together: contradictions that the engine's schema lets through.
 
 import { AppError } from '../errors.ts';
+import { certificateFaults } from './certificate-rules.ts';
 import type { ClientMetadata } from './client.ts';
 import { profileFaults } from './security-profile.ts';
 
-/** Contradictions that the engine's schema lets through. */
 export function assertSensible(metadata: ClientMetadata): void {
-  const faults = profileFaults(metadata);
+  const faults = [...profileFaults(metadata), ...certificateFaults(metadata)];
   if (metadata.token_endpoint_auth_method === 'none') {
     if (metadata.grant_types?.includes('client_credentials')) {
       // RFC 6749 §4.4: the client credentials grant MUST only be used by confidential clients.

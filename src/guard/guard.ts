@@ -116,7 +116,7 @@ function isPresented(request: string | readonly string[] | undefined | Presented
 
 /** With which scheme the caller should come back: the one it used, unless the token or the API wants a proof. */
 function schemesFor(fault: Fault, request: PresentedRequest, settings: GuardSettings): ChallengeContext['schemes'] {
-  if (settings.constraint.isRequired || fault.code === 'invalid_dpop_proof') return ['DPoP'];
+  if (settings.constraint.isRequired || fault.scheme === 'DPoP') return ['DPoP'];
   if (fault.code === 'missing_token') return settings.dpop === undefined ? ['Bearer'] : ['Bearer', 'DPoP'];
   let scheme: Credentials['scheme'] = 'Bearer';
   try {

@@ -92,8 +92,8 @@ export interface GuardOptions {
   readonly metadata?: MetadataOptions;
   /**
    * Finds the client's certificate in a request that came through a proxy which terminates TLS, e.g.
-   * `certificateFromHeader('client-cert')`. Only behind a proxy that always sets or removes that header. Default: the
-   * certificate of the TLS connection itself.
+   * `certificateFromHeader('client-cert', ['10.0.0.1'])`. Only behind a proxy that always sets or removes that header. Default:
+   * the certificate of the TLS connection itself.
    */
   readonly clientCertificate?: (request: HttpRequestLike) => Uint8Array | undefined;
   /** default: the global `fetch` */

@@ -3,7 +3,7 @@
 // was wrong is in `reason`, which is for the log and is never sent.
 
 /**
- * - `missing_token` (401): no `Authorization: Bearer` header
+ * - `missing_token` (401): no `Authorization: Bearer` or `DPoP` header
  * - `invalid_dpop_proof` (401): the token is bound to a key, and the proof of that key is wrong, old or used (RFC 9449 §7.1)
  * - `invalid_request` (400): several tokens, or a header that cannot be read
  * - `invalid_token` (401): malformed, forged, expired, revoked, of another issuer or for another audience
@@ -33,11 +33,14 @@ const RETRY_AFTER_SECONDS = 5;
 /** Inside the guard: a refusal that does not know the realm yet. `message` is the reason for the log. */
 export class Fault extends Error {
   readonly code: RefusalCode;
+  /** with which the token must come back; undefined: as it came */
+  readonly scheme: 'DPoP' | undefined;
 
-  constructor(code: RefusalCode, reason: string, options?: ErrorOptions) {
+  constructor(code: RefusalCode, reason: string, options?: ErrorOptions & { scheme?: 'DPoP' }) {
     super(reason, options);
     this.name = 'Fault';
     this.code = code;
+    this.scheme = options?.scheme ?? (code === 'invalid_dpop_proof' ? 'DPoP' : undefined);
   }
 }
 

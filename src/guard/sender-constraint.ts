@@ -39,9 +39,14 @@ export async function assertPossession(
   }
   const { jkt, 'x5t#S256': certificateHash } = confirmation;
   if (certificateHash !== undefined) assertCertificate(certificateHash, request.clientCertificate);
+  if (jkt === undefined) {
+    if (credentials.scheme === 'DPoP') throw invalid('bound to a certificate, and presented as if to a DPoP key');
+    return undefined;
+  }
   // RFC 9449 §7.2: a DPoP-bound token must not be accepted under the Bearer scheme.
-  if ((jkt !== undefined) !== (credentials.scheme === 'DPoP')) throw invalid(`presented under ${credentials.scheme}`);
-  if (jkt === undefined) return undefined;
+  if (credentials.scheme !== 'DPoP') {
+    throw new Fault('invalid_token', 'bound to a DPoP key, and presented as Bearer', { scheme: 'DPoP' });
+  }
   const proven = await verifyProof(
     request.dpop,
     { method: request.method, url: addressOf(request, settings), token: credentials.token },

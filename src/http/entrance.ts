@@ -10,6 +10,9 @@ import { createProxyHeaders, type ProxyHeadersOptions } from './proxy-headers.ts
 import { createRequestLog, REQUEST_ID_HEADER, type RequestLogDeps } from './request-log.ts';
 import type { Header } from './security-headers.ts';
 
+/** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
+const ANY_HOST_PATHS = /^\/health\//;
+
 export interface Entrance {
   /** @returns whether the request is for this server; if not, the first of `middlewares` refuses it */
   admit(request: IncomingMessage, response: ServerResponse): boolean;
@@ -17,7 +20,7 @@ export interface Entrance {
   dress(request: IncomingMessage, response: ServerResponse): void;
   /** The same for an answer that is written in one go: names and values by turns. */
   rawHeaders(request: IncomingMessage): string[];
-  /** what stands first in every app */
+  /** What stands first in every app. Behind it `ctx.state.origin` is that of our origins by which the client has come. */
   readonly middlewares: readonly Middleware[];
 }
 
@@ -29,16 +32,16 @@ export interface EntranceDeps extends RequestLogDeps, ProxyHeadersOptions {
 export function createEntrance(deps: EntranceDeps): Entrance {
   const logRequest = createRequestLog(deps);
   const readProxyHeaders = createProxyHeaders(deps);
-  const misdirected = new WeakSet<IncomingMessage>();
+  const origins = new WeakMap<IncomingMessage, string>();
   const flatHeaders = deps.securityHeaders.flat();
   const { host } = new URL(deps.origins[0]);
 
   return {
     admit(request, response) {
       logRequest(request, response);
-      const isForUs = readProxyHeaders(request);
-      if (!isForUs) misdirected.add(request);
-      return isForUs;
+      const origin = readProxyHeaders(request);
+      if (origin !== undefined) origins.set(request, origin);
+      return origin !== undefined || ANY_HOST_PATHS.test(request.url ?? '');
     },
     dress(request, response) {
       for (const [name, value] of deps.securityHeaders) response.setHeader(name, value);
@@ -48,7 +51,8 @@ export function createEntrance(deps: EntranceDeps): Entrance {
     middlewares: [
       problemAnswers(deps.log),
       async (ctx, next) => {
-        if (misdirected.has(ctx.req)) {
+        ctx.state.origin = origins.get(ctx.req);
+        if (ctx.state.origin === undefined && !ANY_HOST_PATHS.test(ctx.path)) {
           throw new AppError('misdirected_request', `this server answers for ${host} only`);
         }
         await next();

@@ -5,10 +5,6 @@
 
 import type { IncomingMessage } from 'node:http';
 import { withoutMapping } from '../config-values.ts';
-import { pathOf } from './request-log.ts';
-
-/** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
-const ANY_HOST_PATHS = /^\/health\//;
 
 export interface ProxyHeadersOptions {
   /** those that this server answers for, the issuer first */
@@ -17,10 +13,13 @@ export interface ProxyHeadersOptions {
   readonly isTrusted: (address: string) => boolean;
 }
 
-/** @returns rewrites the headers of a request, and says whether it is for this server */
-export function createProxyHeaders(options: ProxyHeadersOptions): (request: IncomingMessage) => boolean {
+/**
+ * @returns rewrites the headers of a request, and says by which of our origins the client has come; undefined: it means another
+ * server
+ */
+export function createProxyHeaders(options: ProxyHeadersOptions): (request: IncomingMessage) => string | undefined {
   const issuer = new URL(options.origins[0]);
-  const hosts = new Set(options.origins.map((origin) => new URL(origin).host));
+  const originOf = new Map(options.origins.map((origin) => [new URL(origin).host, origin]));
   const { isTrusted } = options;
 
   return (request) => {
@@ -35,7 +34,7 @@ export function createProxyHeaders(options: ProxyHeadersOptions): (request: Inco
     headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
     headers['x-forwarded-host'] = issuer.host;
     delete headers.forwarded;
-    return hosts.has(host.toLowerCase()) || ANY_HOST_PATHS.test(pathOf(request));
+    return originOf.get(host.toLowerCase());
   };
 
   /** From the right, the first address that is not one of our proxies: everything left of it may be invented. */

@@ -90,7 +90,11 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
       if (known === undefined || isOfDocument(known)) return findByDocument(clientId, known, find.bind(Client));
       const client = instances.get(known) ?? (await find.call(Client, clientId));
       if (client === undefined || instances.has(known)) return client;
-      Object.assign(client, { authorizationDetailsTypes: known.metadata.authorization_details_types ?? [] });
+      Object.assign(client, {
+        authorizationDetailsTypes: known.metadata.authorization_details_types ?? [],
+        // The engine forgets it when certificates are switched off, and would issue bearer tokens from then on.
+        tlsClientCertificateBoundAccessTokens: known.metadata.tls_client_certificate_bound_access_tokens === true,
+      });
       instances.set(known, client);
       return client;
     };

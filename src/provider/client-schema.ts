@@ -10,10 +10,17 @@ type EngineClientClass = (new (metadata: object) => unknown) & { validate(metada
 /** @throws AppError `validation_failed` naming the member */
 export function assertLoadable(provider: Provider, clientId: string, metadata: ClientMetadata): void {
   const EngineClient = provider.Client as unknown as EngineClientClass;
+  let loaded: { tlsClientCertificateBoundAccessTokens?: boolean };
   try {
-    new EngineClient(asLoaded(clientId, metadata));
+    loaded = new EngineClient(asLoaded(clientId, metadata)) as typeof loaded;
   } catch (error) {
     throw toAppError(error, metadata);
+  }
+  // The engine leaves out what it has no use for: without certificates the promise would be kept by nobody.
+  if (metadata.tls_client_certificate_bound_access_tokens && !loaded.tlsClientCertificateBoundAccessTokens) {
+    const pointer = '/tls_client_certificate_bound_access_tokens';
+    const detail = 'this server takes no certificates of clients (LANYARD_TLS_PORT, LANYARD_CLIENT_CERTIFICATE_HEADER)';
+    throw new AppError('validation_failed', detail, { faults: [{ pointer, detail }] });
   }
 }
 

@@ -21,6 +21,8 @@ interface ReportedToken {
   readonly aud?: string | string[];
   readonly scope?: string;
   readonly gty?: string;
+  readonly jkt?: string;
+  readonly 'x5t#S256'?: string;
 }
 
 export interface EventsDeps {
@@ -58,6 +60,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
         ...(token.aud === undefined ? {} : { aud: token.aud }),
         ...(token.scope === undefined ? {} : { scope: token.scope }),
         ...(token.gty === undefined ? {} : { grant_type: token.gty }),
+        ...boundKey(token),
       },
     });
     unitOfWork.afterwards(() => (type === 'token.issued' ? metrics.tokenIssued(token) : metrics.tokenRevoked(token)));
@@ -134,4 +137,10 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('server_error', (ctx, error) => {
     log.error({ request_id: ctx.get('x-request-id'), error }, 'the engine failed');
   });
+}
+
+/** RFC 7800, by the name that it has in the token. A thumbprint is no secret. */
+function boundKey({ jkt, 'x5t#S256': certificate }: ReportedToken): { cnf?: Record<string, string> } {
+  if (jkt !== undefined) return { cnf: { jkt } };
+  return certificate === undefined ? {} : { cnf: { 'x5t#S256': certificate } };
 }

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import { RichAuthorizationRequests } from './authorization-details.ts';
 import { deviceFlow } from './device-flow.ts';
 import type { Directory } from './directory.ts';
+import { dpop } from './dpop.ts';
 import { assertRequestObject, fapiProfile } from './fapi.ts';
 import type { IntrospectionPolicy } from './introspection.ts';
 import { metadataDocuments } from './metadata-documents.ts';
@@ -57,12 +58,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     jwtResponseModes: { enabled: true },
     richAuthorizationRequests: new RichAuthorizationRequests(deps.directory),
     fapi: { enabled: true, profile: fapiProfile },
-    dPoP: {
-      enabled: true,
-      nonceSecret: deps.dpopNonceSecret,
-      requireNonce: (ctx) =>
-        (ctx.oidc.client as { dpop_require_nonce?: boolean } | undefined)?.dpop_require_nonce === true,
-    },
+    dPoP: dpop(deps.dpopNonceSecret),
   } as NonNullable<Configuration['features']>;
 }
 

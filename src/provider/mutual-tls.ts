@@ -2,6 +2,8 @@
 
 import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { Context } from 'koa';
+import type Provider from 'oidc-provider';
 import type { Configuration } from 'oidc-provider';
 import { subjectMatches } from './certificate-subject.ts';
 
@@ -17,7 +19,8 @@ type MutualTls = NonNullable<NonNullable<Configuration['features']>['mTLS']>;
 
 /** Configuration `features.mTLS`. @param read undefined: clients cannot present certificates here */
 export function mutualTls(read: ReadClientCertificate | undefined): MutualTls {
-  if (read === undefined) return { enabled: false };
+  // Whoever must prove a certificate (client-adapter) cannot, and gets nothing.
+  if (read === undefined) return { enabled: false, getCertificate: () => undefined } as MutualTls;
   return {
     enabled: true,
     certificateBoundAccessTokens: true,
@@ -58,4 +61,24 @@ export function endpointAliases(
   if (origin === undefined) return {};
   const aliases = Object.entries(ALIASED).map(([name, route]) => [name, origin + routes[route]]);
   return { mtls_endpoint_aliases: Object.fromEntries(aliases) };
+}
+
+/**
+ * A DPoP proof is for the address that the client has called (RFC 9449 §4.2), which may be an alias; the engine knows only the
+ * addresses at the issuer. An assertion may be for either (RFC 7523 §3), because both are the token endpoint.
+ */
+export function acceptAliases(provider: Provider, origin: string | undefined): void {
+  if (origin === undefined) return;
+  const routes = new Set<string>(Object.values(ALIASED));
+  const prototype = provider.OIDCContext.prototype as Provider['OIDCContext']['prototype'] & { readonly ctx: Context };
+  const { urlFor, clientJwtAuthExpectedAudience } = prototype;
+  prototype.urlFor = function (name, options) {
+    const url = urlFor.call(this, name, options);
+    const isCalled = name === this.route && routes.has(name) && this.ctx.state.origin === origin;
+    return isCalled ? origin + new URL(url).pathname : url;
+  };
+  prototype.clientJwtAuthExpectedAudience = function () {
+    const audiences = ['token', this.route].map((name) => provider.urlFor(name));
+    return new Set([...clientJwtAuthExpectedAudience.call(this), ...audiences]);
+  };
 }

@@ -33,6 +33,7 @@ import { createIntrospectionPolicy, introspectionAnswers } from './introspection
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
 import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout-notices.ts';
 import { createLogoutTransaction } from './logout-transaction.ts';
+import { acceptAliases } from './mutual-tls.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
@@ -172,6 +173,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.proxy = true;
   // What reaches this went wrong while an answer was already on its way.
   (provider as unknown as Koa).on('error', (error) => log.warn({ error }, 'an answer broke off'));
+  acceptAliases(provider, config.mutualTls.origin);
   clientAdapter.install(provider);
   bindModels(provider);
   markTokens(provider);

@@ -1,8 +1,11 @@
 // Who gets through the operators' door. An attacker who did would own every client and user.
 
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { requestToken, revoke, type TestClient } from '../support/admin.ts';
+import { startOtherNode } from '../support/other-node.ts';
 import { ADMIN_SECRET, startTestServer, type TestServer } from '../support/server.ts';
+import { dpopProof, newSigner } from '../support/signing.ts';
 
 let server: TestServer;
 let audience: string;
@@ -33,7 +36,8 @@ async function tokenOf(client: TestClient, form: Record<string, string> = {}): P
 }
 
 test('no token: 401 with a challenge and without an error code (RFC 6750 §3.1)', async () => {
-  expect(await knock(undefined)).toMatchObject({ status: 401, challenge: 'Bearer realm="lanyard-admin"' });
+  const challenge = 'Bearer realm="lanyard-admin", DPoP realm="lanyard-admin", algs="ES256 PS256 Ed25519 EdDSA"';
+  expect(await knock(undefined)).toMatchObject({ status: 401, challenge });
 });
 
 test.each(['rubbish', 'a.b.c', 'jwt:a.b.c'])('the token %j: 401', async (token) => {
@@ -47,6 +51,25 @@ test('a reader may read, and gets 403 insufficient_scope where it would change s
   expect(refused.status).toBe(403);
   expect(refused.challenge).toContain('insufficient_scope');
   expect(refused.challenge).toContain('admin:write');
+});
+
+test('a token that is bound to a key opens the door with its proof, once on all nodes (RFC 9449 §11.1)', async () => {
+  const key = await newSigner();
+  const atToken = await dpopProof(key, { htm: 'POST', htu: `${server.issuer}/oauth2/token` });
+  const form = { grant_type: 'client_credentials' };
+  const node = await startOtherNode(server);
+  const { body } = await node.post('/oauth2/token', reader, form, { dpop: atToken });
+  const token = body.access_token as string;
+  const ath = createHash('sha256').update(token).digest('base64url');
+  const proof = () => dpopProof(key, { htm: 'GET', htu: `${server.issuer}/admin/v1/clients` }, { claims: { ath } });
+  const atOther = async (dpop: string) =>
+    (await node.get('/admin/v1/clients', { authorization: `DPoP ${token}`, dpop })).status;
+  expect(await atOther(await proof())).toBe(200);
+  const dpop = await proof();
+  const first = await fetch(`${server.issuer}/admin/v1/clients`, { headers: { authorization: `DPoP ${token}`, dpop } });
+  // Whoever has seen both would have the operator's door for a minute, on each of the other nodes.
+  expect([first.status, await atOther(dpop)]).toEqual([200, 401]);
+  await node.stop();
 });
 
 test('a client without a policy row gets no admin token: an app could register others otherwise', async () => {

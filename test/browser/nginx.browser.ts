@@ -103,8 +103,13 @@ async function startNginx(port: number): Promise<() => Promise<void>> {
   };
 }
 
-function token({ clientId }: TestClient, certificate?: Certificate, headers: Record<string, string> = {}) {
-  const form = { grant_type: 'client_credentials', client_id: clientId, resource: API };
+function token(
+  { clientId }: TestClient,
+  certificate?: Certificate,
+  headers: Record<string, string> = {},
+  resource = API,
+) {
+  const form = { grant_type: 'client_credentials', client_id: clientId, resource };
   return sendOverTls({ origin, ca: nginxCertificate.cert, certificate, path: '/oauth2/token', form, headers });
 }
 
@@ -122,6 +127,19 @@ test.each([
   const claims = decodeJwt(body.access_token as string);
   const thumbprint = Buffer.from(certificate.x509.fingerprint256.replaceAll(':', ''), 'hex').toString('base64url');
   expect([claims.client_id, claims.cnf]).toEqual([client().clientId, { 'x5t#S256': thumbprint }]);
+});
+
+test('the admin API sees it too, and no other one', async () => {
+  const resource = `${origin}/admin`;
+  await server.admin.allow(shop.clientId, resource, ['admin:read']);
+  const accessToken = (await token(shop, shopCertificate, {}, resource)).body.access_token;
+  const read = async (certificate: Certificate, forged: Record<string, string> = {}) => {
+    const headers = { ...forged, authorization: `Bearer ${accessToken}` };
+    const options = { origin, ca: nginxCertificate.cert, certificate, path: '/admin/v1/clients', headers };
+    return (await sendOverTls(options)).status;
+  };
+  expect(await read(shopCertificate)).toBe(200);
+  expect(await read(selfSigned, forgedHeaders(shopCertificate))).toBe(401);
 });
 
 test('a certificate that no authority has signed is not that of the shop', async () => {

@@ -170,10 +170,14 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     expect((await call()).status).toBe(200);
   });
 
+  test('the address of a proof may have a query and a fragment (RFC 9449 §4.3)', async () => {
+    expect((await call({ proof: { claims: { htu: `${url}?page=3#top` } } })).status).toBe(200);
+  });
+
   test('a stolen token as Bearer opens nothing, and the answer asks for a proof (RFC 9449 §7.2)', async () => {
     const { status, headers, body } = await call({ scheme: 'Bearer' });
     expect([status, body.error]).toEqual([401, 'invalid_token']);
-    expect(headers.get('www-authenticate')).toContain('error="invalid_token"');
+    expect(headers.get('www-authenticate')).toMatch(/^DPoP .*error="invalid_token".*algs="ES256 PS256/);
     const bare = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
     expect(bare.status).toBe(401);
   });
@@ -181,7 +185,11 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
   const wrong: [string, (own: Signer) => Presentation | Promise<Presentation>][] = [
     ['a proof by the thief’s own key', async () => ({ signer: await newSigner() })],
     ['a proof for another method', () => ({ proof: { claims: { htm: 'POST' } } })],
+    ['a proof for the method in another spelling', () => ({ proof: { claims: { htm: 'get' } } })],
     ['a proof for another path', () => ({ proof: { claims: { htu: `${url}/other` } } })],
+    ['a proof for the path with a slash at its end', () => ({ proof: { claims: { htu: `${url}/` } } })],
+    ['a proof for the path in another spelling', () => ({ proof: { claims: { htu: url.replace('list', 'LIST') } } })],
+    ['a proof for another port', () => ({ proof: { claims: { htu: 'http://127.0.0.1/orders/list' } } })],
     [
       'a proof for another API, with its name in Host',
       () => ({

@@ -1,9 +1,9 @@
 // DPoP (RFC 9449): a token that is worth nothing without the key it was issued to. An honest app is openid-client; proofs that
 // are wrong in one way each are made by hand.
 
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { calculateJwkThumbprint, decodeJwt, exportJWK } from 'jose';
+import { calculateJwkThumbprint, decodeJwt, exportJWK, SignJWT } from 'jose';
 import {
   authorizationCodeGrant,
   clientCredentialsGrant,
@@ -15,7 +15,7 @@ import {
 import { introspect, type TestClient, toAnswer } from '../support/admin.ts';
 import { ALICE, CODE_FLOW, exchange, honest, obtainCode, PUBLIC, REDIRECT_URI, tally } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { type Changes, dpopProof, newSigner, type Signer } from '../support/signing.ts';
+import { type Changes, dpopProof, inSeconds, newSigner, type Signer } from '../support/signing.ts';
 
 const ORDERS = 'https://orders.example';
 const VAULT = 'https://vault.example';
@@ -100,10 +100,17 @@ describe('client credentials', () => {
 describe('a proof that would let somebody else use the key', () => {
   const faults: [string, () => ProofChanges | Promise<ProofChanges>][] = [
     ['for another method', () => ({ claims: { htm: 'GET' } })],
+    ['for the method in another spelling', () => ({ claims: { htm: 'post' } })],
+    ['for the endpoint in another spelling', () => ({ claims: { htu: `${server.issuer}/OAUTH2/token` } })],
+    ['for the endpoint with a slash at its end', () => ({ claims: { htu: `${server.issuer}/oauth2/token/` } })],
+    ['for another port', () => ({ claims: { htu: 'http://localhost/oauth2/token' } })],
     ['for another endpoint', () => ({ claims: { htu: `${server.issuer}/oauth2/userinfo` } })],
     ['for another server', () => ({ claims: { htu: 'https://evil.example/oauth2/token' } })],
-    ['from ten minutes ago', () => ({ claims: { iat: Math.floor(Date.now() / 1000) - 600 } })],
-    ['from the future', () => ({ claims: { iat: Math.floor(Date.now() / 1000) + 600 } })],
+    ['from two minutes ago', () => ({ claims: { iat: inSeconds(-120) } })],
+    [
+      'from two minutes ahead: it could be used again when we have forgotten it',
+      () => ({ claims: { iat: inSeconds(120) } }),
+    ],
     ['without jti', () => ({ claims: { jti: undefined } })],
     ['without iat', () => ({ claims: { iat: undefined } })],
     ['that is another kind of JWT', () => ({ header: { typ: 'JWT' } })],
@@ -116,6 +123,30 @@ describe('a proof that would let somebody else use the key', () => {
     expect(answer.status).toBe(400);
     expect(['invalid_dpop_proof', 'use_dpop_nonce']).toContain(answer.body.error);
     expect(answer.body).not.toHaveProperty('access_token');
+  });
+
+  test('the address may have a query and a fragment, and its host be in capitals (RFC 9449 §4.3)', async () => {
+    const htu = `${server.issuer.replace('localhost', 'LOCALHOST')}/oauth2/token?a=b#c`;
+    expect((await askForToken(machine, await proof({ claims: { htu } }))).status).toBe(200);
+  });
+
+  test('two proofs in one request are none: whoever stands in front might have checked the other one', async () => {
+    const twice = `${await proof()}, ${await proof()}`;
+    expect((await askForToken(machine, twice)).body.error).toBe('invalid_dpop_proof');
+  });
+
+  test('a proof that is signed with a shared secret, which it shows, is refused', async () => {
+    const secret = randomBytes(32);
+    const jwk = { kty: 'oct', k: secret.toString('base64url') };
+    const forged = await new SignJWT({ htm: 'POST', htu: `${server.issuer}/oauth2/token`, jti: 'a' })
+      .setIssuedAt()
+      .setProtectedHeader({ alg: 'HS256', typ: 'dpop+jwt', jwk } as { alg: string })
+      .sign(secret);
+    expect((await askForToken(machine, forged)).body.error).toBe('invalid_dpop_proof');
+  });
+
+  test.each([-10, 10])('clocks differ: a proof %i seconds from now is good', async (seconds) => {
+    expect((await askForToken(machine, await proof({ claims: { iat: inSeconds(seconds) } }))).status).toBe(200);
   });
 
   test('a proof without any signature is refused', async () => {
@@ -144,6 +175,16 @@ describe('nonces', () => {
     expect([first.status, first.body.error]).toEqual([400, 'use_dpop_nonce']);
     const nonce = first.headers.get('dpop-nonce');
     expect((await askForToken(careful, await proof({ claims: { nonce } }))).status).toBe(200);
+  });
+
+  test('a client whose clock is wrong is given one, which stands for the time (RFC 9449 §4.3)', async () => {
+    const iat = inSeconds(-3600);
+    const first = await askForToken(machine, await proof({ claims: { iat } }));
+    expect([first.status, first.body.error]).toEqual([400, 'use_dpop_nonce']);
+    const nonce = first.headers.get('dpop-nonce');
+    const dpop = await proof({ claims: { iat, nonce } });
+    expect((await askForToken(machine, dpop)).status).toBe(200);
+    expect((await askForToken(machine, dpop)).status).toBe(400);
   });
 
   test('openid-client does that by itself', async () => {

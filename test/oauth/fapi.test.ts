@@ -290,6 +290,20 @@ describe('refused at the request', () => {
     expect((await post('/oauth2/par', { ...form, ...good })).status).toBe(201);
   });
 
+  test('a DPoP proof from the future, whatever its nonce: it could be made today for tomorrow', async () => {
+    const form = { grant_type: 'refresh_token', refresh_token: 'whichever' };
+    const ahead = (claims: Record<string, unknown>) =>
+      dpopProof(dpopKey, { htm: 'POST', htu: `${server.issuer}/oauth2/token` }, { claims });
+    const { headers } = await tokenRequest(form, { proof: await ahead({ nonce: 'made-up' }) });
+    const nonce = headers.get('dpop-nonce');
+    const answer = await tokenRequest(form, { proof: await ahead({ nonce, iat: inSeconds(90) }) });
+    expect([answer.status, answer.body.error]).toEqual([400, 'invalid_dpop_proof']);
+    // The refresh token is wrong, but the proofs are good: clocks may differ by ten seconds at least.
+    for (const claims of [{ nonce }, { iat: inSeconds(10) }, { nonce, iat: inSeconds(-90) }]) {
+      expect((await tokenRequest(form, { proof: await ahead(claims) })).body.error).toBe('invalid_grant');
+    }
+  });
+
   test('a token request without a DPoP proof', async () => {
     const answer = await tokenRequest(codeForm(await obtainFapiCode()), { proof: undefined });
     expect([answer.status, answer.body.error]).toEqual([400, 'invalid_grant']);

@@ -1,17 +1,29 @@
 // Mutual TLS (RFC 8705) with real handshakes on our own TLS listener: clients that authenticate with a certificate, and tokens that
 // nobody can use without it.
 
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
-import { allowInsecureRequests, clientCredentialsGrant, customFetch, discovery, TlsClientAuth } from 'openid-client';
+import {
+  allowInsecureRequests,
+  clientCredentialsGrant,
+  customFetch,
+  discovery,
+  getDPoPHandle,
+  randomDPoPKeyPair,
+  TlsClientAuth,
+} from 'openid-client';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
-import { ALICE, CODE_FLOW, obtainCode, REDIRECT_URI } from '../support/oauth.ts';
+import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
+import { ALICE, CODE_FLOW, obtainCode, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
+import { startOtherNode } from '../support/other-node.ts';
 import { freePort, startTestServer, type TestServer } from '../support/server.ts';
+import { assertion, dpopProof, newSigner } from '../support/signing.ts';
 import { sendOverTls } from '../support/tls-client.ts';
 
 const API = 'https://api.example';
@@ -22,6 +34,8 @@ let folder: string;
 let server: TestServer;
 let origin: string;
 let api: TestClient;
+let host: DocumentHost;
+const documents = new Map<string, object>();
 
 const serverCertificate = makeCertificate({ subject: [['CN', 'lanyard']], dns: ['localhost'], isAuthority: true });
 const authority = makeCertificate({ subject: [['CN', 'Corner Authority']], isAuthority: true });
@@ -36,7 +50,7 @@ const shopCertificate = makeCertificate({
   dns: ['shop.example', 'other.example'],
   uri: ['https://shop.example/a,b'],
   email: ['ops@shop.example'],
-  ip: ['192.0.2.7'],
+  ip: ['192.0.2.7', '2001:db8:0:0:0:0:0:7'],
   issuer: authority,
 });
 
@@ -44,6 +58,9 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lanyard-tls-'));
   const files = { cert: serverCertificate.cert, key: serverCertificate.key, ca: authority.cert };
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  host = await startDocumentHost((request, response) => {
+    response.setHeader('Content-Type', 'application/json').end(JSON.stringify(documents.get(request.url ?? '')));
+  });
   const tlsPort = await freePort();
   origin = `https://localhost:${tlsPort}`;
   server = await startTestServer({
@@ -52,6 +69,7 @@ beforeAll(async () => {
     LANYARD_TLS_KEY_FILE: join(folder, 'key'),
     LANYARD_TLS_CLIENT_CA_FILE: join(folder, 'ca'),
     LANYARD_MTLS_ORIGIN: origin,
+    LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS: host.host,
   });
   api = await server.admin.createClient();
   const members = { scopes: ['read'], introspection_client_id: api.clientId };
@@ -61,6 +79,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await server.stop();
+  host.close();
   await rm(folder, { recursive: true });
 });
 
@@ -72,6 +91,11 @@ async function createClient(members: Record<string, unknown>): Promise<TestClien
 
 function post(path: string, form: Record<string, string>, certificate?: Certificate, headers?: Record<string, string>) {
   return sendOverTls({ origin, ca: serverCertificate.cert, certificate, path, form, ...(headers && { headers }) });
+}
+
+/** RFC 8705 §3.1 */
+function thumbprintOf({ der }: Certificate): string {
+  return createHash('sha256').update(der).digest('base64url');
 }
 
 const tokenAs = ({ clientId }: TestClient, certificate?: Certificate) =>
@@ -104,6 +128,7 @@ describe('tls_client_auth', () => {
     ['tls_client_auth_san_uri', 'https://shop.example/a,b'],
     ['tls_client_auth_san_email', 'ops@shop.example'],
     ['tls_client_auth_san_ip', '192.0.2.7'],
+    ['tls_client_auth_san_ip', '2001:DB8::7'],
   ])('%s %s is the client', async (member, value) => {
     const client = await createClient({ ...METHOD, [member]: value });
     const { status, body } = await tokenAs(client, shopCertificate);
@@ -125,6 +150,7 @@ describe('tls_client_auth', () => {
     ['tls_client_auth_san_uri', 'https://shop.example/a'],
     ['tls_client_auth_san_email', 'OPS@shop.example'],
     ['tls_client_auth_san_ip', '192.0.2.70'],
+    ['tls_client_auth_san_ip', '2001:db8::70'],
   ])('%s %s is somebody else', async (member, value) => {
     const client = await createClient({ ...METHOD, [member]: value });
     const { status, body } = await tokenAs(client, shopCertificate);
@@ -183,16 +209,27 @@ describe('tls_client_auth', () => {
     }
   });
 
-  test('what contradicts itself is refused at registration', async () => {
-    const register = (members: Record<string, unknown>) =>
-      server.admin.request('POST', '/clients', { grant_types: ['client_credentials'], ...members });
-    expect((await register(METHOD)).body).toMatchObject({ status: 400, code: 'validation_failed' });
-    const two = { tls_client_auth_san_dns: 'a.example', tls_client_auth_san_ip: '192.0.2.1' };
-    expect((await register({ ...METHOD, ...two })).body).toMatchObject({ status: 400, code: 'validation_failed' });
-    const both = { tls_client_certificate_bound_access_tokens: true, dpop_bound_access_tokens: true };
-    expect((await register(both)).body).toMatchObject({ status: 400, code: 'validation_failed' });
-    const selfSigned = { token_endpoint_auth_method: 'self_signed_tls_client_auth' };
-    expect((await register(selfSigned)).body).toMatchObject({ status: 400, errors: [{ pointer: '/jwks_uri' }] });
+  const twoSubjects = { tls_client_auth_san_dns: 'a.example', tls_client_auth_san_ip: '192.0.2.1' };
+  const keyWithoutCertificate = { ...jwkWithCertificate(shopCertificate), x5c: undefined };
+  const SELF_SIGNED = { token_endpoint_auth_method: 'self_signed_tls_client_auth' };
+  test.each<[string, Record<string, unknown>]>([
+    ['token_endpoint_auth_method', METHOD],
+    ['tls_client_auth_san_ip', { ...METHOD, ...twoSubjects }],
+    ['tls_client_auth_san_ip', { ...METHOD, tls_client_auth_san_ip: 'shop.example' }],
+    ['tls_client_auth_subject_dn', { ...METHOD, tls_client_auth_subject_dn: 'shop' }],
+    ['tls_client_auth_san_dns', { tls_client_auth_san_dns: 'a.example' }],
+    ['jwks_uri', SELF_SIGNED],
+    ['jwks', { ...SELF_SIGNED, jwks: { keys: [keyWithoutCertificate] } }],
+    [
+      'tls_client_certificate_bound_access_tokens',
+      { tls_client_certificate_bound_access_tokens: true, dpop_bound_access_tokens: true },
+    ],
+  ])('what contradicts itself is refused at registration, by its name: %s', async (member, members) => {
+    const { body } = await server.admin.request('POST', '/clients', {
+      grant_types: ['client_credentials'],
+      ...members,
+    });
+    expect(body).toMatchObject({ status: 400, code: 'validation_failed', errors: [{ pointer: `/${member}` }] });
   });
 });
 
@@ -212,17 +249,34 @@ describe('self_signed_tls_client_auth', () => {
     }
   });
 
+  test('it may be published at the client’s jwks_uri, and be told by its thumbprint', async () => {
+    const jwk = { ...jwkWithCertificate(own), x5c: undefined, 'x5t#S256': thumbprintOf(own) };
+    documents.set('/keys', { keys: [jwk] });
+    const client = await createClient({ ...metadata(own), jwks: undefined, jwks_uri: `https://${host.host}/keys` });
+    expect((await tokenAs(client, own)).status).toBe(200);
+    expect((await tokenAs(client, shopCertificate)).body.error).toBe('invalid_client');
+  });
+
   test('an outdated one authenticates nobody', async () => {
     const outdated = makeCertificate({ notAfter: new Date(Date.now() - 1000) });
     expect((await tokenAs(await createClient(metadata(outdated)), outdated)).body.error).toBe('invalid_client');
   });
 });
 
+/** openid-client, which finds its way by the aliases. */
+function overAliases({ clientId }: TestClient, dispatcher: Agent) {
+  return discovery(new URL(server.issuer), clientId, { use_mtls_endpoint_aliases: true }, TlsClientAuth(), {
+    execute: [allowInsecureRequests],
+    [customFetch]: (url, options) => undiciFetch(url, { ...options, dispatcher } as never) as never,
+  });
+}
+
 describe('tokens that are bound to a certificate', () => {
   const own = makeCertificate({ subject: [['CN', 'bound']] });
   const thief = makeCertificate({ subject: [['CN', 'bound']] });
-  const thumbprint = Buffer.from(own.x509.fingerprint256.replaceAll(':', ''), 'hex').toString('base64url');
+  const thumbprint = thumbprintOf(own);
   const BOUND = { tls_client_certificate_bound_access_tokens: true };
+  const BOUND_TO_DPOP = { tls_client_certificate_bound_access_tokens: false, dpop_bound_access_tokens: true };
 
   const createBound = (members: Record<string, unknown> = {}) =>
     createClient({
@@ -247,19 +301,47 @@ describe('tokens that are bound to a certificate', () => {
   test('openid-client, which finds the way by the aliases, gets one', async () => {
     const client = await createBound();
     const agent = new Agent({ connect: { cert: own.cert, key: own.key, ca: serverCertificate.cert } });
-    const configuration = await discovery(
-      new URL(server.issuer),
-      client.clientId,
-      { use_mtls_endpoint_aliases: true },
-      TlsClientAuth(),
-      {
-        execute: [allowInsecureRequests],
-        [customFetch]: (url, options) => undiciFetch(url, { ...options, dispatcher: agent } as never) as never,
-      },
-    );
+    const configuration = await overAliases(client, agent);
     const tokens = await clientCredentialsGrant(configuration, { resource: API });
     expect(decodeJwt(tokens.access_token)).toMatchObject({ azp: client.clientId, cnf: { 'x5t#S256': thumbprint } });
     await agent.close();
+  });
+
+  test('whoever authenticates with a certificate may bind tokens to a DPoP key instead: proofs are for the alias it calls', async () => {
+    const client = await createBound(BOUND_TO_DPOP);
+    const agent = new Agent({ connect: { cert: own.cert, key: own.key, ca: serverCertificate.cert } });
+    const configuration = await overAliases(client, agent);
+    const DPoP = getDPoPHandle(configuration, await randomDPoPKeyPair('ES256'));
+    const tokens = await clientCredentialsGrant(configuration, { resource: API }, { DPoP });
+    expect(decodeJwt(tokens.access_token)).toMatchObject({ azp: client.clientId, cnf: { jkt: expect.any(String) } });
+    await agent.close();
+  });
+
+  test('a proof for the issuer is not one for the alias, nor the other way round (RFC 9449 §4.3)', async () => {
+    const client = await createBound(BOUND_TO_DPOP);
+    const key = await newSigner();
+    const ask = async (htu: string) => {
+      const dpop = await dpopProof(key, { htm: 'POST', htu });
+      return post('/oauth2/token', { ...CC, client_id: client.clientId }, own, { dpop });
+    };
+    expect((await ask(`${origin}/oauth2/token`)).body.token_type).toBe('DPoP');
+    for (const elsewhere of [`${server.issuer}/oauth2/token`, `${origin}/oauth2/introspect`]) {
+      expect((await ask(elsewhere)).body.error).toBe('invalid_dpop_proof');
+    }
+  });
+
+  test('an assertion may be for the issuer, its token endpoint, or the alias of that (RFC 7523 §3)', async () => {
+    const signer = await newSigner();
+    const jwks = { keys: [signer.publicJwk] };
+    const client = await createBound({ token_endpoint_auth_method: 'private_key_jwt', jwks });
+    const ask = async (aud: string) => {
+      const form = await assertion(server.issuer, client.clientId, signer, { claims: { aud } });
+      return (await post('/oauth2/token', { ...CC, ...form }, own)).status;
+    };
+    for (const each of [server.issuer, `${server.issuer}/oauth2/token`, `${origin}/oauth2/token`]) {
+      expect([each, await ask(each)]).toEqual([each, 200]);
+    }
+    expect(await ask('https://evil.example/oauth2/token')).toBe(401);
   });
 
   test('a client with a secret gets none without a certificate', async () => {
@@ -339,6 +421,41 @@ describe('tokens that are bound to a certificate', () => {
     expect((await attempt()).body.error).toBe('invalid_request');
   });
 
+  test('the refresh token of a public app is worth nothing without its certificate (RFC 8705 §4)', async () => {
+    const client = await createClient({ ...CODE_FLOW, ...PUBLIC, ...BOUND });
+    const issued = await obtainCode(server, client, { scope: 'openid offline_access', prompt: 'consent' });
+    const code = { code: issued.code, code_verifier: issued.verifier, redirect_uri: REDIRECT_URI };
+    const form = { grant_type: 'authorization_code', client_id: client.clientId, ...code };
+    const tokens = await post('/oauth2/token', form, own);
+    const stolen = { grant_type: 'refresh_token', client_id: client.clientId };
+    const refresh = (certificate?: Certificate) =>
+      post('/oauth2/token', { ...stolen, refresh_token: tokens.body.refresh_token as string }, certificate);
+    for (const certificate of [undefined, thief]) {
+      expect((await refresh(certificate)).body.error).toBe('invalid_grant');
+    }
+    expect((await refresh(own)).status).toBe(200);
+  });
+
+  test('the audit log names the key of a token, so that those of a stolen one can be found', async () => {
+    const client = await createBound();
+    await post('/oauth2/token', { ...CC, client_id: client.clientId }, own);
+    const { body } = await server.admin.request('GET', `/audit-events?type=token.issued&client_id=${client.clientId}`);
+    expect(body.items).toMatchObject([{ detail: { cnf: { 'x5t#S256': thumbprint } } }]);
+  });
+
+  test('the admin API takes a bound token with its certificate, and with no other one', async () => {
+    const client = await createBound();
+    const resource = `${server.issuer}/admin`;
+    await server.admin.allow(client.clientId, resource, ['admin:read']);
+    const { body } = await post('/oauth2/token', { ...CC, resource, client_id: client.clientId }, own);
+    const read = async (certificate?: Certificate) => {
+      const headers = { authorization: `Bearer ${body.access_token}` };
+      const options = { origin, ca: serverCertificate.cert, certificate, path: '/admin/v1/clients', headers };
+      return (await sendOverTls(options)).status;
+    };
+    expect([await read(own), await read(thief), await read()]).toEqual([200, 401, 401]);
+  });
+
   test('a FAPI 2.0 client may be one of these', async () => {
     const members = { ...CODE_FLOW, security_profile: 'fapi2' };
     const client = await createBound(members);
@@ -346,6 +463,25 @@ describe('tokens that are bound to a certificate', () => {
     expect(body).toMatchObject({ tls_client_certificate_bound_access_tokens: true, dpop_bound_access_tokens: false });
     const pushed = await post('/oauth2/par', { client_id: client.clientId, response_type: 'code' }, own);
     expect(pushed.body.error).toBe('invalid_request'); // authenticated, but without PKCE
+  });
+});
+
+describe('a server that takes no certificates', () => {
+  const BOUND = { grant_types: ['client_credentials'], tls_client_certificate_bound_access_tokens: true };
+
+  test('registers nobody whose tokens it could not bind', async () => {
+    const plain = await startTestServer();
+    const { status, body } = await plain.admin.request('POST', '/clients', BOUND);
+    expect([status, body.errors]).toMatchObject([400, [{ pointer: '/tls_client_certificate_bound_access_tokens' }]]);
+    await plain.stop();
+  });
+
+  test('gives those that are registered nothing, and no bearer token above all', async () => {
+    const client = await createClient(BOUND);
+    const node = await startOtherNode(server, { LANYARD_TLS_PORT: '', LANYARD_MTLS_ORIGIN: '' });
+    const { status, body } = await node.post('/oauth2/token', client, CC);
+    expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    await node.stop();
   });
 });
 

@@ -105,10 +105,16 @@ function extensionsOf({ dns = [], ip = [], uri = [], email = [], isAuthority = f
     ...email.map((value) => tlv(0x81, Buffer.from(value))),
     ...dns.map((value) => tlv(0x82, Buffer.from(value))),
     ...uri.map((value) => tlv(0x86, Buffer.from(value))),
-    ...ip.map((value) => tlv(0x87, Buffer.from(value.split('.').map(Number)))),
+    ...ip.map((value) => tlv(0x87, addressBytes(value))),
   ];
   const basic = isAuthority ? sequence(tlv(0x01, Buffer.from([0xff]))) : sequence();
   return [extension('551d13', basic, true), ...(names.length === 0 ? [] : [extension('551d11', sequence(...names))])];
+}
+
+/** IPv4, or IPv6 with all of its eight groups written out. */
+function addressBytes(address: string): Buffer {
+  if (!address.includes(':')) return Buffer.from(address.split('.').map(Number));
+  return Buffer.concat(address.split(':').map((group) => Buffer.from(group.padStart(4, '0'), 'hex')));
 }
 
 function extension(oid: string, value: Buffer, isCritical = false): Buffer {

@@ -5,8 +5,13 @@ import type { TestClient } from './admin.ts';
 import type { TestServer } from './server.ts';
 
 export interface OtherNode {
-  get(path: string): Promise<NodeAnswer>;
-  post(path: string, client: TestClient, form: Record<string, string>): Promise<NodeAnswer>;
+  get(path: string, headers?: Record<string, string>): Promise<NodeAnswer>;
+  post(
+    path: string,
+    client: TestClient,
+    form: Record<string, string>,
+    headers?: Record<string, string>,
+  ): Promise<NodeAnswer>;
   stop(): Promise<void>;
 }
 
@@ -33,11 +38,15 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
   }
 
   return {
-    get: (path) => send('GET', path, {}),
-    post(path, { clientId, clientSecret }, form) {
+    get: (path, headers = {}) => send('GET', path, headers),
+    post(path, { clientId, clientSecret }, form, additional) {
       const isPublic = clientSecret === '';
       const authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
-      const headers = { ...(isPublic ? {} : { authorization }), 'content-type': 'application/x-www-form-urlencoded' };
+      const headers = {
+        ...(isPublic ? {} : { authorization }),
+        'content-type': 'application/x-www-form-urlencoded',
+        ...additional,
+      };
       const all = isPublic ? { ...form, client_id: clientId } : form;
       return send('POST', path, headers, new URLSearchParams(all).toString());
     },

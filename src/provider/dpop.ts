@@ -1,0 +1,45 @@
+// DPoP (RFC 9449) as the engine wants it: which proofs must carry a nonce of this server. Nonces are derived from a secret that all
+// nodes share, and change every minute.
+
+import { decodeJwt } from 'jose';
+import { type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { hasSecurityProfile } from './fapi.ts';
+
+/**
+ * How far the clock of a client may be off without a nonce. The engine would take five minutes in both directions, and forget after
+ * five minutes that a proof was used: one from the future could be used again.
+ */
+const MAX_OFFSET_SECONDS = 60;
+
+type Dpop = NonNullable<NonNullable<Configuration['features']>['dPoP']>;
+
+/** Configuration `features.dPoP`. @param nonceSecret 256 bits; the same on all nodes */
+export function dpop(nonceSecret: Buffer): Dpop {
+  return {
+    enabled: true,
+    nonceSecret,
+    requireNonce(ctx) {
+      const offsetSeconds = offsetOf(ctx.get('DPoP'));
+      if (offsetSeconds > MAX_OFFSET_SECONDS && hasSecurityProfile(ctx.oidc.client)) {
+        // FAPI 2.0 Security Profile §5.3.2.1: "shall reject JWTs with an iat or nbf timestamp greater than 60 seconds in the future".
+        throw new errors.InvalidDpopProof('DPoP proof iat is too far in the future');
+      }
+      // RFC 9449 §4.3, item 11: the time is shown by `iat`, or by a nonce.
+      return insistsOnNonces(ctx) || Math.abs(offsetSeconds) > MAX_OFFSET_SECONDS;
+    },
+  };
+}
+
+function insistsOnNonces(ctx: KoaContextWithOIDC): boolean {
+  return (ctx.oidc.client as { dpop_require_nonce?: boolean } | undefined)?.dpop_require_nonce === true;
+}
+
+/** How far ahead of our clock a proof was made. What cannot be read counts as made now: it is refused for that. */
+function offsetOf(proof: string): number {
+  try {
+    const { iat } = decodeJwt(proof);
+    return typeof iat === 'number' ? iat - Date.now() / 1000 : 0;
+  } catch {
+    return 0;
+  }
+}
