@@ -176,9 +176,14 @@ function mount(app: Koa, router: Router): void {
 function adminDoor(deps: ServerDeps, engine: Engine, clients: Clients) {
   const { database, passwords, metrics, log, keys, keyRotation } = deps;
   const { query } = database;
-  const { issuer } = deps.config;
+  const { issuer, lifetimes } = deps.config;
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
-  const sessions = createSessions({ database, directory: engine.directory, notices: deps.logoutNotices });
+  const sessions = createSessions({
+    database,
+    directory: engine.directory,
+    notices: deps.logoutNotices,
+    sessionSeconds: lifetimes.sessionSeconds,
+  });
   const accounts = createAccounts({
     database,
     passwords,

@@ -23,6 +23,7 @@ import { createClientUses } from './client-uses.ts';
 import { createLoadExistingGrant } from './consent.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
+import { endSessionsForGood } from './ended-sessions.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
 import { features } from './features.ts';
@@ -161,6 +162,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   clientAdapter.install(provider);
   bindModels(provider);
   markTokens(provider);
+  endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
