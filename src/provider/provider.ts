@@ -35,6 +35,7 @@ import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from 
 import { createLogoutTransaction } from './logout-transaction.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
+import { postedLogout } from './posted-logout.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
@@ -184,6 +185,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   slowDown(provider, query);
   provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
+  provider.use(postedLogout(ROUTES.end_session));
   provider.use(logout.middleware);
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
