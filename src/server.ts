@@ -26,7 +26,8 @@ import { requestLog } from './http/request-log.ts';
 import { securityHeaders } from './http/security-headers.ts';
 import { enginePages } from './interaction/engine-pages.ts';
 import { interactionRoutes } from './interaction/routes.ts';
-import type { KeyFollower } from './keys/follow-keys.ts';
+import type { KeyFollower, KeySet } from './keys/follow-keys.ts';
+import { BASIC_ALGORITHMS } from './keys/key-ring.ts';
 import type { KeyRotation } from './keys/rotation.ts';
 import { keyRoutes } from './keys/routes.ts';
 import type { Log } from './log.ts';
@@ -119,7 +120,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
 
   mount(
     app,
-    healthRoutes(async () => !isDraining && (await isDatabaseUp(database))),
+    healthRoutes(async () => !isDraining && canSign(keys.current()) && (await isDatabaseUp(database))),
   );
   if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
   const clients = createClients({
@@ -217,6 +218,11 @@ function byDoor(doors: { engine: Server['handler']; others: Server['handler'] })
     const door = OAUTH_DOOR.test(request.url ?? '') ? doors.engine : doors.others;
     door(request, response);
   };
+}
+
+/** Not so when every key was taken away, and those that took their place are sealed under another secret key. */
+function canSign({ signingKeys }: KeySet): boolean {
+  return BASIC_ALGORITHMS.every((needed) => signingKeys.some(({ alg }) => alg === needed));
 }
 
 async function isDatabaseUp(database: Database): Promise<boolean> {

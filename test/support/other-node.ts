@@ -7,6 +7,8 @@ import type { TestServer } from './server.ts';
 export interface OtherNode {
   get(path: string): Promise<NodeAnswer>;
   post(path: string, client: TestClient, form: Record<string, string>): Promise<NodeAnswer>;
+  /** DELETE, with a token */
+  remove(path: string, token: string): Promise<NodeAnswer>;
   stop(): Promise<void>;
 }
 
@@ -25,7 +27,7 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
       const sent = request(`${twin.url}${path}`, { method, agent, headers: { host, ...headers } }, async (response) => {
         const chunks: Buffer[] = [];
         for await (const chunk of response) chunks.push(chunk);
-        resolve({ status: response.statusCode as number, body: JSON.parse(Buffer.concat(chunks).toString()) });
+        resolve({ status: response.statusCode as number, body: JSON.parse(Buffer.concat(chunks).toString() || '{}') });
       });
       sent.on('error', reject);
       sent.end(body);
@@ -39,6 +41,7 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
       const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded' };
       return send('POST', path, headers, new URLSearchParams(form).toString());
     },
+    remove: (path, token) => send('DELETE', path, { authorization: `Bearer ${token}` }),
     async stop() {
       agent.destroy();
       await twin.stop();
