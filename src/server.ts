@@ -24,7 +24,8 @@ import { healthRoutes } from './http/health.ts';
 import { securityHeaders } from './http/security-headers.ts';
 import { enginePages } from './interaction/engine-pages.ts';
 import { interactionRoutes } from './interaction/routes.ts';
-import type { KeyFollower } from './keys/follow-keys.ts';
+import type { KeyFollower, KeySet } from './keys/follow-keys.ts';
+import { BASIC_ALGORITHMS } from './keys/key-ring.ts';
 import type { KeyRotation } from './keys/rotation.ts';
 import { keyRoutes } from './keys/routes.ts';
 import type { Log } from './log.ts';
@@ -121,7 +122,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
 
   mount(
     app,
-    healthRoutes(async () => !isDraining && (await isDatabaseUp(database))),
+    healthRoutes(async () => !isDraining && canSign(keys.current()) && (await isDatabaseUp(database))),
   );
   if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
   const clients = createClients({
@@ -190,9 +191,14 @@ function adminDoor(
 ) {
   const { database, passwords, keys, keyRotation } = deps;
   const { query } = database;
-  const { issuer } = deps.config;
+  const { issuer, lifetimes } = deps.config;
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
-  const sessions = createSessions({ database, directory: engine.directory, notices: deps.logoutNotices });
+  const sessions = createSessions({
+    database,
+    directory: engine.directory,
+    notices: deps.logoutNotices,
+    sessionSeconds: lifetimes.sessionSeconds,
+  });
   const accounts = createAccounts({
     database,
     passwords,
@@ -231,6 +237,11 @@ function byDoor(
     entrance.dress(request, response);
     doors.others(request, response);
   };
+}
+
+/** Not so when every key was taken away, and those that took their place are sealed under another secret key. */
+function canSign({ signingKeys }: KeySet): boolean {
+  return BASIC_ALGORITHMS.every((needed) => signingKeys.some(({ alg }) => alg === needed));
 }
 
 async function isDatabaseUp(database: Database): Promise<boolean> {

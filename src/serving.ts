@@ -89,7 +89,11 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     const keyRotation = createKeyRotation({ database, sealingKeys, schedule });
     const outbound = createOutbound(config.outbound);
     cleanUps.push(() => outbound.close());
-    const logoutNotices: LogoutNotices = createJobQueue('logout-notices', { database, log });
+    const logoutNotices: LogoutNotices = createJobQueue('logout-notices', {
+      database,
+      log,
+      recipientOf: ({ clientId }) => clientId,
+    });
     cleanUps.push(() => logoutNotices.stop());
     const server = await createServer({
       config,

@@ -24,6 +24,13 @@ export function assertSensible(metadata: ClientMetadata): void {
   if (logoutUri?.protocol === 'http:' && !LOOPBACK_HOSTS.has(logoutUri.hostname)) {
     faults.push({ pointer: '/backchannel_logout_uri', detail: 'must be https, unless it leads to loopback' });
   }
+  // §2.2: it MUST NOT include a fragment component. What carries credentials is never called (outbound).
+  if (logoutUri?.href.includes('#')) {
+    faults.push({ pointer: '/backchannel_logout_uri', detail: 'must not contain a fragment' });
+  }
+  if (logoutUri && logoutUri.username + logoutUri.password !== '') {
+    faults.push({ pointer: '/backchannel_logout_uri', detail: 'must not contain credentials' });
+  }
   for (const member of ['redirect_uris', 'post_logout_redirect_uris'] as const) {
     for (const [index, uri] of (metadata[member] ?? []).entries()) {
       const detail = whyUnsafe(uri);

@@ -22,6 +22,8 @@ const SUPERVISE_SECONDS = 5;
 const CONNECTIONS = 2;
 /** At a time, in one process. */
 const CONCURRENCY = 10;
+/** Of these, for one recipient: whoever lets us wait keeps nobody else waiting. */
+const CONCURRENCY_PER_RECIPIENT = 3;
 
 export interface JobQueue<Job extends object> {
   /** Stores a job with whatever else `query` stores. */
@@ -37,12 +39,17 @@ export interface JobAttempt {
   readonly isLast: boolean;
 }
 
-export function createJobQueue<Job extends object>(
-  name: string,
-  { database, log }: { database: Database; log: Log },
-): JobQueue<Job> {
-  let sender: Promise<PgBoss> | undefined;
-  let worker: Promise<PgBoss> | undefined;
+export interface JobQueueDeps<Job extends object> {
+  readonly database: Pick<Database, 'pool'>;
+  readonly log: Log;
+  /** Jobs of one recipient take up a part of this process only. */
+  readonly recipientOf: (job: Job) => string;
+}
+
+export function createJobQueue<Job extends object>(name: string, deps: JobQueueDeps<Job>): JobQueue<Job> {
+  const { database, log, recipientOf } = deps;
+  const sender = onDemand(() => start({ supervise: false }));
+  const worker = onDemand(() => start({ supervise: true }));
 
   async function start(options: { supervise: boolean }): Promise<PgBoss> {
     const { PgBoss } = await import('pg-boss');
@@ -58,36 +65,35 @@ export function createJobQueue<Job extends object>(
       ...options,
     });
     boss.on('error', (error) => log.warn({ error }, 'the job queue failed'));
-    await boss.start();
-    await boss.createQueue(name, {
-      ...RETRY,
-      expireInSeconds: EXPIRE_SECONDS,
-      retentionSeconds: RETENTION_SECONDS,
-      deleteAfterSeconds: RETENTION_SECONDS,
-    });
-    return boss;
+    try {
+      await boss.start();
+      await boss.createQueue(name, {
+        ...RETRY,
+        expireInSeconds: EXPIRE_SECONDS,
+        retentionSeconds: RETENTION_SECONDS,
+        deleteAfterSeconds: RETENTION_SECONDS,
+      });
+      return boss;
+    } catch (error) {
+      // What of it runs already would go on, and keep its connections.
+      await boss.stop({ graceful: false }).catch(() => {});
+      throw error;
+    }
   }
 
   return {
     async add(query, job) {
-      sender ??= start({ supervise: false });
-      // A start that failed is tried again by the next one.
-      sender.catch(() => {
-        sender = undefined;
-      });
-      await (await sender).send(name, job, { db: within(query) });
+      const boss = await sender.get();
+      await boss.send(name, job, { db: within(query), group: { id: recipientOf(job) } });
     },
 
     async work(doJob) {
-      worker ??= start({ supervise: true });
-      worker.catch(() => {
-        worker = undefined;
-      });
-      const boss = await worker;
+      const boss = await worker.get();
       const options = {
         includeMetadata: true,
         pollingIntervalSeconds: POLL_SECONDS,
         localConcurrency: CONCURRENCY,
+        localGroupConcurrency: CONCURRENCY_PER_RECIPIENT,
       } as const;
       await boss.work<Job>(name, options, async (jobs) => {
         for (const job of jobs as JobWithMetadata<Job>[])
@@ -96,8 +102,23 @@ export function createJobQueue<Job extends object>(
     },
 
     async stop() {
-      await Promise.all([sender, worker].map(async (each) => (await each?.catch(() => undefined))?.stop()));
+      await Promise.all([sender, worker].map(async (each) => (await each.started())?.stop()));
     },
+  };
+}
+
+/** Made when it is first needed. When that fails, whoever needs it next tries again. */
+function onDemand<T>(make: () => Promise<T>): { get(): Promise<T>; started(): Promise<T | undefined> } {
+  let made: Promise<T> | undefined;
+  return {
+    get() {
+      made ??= make().catch((error) => {
+        made = undefined;
+        throw error;
+      });
+      return made;
+    },
+    started: async () => made?.catch(() => undefined),
   };
 }
 

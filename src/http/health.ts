@@ -1,4 +1,4 @@
-// /health/live: the process answers. /health/ready: it can serve, which means its database answers.
+// /health/live: the process answers. /health/ready: it can serve.
 
 import Router from '@koa/router';
 

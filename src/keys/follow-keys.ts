@@ -1,9 +1,10 @@
 // The keys that this process uses now: read at the start, and again whenever somebody changes them, whenever one of them has
-// become active or outdated by the clock, and now and then in any case. When they cannot be read, those of before stay in use.
+// become active or outdated by the clock, and now and then in any case. When they cannot be read, those of before stay in use; when
+// one of them does not open, this process does without it. One that was taken away is never used any longer because of another.
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import { loadSigningKeys, type SigningKey } from './key-ring.ts';
+import { loadSigningKeys, readSigningKeys, type SigningKey } from './key-ring.ts';
 import type { SecretKeys } from './seal.ts';
 
 export interface KeySet {
@@ -38,19 +39,28 @@ export interface KeyFollower {
 const DAY_SECONDS = 86_400;
 /** Clocks are compared, and a notification may be missed. */
 const POLL_MS = 30_000;
-/** While nobody tells us what others change. */
+/** While nobody tells us what others change, or we could not read what somebody told us of. */
 const BLIND_POLL_MS = 1_000;
 
 /** @throws Error when the keys cannot be read at the start */
 export async function followKeys({ database, secretKeys, cookies, log }: FollowKeysOptions): Promise<KeyFollower> {
   const listeners: ((keys: KeySet) => void)[] = [];
-  let current = await load();
+  const { sealingKeys } = secretKeys;
+  let current = withCookieKeys(await loadSigningKeys(database, sealingKeys));
   let timer: NodeJS.Timeout | undefined;
+  let isBehind = false;
   let isStopped = false;
 
-  async function load(): Promise<KeySet> {
-    const signingKeys = await loadSigningKeys(database, secretKeys.sealingKeys);
+  function withCookieKeys(signingKeys: readonly SigningKey[]): KeySet {
     return { signingKeys, cookieKeys: cookieKeysAt(secretKeys, cookies, Date.now() / 1000) };
+  }
+
+  async function load(): Promise<KeySet> {
+    const { signingKeys, fault } = await readSigningKeys(database, sealingKeys, current.signingKeys);
+    if (fault !== undefined) {
+      log.error({ error: fault }, 'some of the signing keys could not be read: this process does without them');
+    }
+    return withCookieKeys(signingKeys);
   }
 
   /** One after the other: an older answer never overtakes a newer one. */
@@ -60,6 +70,7 @@ export async function followKeys({ database, secretKeys, cookies, log }: FollowK
       if (isStopped) return;
       try {
         const loaded = await load();
+        isBehind = false;
         if (fingerprint(loaded) !== fingerprint(current)) {
           for (const listener of listeners) listener(loaded);
           current = loaded;
@@ -69,6 +80,7 @@ export async function followKeys({ database, secretKeys, cookies, log }: FollowK
           );
         }
       } catch (error) {
+        isBehind = true;
         log.error({ error }, 'the signing keys could not be read: those of before stay in use');
       }
       wait();
@@ -79,7 +91,7 @@ export async function followKeys({ database, secretKeys, cookies, log }: FollowK
   function wait(): void {
     clearTimeout(timer);
     if (isStopped) return;
-    const poll = database.changes.isLive() ? POLL_MS : BLIND_POLL_MS;
+    const poll = database.changes.isLive() && !isBehind ? POLL_MS : BLIND_POLL_MS;
     timer = setTimeout(refresh, Math.min(poll, millisecondsToNextDate(current.signingKeys))).unref();
   }
 

@@ -25,33 +25,61 @@ export interface SigningKey {
   readonly removeAt: Date | undefined;
 }
 
+export interface ReadKeys {
+  /** the published ones, in the order in which the engine must see them: it signs with the first that fits */
+  readonly signingKeys: SigningKey[];
+  /** of the first that did not open; it is not among the others */
+  readonly fault: Error | undefined;
+}
+
 /**
- * The published keys in the order in which the engine must see them: it signs with the first that fits.
- * Makes the first keys if there are none.
+ * For the start. Makes the first keys if there are none.
  * @throws Error when LANYARD_SECRET_KEY is not the one under which the keys were sealed
  */
 export async function loadSigningKeys(database: Database, sealingKeys: SealingKeys): Promise<SigningKey[]> {
+  const { signingKeys, fault } = await readSigningKeys(database, sealingKeys, []);
+  if (fault !== undefined) throw fault;
+  return signingKeys;
+}
+
+/** @param inUse what this process has opened before, and need not open again: another secret key may seal it by now */
+export async function readSigningKeys(
+  database: Database,
+  sealingKeys: SealingKeys,
+  inUse: readonly SigningKey[],
+): Promise<ReadKeys> {
   const stored = await listKeys(database.query);
   const missing = BASIC_ALGORITHMS.filter((alg) => !stored.some((key) => key.alg === alg && key.isPublished));
-  const keys = missing.length === 0 ? stored : await addFirstKeys(database, sealingKeys);
-  return withStates(keys, new Date())
-    .filter(({ state }) => state !== 'unpublished')
-    .map(({ key, state }) => ({
-      kid: key.kid,
-      alg: key.alg,
-      state,
-      publicJwk: key.publicJwk as JWK,
-      privateJwk: openPrivateJwk(key, sealingKeys),
-      activateAt: key.activateAt,
-      removeAt: key.removeAt,
-    }));
+  const published = (missing.length === 0 ? stored : await addFirstKeys(database, sealingKeys)).filter(
+    ({ isPublished }) => isPublished,
+  );
+  let fault: Error | undefined;
+  const opened = published.flatMap((key) => {
+    try {
+      const privateJwk = inUse.find(({ kid }) => kid === key.kid)?.privateJwk ?? openPrivateJwk(key, sealingKeys);
+      return [{ ...key, privateJwk }];
+    } catch (error) {
+      fault ??= error as Error;
+      return [];
+    }
+  });
+  const signingKeys = withStates(opened, new Date()).map(({ key, state }) => ({
+    kid: key.kid,
+    alg: key.alg,
+    state,
+    publicJwk: key.publicJwk as JWK,
+    privateJwk: key.privateJwk,
+    activateAt: key.activateAt,
+    removeAt: key.removeAt,
+  }));
+  return { signingKeys, fault };
 }
 
 /** Active keys first, then retired ones, then those that wait. */
-export function withStates(keys: readonly StoredKey[], now: Date): { key: StoredKey; state: KeyState }[] {
+export function withStates<Key extends StoredKey>(keys: readonly Key[], now: Date): { key: Key; state: KeyState }[] {
   const newestFirst = [...keys].sort((a, b) => b.activateAt.getTime() - a.activateAt.getTime());
   const withActive = new Set<string>();
-  const states = newestFirst.map((key): { key: StoredKey; state: KeyState } => {
+  const states = newestFirst.map((key): { key: Key; state: KeyState } => {
     if (!key.isPublished) return { key, state: 'unpublished' };
     if (key.activateAt > now) return { key, state: 'next' };
     if (withActive.has(key.alg)) return { key, state: 'retired' };

@@ -44,7 +44,7 @@ const SQL = {
   setRemovals: {
     name: 'signing_key_set_removals',
     text: `UPDATE signing_keys k SET remove_at = s.next_at + make_interval(secs => $2)
-           FROM (SELECT kid, lead(activate_at) OVER (ORDER BY activate_at, kid) AS next_at
+           FROM (SELECT kid, lead(activate_at) OVER (ORDER BY activate_at, kid DESC) AS next_at
                  FROM signing_keys WHERE alg = $1 AND published) s
            WHERE k.kid = s.kid AND (k.remove_at IS NULL OR s.next_at IS NULL OR s.next_at > now())
              AND k.remove_at IS DISTINCT FROM s.next_at + make_interval(secs => $2)`,

@@ -85,6 +85,8 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
     const instances = new WeakMap<KnownClient, Client>();
     const find = Client.find;
     Client.find = async (clientId) => {
+      // The engine asks for the audience of whatever somebody presents as an ID token.
+      if (typeof clientId !== 'string') return undefined;
       const known = await directory.findClient(clientId);
       if (known?.isDisabled) return undefined;
       if (known === undefined || isOfDocument(known)) return findByDocument(clientId, known, find.bind(Client));

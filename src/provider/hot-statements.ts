@@ -1,6 +1,7 @@
 // The SQL of the hot path (hot-store). Parameters are arrays, one entry for each of the callers that share the statement.
 
 import { AUDIT_COLUMNS } from '../audit/audit.ts';
+import { HAS_ENDED } from './ended-sessions.ts';
 
 /** @param prefix of the names under which they are returned */
 function columns(table: string, prefix = ''): string {
@@ -33,6 +34,7 @@ export const FIND_FAMILY = {
          LEFT JOIN LATERAL (
            SELECT * FROM oidc_artifacts
            WHERE model = 'Session' AND uid = a.payload->>'sessionUid' AND a.payload->>'expiresWithSession' = 'true'
+             AND NOT ${HAS_ENDED}
            ORDER BY expires_at DESC LIMIT 1
          ) s ON true`,
 };

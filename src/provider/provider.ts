@@ -24,6 +24,7 @@ import { createLoadExistingGrant } from './consent.ts';
 import { namedActor } from './delegation.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
+import { endSessionsForGood } from './ended-sessions.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
 import { features } from './features.ts';
@@ -37,6 +38,7 @@ import { acceptAliases } from './mutual-tls.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
+import { postedLogout } from './posted-logout.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
@@ -177,6 +179,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   clientAdapter.install(provider);
   bindModels(provider);
   markTokens(provider);
+  endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
@@ -198,6 +201,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   slowDown(provider, query);
   provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
+  provider.use(postedLogout(ROUTES.end_session));
   provider.use(logout.middleware);
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));

@@ -4,6 +4,7 @@ import { type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { artifactId, removeGrant } from './artifacts.ts';
 import type { Directory } from './directory.ts';
+import { HAS_ENDED, markSessionEnded } from './ended-sessions.ts';
 import type { LogoutNotices } from './logout-notices.ts';
 
 export interface UserSession {
@@ -30,6 +31,7 @@ export interface SessionsDeps {
   readonly database: Pick<Database, 'query' | 'transaction'>;
   readonly directory: Pick<Directory, 'findClient'>;
   readonly notices: Pick<LogoutNotices, 'add'>;
+  readonly sessionSeconds: number;
 }
 
 /** The engine's Session, as far as it matters here. */
@@ -46,6 +48,7 @@ const SQL = {
     name: 'session_list',
     text: `SELECT DISTINCT ON (uid) uid, payload, expires_at FROM oidc_artifacts
            WHERE model = 'Session' AND account_id = $1 AND expires_at > now() AND ($2::text IS NULL OR uid > $2)
+             AND NOT ${HAS_ENDED}
            ORDER BY uid, expires_at DESC LIMIT $3`,
   },
   all: { name: 'session_all', text: `SELECT payload FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1` },
@@ -55,12 +58,21 @@ const SQL = {
   },
 };
 
-export function createSessions({ database, directory, notices }: SessionsDeps): Sessions {
+export function createSessions({ database, directory, notices, sessionSeconds }: SessionsDeps): Sessions {
   async function notify(query: Query, accountId: string, { authorizations = {} }: Payload): Promise<void> {
     for (const [clientId, { sid }] of Object.entries(authorizations)) {
       const client = await directory.findClient(clientId);
       if (client?.metadata.backchannel_logout_uri === undefined) continue;
       await notices.add(query, { clientId, accountId, sid });
+    }
+  }
+
+  async function removeGrants(query: Query, { authorizations = {} }: Payload): Promise<void> {
+    for (const [clientId, { grantId, persistsLogout }] of Object.entries(authorizations)) {
+      if (grantId === undefined) continue;
+      // The session knows what the client had registered when it was last stored; what counts is what it has registered now.
+      const isGivenUp = (await directory.findClient(clientId))?.metadata.revoke_tokens_on_logout === true;
+      if (persistsLogout !== true || isGivenUp) await removeGrant(query, artifactId('Grant', grantId));
     }
   }
 
@@ -86,12 +98,10 @@ export function createSessions({ database, directory, notices }: SessionsDeps): 
         const { rows } = await query<{ payload: Payload }>(SQL.end, [accountId, sessionId]);
         for (const { payload } of rows) {
           await notify(query, accountId, payload);
-          for (const { grantId, persistsLogout } of Object.values(payload.authorizations ?? {})) {
-            if (grantId !== undefined && persistsLogout !== true)
-              await removeGrant(query, artifactId('Grant', grantId));
-          }
+          await removeGrants(query, payload);
         }
         if (rows.length === 0) return false;
+        await markSessionEnded(query, sessionId, sessionSeconds);
         await recordAudit(query, { type: 'session.ended', ...by, accountId, detail: { session: sessionId } });
         return true;
       });

@@ -9,6 +9,7 @@ import { open, seal } from '../keys/seal.ts';
 import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from './artifacts.ts';
 import { delegationOf } from './delegation.ts';
 import type { Directory } from './directory.ts';
+import { hasSessionEnded } from './ended-sessions.ts';
 import { AlreadyConsumedError, type HotStore } from './hot-store.ts';
 import type { JwtBridge } from './jwt-bridge.ts';
 import type { LogoutTransaction } from './logout-transaction.ts';
@@ -36,7 +37,7 @@ const NAME_OF_SEAL = 'oidc artifact';
 
 export interface StorageDeps {
   readonly query: Query;
-  readonly hotStore: Pick<HotStore, 'find' | 'findByUid'>;
+  readonly hotStore: Pick<HotStore, 'find' | 'findByUid' | 'findJwtStatus'>;
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
   readonly jwtBridge: JwtBridge;
@@ -88,10 +89,12 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
       if (model === 'RefreshToken' && Provider.ctx?.oidc.route === 'token') refuseJustRotated(found);
       // What was issued by a request that raced with a revocation is void although it was written after it.
       if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
+      if (model === 'Session' && (await hasSessionEnded(hotStore, found.payload.uid as string))) return undefined;
       return { ...toPayload({ ...found, payload: opened(model, id, found.payload) }), jti: id };
     },
 
     async findByUid(uid) {
+      if (model === 'Session' && (await hasSessionEnded(hotStore, uid))) return undefined;
       for (const found of await hotStore.findByUid(model, uid)) {
         if (await isNotRevoked(directory, found)) return toPayload(found);
       }

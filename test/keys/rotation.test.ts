@@ -11,12 +11,14 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose';
-import { type Answer, introspect, type TestClient } from '../support/admin.ts';
+import { type Answer, introspect, requestToken, type TestClient } from '../support/admin.ts';
 import { ALICE, CODE_FLOW, clientToken, INACTIVE, obtainTokens } from '../support/oauth.ts';
 import { type OtherNode, startOtherNode } from '../support/other-node.ts';
 import { ADMIN_SECRET, SECRET_KEY, startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent } from '../support/user-agent.ts';
 
 const API = 'https://api.example';
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const CC = { grant_type: 'client_credentials' };
 
 let server: TestServer;
@@ -190,6 +192,39 @@ describe('a key that is taken out of use at once', () => {
     expect(decodeProtectedHeader(there).kid).toBe(waiting.kid);
   });
 
+  test('what it has signed opens no other door either: no exchange, no hint at the logout; one that has just been followed goes on', async () => {
+    const login = await server.admin.createClient(CODE_FLOW);
+    const service = await server.admin.createClient({ grant_types: ['client_credentials', EXCHANGE] });
+    const delegation = { max_depth: 1, allowed_clients: null };
+    const first = { scopes: ['read'], delegation, introspection_client_id: service.clientId };
+    await server.admin.createApi('https://first.example', first);
+    await server.admin.createApi('https://second.example', { scopes: ['read'], delegation });
+    await server.admin.allow(login.clientId, 'https://first.example', ['read']);
+    const row = `/resource-servers/${encodeURIComponent('https://second.example')}/clients/${service.clientId}`;
+    await server.admin.request('PUT', row, { scopes: ['read'], token_exchange: true });
+
+    const agent = createUserAgent(server.issuer);
+    const request = { scope: 'openid read', resource: 'https://first.example' };
+    const { idToken, accessToken } = await obtainTokens(server, login, request, { agent });
+    const exchange = async () => {
+      const type = 'urn:ietf:params:oauth:token-type:access_token';
+      const form = { grant_type: EXCHANGE, subject_token: accessToken, subject_token_type: type };
+      return requestToken(server.issuer, service, { ...form, resource: 'https://second.example' });
+    };
+    const hintAtLogout = async () =>
+      (await agent.visit(`${server.issuer}/oauth2/logout?${new URLSearchParams({ id_token_hint: idToken })}`)).status;
+
+    expect((await rotate('ES256', 0)).status).toBe(201);
+    const { kid } = decodeProtectedHeader(accessToken) as { kid: string };
+    expect((await listKeys('ES256')).find((key) => key.kid === kid)?.state).toBe('retired');
+    expect((await exchange()).status).toBe(200);
+    expect(await hintAtLogout()).toBe(200);
+
+    expect((await retire(kid)).status).toBe(204);
+    expect((await exchange()).body.error).toMatch(/^invalid_(request|grant)$/);
+    expect(await hintAtLogout()).toBe(400);
+  });
+
   test('the token with which the operator did it counts no more either', async () => {
     const { kid } = await activeKey('ES256');
     const adminToken = await clientToken(server, { clientId: 'lanyard-admin', clientSecret: ADMIN_SECRET }, CC);
@@ -313,6 +348,11 @@ describe('nothing can be read: the keys of before stay in use', () => {
     );
     await pause(300);
     expect(server.logLines.join('')).toContain('the signing keys could not be read');
+    const token = await clientToken(server, app, CC);
+    await jwtVerify(token, verifierWithCache('here', 0));
+    // It does not keep a key in use that is taken away meanwhile, either.
+    expect((await retire((await activeKey('ES256')).kid)).status).toBe(204);
+    expect((await introspect(server.issuer, api, token)).body).toEqual(INACTIVE);
     await jwtVerify(await clientToken(server, app, CC), verifierWithCache('here', 0));
     await server.sql.query("DELETE FROM signing_keys WHERE kid = 'foreign'");
   });
@@ -335,6 +375,38 @@ describe('a new LANYARD_SECRET_KEY', () => {
     }
     await expect(startOtherNode(server)).rejects.toThrow('LANYARD_SECRET_KEY does not open the signing keys');
   });
+
+  test('the keys that have leaked with the one before count for nothing any more, also where that is still in use', async () => {
+    const leaked = await clientToken(server, app, CC);
+    expect((await introspect(server.issuer, api, leaked)).body.active).toBe(true);
+    const keys = (await listKeys()).filter(({ state }) => state !== 'unpublished');
+    const env = { LANYARD_SECRET_KEY: NEW_KEY, LANYARD_SECRET_KEY_PREVIOUS: SECRET_KEY };
+    const renewed = await startOtherNode(server, env);
+    try {
+      for (const { kid } of keys) await removeThere(renewed, kid);
+      expect((await renewed.post('/oauth2/introspect', api, { token: leaked })).body).toEqual(INACTIVE);
+      const { body } = await renewed.post('/oauth2/token', app, CC);
+      expect((await renewed.post('/oauth2/introspect', api, { token: body.access_token as string })).body.active).toBe(
+        true,
+      );
+      await pause(200);
+      // The old server cannot open the keys that have taken their place. Rather than going on with those that were taken away it
+      // answers nobody, and says that it is not ready.
+      expect((await introspect(server.issuer, api, leaked)).status).toBe(400);
+      expect((await fetch(`${server.issuer}/health/ready`)).status).toBe(503);
+      for (const { kid } of keys) expect(await publishedKids()).not.toContain(kid);
+    } finally {
+      await renewed.stop();
+    }
+  });
+
+  /** With a token of that moment: the one before was signed with a key that is gone. */
+  async function removeThere(renewed: OtherNode, kid: string) {
+    const admin = { clientId: 'lanyard-admin', clientSecret: ADMIN_SECRET };
+    const { body } = await renewed.post('/oauth2/token', admin, CC);
+    const answer = await renewed.remove(`/admin/v1/keys/${kid}`, body.access_token as string);
+    expect(answer.status).toBe(204);
+  }
 
   /** A token of the new node is good at the old one. */
   async function introspectTokenOf(renewed: OtherNode) {

@@ -108,13 +108,25 @@ describe('RP-initiated logout', () => {
     ['a hint of another app', { id_token_hint: 'foreign' }],
     ['a hint with a wrong signature', { id_token_hint: 'tampered' }],
     ['a hint that is nonsense', { id_token_hint: 'nonsense' }],
+    ['a hint that nobody has signed', { id_token_hint: 'unsigned' }],
+    ['a hint for several apps', { client_id: '', id_token_hint: 'several' }],
+    ['a hint for nobody', { client_id: '', id_token_hint: 'nobody' }],
     ['an app that does not exist', { client_id: 'nobody', id_token_hint: '' }],
   ])('%s is refused on a page of ours, and nobody is signed out', async (_name, change: Record<string, string>) => {
     const app = await createApp();
     const agent = createUserAgent(server.issuer);
     const { idToken } = await signIn(app, agent);
     const { idToken: foreign } = await signIn(await createApp(), agent);
-    const hints: Record<string, string> = { foreign, tampered: `${idToken.slice(0, -8)}AAAAAAAA`, nonsense: 'a.b.c' };
+    const [header, payload] = idToken.split('.');
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const hints: Record<string, string> = {
+      foreign,
+      tampered: `${idToken.slice(0, -8)}AAAAAAAA`,
+      nonsense: 'a.b.c',
+      unsigned: `${part({ alg: 'none' })}.${payload}.`,
+      several: `${header}.${part({ aud: [app.clientId] })}.x`,
+      nobody: `${header}.${part({ sub: aliceId })}.x`,
+    };
     const all = { client_id: app.clientId, id_token_hint: idToken, post_logout_redirect_uri: BYE, ...change };
     const params = Object.fromEntries(
       Object.entries(all).flatMap(([key, value]) => (value === '' ? [] : [[key, hints[value] ?? value]])),
@@ -124,6 +136,62 @@ describe('RP-initiated logout', () => {
     expect(page.html).toContain('id="error-page"');
     expect(page.leavesTo).toBeUndefined();
     expect(await isSignedIn(agent, app)).toBe(true);
+  });
+
+  test.each([
+    ['nothing but a state', { state: 'some state' }],
+    ['an address without saying whose it is', { post_logout_redirect_uri: BYE, state: 'some state' }],
+    ['nothing', {}],
+  ])('asked with %s it signs out, and stays here', async (_name, params: Record<string, string>) => {
+    const app = await createApp();
+    const agent = createUserAgent(server.issuer);
+    await signIn(app, agent);
+    const left = await confirm(agent, await logoutPage(agent, params));
+    expect(left.leavesTo).toBeUndefined();
+    expect(left.html).toContain('id="signed-out"');
+    expect(await isSignedIn(agent, app)).toBe(false);
+  });
+
+  test('without an app to name, its id is enough; whoever is signed out already is led on', async () => {
+    const app = await createApp();
+    const agent = createUserAgent(server.issuer);
+    await signIn(app, agent);
+    const request = { client_id: app.clientId, post_logout_redirect_uri: BYE };
+    for (const _time of ['signed in', 'signed out']) {
+      const left = await confirm(agent, await logoutPage(agent, request));
+      expect(left.leavesTo?.href).toBe(BYE);
+    }
+  });
+
+  test('a form does as well as a link (§2: GET and POST)', async () => {
+    const app = await createApp();
+    const agent = createUserAgent(server.issuer);
+    const { idToken } = await signIn(app, agent);
+    const form = { id_token_hint: idToken, post_logout_redirect_uri: BYE, state: 'a state & more', more: 'of it' };
+    const page = await agent.submit(`${server.issuer}/oauth2/logout`, form, { 'sec-fetch-site': 'cross-site' });
+    expect(page.url).not.toContain('more=');
+    expect(page.html).toContain('id="logout-page"');
+    expect(await isSignedIn(agent, app)).toBe(true);
+    const again = await agent.submit(`${server.issuer}/oauth2/logout`, form);
+    const left = await confirm(agent, again);
+    expect(left.leavesTo?.href).toBe(`${BYE}?state=a+state+%26+more`);
+    expect(await isSignedIn(agent, app)).toBe(false);
+  });
+
+  test('a form leads nobody to another address, and nobody is made to send a book', async () => {
+    const action = `${server.issuer}/oauth2/logout`;
+    const send = (body: string) =>
+      fetch(action, {
+        method: 'POST',
+        redirect: 'manual',
+        body,
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      });
+    const answer = await send('state=%0d%0alocation:%20https://evil.example&post_logout_redirect_uri=//evil.example');
+    expect(answer.status).toBe(303);
+    expect(new URL(answer.headers.get('location') as string, action).origin).toBe(server.issuer);
+    expect((await send(`state=${'x'.repeat(9_000)}`)).status).toBe(413);
+    expect((await send('state=1&state=2')).headers.get('location')).toBe('/oauth2/logout?state=1&state=2');
   });
 
   test('a form of another site, or one without the secret of the page, signs nobody out', async () => {
@@ -273,6 +341,9 @@ describe('back-channel logout', () => {
   test.each([
     ['http://app.example/logout', 'must be https'],
     ['not an address', 'backchannel_logout_uri'],
+    ['https://app.example/logout#here', 'must not contain a fragment'],
+    ['https://app.example/logout#', 'must not contain a fragment'],
+    ['https://me:secret@app.example/logout', 'must not contain credentials'],
   ])('%s is refused at registration', async (uri, reason) => {
     const { status, body } = await server.admin.request('POST', '/clients', {
       ...CODE_FLOW,

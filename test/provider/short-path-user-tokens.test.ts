@@ -25,6 +25,7 @@ const BOB = { username: 'bob', password: 'another battery staple' };
 const CLAIMS = { name: 'Alice Ünïcode', phone_number: '+49 30 1234', address: { locality: 'Berlin' } };
 
 let server: TestServer;
+let aliceId: string;
 let bobId: string;
 /** One browser, so that two requests have the same session. */
 let agent: UserAgent;
@@ -41,7 +42,7 @@ async function add(name: string, metadata: Record<string, unknown> = {}): Promis
 beforeAll(async () => {
   server = await startTestServer();
   const { admin } = server;
-  await admin.createUser(ALICE.username, ALICE.password, { email: 'alice@example.com', claims: CLAIMS });
+  aliceId = await admin.createUser(ALICE.username, ALICE.password, { email: 'alice@example.com', claims: CLAIMS });
   bobId = await admin.createUser(BOB.username, BOB.password);
   agent = createUserAgent(server.issuer);
   const scopes = ['read', 'write', 'delete'];
@@ -335,6 +336,18 @@ describe('userinfo', () => {
 
     const ended = await accessToken('public');
     await server.sql.query(`DELETE FROM oidc_artifacts WHERE model = 'Session'`);
+    expect(await same(bearer(ended))).toMatchObject({ isShort: false, status: 401 });
+  });
+
+  test('ends with the session although a request that was underway has stored that once more', async () => {
+    const ended = await accessToken('public');
+    expect(await same(bearer(ended))).toMatchObject({ isShort: true, status: 200 });
+    await server.sql.query(`CREATE TABLE kept AS SELECT * FROM oidc_artifacts WHERE model = 'Session'`);
+    const { body } = await server.admin.request('GET', `/users/${aliceId}/sessions?limit=100`);
+    for (const { id } of body.items as { id: string }[]) {
+      expect((await server.admin.request('DELETE', `/users/${aliceId}/sessions/${id}`)).status).toBe(204);
+    }
+    await server.sql.query('INSERT INTO oidc_artifacts SELECT * FROM kept');
     expect(await same(bearer(ended))).toMatchObject({ isShort: false, status: 401 });
   });
 });

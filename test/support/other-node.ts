@@ -12,6 +12,8 @@ export interface OtherNode {
     form: Record<string, string>,
     headers?: Record<string, string>,
   ): Promise<NodeAnswer>;
+  /** DELETE, with a token */
+  remove(path: string, token: string): Promise<NodeAnswer>;
   stop(): Promise<void>;
 }
 
@@ -30,7 +32,7 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
       const sent = request(`${twin.url}${path}`, { method, agent, headers: { host, ...headers } }, async (response) => {
         const chunks: Buffer[] = [];
         for await (const chunk of response) chunks.push(chunk);
-        resolve({ status: response.statusCode as number, body: JSON.parse(Buffer.concat(chunks).toString()) });
+        resolve({ status: response.statusCode as number, body: JSON.parse(Buffer.concat(chunks).toString() || '{}') });
       });
       sent.on('error', reject);
       sent.end(body);
@@ -50,6 +52,7 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
       const all = isPublic ? { ...form, client_id: clientId } : form;
       return send('POST', path, headers, new URLSearchParams(all).toString());
     },
+    remove: (path, token) => send('DELETE', path, { authorization: `Bearer ${token}` }),
     async stop() {
       agent.destroy();
       await twin.stop();

@@ -26,8 +26,9 @@ export interface UserAgent {
   submit(action: string, fields: Record<string, string>, headers?: Record<string, string>): Promise<PageVisit>;
 }
 
-export function createUserAgent(issuer: string): UserAgent {
-  let jar: Cookie[] = [];
+/** @param cookies of another window of the same browser */
+export function createUserAgent(issuer: string, cookies: readonly Cookie[] = []): UserAgent {
+  let jar: Cookie[] = [...cookies];
 
   function remember(response: Response, requestPath: string): void {
     for (const line of response.headers.getSetCookie()) {

@@ -1,0 +1,166 @@
+// A session that has ended stays ended. Every request stores the session again when it is done; one that began before the end and
+// is done after it would give a thief, who only has to keep asking, what an operator has just taken away.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import type { TestClient } from '../support/admin.ts';
+import { countBlocked, until } from '../support/hold.ts';
+import { ALICE, authorizationUrl, CODE_FLOW, isActive, obtainTokens, refresh } from '../support/oauth.ts';
+import { startOtherNode } from '../support/other-node.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent, type PageVisit, type UserAgent } from '../support/user-agent.ts';
+
+const API = 'https://api.example';
+
+let server: TestServer;
+let app: TestClient;
+let api: TestClient;
+let aliceId: string;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  api = await server.admin.createClient();
+  await server.admin.createApi(API, { scopes: ['read'], introspection_client_id: api.clientId });
+  aliceId = await server.admin.createUser(ALICE.username, ALICE.password);
+  app = await createApp();
+});
+afterAll(() => server.stop());
+
+async function createApp(metadata: Record<string, unknown> = {}): Promise<TestClient> {
+  const client = await server.admin.createClient({ ...CODE_FLOW, ...metadata });
+  await server.admin.allow(client.clientId, API, ['read']);
+  return client;
+}
+
+async function sessionIds(): Promise<string[]> {
+  const { body } = await server.admin.request('GET', `/users/${aliceId}/sessions`);
+  return (body.items as { id: string }[]).map(({ id }) => id);
+}
+
+async function endAll(): Promise<void> {
+  for (const id of await sessionIds()) {
+    expect((await server.admin.request('DELETE', `/users/${aliceId}/sessions/${id}`)).status).toBe(204);
+  }
+}
+
+function ask(agent: UserAgent): Promise<PageVisit> {
+  const pkce = { code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' };
+  return agent.visit(authorizationUrl(server.issuer, { client_id: app.clientId, prompt: 'none', ...pkce }));
+}
+
+async function isSignedIn(agent: UserAgent): Promise<boolean> {
+  return (await ask(agent)).leavesTo?.searchParams.get('error') !== 'login_required';
+}
+
+interface LogoutPage {
+  readonly agent: UserAgent;
+  readonly xsrf: string;
+}
+
+async function logoutPage(agent: UserAgent): Promise<LogoutPage> {
+  const { html } = await agent.visit(`${server.issuer}/oauth2/logout?client_id=${app.clientId}`);
+  return { agent, xsrf: /name="xsrf" value="([^"]*)"/.exec(html)?.[1] as string };
+}
+
+function answer({ agent, xsrf }: LogoutPage, fields: Record<string, string>): Promise<PageVisit> {
+  return agent.submit(`${server.issuer}/oauth2/logout/confirm`, { xsrf, ...fields });
+}
+
+/** Nobody can change the sessions of today, everybody can read them. */
+async function holdSessions(): Promise<{ release(): Promise<void> }> {
+  const holder = new pg.Client({ connectionString: server.connectionString });
+  await holder.connect();
+  await holder.query("BEGIN; SELECT 1 FROM oidc_artifacts WHERE model = 'Session' FOR UPDATE");
+  return {
+    async release() {
+      await holder.query('COMMIT');
+      await holder.end();
+    },
+  };
+}
+
+describe('a request that began before the end and is done after it brings nothing back', () => {
+  const endings: [string, (page: LogoutPage) => Promise<unknown>][] = [
+    ['an operator', endAll],
+    ['the user in another window', (page) => answer(page, { logout: 'yes' })],
+  ];
+
+  test.each(endings)('when the end was made by %s', async (_name, end) => {
+    const agent = createUserAgent(server.issuer);
+    await obtainTokens(server, app, {}, { agent });
+    expect(await isSignedIn(agent)).toBe(true);
+    const page = await logoutPage(agent);
+    const other = createUserAgent(server.issuer, agent.cookies);
+    const held = await holdSessions();
+    const ending = end(page);
+    await until(async () => (await countBlocked(server.sql)) === 1);
+    const late = ask(other);
+    await until(async () => (await countBlocked(server.sql)) === 2);
+    await held.release();
+    await Promise.all([ending, late]);
+    expect(await isSignedIn(other)).toBe(false);
+    expect(await sessionIds()).toEqual([]);
+  });
+
+  test('when it gives the session another id meanwhile', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainTokens(server, app, {}, { agent });
+    const page = await logoutPage(agent);
+    const held = await holdSessions();
+    const ending = endAll();
+    await until(async () => (await countBlocked(server.sql)) === 1);
+    const late = answer(page, {});
+    await until(async () => (await countBlocked(server.sql)) === 2);
+    await held.release();
+    await Promise.all([ending, late]);
+    expect(await isSignedIn(agent)).toBe(false);
+    expect(await sessionIds()).toEqual([]);
+  });
+
+  test('whoever stays signed in keeps the session, under another id', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainTokens(server, app, {}, { agent });
+    const before = await sessionIds();
+    const cookies = agent.cookies.map(({ value }) => value);
+    await answer(await logoutPage(agent), {});
+    expect(agent.cookies.map(({ value }) => value)).not.toEqual(cookies);
+    expect(await isSignedIn(agent)).toBe(true);
+    expect(await sessionIds()).toEqual(before);
+    await endAll();
+  });
+});
+
+test('tokens that end with the session are dead on the other node in the moment in which an operator ends it', async () => {
+  const other = await startOtherNode(server);
+  try {
+    const { accessToken, refreshToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API });
+    const isActiveThere = async (token: string, caller: TestClient) =>
+      (await other.post('/oauth2/introspect', caller, { token })).body.active;
+    expect(await isActiveThere(accessToken, api)).toBe(true);
+    expect(await isActiveThere(refreshToken, app)).toBe(true);
+    await endAll();
+    expect(await isActiveThere(accessToken, api)).toBe(false);
+    expect(await isActiveThere(refreshToken, app)).toBe(false);
+    const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
+    expect((await other.post('/oauth2/token', app, form)).body.error).toBe('invalid_grant');
+  } finally {
+    await other.stop();
+  }
+});
+
+test('what was asked for with offline_access outlives the session, unless the client has given that up by now', async () => {
+  const [keeps, givesUp] = [await createApp(), await createApp()];
+  const agent = createUserAgent(server.issuer);
+  const request = { scope: 'openid offline_access read', resource: API, prompt: 'consent' };
+  const kept = await obtainTokens(server, keeps, request, { agent });
+  const given = await obtainTokens(server, givesUp, request, { agent });
+  const { status } = await server.admin.request('PATCH', `/clients/${givesUp.clientId}`, {
+    revoke_tokens_on_logout: true,
+  });
+  expect(status).toBe(200);
+  await endAll();
+  expect(await isActive(server, api, kept.accessToken)).toBe(true);
+  expect((await refresh(server, keeps, kept.refreshToken)).status).toBe(200);
+  expect(await isActive(server, api, given.accessToken)).toBe(false);
+  expect((await refresh(server, givesUp, given.refreshToken)).body.error).toBe('invalid_grant');
+});
