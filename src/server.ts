@@ -91,6 +91,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     proxyHeaders({ origins: [issuer, ...[config.mutualTls.origin ?? []].flat()], isTrusted }),
   ];
   const { keys } = deps;
+  const secretVerifier = createSecretVerifier(passwords);
   const engineDeps = {
     entrance,
     config,
@@ -103,7 +104,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     readClientCertificate: takesCertificates
       ? clientCertificates({ header: config.mutualTls.header, isTrusted })
       : undefined,
-    secretVerifier: createSecretVerifier(passwords),
+    secretVerifier,
     pages: enginePages({ query: database.query, log }),
     metrics,
     log,
@@ -134,7 +135,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     app,
     registrationRoutes({
       issuer,
-      registrations: createSelfRegistrations({ query: database.query, clients }),
+      registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
       isOpen: config.registration.isOpen,
       throttle: createGuessThrottle(database.pool, 'registration', OPEN_REGISTRATIONS),
       changes: database.changes,
