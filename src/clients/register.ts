@@ -13,6 +13,7 @@ import {
   type Client,
   type ClientMetadata,
   type ClientPatch,
+  isOfDocument,
   withDefaults,
 } from './client.ts';
 import { assertSensible } from './rules.ts';
@@ -131,6 +132,9 @@ export function createClients(deps: ClientsDeps): Clients {
         await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
       }
       return changing(clientId, ifVersion, async (query, before) => {
+        if (isOfDocument(before)) {
+          throw new AppError('conflict', 'the client is described by its document: it can be disabled, not changed');
+        }
         const metadata = withDefaults(applyPatch(before.metadata, patch));
         assertSensible(metadata);
         deps.assertLoadable(clientId, metadata);

@@ -32,6 +32,7 @@ import { createIntrospectionPolicy, introspectionAnswers } from './introspection
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
 import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout-notices.ts';
 import { createLogoutTransaction } from './logout-transaction.ts';
+import { DOCUMENT_FETCHES, judgingDocuments } from './metadata-documents.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
@@ -113,10 +114,11 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
+  const documentThrottle = createGuessThrottle(database.pool, 'metadata-document', DOCUMENT_FETCHES);
   const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
   return {
     ...{ sharedDirectory, directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
-    ...{ noteUse, guesses, logout },
+    ...{ noteUse, guesses, documentThrottle, logout },
   };
 }
 
@@ -143,7 +145,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   });
 
   const provider = new Provider(config.issuer, {
-    ...protocol(deps, keys),
+    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(query),
@@ -152,7 +154,10 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,
     },
-    features: features({ ...deps, directory, resourcePolicy, introspectionPolicy }),
+    features: features({
+      ...{ ...deps, directory, resourcePolicy, introspectionPolicy },
+      documentThrottle: parts.documentThrottle,
+    }),
   });
   // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
   provider.proxy = true;
