@@ -135,10 +135,15 @@ export function mayDelegate(chain: readonly string[], rule: DelegationRule | und
   return chain.every((clientId) => isClientId(clientId) && (allowedClientIds?.includes(clientId) ?? true));
 }
 
-/** RFC 8693 §4.4: whoever a token names as the one who may act for its subject; it need not name anybody. */
+/**
+ * RFC 8693 §4.4: whoever a token names as the one who may act for its subject; it need not name anybody. A name that this rule
+ * does not know (`iss`: somebody of another server) is nobody here.
+ */
 export function mayActFor(mayAct: unknown, actor: { readonly sub: string; readonly client_id: string }): boolean {
   if (mayAct === undefined) return true;
   if (typeof mayAct !== 'object' || mayAct === null) return false;
-  const named = Object.entries(mayAct).filter(([name]) => name === 'sub' || name === 'client_id');
-  return named.length > 0 && named.every(([name, value]) => actor[name as 'sub' | 'client_id'] === value);
+  const named = Object.entries(mayAct);
+  return (
+    named.length > 0 && named.every(([name, value]) => Object.hasOwn(actor, name) && actor[name as 'sub'] === value)
+  );
 }

@@ -19,10 +19,8 @@ import type { Config } from './config.ts';
 import { toPeerCheck } from './config-values.ts';
 import type { Database } from './database/database.ts';
 import { AppError } from './errors.ts';
+import { createEntrance, type Entrance } from './http/entrance.ts';
 import { healthRoutes } from './http/health.ts';
-import { problemAnswers } from './http/problem.ts';
-import { proxyHeaders } from './http/proxy-headers.ts';
-import { requestLog } from './http/request-log.ts';
 import { securityHeaders } from './http/security-headers.ts';
 import { enginePages } from './interaction/engine-pages.ts';
 import { interactionRoutes } from './interaction/routes.ts';
@@ -84,12 +82,14 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const isTrusted = toPeerCheck(config.trustedProxies);
   const takesCertificates = config.tls !== undefined || config.mutualTls.header !== undefined;
   // The engine is an app of its own beside ours: what every request passes first, both have.
-  const entrance = [
-    requestLog({ log, metrics, endpointOf: createEndpointFinder(ROUTES) }),
-    await securityHeaders({ isHttps: issuer.startsWith('https:') }),
-    problemAnswers(log),
-    proxyHeaders({ origins: [issuer, ...[config.mutualTls.origin ?? []].flat()], isTrusted }),
-  ];
+  const entrance = createEntrance({
+    log,
+    metrics,
+    endpointOf: createEndpointFinder(ROUTES),
+    origins: [issuer, ...[config.mutualTls.origin ?? []].flat()],
+    isTrusted,
+    securityHeaders: await securityHeaders({ isHttps: issuer.startsWith('https:') }),
+  });
   const { keys } = deps;
   const secretVerifier = createSecretVerifier(passwords);
   const engineDeps = {
@@ -116,7 +116,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const app = new Koa({ proxy: true });
   // What reaches this went wrong while an answer was already on its way.
   app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
-  for (const middleware of entrance) app.use(middleware);
+  for (const middleware of entrance.middlewares) app.use(middleware);
 
   mount(
     app,
@@ -155,7 +155,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     }),
   );
   return {
-    handler: byDoor({ engine: engine.handler, others: app.callback() }),
+    handler: byDoor(entrance, { engine: engine.handler, others: app.callback() }),
     engine,
     drain() {
       isDraining = true;
@@ -208,10 +208,15 @@ function adminDoor(deps: ServerDeps, engine: Engine, clients: Clients) {
 const OAUTH_DOOR = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 
 /** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
-function byDoor(doors: { engine: Server['handler']; others: Server['handler'] }): Server['handler'] {
+function byDoor(
+  entrance: Entrance,
+  doors: { engine: Server['handler']; others: Server['handler'] },
+): Server['handler'] {
   return (request, response) => {
-    const door = OAUTH_DOOR.test(request.url ?? '') ? doors.engine : doors.others;
-    door(request, response);
+    const isForUs = entrance.admit(request, response);
+    if (isForUs && OAUTH_DOOR.test(request.url ?? '')) return doors.engine(request, response);
+    entrance.dress(request, response);
+    doors.others(request, response);
   };
 }
 

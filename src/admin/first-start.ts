@@ -55,7 +55,11 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
     });
     // A row that an operator took away stays away; a new issuer brings a new audience, which needs a row.
     if (created !== undefined && (await findClient(query, ADMIN_CLIENT_ID)) !== undefined) {
-      await setGrant(query, audience, ADMIN_CLIENT_ID, { scopes: ADMIN_SCOPES, mayExchange: false });
+      await setGrant(query, audience, ADMIN_CLIENT_ID, {
+        scopes: ADMIN_SCOPES,
+        mayExchange: false,
+        mayActClientId: undefined,
+      });
       await recordAudit(query, { ...by, type: 'client_grant.set', detail: { resource_server: audience } });
     }
     return client === undefined ? undefined : generated;

@@ -74,7 +74,7 @@ const INSERT = {
   text: `INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')}) VALUES ($1, $2, $3, $4, $5, $6)`,
 };
 
-export function auditValues(event: AuditEvent): unknown[] {
+export function auditValues(event: AuditEvent): (string | null)[] {
   return [
     event.type,
     event.actor,

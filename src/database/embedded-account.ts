@@ -45,8 +45,17 @@ function findUser(): Account | undefined {
   return uid && gid ? { uid, gid } : undefined;
 }
 
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 /** A process of PostgreSQL, its messages on `stderr`. */
-export type PostgresProcess = ChildProcessByStdio<null, null, Readable>;
+export interface PostgresProcess {
+  readonly child: ChildProcessByStdio<null, null, Readable>;
+  /** One that ends at once may have ended before anybody else could listen to its `exit`. */
+  readonly exited: Promise<Exit>;
+}
 
 /**
  * Starts a program of PostgreSQL as the account, in a process group of its own: Ctrl-C in the terminal reaches us, and the
@@ -70,9 +79,12 @@ export async function spawnAs(
       ...childOptions(account),
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe', ...handles.map((handle) => handle.fd)],
-    }) as PostgresProcess;
+    });
+    const exited = new Promise<Exit>((resolve) => {
+      child.once('exit', (code, signal) => resolve({ code, signal }));
+    });
     await once(child, 'spawn');
-    return child;
+    return { child: child as PostgresProcess['child'], exited };
   } finally {
     for (const handle of handles) await handle.close();
   }

@@ -4,7 +4,6 @@
 // two always belong together.
 
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { chown, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -75,7 +74,7 @@ async function initialize(newDir: string, password: string, options: ClusterOpti
 }
 
 async function runInitdb(newDir: string, passwordFile: string, options: ClusterOptions): Promise<void> {
-  const child = await spawnAs(options.account, options.binaries.initdb, [newDir, passwordFile], ([dir, pwfile]) => [
+  const initdb = await spawnAs(options.account, options.binaries.initdb, [newDir, passwordFile], ([dir, pwfile]) => [
     `--pgdata=${dir}`,
     `--pwfile=${pwfile}`,
     '--username=postgres',
@@ -87,7 +86,7 @@ async function runInitdb(newDir: string, passwordFile: string, options: ClusterO
     '--locale=C',
     ...(options.noSync ? ['--no-sync'] : []),
   ]);
-  const [messages, [code, signal]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+  const [messages, { code, signal }] = await Promise.all([text(initdb.child.stderr), initdb.exited]);
   if (code !== 0) throw new Error(`initdb failed (${signal ?? code}):\n${messages.trim()}`);
 }
 

@@ -3,14 +3,9 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Account, type PostgresProcess, spawnAs } from './embedded-account.ts';
+import { type Account, type Exit, type PostgresProcess, spawnAs } from './embedded-account.ts';
 import type { Binaries } from './embedded-binaries.ts';
 import { stopOrphan } from './embedded-orphan.ts';
-
-export interface Exit {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-}
 
 export interface Postmaster {
   readonly port: number;
@@ -53,7 +48,7 @@ export async function startPostmaster(options: PostmasterOptions): Promise<Postm
   for (;;) {
     await stopOrphan(options.clusterDir, options.log);
     const port = await findFreePort();
-    const child = await spawnAs(options.account, options.binaries.postgres, [options.clusterDir], ([dir]) => [
+    const postgres = await spawnAs(options.account, options.binaries.postgres, [options.clusterDir], ([dir]) => [
       '-D',
       dir as string,
       ...settingArguments({
@@ -67,10 +62,10 @@ export async function startPostmaster(options: PostmasterOptions): Promise<Postm
         log_min_messages: 'warning',
       }),
     ]);
-    const exited = exitOf(child);
+    const { child, exited } = postgres;
     const lastLines: string[] = [];
-    if (await isReady(child, exited, lastLines, options.log)) {
-      return { port, pid: child.pid as number, exited, stop: () => stop(child, exited) };
+    if (await isReady(postgres, lastLines, options.log)) {
+      return { port, pid: child.pid as number, exited, stop: () => stop(postgres) };
     }
     const reason = lastLines.join('\n');
     if (!PASSING_FAILURE.test(reason) || Date.now() > retryUntil) {
@@ -96,16 +91,9 @@ async function findFreePort(): Promise<number> {
   return port;
 }
 
-function exitOf(child: PostgresProcess): Promise<Exit> {
-  return new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve({ code, signal }));
-  });
-}
-
 /** @returns false when it has ended; then all its lines are in `lastLines` */
 function isReady(
-  child: PostgresProcess,
-  exited: Promise<Exit>,
+  { child, exited }: PostgresProcess,
   lastLines: string[],
   log: (line: string) => void,
 ): Promise<boolean> {
@@ -123,7 +111,7 @@ function isReady(
   return Promise.race([readyOrClosed, exited.then(() => sleep(STREAM_CLOSE_TIMEOUT_MS, false, { ref: false }))]);
 }
 
-async function stop(child: PostgresProcess, exited: Promise<Exit>): Promise<void> {
+async function stop({ child, exited }: PostgresProcess): Promise<void> {
   // Fast shutdown: sessions are ended, everything committed is written, then it leaves.
   child.kill('SIGINT');
   const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_TIMEOUT_MS);

@@ -11,10 +11,10 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import pg from 'pg';
-import { chooseAccount } from './embedded-account.ts';
+import { chooseAccount, type Exit } from './embedded-account.ts';
 import { findNativeDir, prepareBinaries } from './embedded-binaries.ts';
 import { ensureCluster } from './embedded-cluster.ts';
-import { type Exit, startPostmaster } from './embedded-postmaster.ts';
+import { startPostmaster } from './embedded-postmaster.ts';
 
 export interface EmbeddedPostgresOptions {
   /** Made if missing; one running Lanyard per folder. */

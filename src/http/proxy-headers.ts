@@ -1,28 +1,31 @@
 // What a reverse proxy may say about a request. X-Forwarded-* headers count only when the peer is a trusted proxy; after this
-// middleware they are ours in any case, rewritten to one value each, so that everything behind it (Koa, the engine) may read
+// they are ours in any case, rewritten to one value each, so that everything behind it (Koa, the engine) may read
 // them without asking again. The Host is checked here too: the engine builds absolute URLs from it, and a foreign one would
 // put an attacker's address into the discovery document.
 
-import type { Middleware } from 'koa';
+import type { IncomingMessage } from 'node:http';
 import { withoutMapping } from '../config-values.ts';
-import { AppError } from '../errors.ts';
+import { pathOf } from './request-log.ts';
 
 /** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
 const ANY_HOST_PATHS = /^\/health\//;
 
-/** @param options.origins those that this server answers for, the issuer first */
-export function proxyHeaders(options: {
-  origins: readonly [string, ...string[]];
+export interface ProxyHeadersOptions {
+  /** those that this server answers for, the issuer first */
+  readonly origins: readonly [string, ...string[]];
   /** whether a peer is a proxy of ours */
-  isTrusted: (address: string) => boolean;
-}): Middleware {
+  readonly isTrusted: (address: string) => boolean;
+}
+
+/** @returns rewrites the headers of a request, and says whether it is for this server */
+export function createProxyHeaders(options: ProxyHeadersOptions): (request: IncomingMessage) => boolean {
   const issuer = new URL(options.origins[0]);
   const hosts = new Set(options.origins.map((origin) => new URL(origin).host));
   const { isTrusted } = options;
 
-  return async (ctx, next) => {
-    const headers = ctx.req.headers;
-    const peerAddress = ctx.req.socket.remoteAddress ?? '';
+  return (request) => {
+    const { headers } = request;
+    const peerAddress = request.socket.remoteAddress ?? '';
     const isProxied = isTrusted(peerAddress);
     const forwardedHost = isProxied ? single(headers['x-forwarded-host']) : undefined;
     const host = forwardedHost ?? headers.host ?? '';
@@ -32,10 +35,7 @@ export function proxyHeaders(options: {
     headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
     headers['x-forwarded-host'] = issuer.host;
     delete headers.forwarded;
-    if (!hosts.has(host.toLowerCase()) && !ANY_HOST_PATHS.test(ctx.path)) {
-      throw new AppError('misdirected_request', `this server answers for ${issuer.host} only`);
-    }
-    await next();
+    return hosts.has(host.toLowerCase()) || ANY_HOST_PATHS.test(pathOf(request));
   };
 
   /** From the right, the first address that is not one of our proxies: everything left of it may be invented. */

@@ -3,15 +3,15 @@
 // it in audit events.
 
 import { randomUUID } from 'node:crypto';
-import type { Context, Middleware } from 'koa';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Log, withoutRedaction } from '../log.ts';
 import type { Endpoint } from '../metrics/endpoints.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 
 export const REQUEST_ID_HEADER = 'x-request-id';
 
-export function requestId(ctx: Pick<Context, 'req'>): string {
-  return String(ctx.req.headers[REQUEST_ID_HEADER]);
+export function requestId({ req }: { readonly req: IncomingMessage }): string {
+  return String(req.headers[REQUEST_ID_HEADER]);
 }
 
 export interface RequestLogDeps {
@@ -20,31 +20,39 @@ export interface RequestLogDeps {
   readonly endpointOf: (path: string) => Endpoint;
 }
 
-export function requestLog({ metrics, endpointOf, ...deps }: RequestLogDeps): Middleware {
+/** To be called when a request has arrived: gives it an id, and writes its line when its answer has left. */
+export type LogRequest = (request: IncomingMessage, response: ServerResponse) => void;
+
+export function createRequestLog({ metrics, endpointOf, ...deps }: RequestLogDeps): LogRequest {
   const log = withoutRedaction(deps.log);
-  return async (ctx, next) => {
+  return (request, response) => {
     const startedAt = performance.now();
     const id = randomUUID();
-    ctx.req.headers[REQUEST_ID_HEADER] = id;
-    ctx.set('X-Request-Id', id);
-    const path = loggablePath(ctx.path);
-    const endpoint = endpointOf(ctx.path);
-    ctx.res.once('close', () => {
+    request.headers[REQUEST_ID_HEADER] = id;
+    const path = pathOf(request);
+    response.once('close', () => {
       const durationMs = performance.now() - startedAt;
-      metrics.observeRequest(endpoint, ctx.res.writableFinished ? ctx.res.statusCode : 0, durationMs / 1000);
+      const isComplete = response.writableFinished;
+      metrics.observeRequest(endpointOf(path), isComplete ? response.statusCode : 0, durationMs / 1000);
       const line = {
         request_id: id,
-        method: ctx.method,
-        path,
-        status: ctx.res.statusCode,
+        method: request.method,
+        path: loggablePath(path),
+        status: response.statusCode,
         duration_ms: Math.round(durationMs),
-        ...(ctx.res.writableFinished ? {} : { aborted: true }),
+        ...(isComplete ? {} : { aborted: true }),
       };
       if (path.startsWith('/health/')) log.debug(line, 'request');
       else log.info(line, 'request');
     });
-    await next();
   };
+}
+
+/** RFC 9112 §3.2: a request names a path, or (to a proxy, but any server must take it) an absolute URL. */
+export function pathOf({ url = '/' }: IncomingMessage): string {
+  if (!url.startsWith('/')) return URL.parse(url)?.pathname ?? '/';
+  const end = url.indexOf('?');
+  return end === -1 ? url : url.slice(0, end);
 }
 
 /** The id of a running login is half of what it takes to continue it; the cookie is the other half. */

@@ -4,8 +4,11 @@
 import type { Context, Middleware } from 'koa';
 import helmet from 'koa-helmet';
 
-export async function securityHeaders(options: { isHttps: boolean }): Promise<Middleware> {
-  const headers = await headersOf(
+export type Header = readonly [name: string, value: string];
+
+/** They are the same at every request: what helmet sets is asked for once. */
+export async function securityHeaders(options: { isHttps: boolean }): Promise<readonly Header[]> {
+  return headersOf(
     helmet({
       contentSecurityPolicy: {
         useDefaults: false,
@@ -26,15 +29,10 @@ export async function securityHeaders(options: { isHttps: boolean }): Promise<Mi
       frameguard: { action: 'deny' },
     }) as Middleware,
   );
-  return async (ctx, next) => {
-    for (const [name, value] of headers) ctx.res.setHeader(name, value);
-    await next();
-  };
 }
 
-/** They are the same at every request: what helmet sets is asked for once. */
-async function headersOf(middleware: Middleware): Promise<[string, string][]> {
-  const headers: [string, string][] = [];
+async function headersOf(middleware: Middleware): Promise<Header[]> {
+  const headers: Header[] = [];
   const res = {
     setHeader: (name: string, value: string) => void headers.push([name, value]),
     removeHeader: () => {},

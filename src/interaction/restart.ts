@@ -19,7 +19,11 @@ export async function restartUrl(
   if (interaction === undefined) return undefined;
   const cookies = provider.createContext(ctx.req, ctx.res).cookies;
   const cookie = cookies.get(provider.cookieName('interaction'), { signed: true });
-  if (cookie === uid) return `${ROUTES.authorization}?${toQuery(interaction.params)}`;
+  if (cookie === uid) {
+    // A device has sent its request itself; a person begins with the code that it shows.
+    const isOfDevice = (interaction as { deviceCode?: string }).deviceCode !== undefined;
+    return isOfDevice ? ROUTES.code_verification : `${ROUTES.authorization}?${toQuery(interaction.params)}`;
+  }
   const client = await provider.Client.find(String(interaction.params.client_id));
   // OpenID Connect Core §4: third-party initiated login
   if (client?.initiateLoginUri) return `${client.initiateLoginUri}?${toQuery({ iss: issuer })}`;

@@ -3,7 +3,9 @@
 // present, and the comparison is replaced by ours (the hook that the engine's maintainer offers for hashed secrets).
 
 import { randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import Provider, { type Adapter, type Client } from 'oidc-provider';
+import { isSameClient } from '../client-binding.ts';
 import { authenticatesWithSecret, isOfDocument } from '../clients/client.ts';
 import type { KnownClient } from '../clients/lookup.ts';
 import type { SecretVerifier } from '../clients/secret.ts';
@@ -18,6 +20,12 @@ import { refusingOverload } from './overload.ts';
 /** `last_used_at` is for people: it need not be written at every request. */
 const LAST_USED_RESOLUTION_MS = 60_000;
 
+interface Judgement {
+  readonly clientId: string;
+  readonly presented: string;
+  readonly isRight: Promise<boolean>;
+}
+
 export interface ClientAdapterDeps {
   readonly database: Pick<Database, 'query' | 'transaction' | 'changes'>;
   readonly directory: Directory;
@@ -28,8 +36,8 @@ export interface ClientAdapterDeps {
 export interface ClientAdapter extends Adapter {
   /** Replaces the engine's comparison of secrets, and its memory of the last hundred clients by that of the directory. */
   install(provider: Provider): void;
-  /** @param request the Koa context: the same question in one request is answered once */
-  isSecretOf(request: object | undefined, clientId: string, presented: string): Promise<boolean>;
+  /** The same question in one request is answered once. */
+  isSecretOf(request: IncomingMessage | undefined, clientId: string, presented: string): Promise<boolean>;
 }
 
 export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
@@ -40,14 +48,13 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const noteDocument = createDocumentNotes(database);
 
   /** By request: the short path asks first, the engine again when it is left to refuse. A wrong secret costs one argon2. */
-  const judged = new WeakMap<object, { question: string; isRight: Promise<boolean> }>();
+  const judged = new WeakMap<IncomingMessage, Judgement>();
 
-  function isSecretOf(request: object | undefined, clientId: string, presented: string): Promise<boolean> {
-    const question = JSON.stringify([clientId, presented]);
+  function isSecretOf(request: IncomingMessage | undefined, clientId: string, presented: string): Promise<boolean> {
     const known = request && judged.get(request);
-    if (known?.question === question) return known.isRight;
+    if (known?.presented === presented && isSameClient(known.clientId, clientId)) return known.isRight;
     const isRight = checkSecret(clientId, presented);
-    if (request !== undefined) judged.set(request, { question, isRight });
+    if (request !== undefined) judged.set(request, { clientId, presented, isRight });
     return isRight;
   }
 
@@ -117,7 +124,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
     install(provider) {
       rememberInstances(provider);
       provider.Client.prototype.compareClientSecret = function (this: { clientId: string }, presented: string) {
-        return isSecretOf(Provider.ctx, this.clientId, presented);
+        return isSecretOf(Provider.ctx?.req, this.clientId, presented);
       };
     },
     upsert: async () => refuse(),

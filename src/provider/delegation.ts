@@ -2,8 +2,11 @@
 // it still stands. The members `act` are the standard's; where the chain began stands in a claim of ours, because the standard has
 // none for it, and introspection needs it to see that the first grant and everybody on the way still stand.
 
-import { mayDelegate } from '../client-binding.ts';
+import { isSameClient, mayDelegate } from '../client-binding.ts';
+import { artifactId } from './artifacts.ts';
 import type { Directory } from './directory.ts';
+import type { HotStore } from './hot-store.ts';
+import { findPermitted } from './resource-server-info.ts';
 import { isNotRevoked } from './token-standing.ts';
 
 /** RFC 8693 §4.1, newest actor outside. */
@@ -13,12 +16,14 @@ export interface Actor {
   readonly act?: Actor;
 }
 
-/** What the user allowed at first. */
+/** What the user allowed at first, and what came of it before this token. */
 export interface Origin {
   /** of the grant; no credential */
   readonly grant_id: string;
   /** to which the user's token was issued */
   readonly client_id: string;
+  /** of the tokens from which this one was made, the user's first */
+  readonly audiences: readonly string[];
 }
 
 export interface DelegationClaims {
@@ -38,20 +43,69 @@ export function chainOf({ act, lanyard_origin: origin }: DelegationClaims): stri
   return [origin.client_id, ...actors];
 }
 
-/** Whether everybody in the chain is enabled and not revoked since, and the resource server still accepts such a chain. */
-export async function delegationStands(
-  directory: Directory,
-  token: { readonly delegation: DelegationClaims; readonly audience: string | undefined; readonly issuedAt: number },
-): Promise<boolean> {
-  const chain = chainOf(token.delegation);
-  for (const clientId of chain) {
-    const client = await directory.findClient(clientId);
-    if (client === undefined || client.isDisabled) return false;
-    if (!(await isNotRevoked(directory, { clientId, accountId: undefined, issuedAt: token.issuedAt }))) return false;
+/** RFC 8693 §4.4: whom the policy row of this client and this audience names as the one who may act; written as `act` will be. */
+export async function namedActor(
+  directory: Pick<Directory, 'findGrants'>,
+  token: {
+    readonly kind: string;
+    readonly clientId?: string | undefined;
+    readonly aud?: string | string[] | undefined;
+  },
+): Promise<{ may_act?: Actor }> {
+  const { kind, clientId, aud } = token;
+  if (kind !== 'AccessToken' || clientId === undefined || typeof aud !== 'string') return {};
+  const named = (await directory.findGrants(clientId))?.get(aud)?.mayActClientId;
+  return named === undefined ? {} : { may_act: { sub: named, client_id: named } };
+}
+
+export interface DelegationDeps {
+  readonly directory: Directory;
+  readonly hotStore: Pick<HotStore, 'find'>;
+}
+
+export interface DelegatedToken {
+  readonly delegation: DelegationClaims;
+  readonly accountId: string | undefined;
+  readonly audience: string | undefined;
+  /** seconds since 1970 */
+  readonly issuedAt: number;
+}
+
+/**
+ * Whether the chain still stands: the grant with which it began, and each hop as if it were made now. Everybody in it is enabled
+ * and not revoked since, has a policy row for the resource server of its hop, and that one accepts the chain as far as it.
+ */
+export async function delegationStands(deps: DelegationDeps, token: DelegatedToken): Promise<boolean> {
+  const { delegation, audience, issuedAt } = token;
+  const chain = chainOf(delegation);
+  const audiences = [...(delegation.lanyard_origin.audiences ?? []), audience];
+  if (audiences.length !== chain.length || !(await grantStands(deps, token))) return false;
+  for (const [hop, clientId] of chain.entries()) {
+    const hands = chain.slice(0, hop + 1);
+    if (!(await hopStands(deps, { hands, clientId, audience: audiences[hop], issuedAt }))) return false;
   }
-  const { audience } = token;
-  const resourceServer = audience === undefined ? undefined : await directory.findResourceServer(audience);
-  const grants = await directory.findGrants(chain.at(-1) as string);
-  if (resourceServer === undefined || grants?.get(resourceServer.identifier)?.mayExchange !== true) return false;
-  return mayDelegate(chain, resourceServer.delegation);
+  return true;
+}
+
+/** What was written by an exchange that raced with the revocation of the grant is void although the grant did not take it along. */
+async function grantStands({ hotStore }: DelegationDeps, { delegation, accountId }: DelegatedToken): Promise<boolean> {
+  const { grant_id: grantId, client_id: clientId } = delegation.lanyard_origin;
+  const grant = await hotStore.find('Grant', artifactId('Grant', grantId));
+  if (grant === undefined || Number(grant.payload.exp) <= Date.now() / 1000) return false;
+  return grant.accountId === accountId && isSameClient(grant.clientId, clientId);
+}
+
+async function hopStands(
+  { directory }: DelegationDeps,
+  hop: { hands: readonly string[]; clientId: string; audience: string | undefined; issuedAt: number },
+): Promise<boolean> {
+  const { hands, clientId, audience, issuedAt } = hop;
+  const client = await directory.findClient(clientId);
+  if (client === undefined || client.isDisabled) return false;
+  if (!(await isNotRevoked(directory, { clientId, accountId: undefined, issuedAt }))) return false;
+  const permitted = audience === undefined ? undefined : await findPermitted(directory, audience, clientId);
+  if (permitted === undefined || permitted.resourceServer.identifier !== audience) return false;
+  // The user's own token was not exchanged.
+  if (hands.length === 1) return true;
+  return permitted.mayExchange && mayDelegate(hands, permitted.resourceServer.delegation);
 }

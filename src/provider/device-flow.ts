@@ -6,6 +6,7 @@
 import type { Middleware } from 'koa';
 import type Provider from 'oidc-provider';
 import { type Client, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { isSameClient } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
 import type { GuessThrottle } from '../users/throttle.ts';
 import { artifactId } from './artifacts.ts';
@@ -31,6 +32,9 @@ const POLL = {
          RETURNING was_too_fast`,
 };
 
+/** Emitted by the engine instance: it has no event of its own for people who refuse, where they type the code in or later. */
+export const DEVICE_DENIED = 'device.denied';
+
 type DevicePages = Pick<Pages, 'renderUserCode' | 'renderDeviceConfirmation' | 'renderDeviceDone'>;
 
 /** Who guesses right once has the device of a stranger. */
@@ -46,6 +50,7 @@ export function deviceFlow(pages: DevicePages): NonNullable<NonNullable<Configur
     deviceInfo: (ctx) => ({ ip: ctx.ip }),
     async userCodeInputSource(ctx, form, _out, error) {
       if (error?.name === 'NotFoundError') guesses.add(ctx);
+      if (error?.name === 'AbortedError') ctx.oidc.provider.emit(DEVICE_DENIED, ctx);
       await pages.renderUserCode(ctx, { ...readForm(form), problem: error && problemOf(error) });
     },
     async userCodeConfirmSource(ctx, form, client, deviceInfo, userCode) {
@@ -114,7 +119,8 @@ export function slowDown(provider: Provider, query: Query): void {
     const code = await find.call(this, value, options);
     const isPending = code !== undefined && code.accountId === undefined && code.error === undefined && !code.isExpired;
     const { route, client } = (provider.constructor as typeof Provider).ctx?.oidc ?? {};
-    if (!isPending || route !== 'token' || client === undefined) return code;
+    // The engine refuses another client, without a word about the code; it must not slow down the one that waits.
+    if (!isPending || route !== 'token' || !isSameClient(client?.clientId, code.clientId)) return code;
     const expiresAt = new Date((code.exp ?? 0) * 1000);
     const { rows } = await query<{ was_too_fast: boolean }>(POLL, [artifactId('DeviceCode', value), expiresAt]);
     if (rows[0]?.was_too_fast) throw new errors.SlowDown();
@@ -126,5 +132,5 @@ interface DeviceCodeClass {
   find(
     value: string,
     options?: object,
-  ): Promise<{ accountId?: string; error?: string; isExpired: boolean; exp?: number } | undefined>;
+  ): Promise<{ clientId?: string; accountId?: string; error?: string; isExpired: boolean; exp?: number } | undefined>;
 }

@@ -6,6 +6,7 @@ import { type AuditEvent, recordAudit } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
 import type { Door } from '../metrics/closed-lists.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { DEVICE_DENIED } from './device-flow.ts';
 import type { HotStore } from './hot-store.ts';
 import type { LogoutTransaction } from './logout-transaction.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
@@ -95,9 +96,10 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     const { accountId, clientId } = code;
     audit({ type: 'device.authorized', actor: `user:${accountId}`, accountId, clientId });
   });
-  provider.on('code_verification.error', (ctx, error) => {
-    if (error.name !== 'AbortedError') return;
-    audit({ type: 'device.denied', actor: 'system', clientId: ctx.oidc.entities.DeviceCode?.clientId });
+  provider.on(DEVICE_DENIED as never, (ctx: KoaContextWithOIDC) => {
+    const { DeviceCode: code, Interaction: interaction } = ctx.oidc.entities;
+    const clientId = code?.clientId ?? String(interaction?.params.client_id);
+    audit({ type: 'device.denied', actor: 'system', clientId });
   });
 
   provider.on('end_session.success', (ctx) => {

@@ -1,7 +1,6 @@
 // Reads the form of a request before the engine does. Who has read it must hand it over before the engine comes.
 
 import type { IncomingMessage } from 'node:http';
-import type { Context } from 'koa';
 import getRawBody from 'raw-body';
 
 /** The engine's own limit, which it does not apply to a body that was read before. */
@@ -9,18 +8,20 @@ const LIMIT_BYTES = 56 * 1024;
 
 const read = new WeakMap<IncomingMessage, string>();
 
-export function isForm(ctx: Context): boolean {
-  return ctx.method === 'POST' && Boolean(ctx.is('application/x-www-form-urlencoded'));
+/** RFC 9110 §8.3.1: media types do not distinguish letters; what follows a semicolon changes nothing about a form. */
+export function isForm({ method, headers }: IncomingMessage): boolean {
+  return method === 'POST' && /^application\/x-www-form-urlencoded[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '');
 }
 
 /** @returns undefined if it is too large, shorter than announced, or broke off */
-export async function readFormBody(ctx: Context): Promise<string | undefined> {
-  const known = read.get(ctx.req);
+export async function readFormBody(request: IncomingMessage): Promise<string | undefined> {
+  const known = read.get(request);
   if (known !== undefined) return known;
   try {
-    const bytes = await getRawBody(ctx.req, { limit: LIMIT_BYTES, length: ctx.request.length ?? null });
+    const length = request.headers['content-length'] ?? null;
+    const bytes = await getRawBody(request, { limit: LIMIT_BYTES, length });
     const body = bytes.toString('utf8');
-    read.set(ctx.req, body);
+    read.set(request, body);
     return body;
   } catch {
     return undefined;

@@ -2,8 +2,14 @@
 
 import { AUDIT_COLUMNS } from '../audit/audit.ts';
 
-const COLUMNS = `k.position::int, a.payload, a.client_id, a.account_id,
-  extract(epoch FROM a.issued_at)::float8 AS issued_at, extract(epoch FROM a.consumed_at)::float8 AS consumed_at`;
+/** @param prefix of the names under which they are returned */
+function columns(table: string, prefix = ''): string {
+  return `${table}.payload AS ${prefix}payload, ${table}.client_id AS ${prefix}client_id,
+    ${table}.account_id AS ${prefix}account_id, extract(epoch FROM ${table}.issued_at)::float8 AS ${prefix}issued_at,
+    extract(epoch FROM ${table}.consumed_at)::float8 AS ${prefix}consumed_at`;
+}
+
+const COLUMNS = `k.position::int, ${columns('a')}`;
 
 export const FIND = {
   name: 'artifacts_find',
@@ -15,6 +21,20 @@ export const FIND_BY_UID = {
   name: 'artifacts_find_by_uid',
   text: `SELECT ${COLUMNS} FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (model, uid, position)
          JOIN oidc_artifacts a ON a.model = k.model AND a.uid = k.uid ORDER BY a.expires_at DESC`,
+};
+
+/** What a user's token or code depends on, in the same round trip: its grant, and the session that it ends with. */
+export const FIND_FAMILY = {
+  name: 'artifacts_find_family',
+  text: `SELECT ${COLUMNS}, ${columns('g', 'grant_')}, ${columns('s', 'session_')}
+         FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS k (model, id, position)
+         JOIN oidc_artifacts a ON a.model = k.model AND a.id = k.id
+         LEFT JOIN oidc_artifacts g ON g.model = 'Grant' AND g.id = a.grant_id
+         LEFT JOIN LATERAL (
+           SELECT * FROM oidc_artifacts
+           WHERE model = 'Session' AND uid = a.payload->>'sessionUid' AND a.payload->>'expiresWithSession' = 'true'
+           ORDER BY expires_at DESC LIMIT 1
+         ) s ON true`,
 };
 
 export const JWT_STATUS = {
@@ -50,6 +70,15 @@ function storing(condition: string): string {
 }
 
 export const COMMIT = { name: 'units_commit', text: `WITH ${storing('')} SELECT 1 WHERE false` };
+
+/** For units that store nothing else. */
+export const COMMIT_EVENTS = {
+  name: 'events_commit',
+  text: `INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')})
+         SELECT ${AUDIT_COLUMNS.join(', ')}
+         FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+           AS e (unit, ${AUDIT_COLUMNS.join(', ')})`,
+};
 
 /** Dearer, because it has to be ready to write to every partition: only for units that consume something. */
 export const COMMIT_CONSUMING = {

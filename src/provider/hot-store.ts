@@ -4,16 +4,18 @@
 // What one request writes is a unit: all of it is stored, or none. A unit may consume one artifact; who comes second loses
 // its whole unit, while the others of the same statement are stored. That one statement decides it, on all nodes.
 
-import { type AuditEvent, auditValues } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
-import type { Artifact } from './artifacts.ts';
 import { createGathering, type StoreMetrics } from './gathering.ts';
-import { COMMIT, COMMIT_CONSUMING, FIND, FIND_BY_UID, JWT_STATUS } from './hot-statements.ts';
-
-export type Write =
-  | { readonly kind: 'upsert'; readonly artifact: Artifact }
-  | { readonly kind: 'consume'; readonly model: string; readonly id: Buffer }
-  | { readonly kind: 'audit'; readonly event: AuditEvent };
+import {
+  COMMIT,
+  COMMIT_CONSUMING,
+  COMMIT_EVENTS,
+  FIND,
+  FIND_BY_UID,
+  FIND_FAMILY,
+  JWT_STATUS,
+} from './hot-statements.ts';
+import { toColumns, type Write } from './writes.ts';
 
 /** Somebody else consumed the same artifact first. */
 export class AlreadyConsumedError extends Error {
@@ -38,6 +40,14 @@ export interface StoredArtifact {
   readonly consumedAt: number | undefined;
 }
 
+/** A user's token or code with what it depends on. */
+export interface StoredFamily {
+  readonly source: StoredArtifact;
+  readonly grant: StoredArtifact | undefined;
+  /** only of what ends with it; the one that lasts longest */
+  readonly session: StoredArtifact | undefined;
+}
+
 export interface JwtStatus {
   readonly isRevoked: boolean;
   /** of the user whose grant stands behind the token; undefined: no such grant (any more) */
@@ -46,6 +56,7 @@ export interface JwtStatus {
 
 export interface HotStore {
   find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
+  findFamily(model: string, id: Buffer): Promise<StoredFamily | undefined>;
   /** Several when the id of a session has rotated: it keeps its uid. The one that lasts longest comes first. */
   findByUid(model: string, uid: string): Promise<readonly StoredArtifact[]>;
   /** @param grantId undefined for a token that no user stands behind */
@@ -63,6 +74,12 @@ interface Row {
   consumed_at: number | null;
 }
 
+type Prefixed<Prefix extends string> = {
+  [Name in Exclude<keyof Row, 'position'> as `${Prefix}${Name}`]: Row[Name] | null;
+};
+
+type FamilyRow = Row & Prefixed<'grant_'> & Prefixed<'session_'>;
+
 type Consume = Extract<Write, { kind: 'consume' }>;
 
 export function createHotStore(
@@ -74,6 +91,19 @@ export function createHotStore(
   const find = gather<{ model: string; id: Buffer }, readonly StoredArtifact[]>('find', async (keys) => {
     const { rows } = await hotQuery<Row>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
     return byPosition(rows, keys.length);
+  });
+
+  const findFamily = gather<{ model: string; id: Buffer }, StoredFamily | undefined>('find_family', async (keys) => {
+    const { rows } = await hotQuery<FamilyRow>(FIND_FAMILY, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
+    const found: (StoredFamily | undefined)[] = keys.map(() => undefined);
+    for (const row of rows) {
+      found[row.position - 1] = {
+        source: toStored(row),
+        grant: row.grant_payload === null ? undefined : toStored(withoutPrefix(row, 'grant_')),
+        session: row.session_payload === null ? undefined : toStored(withoutPrefix(row, 'session_')),
+      };
+    }
+    return found;
   });
 
   const findByUid = gather<{ model: string; uid: string }, readonly StoredArtifact[]>('find_by_uid', async (keys) => {
@@ -96,11 +126,17 @@ export function createHotStore(
     },
   );
 
-  const commitPlain = gather<readonly Write[], undefined>('commit', async (units) => {
-    const { artifacts, events } = toColumns(units);
-    await hotQuery(COMMIT, [...artifacts, ...events]);
-    return units.map(() => undefined);
-  });
+  const commitPlain = gather<readonly Write[], undefined>(
+    'commit',
+    async (units) => {
+      const { hasArtifacts, artifacts, events } = toColumns(units);
+      // JWTs have no rows, only events.
+      await (hasArtifacts ? hotQuery(COMMIT, [...artifacts, ...events]) : hotQuery(COMMIT_EVENTS, events));
+      return units.map(() => undefined);
+    },
+    // One at a time: what waits meanwhile shares the next statement, and most of what a statement costs is the same for any size.
+    { maxRunning: 1 },
+  );
 
   const commitConsuming = gather<readonly Write[], Consume | undefined>(
     'commit_consuming',
@@ -116,6 +152,7 @@ export function createHotStore(
 
   return {
     find: async (model, id) => (await find({ model, id }))[0],
+    findFamily: (model, id) => findFamily({ model, id }),
     findByUid: (model, uid) => findByUid({ model, uid }),
     findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
     async commit(unit) {
@@ -129,67 +166,30 @@ export function createHotStore(
 
 function byPosition(rows: readonly Row[], count: number): StoredArtifact[][] {
   const found: StoredArtifact[][] = Array.from({ length: count }, () => []);
-  for (const row of rows) {
-    found[row.position - 1]?.push({
-      payload: row.payload,
-      clientId: row.client_id ?? undefined,
-      accountId: row.account_id ?? undefined,
-      issuedAt: row.issued_at,
-      consumedAt: row.consumed_at ?? undefined,
-    });
-  }
+  for (const row of rows) found[row.position - 1]?.push(toStored(row));
   return found;
+}
+
+function toStored(row: Omit<Row, 'position'>): StoredArtifact {
+  return {
+    payload: row.payload,
+    clientId: row.client_id ?? undefined,
+    accountId: row.account_id ?? undefined,
+    issuedAt: row.issued_at,
+    consumedAt: row.consumed_at ?? undefined,
+  };
+}
+
+function withoutPrefix(row: FamilyRow, prefix: 'grant_' | 'session_'): Omit<Row, 'position'> {
+  return {
+    payload: row[`${prefix}payload`] as Row['payload'],
+    client_id: row[`${prefix}client_id`],
+    account_id: row[`${prefix}account_id`],
+    issued_at: row[`${prefix}issued_at`] as number,
+    consumed_at: row[`${prefix}consumed_at`],
+  };
 }
 
 function consumeOf(unit: readonly Write[]): Consume | undefined {
   return unit.find((write): write is Consume => write.kind === 'consume');
-}
-
-function toColumns(units: readonly (readonly Write[])[]) {
-  const consumes: unknown[][] = [[], [], []];
-  const artifacts: unknown[][] = [[], [], [], [], [], [], [], [], [], [], []];
-  const events: unknown[][] = [[], [], [], [], [], [], []];
-  units.forEach((unit, position) => {
-    for (const write of withoutRepetitions(unit)) {
-      if (write.kind === 'consume') append(consumes, [position, write.model, write.id]);
-      else if (write.kind === 'upsert') append(artifacts, [position, ...artifactValues(write.artifact)]);
-      else append(events, [position, ...auditValues(write.event)]);
-    }
-  });
-  return { artifacts, events, consumes };
-}
-
-function append(columns: readonly unknown[][], values: readonly unknown[]): void {
-  values.forEach((value, column) => {
-    columns[column]?.push(value);
-  });
-}
-
-/** Of an artifact that one request saves several times, the last state: one statement can store it only once. */
-function withoutRepetitions(unit: readonly Write[]): readonly Write[] {
-  if (unit.length < 2) return unit;
-  return unit.filter(
-    (write, position) =>
-      write.kind !== 'upsert' ||
-      !unit.slice(position + 1).some((later) => later.kind === 'upsert' && isSame(write.artifact, later.artifact)),
-  );
-}
-
-function isSame(one: Artifact, other: Artifact): boolean {
-  return one.model === other.model && one.id.equals(other.id);
-}
-
-function artifactValues(artifact: Artifact): unknown[] {
-  return [
-    artifact.model,
-    artifact.id,
-    JSON.stringify(artifact.payload),
-    artifact.clientId ?? null,
-    artifact.accountId ?? null,
-    artifact.grantId ?? null,
-    artifact.uid ?? null,
-    artifact.userCode ?? null,
-    artifact.issuedAt,
-    artifact.expiresAt ?? null,
-  ];
 }

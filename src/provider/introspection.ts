@@ -6,9 +6,9 @@ import type { Middleware } from 'koa';
 import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../client-binding.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { IntrospectionOutcome } from '../metrics/traffic.ts';
 import { spellings } from '../resource-servers/resource-server.ts';
-import { delegationOf, delegationStands } from './delegation.ts';
-import type { Directory } from './directory.ts';
+import { type DelegationDeps, delegationOf, delegationStands } from './delegation.ts';
 import { findStanding, type Standing } from './token-standing.ts';
 
 /** The members of the three models that this file reads and writes. */
@@ -24,21 +24,23 @@ interface IntrospectedToken {
   extra?: Record<string, unknown> | undefined;
 }
 
+/** @param asked what stands for the request: the reason of a refusal is kept with it, for the metrics */
 export type IntrospectionPolicy = (
-  ctx: KoaContextWithOIDC,
+  asked: object,
   caller: Client,
   token: AccessToken | ClientCredentials | RefreshToken,
 ) => Promise<boolean>;
 
-/** Why the policy said no, by request. The caller never learns it. */
+/** Why the policy said no. The caller never learns it. */
 const refusals = new WeakMap<object, 'void' | 'foreign'>();
 
 /** Configuration `features.introspection.allowedPolicy`. */
-export function createIntrospectionPolicy(directory: Directory): IntrospectionPolicy {
-  return async (ctx, caller, introspected) => {
+export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPolicy {
+  const { directory } = deps;
+  return async (asked, caller, introspected) => {
     const token = introspected as unknown as IntrospectedToken;
     const { clientId } = token;
-    refusals.set(ctx, 'void');
+    refusals.set(asked, 'void');
     if (clientId === undefined || !isBound(token)) return false;
     const standing = await findStanding(directory, {
       clientId,
@@ -49,7 +51,8 @@ export function createIntrospectionPolicy(directory: Directory): IntrospectionPo
     if (standing === undefined) return false;
     const delegation = delegationOf(token.extra);
     const [audience] = list(token.aud);
-    if (delegation && !(await delegationStands(directory, { delegation, audience, issuedAt: token.iat }))) return false;
+    const handedOn = delegation && { delegation, audience, accountId: token.accountId, issuedAt: token.iat };
+    if (handedOn && !(await delegationStands(deps, handedOn))) return false;
     const isEntitled = mayIntrospect(
       { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
       {
@@ -58,7 +61,7 @@ export function createIntrospectionPolicy(directory: Directory): IntrospectionPo
         audiences: token.kind === 'RefreshToken' ? [] : standing.audiences,
       },
     );
-    refusals.set(ctx, 'foreign');
+    refusals.set(asked, 'foreign');
     if (!isEntitled) return false;
     report(token, clientId, standing);
     return true;
@@ -106,10 +109,21 @@ export function introspectionAnswers(path: string, metrics: Pick<Metrics, 'intro
     await next();
     if (ctx.path !== path) return;
     const answer = ctx.body as { active?: boolean; jti?: string; token_type?: string } | undefined;
-    if (answer?.active === false) metrics.introspected(refusals.get(ctx) ?? 'unknown');
+    if (typeof answer?.active === 'boolean') metrics.introspected(introspectionOutcome(answer.active, ctx));
     if (answer?.active !== true) return;
-    metrics.introspected('active');
-    answer.jti ??= hash('sha256', String((ctx as unknown as KoaContextWithOIDC).oidc.params?.token), 'base64url');
-    answer.token_type ??= 'refresh_token';
+    answer.jti ??= nameOf(String((ctx as unknown as KoaContextWithOIDC).oidc.params?.token));
+    answer.token_type ??= REFRESH_TOKEN_TYPE;
   };
 }
+
+/** @param asked as the policy was told */
+export function introspectionOutcome(isActive: boolean, asked: object): IntrospectionOutcome {
+  return isActive ? 'active' : (refusals.get(asked) ?? 'unknown');
+}
+
+/** What identifies an opaque token to whoever may not present it. */
+export function nameOf(opaqueToken: string): string {
+  return hash('sha256', opaqueToken, 'base64url');
+}
+
+export const REFRESH_TOKEN_TYPE = 'refresh_token';

@@ -188,8 +188,8 @@ function toStored(claims: AcceptedJwt): AdapterPayload {
 
 function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
   return async (ctx, next) => {
-    if (paths.has(ctx.path) && isForm(ctx)) {
-      const body = await readFormBody(ctx);
+    if (paths.has(ctx.path) && isForm(ctx.req)) {
+      const body = await readFormBody(ctx.req);
       if (body === undefined) {
         ctx.status = 413;
         ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };

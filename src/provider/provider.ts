@@ -21,6 +21,7 @@ import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
 import { createClientUses } from './client-uses.ts';
 import { createLoadExistingGrant } from './consent.ts';
+import { namedActor } from './delegation.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
 import { reportEvents } from './events.ts';
@@ -35,16 +36,30 @@ import { createLogoutTransaction } from './logout-transaction.ts';
 import { DOCUMENT_FETCHES, judgingDocuments } from './metadata-documents.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
+import { createPairwiseIdentifier } from './pairwise.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
-import { shortClientCredentials, shortIntrospection } from './short-answers.ts';
-import { shortPath } from './short-path.ts';
+import { shortIntrospection } from './short-introspection.ts';
+import { createShortPath } from './short-path.ts';
+import { shortToken } from './short-token.ts';
+import { shortUserinfo } from './short-userinfo.ts';
 import { createStorage } from './storage.ts';
 import { registerTokenExchange } from './token-exchange.ts';
+import { createFindFamily } from './token-family.ts';
 import { markTokens } from './token-marks.ts';
 import { tokenTransaction } from './token-transaction.ts';
 import { createUnitOfWork } from './unit-of-work.ts';
+
+/** What stands around every answer of this server. */
+export interface EngineEntrance {
+  /** what the engine's app passes first */
+  readonly middlewares: readonly Middleware[];
+  /** sets the headers that every answer carries */
+  dress(request: IncomingMessage, response: ServerResponse): void;
+  /** the same headers, names and values by turns */
+  rawHeaders(request: IncomingMessage): readonly string[];
+}
 
 export interface ProviderDeps extends ProtocolDeps {
   readonly database: Database;
@@ -53,8 +68,7 @@ export interface ProviderDeps extends ProtocolDeps {
   readonly artifactKey: Buffer;
   readonly pages: Pages;
   readonly logoutNotices: Pick<LogoutNotices, 'add'>;
-  /** what every request passes before the engine sees it */
-  readonly entrance: readonly Middleware[];
+  readonly entrance: EngineEntrance;
   readonly metrics: Metrics;
   readonly log: Log;
 }
@@ -110,7 +124,7 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
   const hotStore = refusingOverloads(createHotStore(database, metrics));
   const unitOfWork = createUnitOfWork(hotStore);
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
-  const introspectionPolicy = createIntrospectionPolicy(directory);
+  const introspectionPolicy = createIntrospectionPolicy({ directory, hotStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
@@ -123,7 +137,7 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
 }
 
 function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
-  const { config, database, metrics, log } = deps;
+  const { config, database, entrance, metrics, log } = deps;
   const { query } = database;
   const { directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse, logout } =
     parts;
@@ -149,7 +163,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(query),
-    extraTokenClaims: bindOpaque,
+    extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
     formats: {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,
@@ -169,7 +183,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
-  for (const middleware of deps.entrance) provider.use(middleware);
+  for (const middleware of entrance.middlewares) provider.use(middleware);
   provider.use(exactPaths(Object.values(ROUTES)));
   provider.use(
     clientChallenge({
@@ -190,22 +204,37 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.use(logout.middleware);
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
-  registerTokenExchange({ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork });
-  const shortAnswers = { provider, directory, resourcePolicy, introspectionPolicy, jwtBridge };
-  provider.use(
-    shortPath({
-      provider,
-      clientAdapter,
-      answers: {
-        [ROUTES.token]: shortClientCredentials(shortAnswers),
-        [ROUTES.introspection]: shortIntrospection(shortAnswers),
-      },
-    }),
-  );
+  registerTokenExchange({
+    ...{ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork },
+    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+  });
   provider.use(jwtBridge.middleware);
   const { logoutNotices: notices } = deps;
   const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });
-  return { provider, jwtBridge, handler: provider.callback(), sendLogoutNotice };
+  const findFamily = createFindFamily({ provider, hotStore, directory });
+  const short = {
+    ...{ provider, directory, findFamily, clientAdapter, resourcePolicy, introspectionPolicy },
+    ...{ jwtBridge, unitOfWork, metrics },
+  };
+  const shortPath = createShortPath({
+    answers: {
+      [ROUTES.token]: shortToken(short),
+      [ROUTES.introspection]: shortIntrospection(short),
+      [ROUTES.userinfo]: shortUserinfo(short),
+    },
+    rawHeaders: entrance.rawHeaders,
+  });
+  const long = provider.callback();
+  function handler(request: IncomingMessage, response: ServerResponse): void {
+    const goOn = () => {
+      entrance.dress(request, response);
+      void long(request, response);
+    };
+    const answered = shortPath(request, response);
+    if (answered === undefined) goOn();
+    else void answered.then((isAnswered) => isAnswered || goOn());
+  }
+  return { provider, jwtBridge, handler, sendLogoutNotice };
 }
 
 /** A login or consent page in progress. */

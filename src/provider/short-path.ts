@@ -1,126 +1,68 @@
-// The two requests that machines send all day, client_credentials and introspection, when they look as they nearly always do:
-// answered without the engine's request pipeline, which is most of what they cost, but with the engine's models, our binding
-// hooks and our policies.
+// The short way to an answer. Most requests to the token, introspection and userinfo endpoints are plain: nothing unusual in them,
+// a client that is known, everything about it as it should be. They are answered here without the engine's request pipeline
+// and without Koa, which together cost more than the work itself, with the engine's models, our binding hooks and our policies.
 //
 // This path only ever says yes. Whatever is unusual about a request (another way to authenticate, a parameter more or twice, an
 // Origin, a wrong secret, a token we do not recognise, any error at all) is left to the engine, unchanged, and gets the
-// engine's answer. test/provider/short-path sends the same requests down both ways and compares.
+// engine's answer. test/provider/short-path* send the same requests down both ways and compare.
 
-import type { Context, Middleware } from 'koa';
-import type Provider from 'oidc-provider';
-import type { Client } from 'oidc-provider';
-import type { ClientAdapter } from './client-adapter.ts';
-import { handBack, isForm, readFormBody } from './form-body.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { handBack } from './form-body.ts';
 
-export interface ShortRequest {
-  readonly ctx: Context;
-  readonly client: Client;
-  /** each once, none empty; without those of client authentication */
-  readonly params: ReadonlyMap<string, string>;
-}
-
+/** What one endpoint answers to plain requests. */
 export interface ShortAnswer {
+  /** whether the request line and the headers are plain; whoever says yes reads the body */
+  takes(request: IncomingMessage): boolean;
+  /** @returns undefined to leave the request to the engine; an error does that too */
+  answer(request: IncomingMessage): Promise<object | undefined>;
   /** those that the engine lets a browser app read at this endpoint */
   readonly exposedHeaders: string;
-  /** @returns undefined to leave the request to the engine */
-  answer(request: ShortRequest): Promise<object | undefined>;
 }
+
+/** @returns undefined if the request is not plain, at once; otherwise whether it has been answered */
+export type ShortPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
 
 export interface ShortPathDeps {
-  readonly provider: Provider;
-  readonly clientAdapter: Pick<ClientAdapter, 'isSecretOf'>;
+  /** by path */
   readonly answers: Readonly<Record<string, ShortAnswer>>;
+  /** what every answer carries: names and values by turns */
+  readonly rawHeaders: (request: IncomingMessage) => readonly string[];
 }
 
-/** Longer ones are rare enough to be left to the engine. */
-const MAX_BODY_BYTES = 8 * 1024;
 /** Headers that change what the engine does with a request. */
 const MEANINGFUL_HEADERS = ['origin', 'dpop', 'oauth-client-attestation', 'transfer-encoding', 'content-encoding'];
-/** What every parser of forms reads in the same way. */
-const PLAIN_FORM = /^(?:[\w.~*&=+:/@,!'()-]|%[0-7][0-9a-fA-F])+$/;
 
-export function shortPath(deps: ShortPathDeps): Middleware {
-  const answers = new Map(Object.entries(deps.answers));
-  return async (ctx, next) => {
-    const answer = answers.get(ctx.path);
-    const shortBody = answer && isPlain(ctx) ? await answerShortly(deps, ctx, answer) : undefined;
-    if (answer === undefined || shortBody === undefined) {
-      handBack(ctx.req);
-      return next();
+export function createShortPath({ answers, rawHeaders }: ShortPathDeps): ShortPath {
+  const byPath = new Map(Object.entries(answers));
+
+  async function tryToAnswer(short: ShortAnswer, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const body = await short.answer(request).catch(() => undefined);
+    if (body === undefined) {
+      // The engine meets the same trouble, and has the words for it; or it is over by then.
+      handBack(request);
+      return false;
     }
-    // What the engine sets at these endpoints.
-    ctx.set('Cache-Control', 'no-store');
-    ctx.set('Vary', 'Origin');
-    ctx.set('Access-Control-Allow-Origin', '*');
-    ctx.set('Access-Control-Expose-Headers', answer.exposedHeaders);
-    ctx.body = shortBody;
+    const text = JSON.stringify(body);
+    const sizeBytes = Buffer.byteLength(text);
+    response.writeHead(200, [
+      ...rawHeaders(request),
+      // What the engine sets at these endpoints.
+      ...['Vary', 'Origin', 'Access-Control-Allow-Origin', '*', 'Access-Control-Expose-Headers', short.exposedHeaders],
+      ...['Cache-Control', 'no-store', 'Content-Type', 'application/json; charset=utf-8'],
+      ...['Content-Length', String(sizeBytes)],
+    ]);
+    response.end(text, sizeBytes === text.length ? 'latin1' : 'utf8');
+    return true;
+  }
+
+  return (request, response) => {
+    // Only the path that the discovery document names, without a query.
+    const short = byPath.get(request.url ?? '');
+    if (short === undefined || !short.takes(request) || !isOrdinary(request)) return undefined;
+    return tryToAnswer(short, request, response);
   };
 }
 
-async function answerShortly(deps: ShortPathDeps, ctx: Context, answer: ShortAnswer): Promise<object | undefined> {
-  const body = await readFormBody(ctx);
-  const params = body === undefined ? undefined : readParams(body);
-  try {
-    const client = params && (await recognise(deps, ctx, params));
-    return client && (await answer.answer({ ctx, client, params: withoutCredentials(params) }));
-  } catch {
-    // The engine meets the same trouble, and has the words for it; or it is over by then.
-    ctx.remove('Retry-After');
-    return undefined;
-  }
-}
-
-function isPlain(ctx: Context): boolean {
-  const length = Number(ctx.headers['content-length']);
-  return (
-    length > 0 &&
-    length <= MAX_BODY_BYTES &&
-    ctx.querystring === '' &&
-    isForm(ctx) &&
-    MEANINGFUL_HEADERS.every((name) => ctx.headers[name] === undefined)
-  );
-}
-
-/** Each parameter once (RFC 6749 §3.1), none empty. */
-function readParams(body: string): Map<string, string> | undefined {
-  if (!PLAIN_FORM.test(body)) return undefined;
-  const params = new Map<string, string>();
-  for (const [name, value] of new URLSearchParams(body)) {
-    if (params.has(name) || value === '') return undefined;
-    params.set(name, value);
-  }
-  return params;
-}
-
-/** RFC 6749 §2.3.1: a secret in the Authorization header or in the body, in one of them. */
-async function recognise(
-  { provider, clientAdapter }: ShortPathDeps,
-  ctx: Context,
-  params: ReadonlyMap<string, string>,
-): Promise<Client | undefined> {
-  const { authorization } = ctx.headers;
-  const inBody = params.has('client_id') || params.has('client_secret');
-  if (inBody === (authorization !== undefined) || params.has('client_assertion')) return undefined;
-  const [clientId, secret] = inBody
-    ? [params.get('client_id'), params.get('client_secret')]
-    : readBasic(authorization as string);
-  if (clientId === undefined || secret === undefined) return undefined;
-  const client = await provider.Client.find(clientId);
-  const method = client?.clientAuthMethod;
-  if (method !== 'client_secret_basic' && method !== 'client_secret_post') return undefined;
-  return (await clientAdapter.isSecretOf(ctx, clientId, secret)) ? client : undefined;
-}
-
-/** Only what needs no decoding of its own: RFC 6749 §2.3.1 wants both parts form-encoded. */
-function readBasic(authorization: string): [string | undefined, string | undefined] {
-  const [, encoded] =
-    /^Basic ((?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)$/.exec(authorization) ?? [];
-  const [, clientId, secret] = /^([\w.~-]+):([\w.~-]+)$/.exec(Buffer.from(encoded ?? '', 'base64').toString()) ?? [];
-  return [clientId, secret];
-}
-
-function withoutCredentials(params: Map<string, string>): Map<string, string> {
-  params.delete('client_id');
-  params.delete('client_secret');
-  return params;
+function isOrdinary({ headers }: IncomingMessage): boolean {
+  return MEANINGFUL_HEADERS.every((name) => headers[name] === undefined);
 }

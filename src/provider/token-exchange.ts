@@ -1,20 +1,16 @@
 // Token exchange (RFC 8693): an API that was called with the token of a user asks for a token with which it may call the next one.
 // The new token is bound to whoever exchanged, says on whose behalf and through whose hands (`act`), can do nothing that the old one
 // could not, does not outlive it, and dies with what the user allowed at first.
-//
-// Who may present a token here: the client it was issued to, and the resource server that it is meant for. Whoever else has got
-// hold of it gets the answer that a made-up token gets; otherwise token exchange would turn a stolen token into one of one's own.
+// Who may present which token: exchange-tokens.
 
-import type Provider from 'oidc-provider';
 import { type AccessToken, type Client, errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider';
 // Documented, but not under semantic versioning: only here, and the engine's version is pinned.
 import * as grants from 'oidc-provider/lib/helpers/grants.js';
-import { isSameClient, mayActFor, mayDelegate } from '../client-binding.ts';
+import type { AuditEvent } from '../audit/audit.ts';
+import { mayActFor, mayDelegate } from '../client-binding.ts';
 import { type Actor, chainOf, type DelegationClaims, delegationOf } from './delegation.ts';
 import type { Directory } from './directory.ts';
-import type { IntrospectionPolicy } from './introspection.ts';
-import { findIssuedToken, hasItsGrant, type IssuedToken } from './issued-token.ts';
-import type { JwtBridge } from './jwt-bridge.ts';
+import { assertItsKey, type ExchangeTokensDeps, findActor, loadSubject, type SubjectToken } from './exchange-tokens.ts';
 import { findPermitted, type ResourcePolicy } from './resource-server-info.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
@@ -28,22 +24,11 @@ const PARAMS = [
   ...['audience', 'resource', 'scope'],
 ];
 
-export interface TokenExchangeDeps {
-  readonly provider: Provider;
+export interface TokenExchangeDeps extends ExchangeTokensDeps {
   readonly directory: Directory;
   readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
-  readonly introspectionPolicy: IntrospectionPolicy;
-  readonly jwtBridge: Pick<JwtBridge, 'verify' | 'toStored'>;
   readonly unitOfWork: UnitOfWork;
 }
-
-/** The members of a subject token that an exchange reads. */
-type SubjectToken = IssuedToken & {
-  readonly accountId: string;
-  readonly exp: number;
-  readonly grantId?: string;
-  readonly extra?: Record<string, unknown>;
-};
 
 export function registerTokenExchange(deps: TokenExchangeDeps): void {
   const { provider, directory, unitOfWork } = deps;
@@ -60,7 +45,7 @@ export function registerTokenExchange(deps: TokenExchangeDeps): void {
       const certificate = grants.checkMtlsCert(provider, ctx);
 
       const subject = await loadSubject(deps, ctx, String(params.subject_token));
-      const actor = await findActor(deps, ctx);
+      const { actor, token: actorToken } = await findActor(deps, ctx, params.actor_token as string | undefined);
       if (!mayActFor(subject.extra?.may_act, actor)) {
         // RFC 8693 §4.4
         throw new errors.InvalidRequest('the subject token names somebody else as its actor');
@@ -76,43 +61,29 @@ export function registerTokenExchange(deps: TokenExchangeDeps): void {
         client,
         accountId: subject.accountId,
         gty: 'token_exchange',
-      } as never) as AccessToken & { expiresIn: number; extraClaims: DelegationClaims };
+      } as never) as ExchangedToken;
       const info = deps.resourcePolicy.describe(permitted) as ResourceServer & { accessTokenTTL: number };
+      if (params.requested_token_type === JWT_TYPE && info.accessTokenFormat !== 'jwt') {
+        throw new errors.InvalidRequest('access tokens for that resource server are not JWTs');
+      }
       const { ResourceServer: Server } = provider as unknown as { ResourceServer: ResourceServerClass };
       token.resourceServer = new Server(target, info);
       token.scope = narrowed(params.scope, subject, permitted.scope);
-      // RFC 8693 §2.2.1 leaves the lifetime to us: it never outlives what it was made of.
-      token.expiresIn = Math.min(info.accessTokenTTL, subject.exp - Math.floor(Date.now() / 1000));
       token.extraClaims = claims;
       // Never the key of the subject token: whoever exchanges proves its own.
       if (certificate !== undefined) token.setThumbprint('x5t', certificate as never);
-      if (dPoP) {
-        await grants.checkDpopReplay(provider, ctx, dPoP, client.clientId);
-        token.setThumbprint('jkt', dPoP.thumbprint);
-      }
+      if (dPoP) token.setThumbprint('jkt', dPoP.thumbprint);
+      for (const presented of [subject, actorToken]) if (presented !== undefined) assertItsKey(presented, token);
+      if (dPoP) await grants.checkDpopReplay(provider, ctx, dPoP, client.clientId);
+      limitLifetime(token, subject, info.accessTokenTTL);
       ctx.oidc.entity('AccessToken', token);
       const value = await token.save();
-      await unitOfWork.write({
-        kind: 'audit',
-        event: {
-          type: 'token.exchanged',
-          actor: `client:${client.clientId}`,
-          clientId: client.clientId,
-          accountId: subject.accountId,
-          requestId: ctx.get('x-request-id'),
-          detail: {
-            resource_server: target,
-            scope: token.scope,
-            chain: chainOf(claims),
-            subject_client: subject.clientId,
-          },
-        },
-      });
+      await unitOfWork.write({ kind: 'audit', event: hopEvent(ctx, token, subject, target) });
       ctx.body = {
         access_token: value,
-        issued_token_type: value.split('.').length === 3 ? JWT_TYPE : ACCESS_TOKEN_TYPE,
+        issued_token_type: params.requested_token_type ?? ACCESS_TOKEN_TYPE,
         token_type: token.tokenType,
-        expires_in: token.expiration,
+        expires_in: token.expiresIn,
         ...(token.scope === undefined ? {} : { scope: token.scope }),
       };
     },
@@ -122,6 +93,7 @@ export function registerTokenExchange(deps: TokenExchangeDeps): void {
 }
 
 type ResourceServerClass = new (identifier: string, info: object) => NonNullable<AccessToken['resourceServer']>;
+type ExchangedToken = AccessToken & { exp: number; expiresIn: number; extraClaims: DelegationClaims };
 type Params = Readonly<Record<string, unknown>>;
 
 /** RFC 8693 §2.1 */
@@ -138,41 +110,21 @@ function assertTypes(params: Params): void {
   }
 }
 
-/** A token that stands and that this client may know about. RFC 8693 §2.2.2: invalid_request if it is "invalid for any reason". */
-async function loadToken(
-  deps: TokenExchangeDeps,
-  ctx: KoaContextWithOIDC,
-  value: string,
-): Promise<IssuedToken | undefined> {
-  const token = await findIssuedToken(deps, value);
-  if (token === undefined || !token.isValid || token.kind === 'RefreshToken') return undefined;
-  if (!(await hasItsGrant(deps.provider, token))) return undefined;
-  const { client } = ctx.oidc;
-  // The policy rewrites `extra` into what its caller may read.
-  const { extra } = token as { extra?: object };
-  if (client === undefined || !(await deps.introspectionPolicy(ctx, client, token))) return undefined;
-  return Object.assign(token, { extra });
-}
-
-async function loadSubject(deps: TokenExchangeDeps, ctx: KoaContextWithOIDC, value: string): Promise<SubjectToken> {
-  const token = await loadToken(deps, ctx, value);
-  if (token === undefined) throw new errors.InvalidRequest('the subject token is not valid, or not for this client');
-  if ((token as { accountId?: string }).accountId === undefined) {
-    throw new errors.InvalidRequest(
-      'only tokens of users can be exchanged; a client asks for its own with client_credentials',
-    );
-  }
-  return token as SubjectToken;
-}
-
-/** RFC 8693 §2.1: who acts. Without an actor token it is the client itself. */
-async function findActor(deps: TokenExchangeDeps, ctx: KoaContextWithOIDC): Promise<Actor> {
-  const { client, params } = ctx.oidc as unknown as { client: { clientId: string }; params: Params };
-  if (params.actor_token === undefined) return { sub: client.clientId, client_id: client.clientId };
-  const token = await loadToken(deps, ctx, String(params.actor_token));
-  if (token === undefined || !isSameClient(token.clientId, client.clientId))
-    throw new errors.InvalidRequest('the actor token is not one of this client');
-  return { sub: (token as { accountId?: string }).accountId ?? client.clientId, client_id: client.clientId };
+/** What the audit log keeps of each hop. */
+function hopEvent(ctx: KoaContextWithOIDC, token: ExchangedToken, subject: SubjectToken, target: string): AuditEvent {
+  return {
+    type: 'token.exchanged',
+    actor: `client:${token.clientId}`,
+    clientId: token.clientId,
+    accountId: subject.accountId,
+    requestId: ctx.get('x-request-id'),
+    detail: {
+      resource_server: target,
+      scope: token.scope,
+      chain: chainOf(token.extraClaims),
+      subject_client: subject.clientId,
+    },
+  };
 }
 
 /** One target, by whichever name. */
@@ -189,17 +141,29 @@ function handedOn(subject: SubjectToken, actor: Actor): DelegationClaims {
   const before = delegationOf(subject.extra);
   return {
     act: before === undefined ? actor : { ...actor, act: before.act },
-    lanyard_origin: before?.lanyard_origin ?? {
-      grant_id: subject.grantId as string,
-      client_id: subject.clientId as string,
+    lanyard_origin: {
+      grant_id: before?.lanyard_origin.grant_id ?? (subject.grantId as string),
+      client_id: before?.lanyard_origin.client_id ?? subject.clientId,
+      audiences: [...(before?.lanyard_origin.audiences ?? []), subject.aud],
     },
   };
+}
+
+/**
+ * RFC 8693 §2.2.1 leaves the lifetime to us: it never outlives what it was made of. To be asked last, because what is awaited
+ * afterwards would be added to it. @throws InvalidRequest when the subject token has expired meanwhile
+ */
+function limitLifetime(token: ExchangedToken, subject: SubjectToken, ttlSeconds: number): void {
+  const now = Math.floor(Date.now() / 1000);
+  if (subject.exp <= now) throw new errors.InvalidRequest('the subject token has expired');
+  token.exp = Math.min(now + ttlSeconds, subject.exp);
+  token.expiresIn = token.exp - now;
 }
 
 /** @throws InvalidScope for scopes that the subject token does not have, or when nothing is left that the client was granted */
 function narrowed(requested: unknown, subject: SubjectToken, permittedScope: string): string {
   const held = subject.scopes;
-  const wanted = typeof requested === 'string' ? requested.split(' ') : [...held];
+  const wanted = typeof requested === 'string' ? [...new Set(requested.split(' '))] : [...held];
   const excess = wanted.filter((name) => !held.has(name));
   if (excess.length > 0) throw new errors.InvalidScope('more than the subject token has', excess.join(' '));
   const permitted = new Set(permittedScope.split(' '));

@@ -2,6 +2,7 @@
 // request was faster: exactly one exchange of a code or a rotating refresh token wins, and a replay revokes what the code or
 // the family has given (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
 
+import type { IncomingMessage } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { type ChangedBy, recordAudit } from '../audit/audit.ts';
@@ -13,6 +14,17 @@ import { AlreadyConsumedError } from './hot-store.ts';
 import { OVERLOADED_BODY, overloadIn } from './overload.ts';
 import { graceSeconds, JUST_ROTATED } from './refresh-grace.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
+
+/** Of requests whose tokens the short path could not store, and nobody knows how far the database came. */
+const failedCommits = new WeakMap<IncomingMessage, unknown>();
+
+/**
+ * Lets the request end here. To exchange the same code once more would look like a replay, if the database did store it: that would
+ * end what the user has just begun.
+ */
+export function noteFailedCommit(request: IncomingMessage, error: unknown): void {
+  failedCommits.set(request, error);
+}
 
 export interface TokenTransactionDeps {
   readonly database: Database;
@@ -45,7 +57,9 @@ export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
   return async (ctx, next) => {
     if (ctx.method !== 'POST' || ctx.path !== deps.path) return next();
     try {
-      await unitOfWork.run(ctx.get('x-request-id'), next, () => ctx.status !== 200);
+      if (failedCommits.has(ctx.req)) throw failedCommits.get(ctx.req);
+      const gathered = await unitOfWork.gather(ctx.get('x-request-id'), next);
+      if (ctx.status === 200) await gathered.commit();
     } catch (error) {
       const overload = overloadIn(error);
       // The body holds tokens that do not exist: it must not leave.

@@ -4,20 +4,24 @@
 // what was gathered for it is dropped.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { HotStore, Write } from './hot-store.ts';
+import type { HotStore } from './hot-store.ts';
+import type { Write } from './writes.ts';
 
 export interface UnitOfWork {
   /** Stores it with the other writes of this request, or at once when there is no unit of work around it. */
   write(write: Write): Promise<void>;
   /** Calls back when the writes of this request are committed, which those of a refused one never are. */
   afterwards(callback: () => void): void;
-  /**
-   * Runs `work` and commits what it wrote, unless `isRefused` says that it ended in an error.
-   * @throws AlreadyConsumedError when another request was faster; nothing was written then
-   */
-  run(requestId: string, work: () => Promise<void>, isRefused: () => boolean): Promise<void>;
+  /** Runs `work`, whose writes are kept until whoever called commits them, or lets them go. */
+  gather<T>(requestId: string, work: () => Promise<T>): Promise<Gathered<T>>;
   /** of the request around it */
   requestId(): string | undefined;
+}
+
+export interface Gathered<T> {
+  readonly result: T;
+  /** @throws AlreadyConsumedError when another request was faster; nothing was written then */
+  commit(): Promise<void>;
 }
 
 interface Unit {
@@ -40,12 +44,17 @@ export function createUnitOfWork({ commit }: Pick<HotStore, 'commit'>): UnitOfWo
       else unit.callbacks.push(callback);
     },
     requestId: () => current.getStore()?.requestId,
-    async run(requestId, work, isRefused) {
+    async gather(requestId, work) {
       const unit: Unit = { requestId, writes: [], callbacks: [] };
-      await current.run(unit, work);
-      if (isRefused() || unit.writes.length === 0) return;
-      await commit(unit.writes);
-      for (const callback of unit.callbacks) callback();
+      const result = await current.run(unit, work);
+      return {
+        result,
+        async commit() {
+          if (unit.writes.length === 0) return;
+          await commit(unit.writes);
+          for (const callback of unit.callbacks) callback();
+        },
+      };
     },
   };
 }

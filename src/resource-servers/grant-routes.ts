@@ -16,6 +16,7 @@ const grantSchema = z
     resource_server: z.string(),
     scopes: z.array(z.string()),
     token_exchange: z.boolean(),
+    may_act: z.string().nullable(),
     created_at: instant,
     updated_at: instant,
   })
@@ -23,6 +24,11 @@ const grantSchema = z
 
 const mayExchange = z.boolean('must be true or false').meta({
   description: 'the client may exchange tokens of users for tokens for this API (RFC 8693); false if left out',
+});
+
+const mayAct = clientIdField.nullable().meta({
+  description:
+    'the one client that may exchange tokens of users which this client gets for this API (RFC 8693 §4.4); null: whoever may otherwise',
 });
 
 const resourceServerParams = z.strictObject({ identifier: text(500) });
@@ -59,20 +65,16 @@ export function clientGrantRoutes(deps: { query: Query; resourceServers: Resourc
       scope: 'admin:write',
       summary: 'Let a client call a resource server with these scopes',
       params: grantParams,
-      body: z.strictObject({ scopes: scopeList, token_exchange: mayExchange.optional() }),
+      body: z.strictObject({ scopes: scopeList, token_exchange: mayExchange.optional(), may_act: mayAct.optional() }),
       answers: {
         200: { description: 'The replaced policy row', schema: grantSchema },
         201: { description: 'The new policy row', schema: grantSchema },
       },
       async handle({ params, body, ifVersion, by }) {
         const { identifier, client_id: clientId } = params;
-        const { grant, isNew } = await resourceServers.setGrant(
-          identifier,
-          clientId,
-          { scopes: body.scopes, mayExchange: body.token_exchange ?? false },
-          ifVersion,
-          by,
-        );
+        const { scopes, token_exchange: mayExchange = false, may_act } = body;
+        const input = { scopes, mayExchange, mayActClientId: may_act ?? undefined };
+        const { grant, isNew } = await resourceServers.setGrant(identifier, clientId, input, ifVersion, by);
         return { status: isNew ? 201 : 200, version: grant.version, body: grantToWire(grant) };
       },
     }),
@@ -114,6 +116,7 @@ function grantToWire(grant: ClientGrant) {
     resource_server: grant.resourceServer,
     scopes: grant.scopes,
     token_exchange: grant.mayExchange,
+    may_act: grant.mayActClientId ?? null,
     created_at: grant.createdAt.toISOString(),
     updated_at: grant.updatedAt.toISOString(),
   };

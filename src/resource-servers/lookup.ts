@@ -3,7 +3,7 @@
 import type { Query } from '../database/database.ts';
 import {
   type AuthorizationDetailsTypes,
-  type ClientGrant,
+  type ClientGrantInput,
   canonicalSpelling,
   type ResourceServer,
   type StoredDelegation,
@@ -26,7 +26,7 @@ export type KnownResourceServer = Pick<
 
 /** What one client may call, by resource server, in the order of the identifiers. */
 export type KnownGrants = ReadonlyMap<string, KnownGrant>;
-export type KnownGrant = Pick<ClientGrant, 'scopes' | 'mayExchange'>;
+export type KnownGrant = ClientGrantInput;
 
 const LOOKUP = {
   name: 'resource_server_lookup',
@@ -37,7 +37,7 @@ const LOOKUP = {
 
 const GRANTS = {
   name: 'client_grant_lookup',
-  text: `SELECT client_id, resource_server, scopes, token_exchange FROM client_grants WHERE client_id = ANY($1)
+  text: `SELECT client_id, resource_server, scopes, token_exchange, may_act FROM client_grants WHERE client_id = ANY($1)
          ORDER BY client_id, resource_server`,
 };
 
@@ -82,11 +82,12 @@ export async function lookUpGrants(query: Query, clientIds: readonly string[]): 
     resource_server: string;
     scopes: string[];
     token_exchange: boolean;
+    may_act: string | null;
   }>(GRANTS, [clientIds]);
   const found = new Map<string, Map<string, KnownGrant>>();
-  for (const { client_id, resource_server, scopes, token_exchange: mayExchange } of rows) {
+  for (const { client_id, resource_server, scopes, token_exchange: mayExchange, may_act } of rows) {
     const ofClient = found.get(client_id) ?? new Map<string, KnownGrant>();
-    found.set(client_id, ofClient.set(resource_server, { scopes, mayExchange }));
+    found.set(client_id, ofClient.set(resource_server, { scopes, mayExchange, mayActClientId: may_act ?? undefined }));
   }
   return clientIds.map((clientId) => found.get(clientId) ?? new Map());
 }
@@ -103,5 +104,5 @@ export function grantAt(
   const { identifier, selfRegisteredScopes: scopes } = resourceServer;
   const granted = grants?.get(identifier);
   if (granted !== undefined || !isSelfRegistered || scopes === undefined) return granted;
-  return { scopes, mayExchange: false };
+  return { scopes, mayExchange: false, mayActClientId: undefined };
 }

@@ -3,7 +3,13 @@
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, notFound } from '../errors.ts';
-import { type ClientGrant, otherSpelling, type ResourceServer, type ResourceServerInput } from './resource-server.ts';
+import {
+  type ClientGrant,
+  type ClientGrantInput,
+  otherSpelling,
+  type ResourceServer,
+  type ResourceServerInput,
+} from './resource-server.ts';
 import * as store from './store.ts';
 
 export interface ResourceServers {
@@ -18,7 +24,7 @@ export interface ResourceServers {
   setGrant(
     identifier: string,
     clientId: string,
-    input: Pick<ClientGrant, 'scopes' | 'mayExchange'>,
+    input: ClientGrantInput,
     ifVersion: number | undefined,
     by: ChangedBy,
   ): Promise<{ grant: ClientGrant; isNew: boolean }>;
@@ -87,7 +93,7 @@ export function createResourceServers(deps: { database: Database; adminAudience:
     setGrant(identifier, clientId, input, ifVersion, by) {
       return changing(identifier, undefined, async (query, resourceServer) => {
         if (!(await store.clientExists(query, clientId))) throw notFound(`client ${clientId}`);
-        const { scopes, mayExchange } = input;
+        const { scopes, mayExchange, mayActClientId } = input;
         const unknown = scopes.filter((scope) => !resourceServer.scopes.includes(scope));
         if (unknown.length > 0) {
           const fault = { pointer: '/scopes', detail: `${unknown.join(', ')}: not a scope of this resource server` };
@@ -96,7 +102,12 @@ export function createResourceServers(deps: { database: Database; adminAudience:
         const before = await store.findGrant(query, identifier, clientId);
         assertVersion(ifVersion, before?.version);
         const grant = await store.setGrant(query, identifier, clientId, input);
-        const detail = { resource_server: identifier, scopes, ...(mayExchange ? { token_exchange: true } : {}) };
+        const detail = {
+          resource_server: identifier,
+          scopes,
+          ...(mayExchange ? { token_exchange: true } : {}),
+          ...(mayActClientId === undefined ? {} : { may_act: mayActClientId }),
+        };
         await record(query, 'client_grant.set', by, detail, clientId);
         return { grant, isNew: before === undefined };
       });

@@ -1,6 +1,7 @@
 // A resource server: an API, named by its identifier, which is the audience of the tokens meant for it. The policy
 // ("client C may call resource server R with scopes S") is a ClientGrant; without one there is no token.
 
+import { LRUCache } from 'lru-cache';
 import type { DelegationRule } from '../client-binding.ts';
 
 /** However long a resource server wants its tokens to live. */
@@ -54,10 +55,14 @@ export interface ClientGrant {
   readonly scopes: readonly string[];
   /** the client may exchange tokens of users for tokens for this resource server (RFC 8693) */
   readonly mayExchange: boolean;
+  /** the one client that may act with tokens of users that this client gets here (RFC 8693 §4.4); undefined: none is named */
+  readonly mayActClientId: string | undefined;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
+
+export type ClientGrantInput = Pick<ClientGrant, 'scopes' | 'mayExchange' | 'mayActClientId'>;
 
 /** As the row has it. */
 export interface StoredDelegation {
@@ -92,10 +97,17 @@ export function spellings(identifier: string): string[] {
   return [...new Set([identifier, otherSpelling(identifier)])];
 }
 
+/** Parsing a URL is dear where every request asks. */
+const canonical = new LRUCache<string, string>({ max: 2_000 });
+
 /** One spelling for both, to remember it by. */
 export function canonicalSpelling(identifier: string): string {
-  // With a path there is no other spelling; and parsing a URL is dear where every request asks.
+  // With a path there is no other spelling.
   const slash = identifier.indexOf('/', identifier.indexOf('://') + 3);
   if (slash !== -1 && slash < identifier.length - 1) return identifier;
-  return spellings(identifier).sort()[0] as string;
+  const known = canonical.get(identifier);
+  if (known !== undefined) return known;
+  const [first] = spellings(identifier).sort() as [string];
+  canonical.set(identifier, first);
+  return first;
 }

@@ -4,6 +4,7 @@ import type { Query } from '../database/database.ts';
 import {
   type AuthorizationDetailsTypes,
   type ClientGrant,
+  type ClientGrantInput,
   fromDelegation,
   otherSpelling,
   type ResourceServer,
@@ -32,6 +33,7 @@ interface GrantRow {
   resource_server: string;
   scopes: string[];
   token_exchange: boolean;
+  may_act: string | null;
   version: number;
   created_at: Date;
   updated_at: Date;
@@ -39,7 +41,7 @@ interface GrantRow {
 
 const COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
   authorization_details_types, delegation, self_registered_scopes, version, created_at, updated_at`;
-const GRANT_COLUMNS = 'client_id, resource_server, scopes, token_exchange, version, created_at, updated_at';
+const GRANT_COLUMNS = 'client_id, resource_server, scopes, token_exchange, may_act, version, created_at, updated_at';
 
 const SQL = {
   find: { name: 'resource_server_find', text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier IN ($1, $2)` },
@@ -77,9 +79,10 @@ const SQL = {
   },
   setGrant: {
     name: 'client_grant_set',
-    text: `INSERT INTO client_grants (client_id, resource_server, scopes, token_exchange) VALUES ($1, $2, $3, $4)
+    text: `INSERT INTO client_grants (client_id, resource_server, scopes, token_exchange, may_act)
+           VALUES ($1, $2, $3, $4, $5)
            ON CONFLICT (client_id, resource_server) DO UPDATE SET scopes = EXCLUDED.scopes,
-             token_exchange = EXCLUDED.token_exchange,
+             token_exchange = EXCLUDED.token_exchange, may_act = EXCLUDED.may_act,
              version = client_grants.version + 1, updated_at = now()
            RETURNING ${GRANT_COLUMNS}`,
   },
@@ -113,6 +116,7 @@ function toGrant(row: GrantRow): ClientGrant {
     resourceServer: row.resource_server,
     scopes: row.scopes,
     mayExchange: row.token_exchange,
+    mayActClientId: row.may_act ?? undefined,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -195,9 +199,10 @@ export async function setGrant(
   query: Query,
   identifier: string,
   clientId: string,
-  { scopes, mayExchange }: Pick<ClientGrant, 'scopes' | 'mayExchange'>,
+  { scopes, mayExchange, mayActClientId }: ClientGrantInput,
 ): Promise<ClientGrant> {
-  const { rows } = await query<GrantRow>(SQL.setGrant, [clientId, identifier, scopes, mayExchange]);
+  const values = [clientId, identifier, scopes, mayExchange, mayActClientId ?? null];
+  const { rows } = await query<GrantRow>(SQL.setGrant, values);
   return toGrant(rows[0] as GrantRow);
 }
 

@@ -175,6 +175,8 @@ test.each([true, false])('response_mode=form_post reaches the app, JavaScript %p
   await page.goto(stage.authorizationUrl({ response_mode: 'form_post', state: '"><b>&amp;' }));
   await signIn(page, ALICE);
   if (!javaScriptEnabled) {
+    // There is nothing to take a picture of while the one page goes and the other comes.
+    await page.waitForSelector('#continue');
     await page.screenshot({ path: 'coverage/screenshots/form-post-phone-light.png' });
     await page.emulateMedia({ colorScheme: 'dark' });
     await page.screenshot({ path: 'coverage/screenshots/form-post-phone-dark.png' });

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { spawnAs } from '../../src/database/embedded-account.ts';
 
 const EMBEDDED_URL = new URL('../../src/database/embedded.ts', import.meta.url).href;
 
@@ -182,6 +183,12 @@ test('reports what PostgreSQL said when it does not start, and frees the folder'
     /ended while starting \(1\):\n.*invalid value for parameter "shared_buffers": "plenty"/s,
   );
   expect(await query(await start(), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+});
+
+test('hears that a process has ended although it ended before anybody asked', async () => {
+  const { exited } = await spawnAs(undefined, 'false', [], () => []);
+  await sleep(200);
+  expect(await exited).toEqual({ code: 1, signal: null });
 });
 
 test('passes none of our secrets to PostgreSQL', async () => {

@@ -7,6 +7,8 @@ import {
   bindingClaims,
   boundClientId,
   ClientNotAllowedError,
+  mayActFor,
+  mayDelegate,
   mayIntrospect,
   mayRevoke,
   type TokenAudience,
@@ -174,5 +176,43 @@ describe('assertBoundTo', () => {
     expect(() => assertBoundTo({ client_id: '', azp: '' }, [''])).toThrow(BindingError);
     expect(() => assertBoundTo({ client_id: 'a', azp: 'b' }, ['a', 'b'])).toThrow(BindingError);
     expect(() => assertBoundTo({ client_id: ['a'], azp: ['a'] }, ['a'])).toThrow(BindingError);
+  });
+});
+
+describe('mayDelegate: whether a resource server takes a token that went through these hands', () => {
+  test.each<[string, boolean, string[], { maxDepth: number; allowedClientIds: string[] | undefined } | undefined]>([
+    ['one exchange where one is allowed', true, ['app', 'a'], { maxDepth: 1, allowedClientIds: undefined }],
+    ['two of two, all of them listed', true, ['app', 'a', 'b'], { maxDepth: 2, allowedClientIds: ['b', 'a', 'app'] }],
+    ['the same hands again count again', true, ['app', 'a', 'a'], { maxDepth: 2, allowedClientIds: undefined }],
+    ['no rule', false, ['app', 'a'], undefined],
+    ['one exchange too many', false, ['app', 'a', 'b'], { maxDepth: 1, allowedClientIds: undefined }],
+    ['the last is not listed', false, ['app', 'a'], { maxDepth: 1, allowedClientIds: ['app'] }],
+    ['the first is not listed', false, ['app', 'a'], { maxDepth: 1, allowedClientIds: ['a'] }],
+    ['one in the middle is not listed', false, ['app', 'a', 'b'], { maxDepth: 2, allowedClientIds: ['app', 'b'] }],
+    ['nobody is listed', false, ['app', 'a'], { maxDepth: 1, allowedClientIds: [] }],
+    ['nobody has exchanged it', false, ['app'], { maxDepth: 1, allowedClientIds: undefined }],
+    ['a hand without a name', false, ['app', ''], { maxDepth: 1, allowedClientIds: undefined }],
+    ['a hand without a name that is listed', false, ['app', ''], { maxDepth: 1, allowedClientIds: ['app', ''] }],
+  ])('%s: %j', (_, expected, chain, rule) => {
+    expect(mayDelegate(chain, rule)).toBe(expected);
+  });
+});
+
+describe('mayActFor: whom a token names as its actor (RFC 8693 §4.4)', () => {
+  const actor = { sub: 'a', client_id: 'a' };
+  test.each<[string, boolean, unknown]>([
+    ['nobody is named', true, undefined],
+    ['this client, as it will be written', true, { sub: 'a', client_id: 'a' }],
+    ['this client, by one name', true, { client_id: 'a' }],
+    ['another client', false, { sub: 'b', client_id: 'b' }],
+    ['two different ones', false, { sub: 'a', client_id: 'b' }],
+    ['somebody of the same name at another server', false, { iss: 'https://other.example', sub: 'a' }],
+    ['by a name of every object', false, { constructor: 'a' }],
+    ['nobody, in an object', false, {}],
+    ['nothing that is an object', false, null],
+    ['a bare name', false, 'a'],
+    ['a list', false, ['a']],
+  ])('%s: %j', (_, expected, mayAct) => {
+    expect(mayActFor(mayAct, actor)).toBe(expected);
   });
 });

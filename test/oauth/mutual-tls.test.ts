@@ -305,6 +305,40 @@ describe('tokens that are bound to a certificate', () => {
     expect((await post('/oauth2/token', refreshed, own)).status).toBe(200);
   });
 
+  test('a token that is bound to a certificate cannot be exchanged for one that is not, or is bound to another', async () => {
+    const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+    const members = { ...CODE_FLOW, ...BOUND, grant_types: [...CODE_FLOW.grant_types, exchange] };
+    const client = await createClient({ ...members, token_endpoint_auth_method: 'client_secret_post' });
+    const path = `/resource-servers/${encodeURIComponent(OPAQUE_API)}`;
+    const delegation = { max_depth: 1, allowed_clients: null };
+    await server.admin.request('PATCH', path, { delegation });
+    const row = { scopes: ['read'], token_exchange: true };
+    await server.admin.request('PUT', `${path}/clients/${client.clientId}`, row);
+    const issued = await obtainCode(server, client, { scope: 'openid read', resource: API });
+    const credentials = { client_id: client.clientId, client_secret: client.clientSecret };
+    const form = {
+      grant_type: 'authorization_code',
+      code: issued.code,
+      code_verifier: issued.verifier,
+      redirect_uri: REDIRECT_URI,
+    };
+    const { body } = await post('/oauth2/token', { ...form, ...credentials }, own);
+    const subject = {
+      grant_type: exchange,
+      subject_token: body.access_token as string,
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      resource: OPAQUE_API,
+    };
+    const attempt = (certificate?: Certificate) => post('/oauth2/token', { ...subject, ...credentials }, certificate);
+    expect((await attempt(thief)).body.error).toBe('invalid_request');
+    expect((await attempt()).body.error).toBe('invalid_grant');
+    // Not even when the client is not obliged any more.
+    const obligation = { tls_client_certificate_bound_access_tokens: false };
+    expect((await attempt(own)).status).toBe(200);
+    expect((await server.admin.request('PATCH', `/clients/${client.clientId}`, obligation)).status).toBe(200);
+    expect((await attempt()).body.error).toBe('invalid_request');
+  });
+
   test('a FAPI 2.0 client may be one of these', async () => {
     const members = { ...CODE_FLOW, security_profile: 'fapi2' };
     const client = await createBound(members);

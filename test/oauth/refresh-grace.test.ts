@@ -2,9 +2,22 @@
 // or from somebody else, the same token ends the family (RFC 9700 §4.14.2).
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import type { TestClient } from '../support/admin.ts';
-import { ALICE, CODE_FLOW, isActive, obtainTokens, PUBLIC, refresh, tally, toTokens } from '../support/oauth.ts';
+import { postForm, type TestClient } from '../support/admin.ts';
+import {
+  ALICE,
+  CODE_FLOW,
+  isActive,
+  obtainCode,
+  obtainTokens,
+  PUBLIC,
+  REDIRECT_URI,
+  refresh,
+  tally,
+  toTokens,
+} from '../support/oauth.ts';
+import { startOtherNode } from '../support/other-node.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { dpopProof, newSigner } from '../support/signing.ts';
 
 const DESCRIPTION = 'this refresh token was used a moment ago; use the one that was issued for it';
 
@@ -41,6 +54,53 @@ test('a second request a moment later is told the same, and gets no token', asyn
   const { status, body } = await refresh(server, app, refreshToken);
   expect([status, body]).toEqual([400, { error: 'invalid_grant', error_description: DESCRIPTION }]);
   expect((await refresh(server, app, first.refreshToken)).status).toBe(200);
+});
+
+test('two tabs at two nodes: the same, whichever node each has come to', async () => {
+  const other = await startOtherNode(server);
+  try {
+    const { refreshToken } = await signIn(app);
+    const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
+    const atOther = () => other.post('/oauth2/token', app, form);
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => [refresh(server, app, refreshToken), atOther()] as const).flat(),
+    );
+    const [winner, ...more] = answers.filter(({ status }) => status === 200);
+    expect(more).toEqual([]);
+    for (const { status, body } of [...answers, await atOther()]) {
+      if (status !== 200) expect([status, body.error_description]).toEqual([400, DESCRIPTION]);
+    }
+    const next = { grant_type: 'refresh_token', refresh_token: winner?.body.refresh_token as string };
+    expect((await other.post('/oauth2/token', app, next)).status).toBe(200);
+
+    const lazy = await signIn(hasty);
+    const first = toTokens(await refresh(server, hasty, lazy.refreshToken));
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    const replay = { grant_type: 'refresh_token', refresh_token: lazy.refreshToken };
+    expect((await other.post('/oauth2/token', hasty, replay)).body.error_description).toBe('grant request is invalid');
+    expect(await isActive(server, hasty, first.accessToken)).toBe(false);
+  } finally {
+    await other.stop();
+  }
+});
+
+test('a refresh token that is bound to a key: who has no key can neither use it nor end the family with it', async () => {
+  const signer = await newSigner();
+  const htu = `${server.issuer}/oauth2/token`;
+  const withKey = async (form: Record<string, string>) =>
+    postForm(htu, hasty, form, { dpop: await dpopProof(signer, { htm: 'POST', htu }) });
+  const { code, verifier } = await obtainCode(server, hasty, { scope: 'openid offline_access', prompt: 'consent' });
+  const grant = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: REDIRECT_URI };
+  const { refreshToken } = toTokens(await withKey(grant));
+  const used = { grant_type: 'refresh_token', refresh_token: refreshToken };
+  const second = toTokens(await withKey(used));
+  expect((await withKey(used)).body.error_description).toBe(DESCRIPTION);
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  expect((await refresh(server, hasty, refreshToken)).body.error).toBe('invalid_grant');
+  const third = toTokens(await withKey({ ...used, refresh_token: second.refreshToken }));
+  // Who has the key as well is the app itself, or has stolen everything.
+  expect((await withKey(used)).body.error).toBe('invalid_grant');
+  expect((await withKey({ ...used, refresh_token: third.refreshToken })).body.error).toBe('invalid_grant');
 });
 
 test('after that moment it is a replay: a thief who comes late ends the family, and gets nothing', async () => {

@@ -5,13 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { genericGrantRequest, getDPoPHandle, randomDPoPKeyPair } from 'openid-client';
 import { createGuard } from '../../src/guard/index.ts';
-import { type Answer, introspect, postForm, requestToken, revoke, type TestClient } from '../support/admin.ts';
+import { type Answer, introspect, postForm, revoke, type TestClient } from '../support/admin.ts';
+import { ACCESS_TOKEN, type Chain, EXCHANGE, exchangeChains } from '../support/exchange-chain.ts';
 import { ALICE, CODE_FLOW, clientToken, honest, INACTIVE, obtainTokens, PUBLIC, tally } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-
-const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
-const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
-const JWT = 'urn:ietf:params:oauth:token-type:jwt';
 
 let server: TestServer;
 let userId: string;
@@ -24,77 +21,10 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-interface Chain {
-  /** the APIs behind svc-a, svc-b and svc-c */
-  readonly apis: readonly [string, string, string];
-  readonly services: readonly [TestClient, TestClient, TestClient];
-}
-
-let count = 0;
-
-/** Three APIs in a row, each with the client that it introspects and exchanges with. */
-async function buildChain(
-  format: 'jwt' | 'opaque',
-  delegation: object = { max_depth: 3, allowed_clients: null },
-): Promise<Chain> {
-  const { admin } = server;
-  count += 1;
-  const services = [];
-  const apis = [];
-  for (const name of ['a', 'b', 'c']) {
-    const identifier = `https://${name}${count}.example`;
-    const service = await admin.createClient({
-      grant_types: ['client_credentials', EXCHANGE],
-      client_name: `svc-${name}`,
-    });
-    await admin.createApi(identifier, {
-      scopes: ['read', 'write'],
-      access_token_format: format,
-      introspection_client_id: service.clientId,
-      delegation,
-    });
-    services.push(service);
-    apis.push(identifier);
-  }
-  const [a, b, c] = apis as [string, string, string];
-  const [svcA, svcB] = services as [TestClient, TestClient, TestClient];
-  await admin.allow(app.clientId, a, ['read', 'write']);
-  await allowExchange(svcA, b);
-  await allowExchange(svcB, c);
-  return { apis: [a, b, c], services: services as never };
-}
-
-function allowExchange(client: TestClient, api: string, scopes = ['read', 'write']): Promise<Answer> {
-  const path = `/resource-servers/${encodeURIComponent(api)}/clients/${client.clientId}`;
-  return server.admin.request('PUT', path, { scopes, token_exchange: true });
-}
-
-function exchange(client: TestClient, subjectToken: string, form: Record<string, string> = {}): Promise<Answer> {
-  return requestToken(server.issuer, client, {
-    grant_type: EXCHANGE,
-    subject_token: subjectToken,
-    subject_token_type: ACCESS_TOKEN,
-    ...form,
-  });
-}
-
-async function userToken(chain: Chain, scope = 'openid read write'): Promise<string> {
-  return (await obtainTokens(server, app, { scope, resource: chain.apis[0] })).accessToken;
-}
-
-async function exchanged(client: TestClient, subjectToken: string, form: Record<string, string>): Promise<string> {
-  const { status, body } = await exchange(client, subjectToken, form);
-  if (status !== 200) throw new Error(JSON.stringify(body));
-  return body.access_token as string;
-}
-
-/** The tokens of the three hops. */
-async function walk(chain: Chain): Promise<[string, string, string]> {
-  const first = await userToken(chain);
-  const second = await exchanged(chain.services[0], first, { resource: chain.apis[1] });
-  const third = await exchanged(chain.services[1], second, { audience: chain.apis[2], scope: 'read' });
-  return [first, second, third];
-}
+const { buildChain, allowExchange, exchange, userToken, exchanged, walk } = exchangeChains(
+  () => server,
+  () => app,
+);
 
 describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
   let chain: Chain;
@@ -149,7 +79,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
     expect(made.exp as number).toBeLessThanOrEqual(body.exp as number);
     expect(answer.body).not.toHaveProperty('refresh_token');
     expect(answer.body).not.toHaveProperty('id_token');
-    expect(answer.body.issued_token_type).toBe(format === 'jwt' ? JWT : ACCESS_TOKEN);
+    expect(answer.body.issued_token_type).toBe(ACCESS_TOKEN);
   });
 
   test('what ends the first grant ends the whole chain at once', async () => {

@@ -6,7 +6,8 @@ import pg from 'pg';
 import { createDatabase, type Database } from '../../src/database/database.ts';
 import { createLog } from '../../src/log.ts';
 import type { Artifact } from '../../src/provider/artifacts.ts';
-import { AlreadyConsumedError, createHotStore, type HotStore, type Write } from '../../src/provider/hot-store.ts';
+import { AlreadyConsumedError, createHotStore, type HotStore } from '../../src/provider/hot-store.ts';
+import type { Write } from '../../src/provider/writes.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { countBlocked, lockTable, until } from '../support/hold.ts';
 

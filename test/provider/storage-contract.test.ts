@@ -251,17 +251,14 @@ describe('a unit of work', () => {
       await storage('AccessToken').upsert(token, payload(), 60);
       await storage('AuthorizationCode').consume(code);
     };
-    await expect(unitOfWork.run('a request', work, () => false)).rejects.toThrow(AlreadyConsumedError);
+    const gathered = await unitOfWork.gather('a request', work);
+    await expect(gathered.commit()).rejects.toThrow(AlreadyConsumedError);
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
-  test('that ended in a refusal writes nothing', async () => {
+  test('that nobody commits writes nothing', async () => {
     const token = newId();
-    await unitOfWork.run(
-      'a request',
-      () => storage('AccessToken').upsert(token, payload(), 60) as Promise<void>,
-      () => true,
-    );
+    await unitOfWork.gather('a request', async () => storage('AccessToken').upsert(token, payload(), 60));
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
@@ -271,10 +268,11 @@ describe('a unit of work', () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
       await storage('AccessToken').upsert(id, payload(), 60);
     };
-    await Promise.all([
-      unitOfWork.run('one', save(kept), () => false),
-      unitOfWork.run('another', save(dropped), () => true),
+    const [one] = await Promise.all([
+      unitOfWork.gather('one', save(kept)),
+      unitOfWork.gather('another', save(dropped)),
     ]);
+    await one.commit();
     expect(await storage('AccessToken').find(kept)).toBeDefined();
     expect(await storage('AccessToken').find(dropped)).toBeUndefined();
   });

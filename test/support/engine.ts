@@ -61,7 +61,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     logoutNotices: { add: async () => {} },
     secretVerifier,
     pages,
-    entrance: [],
+    entrance: { middlewares: [], dress: () => {}, rawHeaders: () => [] },
     metrics: createMetrics(),
     log,
   };

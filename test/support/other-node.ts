@@ -35,9 +35,11 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
   return {
     get: (path) => send('GET', path, {}),
     post(path, { clientId, clientSecret }, form) {
+      const isPublic = clientSecret === '';
       const authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
-      const headers = { authorization, 'content-type': 'application/x-www-form-urlencoded' };
-      return send('POST', path, headers, new URLSearchParams(form).toString());
+      const headers = { ...(isPublic ? {} : { authorization }), 'content-type': 'application/x-www-form-urlencoded' };
+      const all = isPublic ? { ...form, client_id: clientId } : form;
+      return send('POST', path, headers, new URLSearchParams(all).toString());
     },
     async stop() {
       agent.destroy();

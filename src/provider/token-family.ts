@@ -1,0 +1,79 @@
+// A user's token or code together with what it depends on: the grant of the user, and the session of the browser if it ends with
+// that. One round trip to the database for what the engine asks one after the other; the rules are the engine's.
+
+import type Provider from 'oidc-provider';
+import type { AccessToken, AuthorizationCode, Grant, RefreshToken, Session } from 'oidc-provider';
+import { isSameClient } from '../client-binding.ts';
+import { artifactId } from './artifacts.ts';
+import type { Directory } from './directory.ts';
+import type { HotStore, StoredArtifact } from './hot-store.ts';
+import { isNotRevoked } from './token-standing.ts';
+
+interface Models {
+  AccessToken: AccessToken;
+  RefreshToken: RefreshToken;
+  AuthorizationCode: AuthorizationCode;
+}
+
+export interface Family<Source> {
+  readonly source: Source;
+  /** undefined: a token that another one was exchanged for has none of its own */
+  readonly grant: Grant | undefined;
+}
+
+/** @returns undefined unless it is there, may be used now, and all that it depends on stands */
+export type FindFamily = <Model extends keyof Models>(
+  model: Model,
+  value: string,
+) => Promise<Family<Models[Model]> | undefined>;
+
+export interface FamilyDeps {
+  readonly provider: Provider;
+  readonly hotStore: Pick<HotStore, 'findFamily'>;
+  readonly directory: Directory;
+}
+
+export function createFindFamily({ provider, hotStore, directory }: FamilyDeps): FindFamily {
+  /** The engine's model of a row that has not been revoked. */
+  async function revive<T>(
+    Model: new (payload: never) => T,
+    stored: StoredArtifact | undefined,
+    id?: string,
+  ): Promise<T | undefined> {
+    if (stored === undefined || !(await isNotRevoked(directory, stored))) return undefined;
+    return new Model((id === undefined ? stored.payload : { ...stored.payload, jti: id }) as never);
+  }
+
+  return async <Model extends keyof Models>(model: Model, value: string) => {
+    const stored = await hotStore.findFamily(model, artifactId(model, value));
+    // RFC 6749 §4.1.2, RFC 9700 §4.14.2: what was used before is for the engine, which revokes what came of it.
+    if (stored === undefined || stored.source.consumedAt !== undefined) return undefined;
+    const source = await revive(
+      provider[model] as unknown as new (
+        payload: never,
+      ) => Models[Model],
+      stored.source,
+      value,
+    );
+    if (source === undefined || source.isExpired) return undefined;
+    let grant: Grant | undefined;
+    if (source.grantId !== undefined) {
+      grant = await revive(provider.Grant as unknown as new (payload: never) => Grant, stored.grant);
+      if (grant === undefined || grant.isExpired) return undefined;
+      if (!isSameClient(grant.clientId, source.clientId) || grant.accountId !== source.accountId) return undefined;
+    }
+    if (source.expiresWithSession) {
+      const session = await revive(provider.Session as unknown as new (payload: never) => Session, stored.session);
+      if (session === undefined || !isSessionOf(session, source)) return undefined;
+    }
+    return { source, grant };
+  };
+}
+
+function isSessionOf(session: Session, source: AccessToken | RefreshToken | AuthorizationCode): boolean {
+  return (
+    session.exp > Date.now() / 1000 &&
+    session.accountId === source.accountId &&
+    session.grantIdFor(source.clientId as string) === source.grantId
+  );
+}
