@@ -3,17 +3,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type Router from '@koa/router';
 import Koa from 'koa';
-import { adminAudience, createAdminGuard } from './admin/admin-guard.ts';
 import { adminRoutes } from './admin/routes.ts';
-import { sessionRoutes } from './admin/session-routes.ts';
-import { auditRoutes } from './audit/routes.ts';
+import { adminDoor } from './admin-door.ts';
 import { clientCertificates } from './client-certificates.ts';
-import { initialAccessRoutes } from './clients/initial-access-routes.ts';
-import { type Clients, createClients } from './clients/register.ts';
+import { createClients } from './clients/register.ts';
 import { registrationRoutes } from './clients/registration-routes.ts';
-import { clientRoutes } from './clients/routes.ts';
 import { createSecretVerifier } from './clients/secret.ts';
-import { clientSecretRoutes } from './clients/secret-routes.ts';
 import { createSelfRegistrations } from './clients/self-registration.ts';
 import type { Config } from './config.ts';
 import type { Database } from './database/database.ts';
@@ -27,26 +22,18 @@ import { interactionRoutes } from './interaction/routes.ts';
 import type { KeyFollower, KeySet } from './keys/follow-keys.ts';
 import { BASIC_ALGORITHMS } from './keys/key-ring.ts';
 import type { KeyRotation } from './keys/rotation.ts';
-import { keyRoutes } from './keys/routes.ts';
 import type { Log } from './log.ts';
 import { createEndpointFinder } from './metrics/endpoints.ts';
 import type { Metrics } from './metrics/metrics.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import type { Outbound } from './outbound/outbound.ts';
 import type { PasswordHasher } from './password-hash.ts';
-import { removeArtifactsOfAccount, removeArtifactsOfClient } from './provider/artifacts.ts';
+import { removeArtifactsOfClient } from './provider/artifacts.ts';
 import { assertLoadable, assertSector } from './provider/client-schema.ts';
 import type { LogoutNotices } from './provider/logout-notices.ts';
-import type { ReadClientCertificate } from './provider/mutual-tls.ts';
 import { ROUTES } from './provider/protocol.ts';
 import { createEngine, type Engine } from './provider/provider.ts';
-import { createSessions } from './provider/sessions.ts';
-import { clientGrantRoutes } from './resource-servers/grant-routes.ts';
-import { createResourceServers } from './resource-servers/policy.ts';
-import { resourceServerRoutes } from './resource-servers/routes.ts';
-import { createAccounts } from './users/accounts.ts';
 import { createPasswordCheck } from './users/password.ts';
-import { userRoutes } from './users/routes.ts';
 import { createGuessThrottle, createLoginThrottle } from './users/throttle.ts';
 
 export interface ServerDeps {
@@ -96,6 +83,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     securityHeaders: await securityHeaders({ isHttps: issuer.startsWith('https:') }),
   });
   const { keys } = deps;
+  const secretVerifier = createSecretVerifier(passwords);
   const engineDeps = {
     entrance,
     config,
@@ -106,7 +94,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     fetch: deps.outbound.fetch,
     logoutNotices: deps.logoutNotices,
     readClientCertificate,
-    secretVerifier: createSecretVerifier(passwords),
+    secretVerifier,
     pages: enginePages({ query: database.query, log }),
     metrics,
     log,
@@ -136,7 +124,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     app,
     adminRoutes({
       ...deps,
-      ...adminDoor({ ...deps, readClientCertificate }, engine, clients),
+      ...adminDoor({ ...deps, readClientCertificate, engine, clients }),
       issuer,
       changes: database.changes,
     }),
@@ -145,7 +133,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     app,
     registrationRoutes({
       issuer,
-      registrations: createSelfRegistrations({ query: database.query, clients }),
+      registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
       isOpen: config.registration.isOpen,
       throttle: createGuessThrottle(database.pool, 'registration', OPEN_REGISTRATIONS),
       changes: database.changes,
@@ -182,45 +170,6 @@ function mount(app: Koa, router: Router): void {
       notImplemented: () => new AppError('method_not_allowed', 'use another method'),
     }),
   );
-}
-
-function adminDoor(
-  deps: ServerDeps & { readonly readClientCertificate: ReadClientCertificate | undefined },
-  engine: Engine,
-  clients: Clients,
-) {
-  const { database, passwords, keys, keyRotation } = deps;
-  const { query } = database;
-  const { issuer, lifetimes } = deps.config;
-  const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
-  const sessions = createSessions({
-    database,
-    directory: engine.directory,
-    notices: deps.logoutNotices,
-    sessionSeconds: lifetimes.sessionSeconds,
-  });
-  const accounts = createAccounts({
-    database,
-    passwords,
-    async removeArtifacts(transaction, accountId) {
-      await sessions.notifyAll(transaction, accountId);
-      return removeArtifactsOfAccount(transaction, accountId);
-    },
-  });
-  return {
-    guard: createAdminGuard({ ...deps, issuer, query, engine }),
-    routes: [
-      ...clientRoutes({ query, clients }),
-      ...clientSecretRoutes({ query, clients }),
-      ...initialAccessRoutes({ database }),
-      ...resourceServerRoutes({ query, resourceServers }),
-      ...clientGrantRoutes({ query, resourceServers }),
-      ...userRoutes({ query, accounts }),
-      ...sessionRoutes({ query, sessions }),
-      ...keyRoutes({ query, rotation: keyRotation, refresh: keys.refresh }),
-      ...auditRoutes({ query }),
-    ],
-  };
 }
 
 /** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */

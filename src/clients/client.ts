@@ -143,6 +143,13 @@ export function authenticatesWithSecret(metadata: ClientMetadata): boolean {
   );
 }
 
+/** `registeredBy` of software that describes itself at its address. */
+export const METADATA_DOCUMENT = 'metadata_document';
+
+export function isOfDocument({ registeredBy }: { readonly registeredBy: string }): boolean {
+  return registeredBy === METADATA_DOCUMENT;
+}
+
 /** Software that nobody here has looked at. */
 export function isSelfRegistered({ registeredBy }: { readonly registeredBy: string }): boolean {
   return registeredBy !== 'admin';

@@ -6,7 +6,8 @@ import type { Query } from '../database/database.ts';
 /** A removal is one transaction, and must not be a long one. */
 const BATCH = 100;
 
-const IDLE = `registered_by <> 'admin'
+/** What an operator has disabled stays: software that describes itself would come back, and be enabled. */
+const IDLE = `registered_by <> 'admin' AND disabled_at IS NULL
   AND greatest(created_at, (SELECT last_used_at FROM client_uses u WHERE u.client_id = clients.client_id))
       < now() - make_interval(days => $1)`;
 

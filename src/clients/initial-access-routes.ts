@@ -15,9 +15,15 @@ import {
 const allowed = z
   .strictObject({
     grant_types: z.array(text(100), 'must be a list').max(20).optional(),
-    redirect_hosts: z.array(text(253), 'must be a list').max(50).optional(),
+    redirect_hosts: z
+      .array(text(253), 'must be a list')
+      .max(50)
+      .optional()
+      .meta({ description: 'with the port where there is one, of redirect_uris and post_logout_redirect_uris' }),
   })
-  .meta({ description: 'what the software may say of itself; a member that is left out does not narrow it' });
+  .meta({
+    description: 'what the software may say of itself, now and later; a member that is left out does not narrow it',
+  });
 
 const tokenSchema = z
   .object({

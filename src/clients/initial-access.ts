@@ -5,6 +5,7 @@ import { hash, randomBytes } from 'node:crypto';
 import { type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { notFound } from '../errors.ts';
+import type { AllowedRegistration } from './unverified.ts';
 
 export interface InitialAccessToken {
   readonly id: string;
@@ -14,13 +15,6 @@ export interface InitialAccessToken {
   readonly allowed: AllowedRegistration;
   readonly expiresAt: Date;
   readonly createdAt: Date;
-}
-
-/** What software may say of itself; a member that is missing allows what everybody may. */
-export interface AllowedRegistration {
-  readonly grant_types?: readonly string[] | undefined;
-  /** of redirect URIs */
-  readonly redirect_hosts?: readonly string[] | undefined;
 }
 
 interface Row {

@@ -13,11 +13,13 @@ import {
   type Client,
   type ClientMetadata,
   type ClientPatch,
+  isOfDocument,
   withDefaults,
 } from './client.ts';
 import { assertSensible } from './rules.ts';
 import { generateSecret, hashGeneratedSecret } from './secret.ts';
 import * as store from './store.ts';
+import type { AllowedRegistration } from './unverified.ts';
 
 export interface Clients {
   create(
@@ -38,8 +40,8 @@ export interface Clients {
 export interface SelfRegistration {
   /** SHA-256 of the registration access token (RFC 7592) */
   readonly tokenHash: Buffer;
-  /** asked in the same transaction, first; throws to refuse @returns `registered_by` */
-  readonly permit: (query: Query) => Promise<string>;
+  /** asked in the same transaction, first; throws to refuse */
+  readonly permit: (query: Query) => Promise<{ registeredBy: string; allowed: AllowedRegistration }>;
 }
 
 export interface CreatedClient {
@@ -110,14 +112,14 @@ export function createClients(deps: ClientsDeps): Clients {
       await deps.assertSector(clientId, metadata);
       const secret = authenticatesWithSecret(metadata) ? generateSecret() : undefined;
       return database.transaction(async (query) => {
-        const registeredBy = (await registration?.permit(query)) ?? 'admin';
-        const how = { registeredBy, tokenHash: registration?.tokenHash };
+        const permit = await registration?.permit(query);
+        const how = permit && { ...permit, tokenHash: registration?.tokenHash };
         const client = await store.insertClient(query, clientId, metadata, how);
         if (client === undefined) throw new AppError('already_exists', `a client ${clientId} exists already`);
         if (secret !== undefined) await store.insertSecret(query, clientId, newId(), hashGeneratedSecret(secret));
         await record(query, 'client.created', clientId, by, {
           client_name: metadata.client_name,
-          ...(registration === undefined ? {} : { registered_by: registeredBy }),
+          ...(permit === undefined ? {} : { registered_by: permit.registeredBy }),
         });
         return { client, secret };
       });
@@ -130,6 +132,9 @@ export function createClients(deps: ClientsDeps): Clients {
         await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
       }
       return changing(clientId, ifVersion, async (query, before) => {
+        if (isOfDocument(before)) {
+          throw new AppError('conflict', 'the client is described by its document: it can be disabled, not changed');
+        }
         const metadata = withDefaults(applyPatch(before.metadata, patch));
         assertSensible(metadata);
         deps.assertLoadable(clientId, metadata);

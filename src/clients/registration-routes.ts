@@ -10,7 +10,8 @@ import { toAppError } from '../http/problem.ts';
 import { requestId } from '../http/request-log.ts';
 import type { Log } from '../log.ts';
 import type { Client } from './client.ts';
-import { InvalidAccessError, type SelfRegistrations } from './self-registration.ts';
+import type { CreatedClient } from './register.ts';
+import { InvalidAccessError, type OwnRegistration, type SelfRegistrations } from './self-registration.ts';
 
 export const REGISTRATION_PATH = '/oauth2/register';
 
@@ -62,49 +63,63 @@ export function registrationRoutes(deps: RegistrationDeps): Router {
     const created = await registrations.register(await readDocument(ctx), token, requestId(ctx));
     log.info({ client_id: created.client.clientId, registered_by: created.client.registeredBy }, 'registered itself');
     ctx.status = 201;
-    ctx.body = {
-      ...toWire(created.client, issuer),
-      ...(created.secret === undefined ? {} : { client_secret: created.secret, client_secret_expires_at: 0 }),
-      registration_access_token: created.registrationToken,
-    };
+    ctx.body = toWire(created, created.registrationToken, issuer);
   });
 
   router.get('/:client_id', async (ctx) => {
-    ctx.body = toWire(await own(ctx), issuer);
+    const { client, token } = await own(ctx);
+    ctx.body = toWire({ client, secret: undefined }, token, issuer);
   });
 
   router.put('/:client_id', async (ctx) => {
-    const client = await own(ctx);
+    const { token, ...registration } = await own(ctx);
     const document = await readDocument(ctx);
-    // RFC 7592 §2.2
-    const contradicts = ['registration_access_token', 'registration_client_uri', 'client_secret_expires_at'].some(
-      (name) => document[name] !== undefined,
-    );
-    if (!isSameClient(String(document.client_id), ctx.params.client_id) || contradicts) {
-      throw new AppError('validation_failed', 'client_id must be that of the address, and only it', {
-        faults: [{ pointer: '/client_id', detail: 'must be that of the address' }],
-      });
-    }
-    ctx.body = toWire(await registrations.replace(client, document, requestId(ctx)), issuer);
+    assertForThis(document, registration.client);
+    ctx.body = toWire(await registrations.replace(registration, document, requestId(ctx)), token, issuer);
   });
 
   router.delete('/:client_id', async (ctx) => {
-    await registrations.remove(await own(ctx), requestId(ctx));
+    await registrations.remove((await own(ctx)).client, requestId(ctx));
     ctx.status = 204;
   });
 
-  function own(ctx: Context): Promise<Client> {
+  async function own(ctx: Context): Promise<OwnRegistration & { token: string }> {
     const token = bearerToken(ctx);
     if (token === undefined) throw new InvalidAccessError('no registration access token');
-    return registrations.find(String(ctx.params.client_id), token);
+    return { ...(await registrations.find(String(ctx.params.client_id), token)), token };
   }
 
   return router;
 }
 
+/** @returns undefined when nothing was presented. @throws InvalidAccessError: who presents something else is not nobody */
 function bearerToken(ctx: Context): string | undefined {
-  return /^bearer +([\w.~+/-]+=*) *$/i.exec(ctx.get('Authorization'))?.[1];
+  const authorization = ctx.get('Authorization');
+  if (authorization === '') return undefined;
+  const token = /^bearer +([\w.~+/-]+=*) *$/i.exec(authorization)?.[1];
+  if (token === undefined) throw new InvalidAccessError('not a bearer token');
+  return token;
 }
+
+/** RFC 7592 §2.2: the request names its client, and "MUST NOT include" what only the server says. */
+function assertForThis(document: Record<string, unknown>, client: Client): void {
+  const faults = SERVERS_MEMBERS.filter((name) => document[name] !== undefined).map((name) => ({
+    pointer: `/${name}`,
+    detail: `${name} must be left out`,
+  }));
+  if (!isSameClient(String(document.client_id), client.clientId)) {
+    faults.push({ pointer: '/client_id', detail: 'client_id must be that of the address' });
+  }
+  if (faults.length > 0)
+    throw new AppError('validation_failed', faults.map(({ detail }) => detail).join('; '), { faults });
+}
+
+const SERVERS_MEMBERS = [
+  'registration_access_token',
+  'registration_client_uri',
+  'client_secret_expires_at',
+  'client_id_issued_at',
+];
 
 async function readDocument(ctx: Context): Promise<Record<string, unknown>> {
   const document = await readJson(ctx);
@@ -119,7 +134,9 @@ function answerWithError(ctx: Context, error: unknown, { issuer, log }: Registra
   if (error instanceof InvalidAccessError) {
     log.info({ request_id: requestId(ctx), reason: error.message }, 'refused');
     ctx.status = 401;
-    ctx.set('WWW-Authenticate', `Bearer realm="${issuer}", error="invalid_token"`);
+    // RFC 6750 §3.1: without any authentication information the answer SHOULD NOT include an error code.
+    const reason = ctx.get('Authorization') === '' ? '' : ', error="invalid_token"';
+    ctx.set('WWW-Authenticate', `Bearer realm="${issuer}"${reason}`);
     ctx.body = { error: 'invalid_token', error_description: 'the access token is not good for this' };
     return;
   }
@@ -137,12 +154,17 @@ function codeOf(error: AppError): string {
   return isAboutRedirects ? 'invalid_redirect_uri' : 'invalid_client_metadata';
 }
 
-/** RFC 7591 §3.2.1: everything that was registered, also what the server has filled in. */
-function toWire(client: Client, issuer: string) {
+/**
+ * RFC 7591 §3.2.1, RFC 7592 §3: everything that was registered, also what the server has filled in. The secret is in it only when
+ * it is new: what is stored is its hash.
+ */
+function toWire({ client, secret }: CreatedClient, registrationToken: string, issuer: string) {
   return {
     client_id: client.clientId,
     client_id_issued_at: Math.floor(client.createdAt.getTime() / 1000),
     ...client.metadata,
+    ...(secret === undefined ? {} : { client_secret: secret, client_secret_expires_at: 0 }),
     registration_client_uri: `${issuer}${REGISTRATION_PATH}/${client.clientId}`,
+    registration_access_token: registrationToken,
   };
 }

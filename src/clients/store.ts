@@ -3,6 +3,7 @@
 
 import type { Query } from '../database/database.ts';
 import type { Client, ClientMetadata } from './client.ts';
+import type { AllowedRegistration } from './unverified.ts';
 
 interface ClientRow {
   client_id: string;
@@ -33,8 +34,9 @@ const SQL = {
   insert: {
     name: 'client_insert',
     // A client that takes over the id of a removed one must not inherit its JWTs: nothing older than itself counts.
-    text: `INSERT INTO clients (client_id, name, metadata, registered_by, registration_token_hash, tokens_not_before)
-           VALUES ($1, $2, $3, $4, $5, date_trunc('second', now()))
+    text: `INSERT INTO clients (client_id, name, metadata, registered_by, registration_token_hash, registration_allowed,
+                                tokens_not_before)
+           VALUES ($1, $2, $3, $4, $5, $6, date_trunc('second', now()))
            ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
   },
   update: {
@@ -115,6 +117,8 @@ export interface Registration {
   readonly registeredBy: string;
   /** SHA-256 of the registration access token (RFC 7592) */
   readonly tokenHash?: Buffer | undefined;
+  /** what its initial access token allowed */
+  readonly allowed?: AllowedRegistration | undefined;
 }
 
 const BY_ADMIN: Registration = { registeredBy: 'admin' };
@@ -124,9 +128,15 @@ export async function insertClient(
   query: Query,
   clientId: string,
   metadata: ClientMetadata,
-  { registeredBy, tokenHash }: Registration = BY_ADMIN,
+  { registeredBy, tokenHash, allowed }: Registration = BY_ADMIN,
 ): Promise<Client | undefined> {
-  const values = [clientId, metadata.client_name ?? '', JSON.stringify(metadata), registeredBy, tokenHash ?? null];
+  const described = [clientId, metadata.client_name ?? '', JSON.stringify(metadata)];
+  const values = [
+    ...described,
+    registeredBy,
+    tokenHash ?? null,
+    allowed === undefined ? null : JSON.stringify(allowed),
+  ];
   const { rows } = await query<ClientRow>(SQL.insert, values);
   return rows[0] && toClient(rows[0]);
 }

@@ -3,7 +3,8 @@
 // neighbours, the metadata service of a cloud (server-side request forgery; RFC 9700 §4.16, OpenID Connect Registration §9).
 //
 // The address is judged when the connection is made, after the name was resolved: a name that means something else a moment
-// later does not help. It ignores proxies of the environment; a proxy of ours gets only names that passed the same judgement.
+// later does not help. It ignores proxies of the environment. A proxy of ours gets only names that passed the same judgement; it
+// resolves them once more, and what it then connects to must still show a certificate for the name before it is told anything.
 
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP } from 'node:net';
@@ -20,7 +21,7 @@ export interface OutboundOptions {
 
 export interface Outbound {
   /**
-   * Like the global `fetch`, for https only. Redirects are an error unless the caller handles them (`redirect: 'manual'`).
+   * Like the global `fetch`, for https only. Redirects are never followed: they are an error, or handed over (`redirect: 'manual'`).
    * @throws TypeError when the address is not allowed, does not answer in time, or answers at too great a length
    */
   readonly fetch: typeof fetch;
@@ -65,13 +66,14 @@ export function createOutbound({ allowedHosts, proxy }: OutboundOptions): Outbou
 
   async function send(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const url = new URL(input instanceof Request ? input.url : input);
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
     const isFree = await judge(url);
     started ??= start();
     const { fetch, guarded, unguarded } = await started;
-    const timeout = AbortSignal.timeout(TIMEOUT_MS);
     const response = await fetch(url, {
       method: init.method ?? 'GET',
-      redirect: init.redirect ?? 'error',
+      // An address in a Location is not looked up either, so it must not be followed unseen.
+      redirect: init.redirect === 'manual' ? 'manual' : 'error',
       ...(init.headers === undefined ? {} : { headers: Object.fromEntries(new Headers(init.headers)) }),
       ...(init.body === undefined || init.body === null ? {} : { body: String(init.body) }),
       signal: init.signal ? AbortSignal.any([init.signal, timeout]) : timeout,

@@ -2,15 +2,22 @@
 
 import ipaddr from 'ipaddr.js';
 
-/** Ranges of IPv6 that carry an IPv4 address inside: it is the one that counts, where it can be read. */
-const CARRIERS = new Set(['ipv4Mapped', 'rfc6145', 'rfc6052', '6to4', 'teredo']);
+/** Addresses that look public and lead to the platform underneath (Azure calls it WireServer). */
+const PLATFORMS = new Set(['168.63.129.16']);
+
+/** What is assigned to the public internet so far (RFC 4291 §2.4, IANA): everything else of IPv6 is special, or unknown to us. */
+const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3');
 
 export function isPublicAddress(address: string): boolean {
   if (!ipaddr.isValid(address) || address.includes('%')) return false;
   const parsed = ipaddr.parse(address);
-  const range = parsed.range();
-  if (range === 'ipv4Mapped') return (parsed as ipaddr.IPv6).toIPv4Address().range() === 'unicast';
-  // Whoever translates these for us is nearer to us than the public internet is.
-  if (CARRIERS.has(range)) return false;
-  return range === 'unicast';
+  if (parsed instanceof ipaddr.IPv4) return isPublicIPv4(parsed);
+  if (parsed.isIPv4MappedAddress()) return isPublicIPv4(parsed.toIPv4Address());
+  // Ranges that carry an IPv4 address for somebody to translate (NAT64, 6to4, Teredo) have names of their own: whoever does it is
+  // nearer to us than the public internet is.
+  return parsed.match(GLOBAL_UNICAST) && parsed.range() === 'unicast';
+}
+
+function isPublicIPv4(address: ipaddr.IPv4): boolean {
+  return address.range() === 'unicast' && !PLATFORMS.has(address.toString());
 }

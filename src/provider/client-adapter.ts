@@ -5,26 +5,20 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import Provider, { type Adapter, type Client } from 'oidc-provider';
-import { recordAudit } from '../audit/audit.ts';
 import { isSameClient } from '../client-binding.ts';
-import { authenticatesWithSecret } from '../clients/client.ts';
+import { authenticatesWithSecret, isOfDocument } from '../clients/client.ts';
 import type { KnownClient } from '../clients/lookup.ts';
 import type { SecretVerifier } from '../clients/secret.ts';
-import { insertClient, touchSecret } from '../clients/store.ts';
+import { touchSecret } from '../clients/store.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import { forEngine } from './client-schema.ts';
 import type { Directory } from './directory.ts';
+import { asksForDocuments, createDocumentNotes } from './document-notes.ts';
 import { refusingOverload } from './overload.ts';
 
 /** `last_used_at` is for people: it need not be written at every request. */
 const LAST_USED_RESOLUTION_MS = 60_000;
-
-const METADATA_DOCUMENT = 'metadata_document';
-
-function isOfDocument({ registeredBy }: KnownClient): boolean {
-  return registeredBy === METADATA_DOCUMENT;
-}
 
 interface Judgement {
   readonly clientId: string;
@@ -51,6 +45,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const { query } = database;
   const standIn = `stand-in.${randomBytes(32).toString('base64url')}`;
   const lastTouched = new Map<string, number>();
+  const noteDocument = createDocumentNotes(database);
 
   /** By request: the short path asks first, the engine again when it is left to refuse. A wrong secret costs one argon2. */
   const judged = new WeakMap<IncomingMessage, Judgement>();
@@ -89,7 +84,10 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
       if (typeof clientId !== 'string') return undefined;
       const known = await directory.findClient(clientId);
       if (known?.isDisabled) return undefined;
-      if (known === undefined || isOfDocument(known)) return findByDocument(clientId, known, find.bind(Client));
+      if (asksForDocuments() && (known === undefined || isOfDocument(known))) {
+        return findByDocument(clientId, known, find.bind(Client));
+      }
+      if (known === undefined) return undefined;
       const client = instances.get(known) ?? (await find.call(Client, clientId));
       if (client === undefined || instances.has(known)) return client;
       Object.assign(client, {
@@ -104,8 +102,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
 
   /**
    * A client whose id is the address of its own description (draft-ietf-oauth-client-id-metadata-document). The engine fetches
-   * that, and remembers it for a while. At the first use it gets a row, so that it can be disabled, consented to and counted
-   * like every other client.
+   * that, and remembers it for a while.
    */
   async function findByDocument(
     clientId: string,
@@ -114,15 +111,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   ): Promise<Client | undefined> {
     if (!clientId.startsWith('https://')) return undefined;
     const client = await find(clientId);
-    if (client === undefined || known !== undefined) return client;
-    await database.transaction(async (transaction) => {
-      const metadata = { client_name: client.clientName ?? '', redirect_uris: [...(client.redirectUris ?? [])] };
-      const how = { registeredBy: METADATA_DOCUMENT };
-      if ((await insertClient(transaction, clientId, metadata, how)) === undefined) return;
-      const detail = { client_name: metadata.client_name, registered_by: METADATA_DOCUMENT };
-      await recordAudit(transaction, { type: 'client.created', actor: `client:${clientId}`, clientId, detail });
-    });
-    await database.changes.settled();
+    if (client !== undefined) await noteDocument(client, known);
     return client;
   }
 
@@ -133,7 +122,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   return {
     async find(clientId) {
       const client = await directory.findClient(clientId);
-      if (client === undefined || client.isDisabled || isOfDocument(client)) return undefined;
+      if (client === undefined || client.isDisabled || (isOfDocument(client) && asksForDocuments())) return undefined;
       const secret = authenticatesWithSecret(client.metadata) ? { client_secret: standIn } : {};
       return { ...forEngine(client.metadata), client_id: clientId, ...secret };
     },

@@ -2,6 +2,7 @@
 
 import type { Configuration } from 'oidc-provider';
 import type { Config } from '../config.ts';
+import type { GuessThrottle } from '../users/throttle.ts';
 import { RichAuthorizationRequests } from './authorization-details.ts';
 import { deviceFlow } from './device-flow.ts';
 import type { Directory } from './directory.ts';
@@ -21,6 +22,8 @@ export interface FeaturesDeps {
   readonly dpopNonceSecret: Buffer;
   readonly directory: Directory;
   readonly config: Pick<Config, 'registration'>;
+  /** by network address */
+  readonly documentThrottle: Pick<GuessThrottle, 'attempt'>;
   readonly readClientCertificate: ReadClientCertificate | undefined;
 }
 
@@ -49,7 +52,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     userinfo: { enabled: true },
     deviceFlow: deviceFlow(deps.pages),
     mTLS: mutualTls(deps.readClientCertificate),
-    clientIdMetadataDocument: metadataDocuments(deps.config.registration.metadataHosts),
+    clientIdMetadataDocument: metadataDocuments(deps.config.registration.metadataHosts, deps.documentThrottle),
     jwtUserinfo: { enabled: true },
     jwtIntrospection: { enabled: true },
     claimsParameter: { enabled: true },

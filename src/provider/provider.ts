@@ -34,6 +34,7 @@ import { createIntrospectionPolicy, introspectionAnswers } from './introspection
 import { createJwtBridge, type JwtBridge } from './jwt-bridge.ts';
 import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout-notices.ts';
 import { createLogoutTransaction } from './logout-transaction.ts';
+import { DOCUMENT_FETCHES, judgingDocuments } from './metadata-documents.ts';
 import { acceptAliases } from './mutual-tls.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
@@ -42,13 +43,9 @@ import { postedLogout } from './posted-logout.ts';
 import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
-import { shortIntrospection } from './short-introspection.ts';
-import { createShortPath } from './short-path.ts';
-import { shortToken } from './short-token.ts';
-import { shortUserinfo } from './short-userinfo.ts';
+import { shortAnswers } from './short-answers.ts';
 import { createStorage } from './storage.ts';
 import { registerTokenExchange } from './token-exchange.ts';
-import { createFindFamily } from './token-family.ts';
 import { markTokens } from './token-marks.ts';
 import { tokenTransaction } from './token-transaction.ts';
 import { createUnitOfWork } from './unit-of-work.ts';
@@ -130,10 +127,11 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
+  const documentThrottle = createGuessThrottle(database.pool, 'metadata-document', DOCUMENT_FETCHES);
   const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
   return {
     ...{ sharedDirectory, directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
-    ...{ noteUse, guesses, logout },
+    ...{ noteUse, guesses, documentThrottle, logout },
   };
 }
 
@@ -160,7 +158,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   });
 
   const provider = new Provider(config.issuer, {
-    ...protocol(deps, keys),
+    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(query),
@@ -169,7 +167,10 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
       customizers: { jwt: bindJwt },
       bitsOfOpaqueRandomness: 256,
     },
-    features: features({ ...deps, directory, resourcePolicy, introspectionPolicy }),
+    features: features({
+      ...{ ...deps, directory, resourcePolicy, introspectionPolicy },
+      documentThrottle: parts.documentThrottle,
+    }),
   });
   // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
   provider.proxy = true;
@@ -212,18 +213,9 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.use(jwtBridge.middleware);
   const { logoutNotices: notices } = deps;
   const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });
-  const findFamily = createFindFamily({ provider, hotStore, directory });
-  const short = {
-    ...{ provider, directory, findFamily, clientAdapter, resourcePolicy, introspectionPolicy },
-    ...{ jwtBridge, unitOfWork, metrics },
-  };
-  const shortPath = createShortPath({
-    answers: {
-      [ROUTES.token]: shortToken(short),
-      [ROUTES.introspection]: shortIntrospection(short),
-      [ROUTES.userinfo]: shortUserinfo(short),
-    },
-    rawHeaders: entrance.rawHeaders,
+  const shortPath = shortAnswers({
+    ...{ provider, directory, hotStore, clientAdapter, resourcePolicy, introspectionPolicy },
+    ...{ jwtBridge, unitOfWork, metrics, paths: ROUTES, rawHeaders: entrance.rawHeaders },
   });
   const long = provider.callback();
   function handler(request: IncomingMessage, response: ServerResponse): void {

@@ -70,7 +70,8 @@ async function recognise(
   const [clientId, secret] = inBody
     ? [params.get('client_id'), params.get('client_secret')]
     : readBasic(authorization as string);
-  if (clientId === undefined) return undefined;
+  // Who describes itself at an address is what its document says now, which the engine asks for (document-notes).
+  if (clientId === undefined || clientId.startsWith('https://')) return undefined;
   const client = await provider.Client.find(clientId);
   const method = client?.clientAuthMethod;
   if (method === 'none') return inBody && secret === undefined ? client : undefined;

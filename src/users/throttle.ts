@@ -52,7 +52,7 @@ export interface GuessThrottle {
 /** @param kind what is guessed: a word of our own, part of the key */
 export function createGuessThrottle(
   pool: pg.Pool,
-  kind: 'user-code' | 'registration',
+  kind: 'user-code' | 'registration' | 'metadata-document',
   limits: { readonly attempts: number; readonly windowSeconds: number },
 ): GuessThrottle {
   const addresses = createLimiter(pool, kind, limits.attempts, limits.windowSeconds);

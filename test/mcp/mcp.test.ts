@@ -150,15 +150,16 @@ async function callTool(agent: Agent): Promise<string> {
 }
 
 describe.each([
-  ['dynamic registration', () => createAgent()],
-  ['a client ID metadata document', () => createAgent(documentUrl)],
-])('the SDK’s own client, by %s', (_name, create) => {
+  ['dynamic registration', () => createAgent(), () => /^[0-9a-f]{32}$/],
+  ['a client ID metadata document', () => createAgent(documentUrl), () => documentUrl],
+] as const)('the SDK’s own client, by %s', (_name, create, expectedId) => {
   test('gets from the address of the MCP server to the answer of a tool', async () => {
     const agent = create();
     const text = await callTool(agent);
     const claims = decodeJwt((agent.issued as OAuthTokens).access_token);
     expect(claims).toMatchObject({ aud: mcpUrl.href, azp: agent.information?.client_id, scope: 'tools:call' });
     expect(text).toBe(`${claims.sub} through ${agent.information?.client_id}`);
+    expect(agent.information?.client_id).toEqual(expect.stringMatching(expectedId()));
     expect(agent.authorizationUrl?.searchParams.get('resource')).toBe(mcpUrl.href);
     expect(agent.authorizationUrl?.searchParams.get('code_challenge_method')).toBe('S256');
   });

@@ -442,21 +442,35 @@ describe('client ID metadata documents', () => {
 });
 
 describe('software that is idle', () => {
+  async function until(isTrue: () => Promise<boolean>): Promise<void> {
+    for (let attempt = 0; attempt < 100 && !(await isTrue()); attempt++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  async function isNoted({ clientId }: TestClient): Promise<boolean> {
+    return (await server.sql.query('SELECT 1 FROM client_uses WHERE client_id = $1', [clientId])).rows.length > 0;
+  }
+
   test('is listed first, and removed only where the switch says so; what is in use stays', async () => {
     const idle = await registered({ ...APP, client_name: 'Idle' });
     const busy = await registered({ ...APP, client_name: 'Busy' });
+    const { accessToken: idleToken } = await obtainTokens(server, idle, { scope: 'openid read', resource: OPEN_API });
+    expect(await isActive(server, introspector, idleToken)).toBe(true);
+    // Uses are written down on the side.
+    await until(() => isNoted(idle));
+    await server.sql.query(`UPDATE client_uses SET last_used_at = now() - interval '40 days'`);
     await server.sql.query(`UPDATE clients SET created_at = now() - interval '40 days' WHERE client_id = ANY($1)`, [
       [idle.clientId, busy.clientId, introspector.clientId],
     ]);
     await obtainTokens(server, busy);
+    await until(() => isNoted(busy));
     const { body } = await server.admin.request('GET', '/idle-clients?days=30');
     expect((body.items as { client_id: string }[]).map(({ client_id }) => client_id)).toEqual([idle.clientId]);
-    const { reapIdleClients } = await import('../../src/clients/idle-clients.ts');
-    const query = async (statement: { text: string }, values: unknown[]) => {
-      const { rows, rowCount } = await server.sql.query(statement.text, values);
-      return { rows, rowCount: rowCount ?? 0 };
-    };
-    expect(await reapIdleClients(query as never, 30)).toEqual({ clientIds: [idle.clientId], hasMore: false });
+    expect((await server.admin.request('GET', `/clients/${idle.clientId}`)).status).toBe(200);
+    const removing = await server.startTwin({ LANYARD_SELF_REGISTERED_IDLE_DAYS: '30' });
+    await until(async () => (await server.admin.request('GET', `/clients/${idle.clientId}`)).status === 404);
+    await removing.stop();
+    expect(await isActive(server, introspector, idleToken)).toBe(false);
     expect((await server.admin.request('GET', `/clients/${idle.clientId}`)).status).toBe(404);
     expect((await server.admin.request('GET', `/clients/${busy.clientId}`)).status).toBe(200);
     const events = await server.admin.request('GET', `/audit-events?type=client.reaped&client_id=${idle.clientId}`);

@@ -4,6 +4,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { clientCredentialsGrant, PrivateKeyJwt } from 'openid-client';
 import { createOutbound } from '../../src/outbound/outbound.ts';
@@ -58,6 +59,17 @@ test.each([
   '2002:7f00:1::',
   '2001:db8::1',
   '2001::1',
+  // Deprecated, local or reserved: none of them is a way to the public internet, and some are a way to 127.0.0.1.
+  '::7f00:1',
+  '::ffff:0:7f00:1',
+  '64:ff9b:1::7f00:1',
+  'fec0::1',
+  '100:0:0:1::1',
+  '3fff::1',
+  '4000::1',
+  // Answers virtual machines of one cloud only, as 169.254.169.254 does.
+  '168.63.129.16',
+  '::ffff:168.63.129.16',
   'nonsense',
   '',
 ])('%s is not on the public internet', (address) => {
@@ -79,6 +91,11 @@ describe('an address of the inside is never reached', () => {
     `https://0177.0.0.1:${port}/`,
     `https://127.1:${port}/`,
     `https://0:${port}/`,
+    `https://localhost.:${port}/`,
+    `https://[::127.0.0.1]:${port}/`,
+    `https://[64:ff9b::127.0.0.1]:${port}/`,
+    `https://[fe80::1%25lo]:${port}/`,
+    `https://example.com@127.0.0.1:${port}/`,
     'https://169.254.169.254/latest/meta-data/',
     'https://metadata.google.internal/',
     `http://127.0.0.1:${port}/`,
@@ -136,6 +153,32 @@ describe('a host on the allow list', () => {
     answer = (_request, response) => response.writeHead(302, { location: `http://localhost:${port}/secret` }).end();
     await expect(outbound().fetch(`http://127.0.0.1:${port}/first`)).rejects.toThrow();
     expect(visits).toEqual(['/first']);
+  });
+
+  test('does not lead on even for a caller who would follow', async () => {
+    visits = [];
+    answer = (_request, response) => response.writeHead(302, { location: `https://[::1]:${port}/secret` }).end();
+    await expect(outbound().fetch(`http://127.0.0.1:${port}/first`, { redirect: 'follow' })).rejects.toThrow();
+    answer = (_request, response) => response.writeHead(302, { location: `http://127.0.0.1:${port}/second` }).end();
+    await expect(outbound().fetch(`http://127.0.0.1:${port}/first`, { redirect: 'follow' })).rejects.toThrow();
+    expect(visits).toEqual(['/first', '/first']);
+  });
+
+  test('cannot fill the memory with what was small on the wire', async () => {
+    const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024));
+    expect(bomb.length).toBeLessThan(100 * 1024);
+    answer = (_request, response) => response.setHeader('content-encoding', 'gzip').end(bomb);
+    await expect(outbound().fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow(/too long/);
+  });
+
+  test('cannot keep us waiting by a byte now and then', async () => {
+    answer = (_request, response) => {
+      const drip = setInterval(() => response.write(' '), 200);
+      response.on('close', () => clearInterval(drip));
+    };
+    const started = Date.now();
+    await expect(outbound().fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow();
+    expect(Date.now() - started).toBeLessThan(10_000);
   });
 
   test('cannot fill the memory, nor keep us waiting for ever', async () => {

@@ -22,7 +22,7 @@ export const ROWS: readonly (readonly string[])[] = [
   ['clients', 'resource-servers', 'users', 'keys'],
   ['provider'],
   ['interaction', 'admin'],
-  ['client-certificates', 'tls-listener'],
+  ['client-certificates', 'tls-listener', 'admin-door'],
   ['server', 'reaping', 'logout-delivery'],
   ['serving', 'preparation'],
   ['installation'],
