@@ -54,13 +54,14 @@ export class RichAuthorizationRequests {
 
     this.authorizationDetailsForAccessToken = async (ctx, token, source) => {
       const requested = requestedDetails(ctx);
-      const granted = source?.rar;
-      // RFC 9396 §6.1: what a code or refresh token holds may be narrowed down at the token endpoint, not widened.
-      const isWidened = requested.some((detail) => !granted?.some((other) => isDeepStrictEqual(other, detail)));
-      if (granted !== undefined && isWidened) {
+      // Without a code or refresh token nobody was asked, and the policy row alone decides (client_credentials).
+      const granted = source === undefined ? requested : (source.rar ?? []);
+      // RFC 9396 §6.1: what a code or refresh token holds may be narrowed down at the token endpoint, not widened. One that
+      // holds no details was given without any.
+      if (requested.some((detail) => !granted.some((other) => isDeepStrictEqual(other, detail)))) {
         throw new errors.InvalidAuthorizationDetails('authorization_details exceed what was granted');
       }
-      const details = requested.length > 0 ? requested : (granted ?? []);
+      const details = requested.length > 0 ? requested : granted;
       const identifier = token.resourceServer?.identifier();
       if (identifier === undefined) return [];
       return declaredBy((await findPermitted(directory, identifier, String(token.clientId)))?.resourceServer, details);

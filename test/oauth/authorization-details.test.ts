@@ -153,6 +153,19 @@ test('at the token endpoint details can be narrowed down, not exchanged for bigg
   expect([widened.status, widened.body.error]).toEqual([400, 'invalid_authorization_details']);
 });
 
+test('a code or refresh token without details gets none at the token endpoint: the user was never asked (RFC 9396 §6.1)', async () => {
+  const form = { resource: BANK, authorization_details: JSON.stringify([PAYMENT]) };
+  const plain = { resource: BANK, scope: 'openid accounts offline_access', prompt: 'consent' };
+  const refused = [400, 'invalid_authorization_details'];
+  const exchanged = await exchange(server, app, await obtainCode(server, app, plain), form);
+  expect([exchanged.status, exchanged.body.error]).toEqual(refused);
+
+  const { refreshToken } = toTokens(await exchange(server, app, await obtainCode(server, app, plain)));
+  const refreshed = await refresh(server, app, refreshToken, form);
+  expect([refreshed.status, refreshed.body.error]).toEqual(refused);
+  expect((await refresh(server, app, refreshToken)).status).toBe(200);
+});
+
 test('a token for another API does not carry the details of the bank', async () => {
   const issued = await ask([PAYMENT], { scope: 'openid accounts open' });
   const both = await obtainCode(server, app, {
