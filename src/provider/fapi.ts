@@ -9,8 +9,17 @@ import { FAPI_ALGORITHMS } from '../clients/security-profile.ts';
 /** FAPI 2.0 Security Profile §5.3.2.1: authorization codes live for 60 seconds at most. */
 const CODE_SECONDS = 60;
 
+/**
+ * FAPI 2.0 Security Profile §5.3.2.1: JWTs of clients are accepted with an `iat` or `nbf` up to 10 seconds ahead of our clock, and
+ * rejected when it is more than 60 seconds ahead.
+ */
+export const CLOCK_TOLERANCE_SECONDS = 10;
+const MAX_SECONDS_AHEAD = 60;
+
 /** The only `typ` of a request object, when it has one (RFC 9101 §10.8): nothing signed for another purpose passes for one. */
 const REQUEST_OBJECT_TYPES = ['oauth-authz-req+jwt', 'jwt'];
+
+const MAX_REQUEST_OBJECT_SECONDS = 60 * 60;
 
 export function hasSecurityProfile(client: Client | undefined): boolean {
   return (client as { security_profile?: string } | undefined)?.security_profile !== undefined;
@@ -40,6 +49,8 @@ export async function assertClientAssertion(
   if (!FAPI_ALGORITHMS.includes(String(header.alg))) {
     throw new errors.InvalidClientAuth(`the assertion must be signed with one of ${FAPI_ALGORITHMS.join(', ')}`);
   }
+  // The engine looks at `iat` only where there is no `exp`.
+  if (isFromFuture(claims.iat)) throw new errors.InvalidClientAuth('the assertion is from the future (iat)');
 }
 
 /** Configuration `features.requestObjects.assertJwtClaimsAndHeader`. @throws InvalidRequestObject */
@@ -61,6 +72,7 @@ export async function assertRequestObject(
       `the request object must be signed with one of ${FAPI_ALGORITHMS.join(', ')}`,
     );
   }
+  if (isFromFuture(claims.iat)) throw new errors.InvalidRequestObject('the request object is from the future (iat)');
   // FAPI 2.0 Message Signing §5.3.1
   const { exp, nbf } = claims;
   if (typeof exp !== 'number' || typeof nbf !== 'number') {
@@ -74,4 +86,6 @@ export async function assertRequestObject(
   }
 }
 
-const MAX_REQUEST_OBJECT_SECONDS = 60 * 60;
+function isFromFuture(issuedAt: unknown): boolean {
+  return typeof issuedAt === 'number' && issuedAt > Date.now() / 1000 + MAX_SECONDS_AHEAD;
+}

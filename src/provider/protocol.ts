@@ -8,7 +8,7 @@ import type { SigningKey } from '../keys/key-ring.ts';
 import { CLAIMS_BY_SCOPE } from '../users/user.ts';
 import { cookies } from './cookies.ts';
 import { DEVICE_CODE_SECONDS } from './device-flow.ts';
-import { assertClientAssertion, codeSeconds } from './fapi.ts';
+import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
 import { loginPolicy, PASSWORD_ACR } from './login-policy.ts';
 import { endpointAliases, type ReadClientCertificate } from './mutual-tls.ts';
 import type { Pages } from './pages.ts';
@@ -133,8 +133,8 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
       Session: lifetimes.sessionSeconds,
       Interaction: lifetimes.interactionSeconds,
     },
-    // The clocks of two nodes; the default of 15 s lets an expired token live too long.
-    clockTolerance: 5,
+    // The default of 15 s lets an expired token live too long.
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
 
     cookies: cookies(deps.config.issuer, cookieKeys),
     interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
