@@ -1,16 +1,24 @@
 // The engine's router ignores case and a slash at the end; our middlewares around it (one transaction per token request, JWTs at
 // introspection) go by the path. Whoever asked for /oauth2/TOKEN would get past them, so that only the spelling which the
-// discovery document publishes is answered.
+// discovery document publishes is answered, and with the methods that it takes.
 
 import type { Middleware } from 'koa';
 
-export function exactPaths(paths: Iterable<string>): Middleware {
-  const published = new Set(paths);
+/** @param methods of each path that is published */
+export function exactPaths(methods: ReadonlyMap<string, readonly string[]>): Middleware {
   return async (ctx, next) => {
-    if (published.has(ctx.path) || !published.has(foldPath(ctx.path))) await next();
+    if (methods.has(ctx.path) || !methods.has(foldPath(ctx.path))) await next();
     if (ctx.status !== 404 || (ctx.body !== undefined && ctx.body !== null)) return;
-    ctx.body = { error: 'not_found', error_description: 'nothing answers at this address' };
-    ctx.status = 404;
+    const allowed = methods.get(ctx.path);
+    if (allowed === undefined || allowed.includes(ctx.method)) {
+      ctx.body = { error: 'not_found', error_description: 'nothing answers at this address' };
+      ctx.status = 404;
+      return;
+    }
+    // RFC 9126 §2.3 and RFC 9110 §15.5.6
+    ctx.set('Allow', allowed.join(', '));
+    ctx.body = { error: 'invalid_request', error_description: `use ${allowed.join(' or ')}` };
+    ctx.status = 405;
   };
 }
 

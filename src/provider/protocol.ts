@@ -27,6 +27,20 @@ export const ROUTES = {
   code_verification: '/oauth2/device',
 } as const;
 
+/** What each of them takes. */
+export const METHODS: ReadonlyMap<string, readonly string[]> = new Map([
+  [ROUTES.authorization, ['GET', 'POST']],
+  [ROUTES.token, ['POST']],
+  [ROUTES.introspection, ['POST']],
+  [ROUTES.revocation, ['POST']],
+  [ROUTES.userinfo, ['GET', 'POST']],
+  [ROUTES.jwks, ['GET']],
+  [ROUTES.end_session, ['GET', 'POST']],
+  [ROUTES.pushed_authorization_request, ['POST']],
+  [ROUTES.device_authorization, ['POST']],
+  [ROUTES.code_verification, ['GET', 'POST']],
+]);
+
 const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
 
 /** RFC 8705 §2 */
@@ -148,6 +162,7 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
     allowOmittingSingleRegisteredRedirectUri: false,
     // RFC 9700 §4.3.2: tokens in query strings end up in logs.
     acceptQueryParamAccessTokens: false,
+    // The engine wants cookies that come along from everywhere for it (SameSite=None); see posted-requests.
     enableHttpPostMethods: false,
     // Browser apps may call the token and userinfo endpoints from the origins they are registered with, others not.
     clientBasedCORS: (_ctx, origin, client) =>

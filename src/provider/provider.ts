@@ -39,8 +39,8 @@ import { acceptAliases } from './mutual-tls.ts';
 import { refusingOverloads } from './overload.ts';
 import type { Pages } from './pages.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
-import { postedLogout } from './posted-logout.ts';
-import { type EngineKeys, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
+import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS, postedRequests } from './posted-requests.ts';
+import { type EngineKeys, METHODS, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
 import { shortAnswers } from './short-answers.ts';
@@ -185,7 +185,12 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
   for (const middleware of entrance.middlewares) provider.use(middleware);
-  provider.use(exactPaths(Object.values(ROUTES)));
+  provider.use(exactPaths(METHODS));
+  const parameters = {
+    [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
+    [ROUTES.end_session]: LOGOUT_PARAMETERS,
+  };
+  provider.use(postedRequests({ parameters, pages: deps.pages }));
   provider.use(
     clientChallenge({
       issuer: config.issuer,
@@ -202,7 +207,6 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   slowDown(provider, query);
   provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
   provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
-  provider.use(postedLogout(ROUTES.end_session));
   provider.use(logout.middleware);
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));

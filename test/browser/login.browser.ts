@@ -63,6 +63,21 @@ test('consent is remembered: after the login form the browser goes straight to t
   expect(lastAnswer()?.get('code')).toBeTruthy();
 });
 
+test('an app that asks by POST meets the session: SameSite cookies stay behind with the form, and come along after it', async () => {
+  await page.goto(stage.authorizationUrl());
+  await signIn(page, ALICE);
+  await page.waitForSelector('#app');
+  const { origin, pathname, searchParams } = new URL(stage.authorizationUrl({ state: 'by POST' }));
+  const inputs = [...searchParams].map(([name, value]) => `<input name="${name}" value="${value}">`).join('');
+  await page.setContent(
+    `<form method="post" action="${origin}${pathname}">${inputs}<button id="go">Go</button></form>`,
+  );
+  await page.click('#go');
+  await page.waitForSelector('#app');
+  expect(lastAnswer()?.get('state')).toBe('by POST');
+  expect(lastAnswer()?.get('code')).toBeTruthy();
+});
+
 test('a callback may lead on to the front end of the app', async () => {
   await page.goto(stage.authorizationUrl({ redirect_uri: `${stage.appUrl}/onward` }));
   await signIn(page, ALICE);

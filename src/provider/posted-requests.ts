@@ -1,0 +1,54 @@
+// Authorization and logout requests by POST: OpenID Connect Core §3.1.2.1 and RP-Initiated Logout §2 want them supported beside GET.
+// The form comes from the site of the app, so that the browser leaves our cookies out (SameSite=Lax), and whoever is signed in would
+// have to sign in again. It is sent on to the same address by GET, where they come along.
+
+import type { Middleware } from 'koa';
+import type { KoaContextWithOIDC } from 'oidc-provider';
+import { isForm, readFormBody } from './form-body.ts';
+import type { Pages } from './pages.ts';
+
+/** What the engine reads there. Whatever else a form holds has no business in an address. */
+export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
+  ...['client_id', 'redirect_uri', 'response_type', 'response_mode', 'scope', 'state', 'nonce'],
+  ...['code_challenge', 'code_challenge_method', 'dpop_jkt', 'request', 'request_uri', 'registration'],
+  ...['resource', 'authorization_details', 'claims', 'acr_values', 'max_age', 'prompt', 'id_token_hint', 'login_hint'],
+  ...['display', 'ui_locales', 'claims_locales'],
+]);
+export const LOGOUT_PARAMETERS: ReadonlySet<string> = new Set([
+  ...['id_token_hint', 'post_logout_redirect_uri', 'state', 'ui_locales', 'client_id', 'logout_hint'],
+]);
+
+/** What common proxies let pass of a request line (nginx: `large_client_header_buffers`). */
+const MAX_QUERY_CHARACTERS = 8_000;
+
+/** @param deps.parameters of each path, by name */
+export function postedRequests(deps: {
+  parameters: Readonly<Record<string, ReadonlySet<string>>>;
+  pages: Pick<Pages, 'renderError'>;
+}): Middleware {
+  return async (ctx, next) => {
+    const known = Object.hasOwn(deps.parameters, ctx.path) ? deps.parameters[ctx.path] : undefined;
+    if (ctx.method !== 'POST' || known === undefined) return next();
+    const form = isForm(ctx.req) ? await readFormBody(ctx.req) : undefined;
+    const query = form === undefined ? undefined : pick(`${ctx.querystring}&${form}`, known);
+    if (query !== undefined && query.length <= MAX_QUERY_CHARACTERS) {
+      ctx.set('Cache-Control', 'no-store');
+      // Not 307, which would send the form on (RFC 9700 §4.12).
+      ctx.status = 303;
+      ctx.redirect(`${ctx.path}?${query}`);
+      return;
+    }
+    const isTooLong = query !== undefined;
+    ctx.status = isTooLong ? 413 : 400;
+    const error_description = isTooLong
+      ? 'the request is too long; push it (RFC 9126)'
+      : 'the request must be a form (application/x-www-form-urlencoded)';
+    const out = { error: 'invalid_request', error_description };
+    await deps.pages.renderError(ctx as unknown as KoaContextWithOIDC, out, new Error(error_description));
+  };
+}
+
+/** A parameter that occurs twice does so afterwards, and is refused by the engine. */
+function pick(parameters: string, known: ReadonlySet<string>): string {
+  return new URLSearchParams([...new URLSearchParams(parameters)].filter(([name]) => known.has(name))).toString();
+}

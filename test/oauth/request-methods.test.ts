@@ -1,0 +1,133 @@
+// With which methods requests come: authorization and logout requests by POST as well (OpenID Connect Core §3.1.2.1, RP-Initiated Logout
+// §2), everything else as it is published.
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { TestClient } from '../support/admin.ts';
+import { ALICE, CODE_FLOW, exchange, obtainCode, REDIRECT_URI } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { createUserAgent, pkcePair, signInAndAllow, type UserAgent } from '../support/user-agent.ts';
+
+const FROM_THE_APP = { 'sec-fetch-site': 'cross-site', origin: 'https://app.example' };
+
+let server: TestServer;
+let app: TestClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  app = await server.admin.createClient(CODE_FLOW);
+  await server.admin.createUser(ALICE.username, ALICE.password);
+});
+afterAll(() => server.stop());
+
+function params(changes: Record<string, string> = {}): Record<string, string> {
+  return {
+    client_id: app.clientId,
+    response_type: 'code',
+    redirect_uri: REDIRECT_URI,
+    scope: 'openid',
+    state: 'a state & more',
+    code_challenge_method: 'S256',
+    ...changes,
+  };
+}
+
+function post(
+  form: Record<string, string>,
+  agent: UserAgent = createUserAgent(server.issuer),
+  path = '/oauth2/authorize',
+) {
+  return agent.submit(path, form, FROM_THE_APP);
+}
+
+describe('an authorization request by POST', () => {
+  test('leads to the login page, and to tokens', async () => {
+    const { verifier, challenge } = pkcePair();
+    const agent = createUserAgent(server.issuer);
+    const page = await post(params({ code_challenge: challenge }), agent);
+    expect(page.html).toContain('id="login-page"');
+    const back = await signInAndAllow(agent, page.url, ALICE);
+    const answer = await exchange(server, app, { code: back.searchParams.get('code') as string, verifier, back });
+    expect(answer.status).toBe(200);
+  });
+
+  test('of somebody who is signed in is answered at once, with the state as it was', async () => {
+    const agent = createUserAgent(server.issuer);
+    await obtainCode(server, app, {}, { agent });
+    const { leavesTo } = await post(params({ code_challenge: pkcePair().challenge }), agent);
+    expect(leavesTo?.searchParams.get('code')).toEqual(expect.any(String));
+    expect(leavesTo?.searchParams.get('state')).toBe('a state & more');
+  });
+
+  test('is sent on by GET (303), so that no form and no password goes along (RFC 9700 §4.12)', async () => {
+    const body = new URLSearchParams(params({ password: 'typed into the wrong form' }));
+    const response = await fetch(`${server.issuer}/oauth2/authorize`, { method: 'POST', body, redirect: 'manual' });
+    expect(response.status).toBe(303);
+    expect(response.headers.get('location')).toMatch(/^\/oauth2\/authorize\?client_id=/);
+    expect(response.headers.get('location')).not.toContain('password');
+    expect(response.headers.get('cache-control')).toBe('no-store');
+  });
+
+  test('is judged like any other: the app is told, or the person, and a parameter may not occur twice', async () => {
+    expect((await post(params())).leavesTo?.searchParams.get('error')).toBe('invalid_request'); // no PKCE
+    const foreign = await post(params({ redirect_uri: 'https://evil.example/' }));
+    expect([foreign.status, foreign.leavesTo]).toEqual([400, undefined]);
+    expect(foreign.html).toContain('id="error-page"');
+    const twice = await post(params(), undefined, '/oauth2/authorize?scope=openid+email');
+    expect(twice.leavesTo?.searchParams.get('error')).toBe('invalid_request');
+  });
+
+  test('that is too long, or no form, ends at the error page', async () => {
+    const long = await post(params({ login_hint: 'x'.repeat(9_000) }));
+    expect([long.status, long.html]).toEqual([413, expect.stringContaining('id="error-page"')]);
+    for (const headers of [{ 'content-type': 'application/json' }, { 'content-type': 'text/plain' }]) {
+      const page = await createUserAgent(server.issuer).submit('/oauth2/authorize', params(), headers);
+      expect([page.status, page.html]).toEqual([400, expect.stringContaining('id="error-page"')]);
+    }
+  });
+});
+
+test('every parameter that counts in a link counts in a form', async () => {
+  // Each is refused for what this parameter alone says.
+  const faults: [string, string, string][] = [
+    ['resource', 'https://nobody.example', 'invalid_target'],
+    ['authorization_details', '{', 'invalid_authorization_details'],
+    ['claims', '{', 'invalid_request'],
+    ['request', 'x', 'invalid_request_object'],
+    ['request_uri', 'https://evil.example/', 'request_uri_not_supported'],
+    ['registration', '{}', 'registration_not_supported'],
+    ['id_token_hint', 'x', 'invalid_request'],
+    ['max_age', 'x', 'invalid_request'],
+    ['prompt', 'none', 'login_required'],
+    ['response_mode', 'nonsense', 'unsupported_response_mode'],
+  ];
+  for (const [name, value, error] of faults) {
+    const page = await post(params({ code_challenge: pkcePair().challenge, [name]: value }));
+    expect([name, page.leavesTo?.searchParams.get('error')]).toEqual([name, error]);
+  }
+});
+
+test.each([
+  ['GET', '/oauth2/par', 'POST'],
+  ['PUT', '/oauth2/par', 'POST'],
+  ['GET', '/oauth2/token', 'POST'],
+  ['GET', '/oauth2/introspect', 'POST'],
+  ['GET', '/oauth2/revoke', 'POST'],
+  ['GET', '/oauth2/device_authorization', 'POST'],
+  ['DELETE', '/oauth2/authorize', 'GET, POST'],
+  ['PUT', '/oauth2/userinfo', 'GET, POST'],
+  ['POST', '/oauth2/jwks', 'GET'],
+])('%s %s is answered 405, with what is allowed (RFC 9126 §2.3)', async (method, path, allowed) => {
+  const response = await fetch(`${server.issuer}${path}`, { method });
+  expect([response.status, response.headers.get('allow')]).toEqual([405, allowed]);
+  expect(await response.json()).toMatchObject({ error: 'invalid_request' });
+});
+
+test('what is published as taking a method takes it: none of them is answered 404 or 405', async () => {
+  const { METHODS } = await import('../../src/provider/protocol.ts');
+  for (const [path, methods] of METHODS) {
+    for (const method of methods) {
+      const { status } = await fetch(`${server.issuer}${path}`, { method, redirect: 'manual' });
+      expect([method, path, [404, 405].includes(status)]).toEqual([method, path, false]);
+    }
+  }
+});
