@@ -60,6 +60,11 @@ export function profileFaults({ security_profile: profile, ...members }: Members
   );
   // Native clients may call back at any loopback port; here redirect URIs are compared as they are.
   demand(members.application_type !== 'native', 'application_type', 'must be web');
+  // FAPI 2.0 Security Profile §5.3.2.2: no response over an unencrypted connection; only native clients have a loopback.
+  for (const uri of Array.isArray(members.redirect_uris) ? members.redirect_uris : []) {
+    demand(isHttps(uri), 'redirect_uris', 'must be https');
+  }
+  demand(members.jwks_uri === undefined || isHttps(members.jwks_uri), 'jwks_uri', 'must be https');
   for (const [member, value] of Object.entries(members)) {
     if (member.endsWith('_alg') && !FAPI_ALGORITHMS.includes(String(value))) {
       demand(false, member, `must be one of ${FAPI_ALGORITHMS.join(', ')}`);
@@ -73,4 +78,8 @@ export function profileFaults({ security_profile: profile, ...members }: Members
     demand(isSigned, 'response_modes', `must name only ${JWT_RESPONSE_MODES.join(', ')}`);
   }
   return faults;
+}
+
+function isHttps(uri: unknown): boolean {
+  return URL.parse(String(uri))?.protocol === 'https:';
 }

@@ -192,6 +192,8 @@ describe('refused at registration, with the name of the member', () => {
     ['token_endpoint_auth_signing_alg', { token_endpoint_auth_signing_alg: 'RS256' }],
     ['request_object_signing_alg', { request_object_signing_alg: 'RS256' }],
     ['application_type', { application_type: 'native' }],
+    ['redirect_uris', { redirect_uris: [REDIRECT_URI, 'http://127.0.0.1:8080/callback'] }],
+    ['jwks_uri', { jwks: undefined, jwks_uri: 'http://app.example/jwks' }],
   ];
   test.each(faults)('%s: %j', async (member, members) => {
     const { status, body } = await server.admin.request('POST', '/clients', {
