@@ -5,8 +5,9 @@ import { ROUTES } from '../provider/protocol.ts';
 import type { Engine } from '../provider/provider.ts';
 
 /**
- * The browser that began this login may repeat its request. Another browser, which was only given the address, is sent to
- * the app to begin one of its own: the request of the first holds that one's state and code challenge.
+ * The browser that began this login may repeat its request, if that went through the browser: one that was pushed (RFC 9126) is not
+ * for the address bar, and would be refused there. Another browser, which was only given the address, is sent to the app to begin
+ * one of its own: the request of the first holds that one's state and code challenge.
  * @returns undefined if the interaction is gone, or its app has no page to begin at
  */
 export async function restartUrl(
@@ -19,10 +20,11 @@ export async function restartUrl(
   if (interaction === undefined) return undefined;
   const cookies = provider.createContext(ctx.req, ctx.res).cookies;
   const cookie = cookies.get(provider.cookieName('interaction'), { signed: true });
+  const { deviceCode, parJti } = interaction as { deviceCode?: string; parJti?: string };
   if (cookie === uid) {
     // A device has sent its request itself; a person begins with the code that it shows.
-    const isOfDevice = (interaction as { deviceCode?: string }).deviceCode !== undefined;
-    return isOfDevice ? ROUTES.code_verification : `${ROUTES.authorization}?${toQuery(interaction.params)}`;
+    if (deviceCode !== undefined) return ROUTES.code_verification;
+    if (parJti === undefined) return `${ROUTES.authorization}?${toQuery(interaction.params)}`;
   }
   const client = await provider.Client.find(String(interaction.params.client_id));
   // OpenID Connect Core §4: third-party initiated login

@@ -175,6 +175,24 @@ describe('pushed authorization requests', () => {
     expect(other.status).toBe(400);
   });
 
+  test('a page that has become stale leads back to the app: it does not show what was pushed, nor repeat it in vain', async () => {
+    const initiate_login_uri = 'https://app.example/login';
+    const client = await server.admin.createClient({ ...CODE_FLOW, initiate_login_uri });
+    const agent = createUserAgent(server.issuer);
+    const { body } = await push(client, params({ login_hint: 'somebody@secret.example' }));
+    const query = new URLSearchParams({ client_id: client.clientId, request_uri: String(body.request_uri) });
+    await signInAndAllow(agent, `${server.issuer}/oauth2/authorize?${query}`, ALICE);
+    const again = await push(client, params({ prompt: 'login', login_hint: 'somebody@secret.example' }));
+    query.set('request_uri', String(again.body.request_uri));
+    const page = await agent.visit(`${server.issuer}/oauth2/authorize?${query}`);
+    expect(page.html).toContain('id="login-page"');
+    await server.sql.query(`DELETE FROM oidc_artifacts WHERE model = 'Session'`);
+    const stale = await agent.visit(page.url);
+    expect(stale.html).toContain('interaction_not_found');
+    expect(stale.html).not.toContain('secret.example');
+    expect(stale.html).toMatch(new RegExp(`id="restart"[^>]* href="${initiate_login_uri}\\?iss=`));
+  });
+
   test('a public client may push too', async () => {
     const open = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC });
     expect((await push(open, params())).status).toBe(201);
