@@ -17,6 +17,7 @@ export interface IssuedTo {
 }
 
 export interface Standing {
+  /** undefined as well where the client must not be able to tell users apart by more than its pairwise subjects */
   readonly username: string | undefined;
   readonly audiences: readonly TokenAudience[];
   /** what the policy allows now; undefined when the token has no audience that a policy could speak about */
@@ -42,7 +43,8 @@ export async function findStanding(directory: Directory, token: IssuedTo): Promi
   const granted = known.map((resourceServer) => grantAt(resourceServer, grants, isSelfRegistered(client)));
   if (token.audiences.length > 0 && granted.every((grant) => grant === undefined)) return undefined;
   return {
-    username: user?.username,
+    // OpenID Connect Core §8.1: two clients could agree on whom they talk about by it.
+    username: client.metadata.subject_type === 'pairwise' ? undefined : user?.username,
     audiences: known.map(({ introspectionClientId }, position) => ({
       introspectionClientId,
       allowsBoundClient: granted[position] !== undefined,
