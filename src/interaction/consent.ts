@@ -104,7 +104,10 @@ async function detailsInWords(query: Query, interaction: Interaction): Promise<A
   const resourceServers = await Promise.all(identifiers.map((identifier) => findResourceServer(query, identifier)));
   return requested.map(({ type, ...members }) => ({
     description:
-      resourceServers.map((each) => each?.authorizationDetailsTypes[type]?.description).find((text) => text) ?? type,
+      resourceServers
+        .filter((each) => members.locations?.includes(each?.identifier ?? '') ?? true)
+        .flatMap((each) => each?.authorizationDetailsTypes[type]?.description ?? [])
+        .join('; ') || type,
     members: Object.entries(members).map(([name, value]) => ({ name, text: inText(value) })),
   }));
 }

@@ -99,17 +99,20 @@ async function assertAllowed(
   }
   const identifiers = named.length > 0 ? named : [...((await directory.findGrants(client.clientId))?.keys() ?? [])];
   const permitted = await Promise.all(identifiers.map((each) => findPermitted(directory, each, client.clientId)));
-  const resourceServer = permitted.find(
-    (each) => declaredBy(each?.resourceServer, [detail]).length > 0,
-  )?.resourceServer;
-  const type = resourceServer?.authorizationDetailsTypes[detail.type];
-  if (resourceServer === undefined || type === undefined) {
+  const declaring = permitted.flatMap((each) =>
+    each !== undefined && declaredBy(each.resourceServer, [detail]).length > 0 ? [each.resourceServer] : [],
+  );
+  if (declaring.length === 0) {
     throw new errors.InvalidAuthorizationDetails(
       `the resource server has no authorization details type ${detail.type}`,
     );
   }
-  const fault = whyDetailFails(type, detail);
-  if (fault !== undefined) throw new errors.InvalidAuthorizationDetails(`${detail.type}: ${fault}`);
+  // Several may have a type of this name. A token for each of them carries the detail, so each must understand it.
+  for (const { authorizationDetailsTypes } of declaring) {
+    const type = authorizationDetailsTypes[detail.type];
+    const fault = type && whyDetailFails(type, detail);
+    if (fault !== undefined) throw new errors.InvalidAuthorizationDetails(`${detail.type}: ${fault}`);
+  }
 }
 
 /** The details that this resource server is meant by and knows the type of. */

@@ -205,6 +205,33 @@ describe('what is refused at the authorization endpoint', () => {
   });
 });
 
+test('two APIs with a type of the same name: each must understand the detail, and the page has the words of both', async () => {
+  const other = 'https://other-bank.example';
+  const properties = { ...SCHEMA.properties, urgent: { type: 'boolean' } };
+  await server.admin.createApi(other, {
+    scopes: ['accounts'],
+    authorization_details_types: { payment: { description: 'Pay at once', schema: { ...SCHEMA, properties } } },
+  });
+  await server.admin.allow(app.clientId, other, ['accounts']);
+  const visit = async (detail: object) => {
+    const url = authorizationUrl(server.issuer, {
+      client_id: app.clientId,
+      code_challenge: pkcePair().challenge,
+      code_challenge_method: 'S256',
+      resource: other,
+      authorization_details: JSON.stringify([detail]),
+    });
+    const agent = createUserAgent(server.issuer);
+    const page = await agent.visit(`${url}&${new URLSearchParams({ resource: BANK })}`);
+    if (page.leavesTo !== undefined) return page.leavesTo.searchParams.get('error');
+    return (await agent.submit(formAction(page.html, 'login'), { ...ALICE })).html;
+  };
+  // What only one of them knows would be in the token for the other.
+  expect(await visit({ ...PAYMENT, urgent: true })).toBe('invalid_authorization_details');
+  expect(await visit({ ...PAYMENT, urgent: true, locations: [other] })).toMatch(/>Pay at once</);
+  expect(await visit(PAYMENT)).toMatch(/>Pay at once; Pay</);
+});
+
 test('a machine may ask with client_credentials for what its API declares', async () => {
   const request = (details: unknown): Promise<Answer> =>
     import('../support/admin.ts').then(({ requestToken }) =>
