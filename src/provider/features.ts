@@ -4,6 +4,7 @@ import type { Configuration } from 'oidc-provider';
 import type { Config } from '../config.ts';
 import type { GuessThrottle } from '../users/throttle.ts';
 import { RichAuthorizationRequests } from './authorization-details.ts';
+import { assertClaims } from './claims-parameter.ts';
 import { deviceFlow } from './device-flow.ts';
 import type { Directory } from './directory.ts';
 import { dpop } from './dpop.ts';
@@ -55,7 +56,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     clientIdMetadataDocument: metadataDocuments(deps.config.registration.metadataHosts, deps.documentThrottle),
     jwtUserinfo: { enabled: true },
     jwtIntrospection: { enabled: true },
-    claimsParameter: { enabled: true },
+    claimsParameter: { enabled: true, assertClaimsParameter: assertClaims },
     pushedAuthorizationRequests: { enabled: true },
     requestObjects: { enabled: true, assertJwtClaimsAndHeader: assertRequestObject },
     jwtResponseModes: { enabled: true },

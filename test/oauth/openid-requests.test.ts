@@ -77,6 +77,17 @@ describe('the claims parameter (OpenID Connect Core §5.5)', () => {
   });
 });
 
+test('a client that may ask for some scopes cannot get at the claims of the others one by one', async () => {
+  const modest = await server.admin.createClient({ ...CODE_FLOW, scope: 'openid email' });
+  const asking = (claims: object) =>
+    createUserAgent(server.issuer).visit(requestUrl({ claims: JSON.stringify(claims) }, modest));
+  for (const claims of [{ userinfo: { nickname: null } }, { id_token: { phone_number: { essential: true } } }]) {
+    expect((await asking(claims)).leavesTo?.searchParams.get('error')).toBe('invalid_scope');
+  }
+  const others = { userinfo: { email: null, unheard_of: null }, id_token: { sub: null, auth_time: null } };
+  expect((await asking(others)).html).toContain('id="login-page"');
+});
+
 describe('authentication contexts', () => {
   test('the ID token says how and when the user signed in', async () => {
     const { idToken } = await obtainTokens(server, app, { acr_values: ACR, max_age: '1000' });
