@@ -14,7 +14,7 @@ import { requestId } from '../http/request-log.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { formTargets } from '../provider/form-post.ts';
-import { PASSWORD_ACR } from '../provider/login-policy.ts';
+import { LOGIN_PROMPTS, PASSWORD_ACR } from '../provider/login-policy.ts';
 import { type Engine, type Interaction, isSessionNotFound } from '../provider/provider.ts';
 import type { PasswordCheck } from '../users/password.ts';
 import { findUser } from '../users/store.ts';
@@ -50,7 +50,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
 
   router.get('/', async (ctx) => {
     const interaction = await current(ctx);
-    if (interaction.prompt.name === 'login') await showLogin(ctx, interaction);
+    if (LOGIN_PROMPTS.includes(interaction.prompt.name)) await showLogin(ctx, interaction);
     else await showConsent(ctx, interaction);
   });
 
@@ -61,7 +61,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
 
   router.post('/login', async (ctx) => {
     const interaction = await current(ctx);
-    assertPrompt(interaction, 'login');
+    assertPrompt(interaction, LOGIN_PROMPTS);
     const { username = '', password = '' } = await readForm(ctx);
     const clientId = String(interaction.params.client_id);
     const result = await signIn(
@@ -71,7 +71,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
     deps.metrics.loginAttempted(result.outcome);
     if (result.outcome === 'signed in') {
       const login = { accountId: result.accountId, acr: PASSWORD_ACR, amr: ['pwd'] };
-      await finish(ctx, { login }, { mergeWithLastSubmission: false });
+      await finish(ctx, { login, select_account: {} }, { mergeWithLastSubmission: false });
     } else if (result.outcome === 'throttled') {
       ctx.set('Retry-After', String(result.retryAfterSeconds));
       const minutes = Math.ceil(result.retryAfterSeconds / 60);
@@ -84,7 +84,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
 
   router.post('/consent', async (ctx) => {
     const interaction = await current(ctx);
-    assertPrompt(interaction, 'consent');
+    assertPrompt(interaction, ['consent']);
     await readForm(ctx);
     const grantId = await allow({ database, engine }, interaction, requestId(ctx));
     await finish(ctx, { consent: { grantId } }, { mergeWithLastSubmission: true });
@@ -218,6 +218,6 @@ class StaleInteractionError extends Error {
   override readonly name = 'SessionNotFound';
 }
 
-function assertPrompt(interaction: Interaction, name: 'login' | 'consent'): void {
-  if (interaction.prompt.name !== name) throw new StaleInteractionError();
+function assertPrompt(interaction: Interaction, names: readonly string[]): void {
+  if (!names.includes(interaction.prompt.name)) throw new StaleInteractionError();
 }

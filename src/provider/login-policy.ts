@@ -6,8 +6,14 @@ import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provide
 export const PASSWORD_ACR = 'urn:lanyard:acr:password';
 
 /**
- * Configuration `interactions.policy`: the engine's own; a session without a user counts as none; and who insists on a way to
- * sign in that there is not, is told so instead of being shown the login page for ever.
+ * The prompts at which somebody signs in (OpenID Connect Core §3.1.2.1). A session has one account: who is to select one signs in
+ * with it.
+ */
+export const LOGIN_PROMPTS: readonly string[] = ['login', 'select_account'];
+
+/**
+ * Configuration `interactions.policy`: the engine's own, and `select_account`; a session without a user counts as none; and who
+ * insists on a way to sign in that there is not, is told so instead of being shown the login page for ever.
  */
 export function loginPolicy(): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base();
@@ -24,6 +30,7 @@ export function loginPolicy(): interactionPolicy.DefaultPolicy {
       return isOrphaned ? interactionPolicy.Check.REQUEST_PROMPT : interactionPolicy.Check.NO_NEED_TO_PROMPT;
     }),
   );
+  policy.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 1);
   return policy;
 }
 

@@ -9,7 +9,7 @@ import { CLAIMS_BY_SCOPE } from '../users/user.ts';
 import { cookies } from './cookies.ts';
 import { DEVICE_CODE_SECONDS } from './device-flow.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
-import { loginPolicy, PASSWORD_ACR } from './login-policy.ts';
+import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
 import { endpointAliases, type ReadClientCertificate } from './mutual-tls.ts';
 import type { Pages } from './pages.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
@@ -167,11 +167,12 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
     // Browser apps may call the token and userinfo endpoints from the origins they are registered with, others not.
     clientBasedCORS: (_ctx, origin, client) =>
       (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
-    // The engine publishes neither, although RFC 8414 §2 has them.
+    // The engine publishes none of them, although RFC 8414 §2 and Initiating User Registration via OpenID Connect §3 have them.
     discovery: {
       registration_endpoint: `${deps.config.issuer}/oauth2/register`,
       introspection_endpoint_auth_methods_supported: clientAuthMethods.filter((method) => method !== 'none'),
       revocation_endpoint_auth_methods_supported: clientAuthMethods,
+      prompt_values_supported: ['none', ...LOGIN_PROMPTS, 'consent'],
       ...endpointAliases(deps.config.mutualTls.origin, ROUTES),
     },
   };

@@ -115,6 +115,26 @@ describe('authentication contexts', () => {
     }
   });
 
+  test('prompt=select_account lets another user sign in, and asks once', async () => {
+    const carol = { username: 'carol', password: 'yet another pass phrase' };
+    await server.admin.createUser(carol.username, carol.password);
+    const agent = createUserAgent(server.issuer);
+    const alice = await obtainTokens(server, app, { prompt: 'select_account' }, { agent });
+    const url = requestUrl({ prompt: 'select_account' });
+    expect((await agent.visit(url)).html).toContain('id="login-page"');
+    const again = await obtainTokens(server, app, { prompt: 'select_account' }, { agent });
+    expect(decodeJwt(again.idToken).sub).toBe(decodeJwt(alice.idToken).sub);
+    // Somebody else in the same browser: the page that changes users on the way is a form that submits itself.
+    const login = await agent.visit(url);
+    const change = await agent.submit(formAction(login.html, 'login'), carol);
+    expect(change.html).toContain('id="form-post-page"');
+    const action = /<form[^>]* action="([^"]+)"/.exec(change.html)?.[1] as string;
+    const inputs = [...change.html.matchAll(/name="([^"]+)" value="([^"]*)"/g)].map(([, name, value]) => [name, value]);
+    expect((await agent.submit(action, Object.fromEntries(inputs))).html).toContain('id="consent-page"');
+    const metadata = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json();
+    expect(metadata).toMatchObject({ prompt_values_supported: ['none', 'login', 'select_account', 'consent'] });
+  });
+
   test('a login_hint fills the page in; ui_locales and display do no harm', async () => {
     const { html } = await visit({ login_hint: 'alice"><script>', ui_locales: 'de fr', display: 'touch' });
     expect(html).toContain('value="alice&quot;&gt;&lt;script&gt;"');
