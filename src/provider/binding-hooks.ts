@@ -2,9 +2,10 @@
 // grant can leave it out. Both kinds of issuing end in `save()`; JWTs also pass `bindJwt`, which runs after every other claim
 // has been set; ID tokens end in `issue()`. test/provider/binding-contract holds this against a new version of the engine.
 
-import type Provider from 'oidc-provider';
+import { decodeJwt } from 'jose';
 import type { AccessToken, ClientCredentials, IdToken, JWTStructured, RefreshToken } from 'oidc-provider';
-import { bindingClaims } from '../client-binding.ts';
+import Provider from 'oidc-provider';
+import { bindingClaims, isSameClient } from '../client-binding.ts';
 import type { DelegationClaims } from './delegation.ts';
 
 const ISSUED_MODELS = ['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode', 'DeviceCode'] as const;
@@ -25,6 +26,22 @@ export function bindJwt(_ctx: unknown, token: AccessToken | ClientCredentials, j
   if (grantId !== undefined) payload.gid = grantId;
   else if (token.kind === 'AccessToken' && payload.lanyard_origin === undefined)
     throw new Error('refusing to issue a token of a user without a grant');
+}
+
+/**
+ * RFC 9126 §2.2: a `request_uri` is bound to the client that pushed it. To every other there is none: the engine would notice, and
+ * send a refusal with the state of the one to the other.
+ */
+export function bindPushedRequests(provider: Provider): void {
+  const model = provider.PushedAuthorizationRequest as unknown as {
+    find(id: string, options?: object): Promise<{ request: string } | undefined>;
+  };
+  const find = model.find;
+  model.find = async (id, options) => {
+    const pushed = await find.call(model, id, options);
+    const boundClientId = pushed && (decodeJwt(pushed.request).client_id as string);
+    return isSameClient(Provider.ctx?.oidc.client?.clientId, boundClientId) ? pushed : undefined;
+  };
 }
 
 /** Patches the models of this engine instance; each refuses to issue anything that names no client. */

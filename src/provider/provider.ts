@@ -16,7 +16,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { createGuessThrottle } from '../users/throttle.ts';
 import { createFindAccount } from './account.ts';
 import { declaredDetailsTypes } from './authorization-details.ts';
-import { bindJwt, bindModels, bindOpaque } from './binding-hooks.ts';
+import { bindJwt, bindModels, bindOpaque, bindPushedRequests } from './binding-hooks.ts';
 import { createClientAdapter } from './client-adapter.ts';
 import { clientChallenge } from './client-challenge.ts';
 import { createClientUses } from './client-uses.ts';
@@ -179,6 +179,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   acceptAliases(provider, config.mutualTls.origin);
   clientAdapter.install(provider);
   bindModels(provider);
+  bindPushedRequests(provider);
   markTokens(provider);
   endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)

@@ -108,11 +108,15 @@ describe('pushed authorization requests', () => {
     expect(server.logLines.filter((line) => line.includes('the engine failed'))).toEqual([]);
   });
 
-  test('a request_uri is for the client that pushed it', async () => {
-    const { body } = await push(app, params());
-    const page = await open(strict, { request_uri: String(body.request_uri) });
-    expect(page.leavesTo?.searchParams.get('code') ?? null).toBeNull();
-    expect(page.html).not.toContain('id="login-page"');
+  test('a request_uri is for the client that pushed it: another learns nothing of what it holds (RFC 9126 §2.2)', async () => {
+    const { body } = await push(app, params({ state: 'of the one' }));
+    const request = { request_uri: String(body.request_uri) };
+    const page = await open(strict, request);
+    expect([page.leavesTo, page.html]).toEqual([undefined, expect.stringContaining('id="error-page"')]);
+    const told = await open(strict, { ...request, redirect_uri: REDIRECT_URI, state: 'of the other' });
+    expect(errorOf(told)).toBe('invalid_request_uri');
+    expect(told.leavesTo?.searchParams.get('state')).toBe('of the other');
+    expect((await open(app, request)).html).toContain('id="login-page"');
   });
 
   test('a made-up request_uri, and one of somebody else’s server, lead to the error page', async () => {
