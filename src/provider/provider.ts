@@ -42,6 +42,7 @@ import { createPairwiseIdentifier } from './pairwise.ts';
 import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS, postedRequests } from './posted-requests.ts';
 import { type EngineKeys, METHODS, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
 import { useOnce } from './replay-guard.ts';
+import { readableRequestObjects } from './request-object-shape.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
 import { shortAnswers } from './short-answers.ts';
 import { createStorage } from './storage.ts';
@@ -187,6 +188,7 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
   for (const middleware of entrance.middlewares) provider.use(middleware);
   provider.use(exactPaths(METHODS));
+  provider.use(readableRequestObjects({ path: ROUTES.authorization, pages: deps.pages }));
   const parameters = {
     [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
     [ROUTES.end_session]: LOGOUT_PARAMETERS,

@@ -58,6 +58,19 @@ describe('requests', () => {
     }
   });
 
+  test('a request object without a signature, with members that cannot be turned into text', async () => {
+    const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    for (const member of [{ toString: 1 }, [{ toString: 1, valueOf: null }], [[{ toString: {} }]]]) {
+      for (const name of ['state', 'redirect_uri', 'resource', 'unheard_of']) {
+        const request = `${encode({ alg: 'ES256' })}.${encode({ [name]: member })}.AAAA`;
+        const query = new URLSearchParams({ client_id: app.clientId, request });
+        const response = await fetch(`${server.issuer}/oauth2/authorize?${query}`, { redirect: 'manual' });
+        expect([name, response.status]).toEqual([name, 400]);
+        expect(await response.text()).toContain('id="error-page"');
+      }
+    }
+  });
+
   test('a wrong content type, or one that lies', async () => {
     const form = new URLSearchParams({ grant_type: 'client_credentials', token: 'x' }).toString();
     for (const path of POSTS) {
