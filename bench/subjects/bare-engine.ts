@@ -2,6 +2,7 @@
 // routes, key types, lifetimes and policies are those of src/provider/provider.ts; what the engine cannot do stays out
 // (introspection of JWTs, hashed secrets, remembered consent, audit).
 
+import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import { exportJWK, generateKeyPair } from 'jose';
 import Provider, { type Configuration, errors } from 'oidc-provider';
@@ -96,10 +97,17 @@ async function configuration(): Promise<Configuration> {
         },
       },
       rpInitiatedLogout: { enabled: true },
-      dPoP: { enabled: false },
-      pushedAuthorizationRequests: { enabled: false },
-      claimsParameter: { enabled: false },
+      backchannelLogout: { enabled: true },
       userinfo: { enabled: true },
+      jwtUserinfo: { enabled: true },
+      jwtIntrospection: { enabled: true },
+      claimsParameter: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true },
+      requestObjects: { enabled: true },
+      jwtResponseModes: { enabled: true },
+      deviceFlow: { enabled: true },
+      dPoP: { enabled: true, nonceSecret: randomBytes(32) },
+      fapi: { enabled: true, profile: () => undefined },
     } as NonNullable<Configuration['features']>,
   };
 }

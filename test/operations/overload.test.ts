@@ -9,8 +9,10 @@ import { startTestServer, type TestServer } from '../support/server.ts';
 
 const API = 'https://opaque.example';
 const QUEUE = 5;
-/** Two statements run at a time; the first of each crowd takes as many as have come by then. */
 const EXCESS = 60;
+/** As many statements of one kind run at a time; the first of each crowd takes as many as have come by then. */
+const COMMITS = 1;
+const LOOK_UPS = 2;
 
 let server: TestServer;
 let app: TestClient;
@@ -39,10 +41,10 @@ async function unlock(): Promise<void> {
 
 const getToken = () => requestToken(server.issuer, app);
 
-/** Sends one after the other, so that each takes a place of its own, until two statements block and the queue is full. */
-async function fillUp(send: () => Promise<Answer>): Promise<Promise<Answer>[]> {
+/** Sends one after the other, so that each takes a place of its own, until all statements block and the queue is full. */
+async function fillUp(send: () => Promise<Answer>, statements: number): Promise<Promise<Answer>[]> {
   const waiting: Promise<Answer>[] = [];
-  for (let running = 1; running <= 2; running++) {
+  for (let running = 1; running <= statements; running++) {
     waiting.push(send());
     await until(async () => (await countBlocked(server.sql)) === running, `${running} statements wait`);
   }
@@ -51,10 +53,10 @@ async function fillUp(send: () => Promise<Answer>): Promise<Promise<Answer>[]> {
 }
 
 describe('while the database does not answer', () => {
-  test.each<[string, (token: string) => Promise<Answer>]>([
-    ['/oauth2/token', () => getToken()],
-    ['/oauth2/introspect', (token) => introspect(server.issuer, app, token)],
-  ])('%s refuses at once whom it cannot queue, and answers the others when it can', async (_path, send) => {
+  test.each<[string, number, (token: string) => Promise<Answer>]>([
+    ['/oauth2/token', COMMITS, () => getToken()],
+    ['/oauth2/introspect', LOOK_UPS, (token) => introspect(server.issuer, app, token)],
+  ])('%s refuses at once whom it cannot queue, and answers the others when it can', async (_path, statements, send) => {
     const token = await clientToken(server, app);
     const linesBefore = server.logLines.length;
     await lockArtifacts();
@@ -64,16 +66,16 @@ describe('while the database does not answer', () => {
       answered++;
       return answer;
     };
-    const waiting = await fillUp(counted);
+    const waiting = await fillUp(counted, statements);
     const crowd = Array.from({ length: EXCESS }, counted);
     // Whoever of them comes first has the places; as many as there are too many are refused, with nothing having moved.
     await until(() => answered === EXCESS, 'the refusals', 3_000);
-    expect(await countBlocked(server.sql)).toBe(2);
+    expect(await countBlocked(server.sql)).toBe(statements);
 
     await unlock();
     const answers = await Promise.all([...waiting, ...crowd]);
     const refused = answers.filter(({ status }) => status !== 200);
-    expect(answers.length - refused.length).toBe(2 + QUEUE);
+    expect(answers.length - refused.length).toBe(statements + QUEUE);
     for (const { status, headers, body } of refused) {
       expect([status, headers.get('retry-after'), body.error]).toEqual([503, '1', 'temporarily_unavailable']);
       expect(headers.get('cache-control')).toMatch(/no-store/);
@@ -86,7 +88,7 @@ describe('while the database does not answer', () => {
   test('every token that was answered is stored, and each has its audit event', async () => {
     const before = await countIssued();
     await lockArtifacts();
-    const waiting = await fillUp(getToken);
+    const waiting = await fillUp(getToken, COMMITS);
     const crowd = Array.from({ length: EXCESS }, getToken);
     await unlock();
     const answers = await Promise.all([...waiting, ...crowd]);
@@ -101,15 +103,15 @@ describe('database connections that die', () => {
   test('under waiting requests give a clean error and no token; those behind them are answered', async () => {
     const before = await countIssued();
     await lockArtifacts();
-    const waiting = await fillUp(getToken);
-    expect(await killBlocked(server.sql)).toBe(2);
-    const failed = await Promise.all(waiting.slice(0, 2));
+    const waiting = await fillUp(getToken, COMMITS);
+    expect(await killBlocked(server.sql)).toBe(COMMITS);
+    const failed = await Promise.all(waiting.slice(0, COMMITS));
     for (const { status, body } of failed) {
       expect([status, body.error]).toEqual([500, 'server_error']);
       expect(body).not.toHaveProperty('access_token');
     }
     await unlock();
-    const others = await Promise.all(waiting.slice(2));
+    const others = await Promise.all(waiting.slice(COMMITS));
     expect(others.map(({ status }) => status)).toEqual(others.map(() => 200));
     expect((await countIssued()) - before).toBe(others.length);
   });
@@ -117,8 +119,8 @@ describe('database connections that die', () => {
   test('under introspections give a decent answer in the end', async () => {
     const token = await clientToken(server, app);
     await lockArtifacts();
-    const waiting = await fillUp(() => introspect(server.issuer, app, token));
-    expect(await killBlocked(server.sql)).toBe(2);
+    const waiting = await fillUp(() => introspect(server.issuer, app, token), LOOK_UPS);
+    expect(await killBlocked(server.sql)).toBe(LOOK_UPS);
     await unlock();
     for (const { status, body } of await Promise.all(waiting)) {
       // Either it was asked again, or it says in the engine's words that it could not be.
