@@ -1,6 +1,7 @@
 // The SQL of the hot path (hot-store). Parameters are arrays, one entry for each of the callers that share the statement.
 
 import { AUDIT_COLUMNS } from '../audit/audit.ts';
+import type { Statement } from '../database/database.ts';
 import { HAS_ENDED } from './ended-sessions.ts';
 
 /** @param prefix of the names under which they are returned */
@@ -46,11 +47,13 @@ export const JWT_STATUS = {
          FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (jti_hash, grant_id, position)`,
 };
 
-/**
- * The parameters are arrays, one entry for each write, each with the position of its unit.
- * consumed_at of an artifact that is saved again is left as it is: that must not bring it back to life.
- */
-function storing(condition: string): string {
+/** An artifact that is saved again keeps its consumed_at: that must not bring it back to life. */
+const REPLACING = `ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
+        account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
+        user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at`;
+
+/** The parameters are arrays, one entry for each write, each with the position of its unit. */
+function storing(condition: string, onConflict: string): string {
   return `stored AS (
       INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
       SELECT model, id, payload, client_id, account_id, grant_id, uid, user_code,
@@ -59,9 +62,7 @@ function storing(condition: string): string {
                   $9::text[], $10::float8[], $11::float8[])
         AS w (unit, model, id, payload, client_id, account_id, grant_id, uid, user_code, issued_at, expires_at)
       ${condition}
-      ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payload, client_id = EXCLUDED.client_id,
-        account_id = EXCLUDED.account_id, grant_id = EXCLUDED.grant_id, uid = EXCLUDED.uid,
-        user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at
+      ${onConflict}
     ), recorded AS (
       INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')})
       SELECT ${AUDIT_COLUMNS.join(', ')}
@@ -71,7 +72,20 @@ function storing(condition: string): string {
     )`;
 }
 
-export const COMMIT = { name: 'units_commit', text: `WITH ${storing('')} SELECT 1 WHERE false` };
+/** Two statements of one effect: `inserting` fails where a row is there already, and costs a sixth less per row. */
+export interface CommitStatements {
+  readonly inserting: Statement;
+  readonly replacing: Statement;
+}
+
+function commit(name: string, text: (onConflict: string) => string): CommitStatements {
+  return {
+    inserting: { name: `${name}_new`, text: text('') },
+    replacing: { name, text: text(REPLACING) },
+  };
+}
+
+export const COMMIT = commit('units_commit', (onConflict) => `WITH ${storing('', onConflict)} SELECT 1 WHERE false`);
 
 /** For units that store nothing else. */
 export const COMMIT_EVENTS = {
@@ -83,15 +97,15 @@ export const COMMIT_EVENTS = {
 };
 
 /** Dearer, because it has to be ready to write to every partition: only for units that consume something. */
-export const COMMIT_CONSUMING = {
-  name: 'units_commit_consuming',
-  text: `WITH consumed AS (
+export const COMMIT_CONSUMING = commit(
+  'units_commit_consuming',
+  (onConflict) => `WITH consumed AS (
            UPDATE oidc_artifacts a SET consumed_at = now()
            FROM unnest($19::int[], $20::text[], $21::bytea[]) AS k (unit, model, id)
            WHERE a.model = k.model AND a.id = k.id AND a.consumed_at IS NULL
            RETURNING k.unit
          ), lost AS (
            SELECT unit FROM unnest($19::int[]) AS k (unit) EXCEPT SELECT unit FROM consumed
-         ), ${storing('WHERE unit NOT IN (SELECT unit FROM lost)')}
+         ), ${storing('WHERE unit NOT IN (SELECT unit FROM lost)', onConflict)}
          SELECT unit FROM lost`,
-};
+);

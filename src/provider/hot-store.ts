@@ -10,6 +10,7 @@ import {
   COMMIT,
   COMMIT_CONSUMING,
   COMMIT_EVENTS,
+  type CommitStatements,
   FIND,
   FIND_BY_UID,
   FIND_FAMILY,
@@ -80,6 +81,9 @@ type Prefixed<Prefix extends string> = {
 
 type FamilyRow = Row & Prefixed<'grant_'> & Prefixed<'session_'>;
 
+/** PostgreSQL, appendix A */
+const UNIQUE_VIOLATION = '23505';
+
 type Consume = Extract<Write, { kind: 'consume' }>;
 
 export function createHotStore(
@@ -126,12 +130,22 @@ export function createHotStore(
     },
   );
 
+  async function store<R>(statements: CommitStatements, { areNew, values }: { areNew: boolean; values: unknown[] }) {
+    try {
+      if (areNew) return await hotQuery<R>(statements.inserting, values);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
+    }
+    return hotQuery<R>(statements.replacing, values);
+  }
+
   const commitPlain = gather<readonly Write[], undefined>(
     'commit',
     async (units) => {
-      const { hasArtifacts, artifacts, events } = toColumns(units);
+      const { hasArtifacts, areNew, artifacts, events } = toColumns(units);
       // JWTs have no rows, only events.
-      await (hasArtifacts ? hotQuery(COMMIT, [...artifacts, ...events]) : hotQuery(COMMIT_EVENTS, events));
+      if (hasArtifacts) await store(COMMIT, { areNew, values: [...artifacts, ...events] });
+      else await hotQuery(COMMIT_EVENTS, events);
       return units.map(() => undefined);
     },
     // One at a time: what waits meanwhile shares the next statement, and most of what a statement costs is the same for any size.
@@ -141,8 +155,9 @@ export function createHotStore(
   const commitConsuming = gather<readonly Write[], Consume | undefined>(
     'commit_consuming',
     async (units) => {
-      const { artifacts, events, consumes } = toColumns(units);
-      const { rows } = await hotQuery<{ unit: number }>(COMMIT_CONSUMING, [...artifacts, ...events, ...consumes]);
+      const { areNew, artifacts, events, consumes } = toColumns(units);
+      const values = [...artifacts, ...events, ...consumes];
+      const { rows } = await store<{ unit: number }>(COMMIT_CONSUMING, { areNew, values });
       const lost = new Set(rows.map(({ unit }) => unit));
       return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
     },

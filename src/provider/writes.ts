@@ -9,20 +9,28 @@ export type Write =
   | { readonly kind: 'consume'; readonly model: string; readonly id: Buffer }
   | { readonly kind: 'audit'; readonly event: AuditEvent };
 
+/** The engine makes a new id for each of them, and saves it once. */
+const SAVED_ONCE = new Set(['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode']);
+
 /** The parameters of COMMIT_CONSUMING; COMMIT takes the first two groups. */
 export function toColumns(units: readonly (readonly Write[])[]) {
   const artifacts: ArrayElement[][] = [];
   const events: ArrayElement[][] = [];
   const consumes: ArrayElement[][] = [];
+  let areNew = true;
   units.forEach((unit, position) => {
     for (const write of withoutRepetitions(unit)) {
       if (write.kind === 'consume') consumes.push([position, write.model, write.id]);
-      else if (write.kind === 'upsert') artifacts.push([position, ...artifactValues(write.artifact)]);
-      else events.push([position, ...auditValues(write.event)]);
+      else if (write.kind === 'upsert') {
+        artifacts.push([position, ...artifactValues(write.artifact)]);
+        areNew &&= SAVED_ONCE.has(write.artifact.model);
+      } else events.push([position, ...auditValues(write.event)]);
     }
   });
   return {
     hasArtifacts: artifacts.length > 0,
+    /** none of them can be there already */
+    areNew,
     artifacts: transposed(artifacts, 11),
     events: transposed(events, 7),
     consumes: transposed(consumes, 3),

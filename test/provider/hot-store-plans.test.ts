@@ -35,12 +35,15 @@ afterAll(async () => {
 
 async function useAllStatements(ids: readonly Buffer[]): Promise<void> {
   await Promise.all(ids.map((id) => hotStore.find('RefreshToken', id)));
+  await Promise.all(ids.map((id) => hotStore.findFamily('RefreshToken', id)));
   await Promise.all(ids.map((id) => hotStore.findByUid('RefreshToken', id.toString('hex'))));
   await Promise.all(ids.map((id) => hotStore.findJwtStatus(id, id)));
   const members = { clientId: undefined, accountId: undefined, grantId: undefined, userCode: undefined };
   await Promise.all(
     ids.map(async (id) => {
       const artifact = { model: 'RefreshToken', id: randomBytes(32), payload: {}, issuedAt: 1, expiresAt: 2 };
+      const session = { ...artifact, model: 'Session', uid: undefined, ...members };
+      await hotStore.commit([{ kind: 'upsert', artifact: session }]);
       await hotStore
         .commit([
           { kind: 'consume', model: 'RefreshToken', id },
@@ -90,7 +93,7 @@ test('statements that were planned on empty tables find their rows by index amon
   await useAllStatements(ids);
   const after = await scans();
   expect(after).toMatchObject({ whole: before.whole, rowsOfWhole: before.rowsOfWhole });
-  expect(after.byIndex - before.byIndex).toBeGreaterThanOrEqual(5 * NEEDED);
+  expect(after.byIndex - before.byIndex).toBeGreaterThanOrEqual(6 * NEEDED);
   for (const id of ids)
     expect(await hotStore.find('RefreshToken', id)).toMatchObject({ consumedAt: expect.any(Number) });
   expect(await backend()).toBe(startedOn);
