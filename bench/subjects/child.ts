@@ -12,6 +12,7 @@ export interface Child {
 }
 
 export interface ChildOptions {
+  readonly nodeOptions?: readonly string[];
   readonly script: string;
   readonly args?: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -35,7 +36,7 @@ export async function stopAllChildren(): Promise<void> {
 
 export async function startChild(options: ChildOptions): Promise<Child> {
   if (isStopping) throw new Error('the bench is being stopped');
-  const child = spawn(process.execPath, [options.script, ...(options.args ?? [])], {
+  const child = spawn(process.execPath, [...(options.nodeOptions ?? []), options.script, ...(options.args ?? [])], {
     cwd: options.cwd,
     env: { PATH: process.env.PATH, NODE_ENV: 'production', ...options.env },
     // The log goes where a service manager would take it; to write it is part of the work, to read it is not.

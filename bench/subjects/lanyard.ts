@@ -1,7 +1,9 @@
-// Starts Lanyard as its operator would, `node src/start.ts` with a data folder of its own, and makes the cast through the
+// Starts Lanyard as its operator would, with the command of `npm start` and a data folder of its own, and makes the cast through the
 // admin API.
 
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { VARIABLES } from '../../src/config-variables.ts';
 import { type Cast, JWT_API, METADATA, OPAQUE_API, PASSWORD, SCOPE, username } from '../cast.ts';
@@ -10,7 +12,7 @@ import { type Child, findFreePort, startChild } from './child.ts';
 import { watchProcesses } from './processes.ts';
 import { type AdminApi, PATHS, type Subject } from './subject.ts';
 
-const SCRIPT = fileURLToPath(new URL('../../src/start.ts', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 export const LANYARD_READY = 'Lanyard is running.';
 const ADMIN = { clientId: 'lanyard-admin', clientSecret: randomBytes(32).toString('base64url') };
 
@@ -48,8 +50,10 @@ export async function launchLanyard(
 ): Promise<{ child: Child; url: string }> {
   const ownPort = port ?? (await findFreePort());
   const url = `http://127.0.0.1:${ownPort}`;
+  const { nodeOptions, script } = await readStartCommand();
   const child = await startChild({
-    script: SCRIPT,
+    nodeOptions,
+    script,
     cwd: folder,
     env: {
       LANYARD_PORT: String(ownPort),
@@ -63,6 +67,13 @@ export async function launchLanyard(
     ready: LANYARD_READY,
   });
   return { child, url };
+}
+
+/** What `npm start` runs. */
+async function readStartCommand(): Promise<{ nodeOptions: readonly string[]; script: string }> {
+  const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+  const [, ...args] = (scripts.start as string).split(' ');
+  return { nodeOptions: args.slice(0, -1), script: join(ROOT, args.at(-1) as string) };
 }
 
 /** The comparison is process against process. A variable that Lanyard does not know would stop it. */
