@@ -52,7 +52,8 @@ const STATEMENT_TIMEOUT_MS = 30_000;
  * which would be right while the table is small and wrong for as long as the plan is kept. All of them have an index to go by.
  */
 const HOT_SETTINGS =
-  'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off';
+  'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; ' +
+  'SET enable_hashjoin = off; SET enable_mergejoin = off';
 /** A few connections carry all gathered statements. */
 const HOT_CONNECTIONS = 8;
 

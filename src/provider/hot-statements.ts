@@ -19,10 +19,13 @@ export const FIND = {
          JOIN oidc_artifacts a ON a.model = k.model AND a.id = k.id`,
 };
 
-export const FIND_BY_UID = {
-  name: 'artifacts_find_by_uid',
-  text: `SELECT ${COLUMNS} FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (model, uid, position)
-         JOIN oidc_artifacts a ON a.model = k.model AND a.uid = k.uid ORDER BY a.expires_at DESC`,
+/** With OFFSET each uid is looked up by itself; a join that was planned while there were no sessions goes through all of them. */
+export const FIND_SESSIONS = {
+  name: 'sessions_find',
+  text: `SELECT ${COLUMNS} FROM unnest($1::text[]) WITH ORDINALITY AS k (uid, position)
+         CROSS JOIN LATERAL (
+           SELECT * FROM oidc_artifacts WHERE model = 'Session' AND uid = k.uid OFFSET 0
+         ) a ORDER BY a.expires_at DESC`,
 };
 
 /** What a user's token or code depends on, in the same round trip: its grant, and the session that it ends with. */
@@ -40,9 +43,10 @@ export const FIND_FAMILY = {
          ) s ON true`,
 };
 
+/** With OFFSET each token is looked up by itself; without it, a plan of the beginning reads all that were revoked into a hash table. */
 export const JWT_STATUS = {
   name: 'jwt_status',
-  text: `SELECT k.position::int, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti_hash = k.jti_hash) AS is_revoked,
+  text: `SELECT k.position::int, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti_hash = k.jti_hash OFFSET 0) AS is_revoked,
            (SELECT a.account_id FROM oidc_artifacts a WHERE a.model = 'Grant' AND a.id = k.grant_id) AS account_id
          FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS k (jti_hash, grant_id, position)`,
 };

@@ -12,8 +12,8 @@ import {
   COMMIT_EVENTS,
   type CommitStatements,
   FIND,
-  FIND_BY_UID,
   FIND_FAMILY,
+  FIND_SESSIONS,
   JWT_STATUS,
 } from './hot-statements.ts';
 import { toColumns, type Write } from './writes.ts';
@@ -59,7 +59,7 @@ export interface HotStore {
   find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
   findFamily(model: string, id: Buffer): Promise<StoredFamily | undefined>;
   /** Several when the id of a session has rotated: it keeps its uid. The one that lasts longest comes first. */
-  findByUid(model: string, uid: string): Promise<readonly StoredArtifact[]>;
+  findSessions(uid: string): Promise<readonly StoredArtifact[]>;
   /** @param grantId undefined for a token that no user stands behind */
   findJwtStatus(jtiHash: Buffer, grantId: Buffer | undefined): Promise<JwtStatus>;
   /** @throws AlreadyConsumedError when the unit consumes what was consumed before; nothing of it was stored then */
@@ -110,9 +110,9 @@ export function createHotStore(
     return found;
   });
 
-  const findByUid = gather<{ model: string; uid: string }, readonly StoredArtifact[]>('find_by_uid', async (keys) => {
-    const { rows } = await hotQuery<Row>(FIND_BY_UID, [keys.map(({ model }) => model), keys.map(({ uid }) => uid)]);
-    return byPosition(rows, keys.length);
+  const findSessions = gather<string, readonly StoredArtifact[]>('find_sessions', async (uids) => {
+    const { rows } = await hotQuery<Row>(FIND_SESSIONS, [uids]);
+    return byPosition(rows, uids.length);
   });
 
   const findJwtStatus = gather<{ jtiHash: Buffer; grantId: Buffer | undefined }, JwtStatus>(
@@ -168,7 +168,7 @@ export function createHotStore(
   return {
     find: async (model, id) => (await find({ model, id }))[0],
     findFamily: (model, id) => findFamily({ model, id }),
-    findByUid: (model, uid) => findByUid({ model, uid }),
+    findSessions: (uid) => findSessions(uid),
     findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
     async commit(unit) {
       const consumes = unit.filter(({ kind }) => kind === 'consume').length;

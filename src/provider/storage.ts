@@ -37,7 +37,7 @@ const NAME_OF_SEAL = 'oidc artifact';
 
 export interface StorageDeps {
   readonly query: Query;
-  readonly hotStore: Pick<HotStore, 'find' | 'findByUid' | 'findJwtStatus'>;
+  readonly hotStore: Pick<HotStore, 'find' | 'findSessions' | 'findJwtStatus'>;
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
   readonly jwtBridge: JwtBridge;
@@ -94,8 +94,8 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
     },
 
     async findByUid(uid) {
-      if (model === 'Session' && (await hasSessionEnded(hotStore, uid))) return undefined;
-      for (const found of await hotStore.findByUid(model, uid)) {
+      if (model !== 'Session' || (await hasSessionEnded(hotStore, uid))) return undefined;
+      for (const found of await hotStore.findSessions(uid)) {
         if (await isNotRevoked(directory, found)) return toPayload(found);
       }
       return undefined;

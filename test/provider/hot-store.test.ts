@@ -223,7 +223,7 @@ describe('find', () => {
     const of = (uid: string, expiresAt: number) =>
       nodes[0].commit([upsert('Session', newId(), { uid, expiresAt, payload: { uid, expiresAt } })]);
     for (const uid of ['one', 'two']) for (const after of [500, 900, 100]) await of(uid, 4_000_000_000 + after);
-    const [one, none, two] = await Promise.all(['one', 'none', 'two'].map((uid) => nodes[1].findByUid('Session', uid)));
+    const [one, none, two] = await Promise.all(['one', 'none', 'two'].map((uid) => nodes[1].findSessions(uid)));
     const order = [900, 500, 100].map((after) => 4_000_000_000 + after);
     expect(one?.map(({ payload }) => payload)).toEqual(order.map((expiresAt) => ({ uid: 'one', expiresAt })));
     expect(two?.map(({ payload }) => payload)).toEqual(order.map((expiresAt) => ({ uid: 'two', expiresAt })));
