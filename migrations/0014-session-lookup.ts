@@ -6,6 +6,7 @@ import type { Knex } from 'knex';
 
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
+    ALTER TABLE oidc_artifacts_refresh_tokens SET (fillfactor = 50);
     DROP INDEX oidc_artifacts_uid;
     CREATE INDEX oidc_artifacts_session_uid ON oidc_artifacts_sessions (uid) WHERE model = 'Session';
   `);

@@ -13,7 +13,7 @@ import { codeFields, obtainCode, obtainCodes, obtainTokens } from './sign-in.ts'
  */
 const CODES_PER_LOGIN = 20;
 const REFRESHES_PER_LOGIN = 20;
-const LOGINS_PER_SECOND_OF_ROUND = 80;
+const LOGINS_PER_SECOND_OF_ROUND = 40;
 
 const hasTokens = (body: string) => body.includes('"access_token":"') && body.includes('"refresh_token":"');
 
