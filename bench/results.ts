@@ -8,6 +8,7 @@ import type { Measurement } from './measurements/rounds.ts';
 export interface Results {
   readonly startedAt: string;
   readonly machine: { readonly platform: string; readonly cpu: string; readonly cores: number; readonly node: string };
+  readonly loadGenerator: string;
   readonly rounds: number;
   readonly seconds: number;
   readonly isQuick: boolean;

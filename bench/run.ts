@@ -2,6 +2,7 @@
 
 import { availableParallelism, cpus } from 'node:os';
 import type { Cleanups } from './cleanups.ts';
+import { LOAD_GENERATOR } from './load/closed-load.ts';
 import { measureColdStart } from './measurements/cold-start.ts';
 import { measureHalfRate } from './measurements/half-rate.ts';
 import { measureManyClients } from './measurements/many-clients.ts';
@@ -82,6 +83,7 @@ export async function run(deps: RunDeps): Promise<Results> {
       cores: availableParallelism(),
       node: process.versions.node,
     },
+    loadGenerator: LOAD_GENERATOR,
     rounds: options.rounds,
     seconds: options.seconds,
     isQuick: options.isQuick,

@@ -1,15 +1,31 @@
-// Closed load by autocannon: each connection sends its next request when it has the answer to the last one. Times are taken
-// from autocannon's events, since its own histogram keeps whole milliseconds only.
+// Closed load: each connection sends its next request when it has the answer to the last one. By wrk where it is installed,
+// by autocannon elsewhere. Of autocannon the times are taken from its events, since its own histogram keeps whole milliseconds
+// only.
 
 import autocannon from 'autocannon';
-import type { LoadOptions, LoadResult, RequestWorkload } from './workload.ts';
+import { type BodyQueue, isRight, type LoadOptions, type LoadResult, type RequestWorkload } from './workload.ts';
+import { findWrk, runWithWrk } from './wrk.ts';
 
 /** How often autocannon looks whether it is time to stop. */
 const SAMPLE_INTERVAL_MS = 50;
 
-export async function runRequests(workload: RequestWorkload, options: LoadOptions): Promise<LoadResult> {
+export const LOAD_GENERATOR = findWrk() === undefined ? 'autocannon' : 'wrk';
+
+export function runRequests(workload: RequestWorkload, options: LoadOptions): Promise<LoadResult> {
+  const wrk = findWrk();
+  return wrk === undefined ? runWithAutocannon(workload, options) : runWithWrk(wrk, workload, options);
+}
+
+export async function runWithAutocannon(workload: RequestWorkload, options: LoadOptions): Promise<LoadResult> {
   const { connections } = options;
-  const { body, onAnswer, budget } = workload;
+  const { body } = workload;
+  const bodies = typeof body === 'object' ? body : undefined;
+  const queue = [...(bodies?.queue ?? [])];
+  const takeBody = () => {
+    const taken = queue.shift() as string;
+    if (bodies?.budget === undefined) queue.push(taken);
+    return taken;
+  };
   const latenciesMs: number[] = [];
   const faults = new Set<string>();
   const startedAt = performance.now();
@@ -18,7 +34,9 @@ export async function runRequests(workload: RequestWorkload, options: LoadOption
   const run = autocannon({
     url: options.url,
     connections,
-    ...(budget === undefined ? { duration: options.seconds } : { amount: Math.max(budget, connections) }),
+    ...(bodies?.budget === undefined
+      ? { duration: options.seconds }
+      : { amount: Math.max(bodies.budget, connections) }),
     sampleInt: SAMPLE_INTERVAL_MS,
     bailout: 1,
     requests: [
@@ -27,11 +45,11 @@ export async function runRequests(workload: RequestWorkload, options: LoadOption
         path: workload.path,
         headers: { ...workload.headers },
         ...(typeof body === 'string' ? { body } : {}),
-        ...(typeof body === 'function' ? { setupRequest: (request) => ({ ...request, body: body() }) } : {}),
+        ...(bodies === undefined ? {} : { setupRequest: (request) => ({ ...request, body: takeBody() }) }),
         onResponse(status, text) {
           if (status < 200 || status > 299) faults.add(`status ${status}: ${text.slice(0, 200)}`);
-          else if (!workload.isRight(text)) faults.add(`wrong answer: ${text.slice(0, 200)}`);
-          else onAnswer?.(text);
+          else if (!isRight(workload, text)) faults.add(`wrong answer: ${text.slice(0, 200)}`);
+          else if (bodies?.next !== undefined) queue.push(nextBody(bodies.next, text));
           if (faults.size > 0) run.stop();
         },
       },
@@ -46,4 +64,8 @@ export async function runRequests(workload: RequestWorkload, options: LoadOption
   if (result.errors > 0 && faults.size === 0) faults.add(`${result.errors} connection errors`);
   if (latenciesMs.length === 0) faults.add('no answer at all');
   return { requests: latenciesMs.length, elapsedMs: endedAt - startedAt, latenciesMs, faults: [...faults] };
+}
+
+function nextBody({ before, member }: NonNullable<BodyQueue['next']>, answer: string): string {
+  return before + String((JSON.parse(answer) as Record<string, unknown>)[member]);
 }

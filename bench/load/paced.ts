@@ -1,11 +1,11 @@
 // Open load: requests leave at an even pace, whether the ones before have been answered or not. A latency counts from the moment
 // at which its request was due, so that a server that stalls pays for everybody who waits meanwhile. (autocannon's own rate
-// limit sends a second's requests at once and then rests, which is a different question.)
+// limit sends a second's requests at once and then rests, which is a different question.) All requests are the same one.
 
 import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.ts';
-import type { LoadOptions, LoadResult, RequestWorkload } from './workload.ts';
+import { isRight, type LoadOptions, type LoadResult, type RequestWorkload } from './workload.ts';
 
 export async function runPaced(
   workload: RequestWorkload,
@@ -19,14 +19,14 @@ export async function runPaced(
   const startedAt = performance.now();
 
   const sendOne = async (dueAt: number) => {
-    const body = typeof workload.body === 'function' ? workload.body() : workload.body;
+    const { body } = workload;
     const answer = await send(workload.method, options.url + workload.path, {
       agent,
       headers: workload.headers,
-      ...(body === undefined ? {} : { body }),
+      ...(typeof body === 'string' ? { body } : {}),
     });
     latenciesMs.push(performance.now() - dueAt);
-    if (answer.status !== 200 || !workload.isRight(answer.body)) faults.add(`${answer.status}: ${answer.body}`);
+    if (answer.status !== 200 || !isRight(workload, answer.body)) faults.add(`${answer.status}: ${answer.body}`);
   };
 
   while (pending.length < total && faults.size === 0) {

@@ -1,5 +1,5 @@
-// What one operation asks of a server, and what a run of it has shown. Two drivers run workloads: closed-load.ts (independent
-// requests, autocannon) and loops.ts (several requests that depend on each other).
+// What one operation asks of a server, and what a run of it has shown. Independent requests are run by closed-load.ts (wrk or
+// autocannon) and paced.ts, several that depend on each other by loops.ts.
 
 /** Requests that do not wait for each other. */
 export interface RequestWorkload {
@@ -7,12 +7,23 @@ export interface RequestWorkload {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** asked for each request, when it is a function */
-  readonly body?: string | (() => string);
-  readonly isRight: (body: string) => boolean;
-  readonly onAnswer?: (body: string) => void;
-  /** how many requests there is material for; undefined: any number */
+  /** undefined: none */
+  readonly body?: string | BodyQueue;
+  /** texts that every right answer contains; its status is below 300 */
+  readonly wanted: readonly string[];
+}
+
+/** Each request takes the first of these. */
+export interface BodyQueue {
+  readonly queue: readonly string[];
+  /** how many requests there is material for; undefined: each may be sent again and again, until the time is over */
   readonly budget?: number;
+  /** Every answer puts one more at the end: `before`, and the value of a member of the answer. */
+  readonly next?: { readonly before: string; readonly member: string };
+}
+
+export function isRight({ wanted }: RequestWorkload, body: string): boolean {
+  return wanted.every((text) => body.includes(text));
 }
 
 /** Several requests in a row; one pass of them counts as one. */

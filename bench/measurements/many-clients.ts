@@ -57,14 +57,13 @@ function register(admin: AdminApi, count: number): Promise<string[]> {
 }
 
 async function measure(lanyard: Subject, bodies: readonly string[], seconds: number): Promise<number | undefined> {
-  let next = 0;
   const workload: RequestWorkload = {
     kind: 'requests',
     method: 'POST',
     path: '/oauth2/token',
     headers: FORM,
-    body: () => bodies[next++ % bodies.length] as string,
-    isRight: (body) => body.includes('"access_token":"'),
+    body: { queue: bodies },
+    wanted: ['"access_token":"'],
   };
   const before = await lanyard.processes?.cpu();
   const result = await runWorkload(workload, { url: lanyard.url, connections: CONNECTIONS, seconds });

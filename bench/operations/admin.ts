@@ -14,7 +14,7 @@ export const adminCreateClient: Operation = {
     path: '/admin/v1/clients',
     headers: { 'content-type': 'application/json', authorization: await (admin as AdminApi).authorization() },
     body: JSON.stringify(METADATA.service),
-    isRight: (body) => body.includes('"client_secret":"'),
+    wanted: ['"client_secret":"'],
   }),
 };
 
@@ -27,6 +27,6 @@ export const adminListClients: Operation = {
     method: 'GET',
     path: '/admin/v1/clients?limit=50',
     headers: { authorization: await (admin as AdminApi).authorization() },
-    isRight: (body) => body.includes('"client_id":"'),
+    wanted: ['"client_id":"'],
   }),
 };

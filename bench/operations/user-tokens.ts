@@ -15,7 +15,7 @@ const CODES_PER_LOGIN = 20;
 const REFRESHES_PER_LOGIN = 20;
 const LOGINS_PER_SECOND_OF_ROUND = 40;
 
-const hasTokens = (body: string) => body.includes('"access_token":"') && body.includes('"refresh_token":"');
+const TOKENS = ['"access_token":"', '"refresh_token":"'];
 
 export const userinfo: Operation = {
   id: 'userinfo',
@@ -28,7 +28,7 @@ export const userinfo: Operation = {
       method: 'GET',
       path: '/oauth2/userinfo',
       headers: { authorization: `Bearer ${tokens?.accessToken}` },
-      isRight: (body) => body.includes('"sub":"'),
+      wanted: ['"sub":"'],
     };
   },
 };
@@ -43,15 +43,13 @@ export const codeExchange: Operation = {
     const byLogin = await withAgent((agent) => obtainCodes(subject, app, logins, CODES_PER_LOGIN, agent));
     // Neighbours in time belong to different users.
     const codes = Array.from({ length: CODES_PER_LOGIN }, (_, turn) => byLogin.map((own) => own[turn])).flat();
-    let next = 0;
     return {
       kind: 'requests',
       method: 'POST',
       path: '/oauth2/token',
       headers: clientHeaders(app),
-      body: () => clientForm(app, codeFields(codes[next++] as string)),
-      budget: codes.length,
-      isRight: (body) => hasTokens(body) && body.includes('"id_token":"'),
+      body: { queue: codes.map((code) => clientForm(app, codeFields(code as string))), budget: codes.length },
+      wanted: [...TOKENS, '"id_token":"'],
     };
   },
 };
@@ -64,17 +62,19 @@ export const refreshRotation: Operation = {
     const { app } = subject.cast;
     const logins = loginsFor(connections, seconds);
     const tokens = await withAgent((agent) => obtainTokens(subject, app, logins, agent));
-    // The token that came last waits longest; there are at least as many as connections.
-    const waiting = tokens.map(({ refreshToken }) => refreshToken);
+    const before = `${clientForm(app, { grant_type: 'refresh_token' })}&refresh_token=`;
     return {
       kind: 'requests',
       method: 'POST',
       path: '/oauth2/token',
       headers: clientHeaders(app),
-      body: () => clientForm(app, { grant_type: 'refresh_token', refresh_token: waiting.shift() as string }),
-      onAnswer: (body) => void waiting.push(/"refresh_token":"([^"]+)"/.exec(body)?.[1] as string),
-      budget: logins * REFRESHES_PER_LOGIN,
-      isRight: hasTokens,
+      body: {
+        // The token that came last waits longest; there are at least as many as connections.
+        queue: tokens.map(({ refreshToken }) => before + refreshToken),
+        budget: logins * REFRESHES_PER_LOGIN,
+        next: { before, member: 'refresh_token' },
+      },
+      wanted: TOKENS,
     };
   },
 };

@@ -11,7 +11,7 @@ export function report(results: Results): string {
   const isForeign = results.measurements.some(({ subject }) => subject === 'foreign');
   const sections = [
     `${isForeign ? 'A foreign server' : 'Lanyard against the bare engine'}, Node ${machine.node}, ` +
-      `${machine.cores} × ${machine.cpu}, medians of ${rounds} ${rounds === 1 ? 'round' : 'rounds'} of ${seconds} s.`,
+      `${machine.cores} × ${machine.cpu}, medians of ${rounds} ${rounds === 1 ? 'round' : 'rounds'} of ${seconds} s, load by ${results.loadGenerator}.`,
     results.measurements.length > 0 ? comparisonTable(results.measurements) : '',
     loginWithoutHash(results),
     halfRateTable(results),

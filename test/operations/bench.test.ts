@@ -1,8 +1,10 @@
 // The bench: what it counts and how it judges. That it runs at all, `npm run bench -- --quick` shows in CI.
 
-import { describe, expect, test } from '@jest/globals';
-import { runRequests } from '../../bench/load/closed-load.ts';
-import { median, percentile } from '../../bench/load/workload.ts';
+import { createServer, type Server } from 'node:http';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { type runRequests, runWithAutocannon } from '../../bench/load/closed-load.ts';
+import { type LoadOptions, median, percentile } from '../../bench/load/workload.ts';
+import { findWrk, runWithWrk } from '../../bench/load/wrk.ts';
 import type { Measurement } from '../../bench/measurements/rounds.ts';
 import { ratioChart } from '../../bench/report/chart.ts';
 import { report, verdict } from '../../bench/report/report.ts';
@@ -30,6 +32,7 @@ function results(measurements: readonly Measurement[]): Results {
   return {
     startedAt: '2026-01-01T00:00:00.000Z',
     machine: { platform: 'linux x64', cpu: 'a CPU', cores: 2, node: '24.0.0' },
+    loadGenerator: 'wrk',
     rounds: 1,
     seconds: 1,
     isQuick: true,
@@ -90,25 +93,71 @@ test('the chart has a bar for each ratio and the line at 1.0', () => {
   expect(svg).toContain('<line class="one"');
 });
 
-test('an answer that is not right is a fault', async () => {
-  const { createServer } = await import('node:http');
-  const server = createServer((request, response) => {
-    response.statusCode = request.url === '/refused' ? 401 : 200;
-    response.end('{"active":false}');
+const GENERATORS: [string, typeof runRequests | undefined][] = [
+  ['autocannon', runWithAutocannon],
+  // Debian's package; where it is missing, the bench does without it as well.
+  ['wrk', findWrk() === undefined ? undefined : (...load) => runWithWrk(findWrk() as string, ...load)],
+];
+
+describe.each(GENERATORS.filter(([, run]) => run !== undefined))('the load of %s', (_name, generator) => {
+  const run = generator as typeof runRequests;
+  const workload = { kind: 'requests', method: 'POST', headers: { 'x-bench': 'yes' } } as const;
+  let bodies: string[];
+  let server: Server;
+  let options: LoadOptions;
+
+  beforeEach(async () => {
+    const received: string[] = [];
+    bodies = received;
+    server = createServer(async (request, response) => {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      received.push(body);
+      response.statusCode = request.url === '/refused' || request.headers['x-bench'] !== 'yes' ? 401 : 200;
+      response.end(JSON.stringify({ active: false, next: `${body.length}` }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    options = { url: `http://127.0.0.1:${port}`, connections: 2, seconds: 1 };
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  const options = { url: `http://127.0.0.1:${port}`, connections: 2, seconds: 0.2 };
-  const workload = { kind: 'requests', method: 'GET', headers: {} } as const;
-  const isRight = (body: string) => body.includes('"active":true');
-  const wrong = await runRequests({ ...workload, path: '/', isRight }, options);
-  expect(wrong.faults).toEqual(['wrong answer: {"active":false}']);
-  const refused = await runRequests({ ...workload, path: '/refused', isRight }, options);
-  expect(refused.faults).toEqual(['status 401: {"active":false}']);
-  const right = await runRequests({ ...workload, path: '/', isRight: () => true }, options);
-  expect(right.faults).toEqual([]);
-  expect(right.requests).toBeGreaterThan(10);
-  await new Promise((resolve) => server.close(resolve));
+  afterEach(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+
+  test('calls an answer a fault that is not right', async () => {
+    const wrong = await run({ ...workload, path: '/', wanted: ['"active":true'] }, options);
+    expect(wrong.faults).toEqual(['wrong answer: {"active":false,"next":"0"}']);
+    const refused = await run({ ...workload, path: '/refused', wanted: [] }, options);
+    expect(refused.faults).toEqual(['status 401: {"active":false,"next":"0"}']);
+  });
+
+  test('sends one request for as long as it should', async () => {
+    const { requests, elapsedMs, latenciesMs, faults } = await run(
+      { ...workload, path: '/', body: 'a=b&c=d', wanted: ['"active":false'] },
+      options,
+    );
+    expect(faults).toEqual([]);
+    expect(new Set(bodies)).toEqual(new Set(['a=b&c=d']));
+    expect(requests).toBeGreaterThan(10);
+    expect(elapsedMs).toBeGreaterThan(500);
+    expect(Math.min(...latenciesMs)).toBeGreaterThan(0);
+  });
+
+  test('uses up what it was given, and goes on with what comes back', async () => {
+    const next = { before: 'token=', member: 'next' };
+    const body = { queue: ['one', 'three'], budget: 20, next };
+    const { requests, faults } = await run({ ...workload, path: '/', body, wanted: [] }, options);
+    expect([requests, faults]).toEqual([20, []]);
+    expect(bodies.slice(0, 4).sort()).toEqual(['one', 'three', 'token=3', 'token=5']);
+  });
+
+  test('goes through what it was given again and again', async () => {
+    const body = { queue: ['one', 'two', 'three'] };
+    expect((await run({ ...workload, path: '/', body, wanted: [] }, options)).faults).toEqual([]);
+    expect(new Set(bodies)).toEqual(new Set(['one', 'two', 'three']));
+    expect(bodies.length).toBeGreaterThan(10);
+  });
 });
 
 // The kernel's accounts of processes are read from /proc, which only Linux has.
