@@ -22,6 +22,9 @@ export interface ProvenKey {
   assertFirstUse(): Promise<void>;
 }
 
+/** FAPI 2.0 Security Profile §5.3.2.1: "shall accept JWTs with an iat or nbf timestamp between 0 and 10 seconds in the future". */
+const MIN_AHEAD_SECONDS = 10;
+
 const MAX_PROOF_LENGTH = 8 * 1024;
 const MAX_JTI_LENGTH = 256;
 
@@ -37,9 +40,11 @@ export async function verifyProof(
   if (request.method === undefined || request.url === undefined)
     throw invalid('the address of the request is not known');
 
+  const aheadSeconds = Math.max(MIN_AHEAD_SECONDS, settings.clockToleranceSeconds);
   const { payload, protectedHeader } = await jwtVerify(proof, EmbeddedJWK, {
     algorithms: [...settings.algorithms],
     typ: 'dpop+jwt',
+    clockTolerance: aheadSeconds,
   }).catch((error: unknown) => {
     if (error instanceof errors.JOSEError || error instanceof TypeError || error instanceof DOMException) {
       throw invalid((error as Error).message);
@@ -51,7 +56,7 @@ export async function verifyProof(
   if (typeof htu !== 'string' || !isSameAddress(htu, request.url)) throw invalid('for another address');
   if (ath !== createHash('sha256').update(request.token).digest('base64url')) throw invalid('for another token');
   const nowSeconds = Date.now() / 1000;
-  if (typeof iat !== 'number' || iat > nowSeconds + settings.clockToleranceSeconds) throw invalid('from the future');
+  if (typeof iat !== 'number' || iat > nowSeconds + aheadSeconds) throw invalid('from the future');
   const expiresAt = iat + settings.maxAgeSeconds + settings.clockToleranceSeconds;
   if (expiresAt < nowSeconds) throw invalid('too old');
   if (typeof jti !== 'string' || jti === '' || jti.length > MAX_JTI_LENGTH) throw invalid('without a usable jti');

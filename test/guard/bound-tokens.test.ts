@@ -170,6 +170,10 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     expect((await call()).status).toBe(200);
   });
 
+  test('the clock of an app may be eight seconds ahead (FAPI 2.0)', async () => {
+    expect((await call({ proof: { claims: { iat: inSeconds(8), nbf: inSeconds(8) } } })).status).toBe(200);
+  });
+
   test('the address of a proof may have a query and a fragment (RFC 9449 §4.3)', async () => {
     expect((await call({ proof: { claims: { htu: `${url}?page=3#top` } } })).status).toBe(200);
   });
