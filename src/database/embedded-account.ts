@@ -7,6 +7,7 @@ import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
 export interface Account {
@@ -50,23 +51,27 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A process of PostgreSQL, its messages on `stderr`. */
+/** A process of PostgreSQL. */
 export interface PostgresProcess {
   readonly child: ChildProcessByStdio<null, null, Readable>;
   /** One that ends at once may have ended before anybody else could listen to its `exit`. */
   readonly exited: Promise<Exit>;
+  /** After its last message. */
+  readonly silent: Promise<void>;
 }
 
 /**
  * Starts a program of PostgreSQL as the account, in a process group of its own: Ctrl-C in the terminal reaches us, and the
  * database not before our server has drained.
  * @param files files and folders that belong to the account; `args` receives the paths under which the program finds them
+ * @param onLine hears each line of its messages; what nobody listens to in time, Node throws away
  */
 export async function spawnAs(
   account: Account | undefined,
   program: string,
   files: readonly string[],
   args: (paths: readonly string[]) => string[],
+  onLine: (line: string) => void,
 ): Promise<PostgresProcess> {
   const handles: FileHandle[] = [];
   try {
@@ -79,12 +84,16 @@ export async function spawnAs(
       ...childOptions(account),
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe', ...handles.map((handle) => handle.fd)],
+    }) as PostgresProcess['child'];
+    const lines = createInterface({ input: child.stderr }).on('line', onLine);
+    const silent = new Promise<void>((resolve) => {
+      lines.once('close', resolve);
     });
     const exited = new Promise<Exit>((resolve) => {
       child.once('exit', (code, signal) => resolve({ code, signal }));
     });
     await once(child, 'spawn');
-    return { child: child as PostgresProcess['child'], exited };
+    return { child, exited, silent };
   } finally {
     for (const handle of handles) await handle.close();
   }

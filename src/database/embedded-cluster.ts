@@ -6,7 +6,6 @@
 import { randomBytes } from 'node:crypto';
 import { chown, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { type Account, spawnAs } from './embedded-account.ts';
 import type { Binaries } from './embedded-binaries.ts';
 
@@ -74,7 +73,8 @@ async function initialize(newDir: string, password: string, options: ClusterOpti
 }
 
 async function runInitdb(newDir: string, passwordFile: string, options: ClusterOptions): Promise<void> {
-  const initdb = await spawnAs(options.account, options.binaries.initdb, [newDir, passwordFile], ([dir, pwfile]) => [
+  const messages: string[] = [];
+  const args = ([dir, pwfile]: readonly string[]) => [
     `--pgdata=${dir}`,
     `--pwfile=${pwfile}`,
     '--username=postgres',
@@ -85,9 +85,11 @@ async function runInitdb(newDir: string, passwordFile: string, options: ClusterO
     '--builtin-locale=C.UTF-8',
     '--locale=C',
     ...(options.noSync ? ['--no-sync'] : []),
-  ]);
-  const [messages, { code, signal }] = await Promise.all([text(initdb.child.stderr), initdb.exited]);
-  if (code !== 0) throw new Error(`initdb failed (${signal ?? code}):\n${messages.trim()}`);
+  ];
+  const { account, binaries } = options;
+  const initdb = await spawnAs(account, binaries.initdb, [newDir, passwordFile], args, (line) => messages.push(line));
+  const [{ code, signal }] = await Promise.all([initdb.exited, initdb.silent]);
+  if (code !== 0) throw new Error(`initdb failed (${signal ?? code}):\n${messages.join('\n').trim()}`);
 }
 
 async function writeDurably(path: string, content: string): Promise<void> {

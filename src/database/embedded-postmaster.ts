@@ -1,7 +1,6 @@
 // One running PostgreSQL: started, awaited, stopped. Only the holder of the folder's lock (embedded.ts) calls this.
 
 import { type AddressInfo, createServer } from 'node:net';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Account, type Exit, type PostgresProcess, spawnAs } from './embedded-account.ts';
 import type { Binaries } from './embedded-binaries.ts';
@@ -36,7 +35,7 @@ const RETRY_FOR_MS = 10_000;
 
 const READY = 'database system is ready to accept connections';
 const LAST_LINES = 20;
-const STREAM_CLOSE_TIMEOUT_MS = 1_000;
+const SILENCE_TIMEOUT_MS = 1_000;
 
 /**
  * There is no limit to how long it takes: after a crash PostgreSQL replays its log first, and to break that off would only
@@ -48,23 +47,35 @@ export async function startPostmaster(options: PostmasterOptions): Promise<Postm
   for (;;) {
     await stopOrphan(options.clusterDir, options.log);
     const port = await findFreePort();
-    const postgres = await spawnAs(options.account, options.binaries.postgres, [options.clusterDir], ([dir]) => [
-      '-D',
-      dir as string,
-      ...settingArguments({
-        ...options.settings,
-        listen_addresses: '127.0.0.1',
-        port: String(port),
-        unix_socket_directories: '',
-        logging_collector: 'off',
-        log_destination: 'stderr',
-        // Readiness is read from the log.
-        log_min_messages: 'warning',
-      }),
-    ]);
-    const { child, exited } = postgres;
+    const settings = {
+      ...options.settings,
+      listen_addresses: '127.0.0.1',
+      port: String(port),
+      unix_socket_directories: '',
+      logging_collector: 'off',
+      log_destination: 'stderr',
+      // Readiness is read from the log.
+      log_min_messages: 'warning',
+    };
     const lastLines: string[] = [];
-    if (await isReady(postgres, lastLines, options.log)) {
+    let becomeReady: (isReady: true) => void;
+    const ready = new Promise<true>((resolve) => {
+      becomeReady = resolve;
+    });
+    const postgres = await spawnAs(
+      options.account,
+      options.binaries.postgres,
+      [options.clusterDir],
+      ([dir]) => ['-D', dir as string, ...settingArguments(settings)],
+      (line) => {
+        options.log(line);
+        lastLines.push(line);
+        if (lastLines.length > LAST_LINES) lastLines.shift();
+        if (line.includes(READY)) becomeReady(true);
+      },
+    );
+    const { child, exited } = postgres;
+    if (await Promise.race([ready, hasEnded(postgres)])) {
       return { port, pid: child.pid as number, exited, stop: () => stop(postgres) };
     }
     const reason = lastLines.join('\n');
@@ -91,24 +102,12 @@ async function findFreePort(): Promise<number> {
   return port;
 }
 
-/** @returns false when it has ended; then all its lines are in `lastLines` */
-function isReady(
-  { child, exited }: PostgresProcess,
-  lastLines: string[],
-  log: (line: string) => void,
-): Promise<boolean> {
-  const readyOrClosed = new Promise<boolean>((resolve) => {
-    const lines = createInterface({ input: child.stderr });
-    lines.on('line', (line) => {
-      log(line);
-      lastLines.push(line);
-      if (lastLines.length > LAST_LINES) lastLines.shift();
-      if (line.includes(READY)) resolve(true);
-    });
-    lines.once('close', () => resolve(false));
-  });
-  // The stream closes after its last line, but a process that inherited it must not keep us waiting.
-  return Promise.race([readyOrClosed, exited.then(() => sleep(STREAM_CLOSE_TIMEOUT_MS, false, { ref: false }))]);
+/** @returns false, after its last line; but a process that inherited its messages must not keep us waiting for that */
+function hasEnded({ exited, silent }: PostgresProcess): Promise<false> {
+  return Promise.race([
+    silent.then(() => false as const),
+    exited.then(() => sleep(SILENCE_TIMEOUT_MS, false as const, { ref: false })),
+  ]);
 }
 
 async function stop({ child, exited }: PostgresProcess): Promise<void> {

@@ -90,7 +90,8 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
       // What was issued by a request that raced with a revocation is void although it was written after it.
       if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
       if (model === 'Session' && (await hasSessionEnded(hotStore, found.payload.uid as string))) return undefined;
-      return { ...toPayload({ ...found, payload: opened(model, id, found.payload) }), jti: id };
+      const payload = { ...toPayload({ ...found, payload: opened(model, id, found.payload) }), jti: id };
+      return model === 'AuthorizationCode' ? replayable(payload) : payload;
     },
 
     async findByUid(uid) {
@@ -145,6 +146,15 @@ function issuedUnder(model: string, payload: AdapterPayload): Buffer | undefined
 
 function toPayload({ payload, consumedAt }: FoundArtifact): AdapterPayload {
   return consumedAt === undefined ? payload : { ...payload, consumed: Math.floor(consumedAt) };
+}
+
+/**
+ * RFC 6749 §4.1.2: a code that comes a second time revokes what it gave. The engine looks at its expiry first, and would leave it at
+ * that; a code that was used cannot expire any more.
+ */
+function replayable(payload: AdapterPayload): AdapterPayload {
+  if (payload.consumed === undefined) return payload;
+  return { ...payload, exp: Math.max(payload.exp ?? 0, Math.floor(Date.now() / 1000) + 1) };
 }
 
 function keyFrom(id: string): Buffer {

@@ -185,10 +185,20 @@ test('reports what PostgreSQL said when it does not start, and frees the folder'
   expect(await query(await start(), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });
 
-test('hears that a process has ended although it ended before anybody asked', async () => {
-  const { exited } = await spawnAs(undefined, 'false', [], () => []);
+test('hears the last words and the end of a process that has ended before anybody asked', async () => {
+  const words: string[] = [];
+  const script = ['-c', 'echo "last words" >&2; exit 3'];
+  const { exited, silent } = await spawnAs(
+    undefined,
+    'sh',
+    [],
+    () => script,
+    (line) => words.push(line),
+  );
   await sleep(200);
-  expect(await exited).toEqual({ code: 1, signal: null });
+  expect(await exited).toEqual({ code: 3, signal: null });
+  await silent;
+  expect(words).toEqual(['last words']);
 });
 
 test('passes none of our secrets to PostgreSQL', async () => {

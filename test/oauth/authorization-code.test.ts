@@ -169,10 +169,17 @@ describe.each([
   ['JWT', ORDERS, 'openid orders:read'],
   ['opaque', VAULT, 'openid vault:open'],
 ])('a code that is used twice: %s', (_name, resource, scope) => {
-  test('the second use fails and takes back what the first one got (RFC 6749 §4.1.2)', async () => {
+  test.each([
+    ['at once', 60],
+    ['when the code has expired', -3_600],
+  ])('the second use fails and takes back what the first one got, %s (RFC 6749 §4.1.2)', async (_when, restSeconds) => {
     const issued = await obtainCode(server, app, { resource, scope });
     const tokens = toTokens(await exchange(server, app, issued));
     expect(await isActive(server, app, tokens.accessToken)).toBe(true);
+    await server.sql.query(
+      `UPDATE oidc_artifacts SET payload = jsonb_set(payload::jsonb, '{exp}', to_jsonb($2::int))::json WHERE id = $1`,
+      [artifactId('AuthorizationCode', issued.code), Math.floor(Date.now() / 1000) + restSeconds],
+    );
     const second = await exchange(server, app, issued);
     expect([second.status, second.body.error]).toEqual([400, 'invalid_grant']);
     for (const token of [tokens.accessToken, tokens.refreshToken]) {
