@@ -45,6 +45,7 @@ import { useOnce } from './replay-guard.ts';
 import { readableRequestObjects } from './request-object-shape.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
 import { shortAnswers } from './short-answers.ts';
+import { shortWayFirst } from './short-path.ts';
 import { createStorage } from './storage.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { markTokens } from './token-marks.ts';
@@ -225,15 +226,13 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     ...{ jwtBridge, unitOfWork, metrics, paths: ROUTES, rawHeaders: entrance.rawHeaders },
   });
   const long = provider.callback();
-  function handler(request: IncomingMessage, response: ServerResponse): void {
-    const goOn = () => {
+  const handler = shortWayFirst(shortPath, {
+    long(request, response) {
       entrance.dress(request, response);
       void long(request, response);
-    };
-    const answered = shortPath(request, response);
-    if (answered === undefined) goOn();
-    else void answered.then((isAnswered) => isAnswered || goOn());
-  }
+    },
+    onBrokenOff: (error) => log.warn({ error }, 'an answer broke off'),
+  });
   return { provider, jwtBridge, handler, sendLogoutNotice };
 }
 

@@ -35,11 +35,12 @@ export function announcesPlainForm(request: IncomingMessage): boolean {
 export async function readPlainForm(deps: PlainFormDeps, request: IncomingMessage): Promise<PlainForm | undefined> {
   const body = await readFormBody(request);
   const params = body === undefined ? undefined : readParams(body);
-  const client = params && (await recognise(deps, request, params));
+  if (params === undefined) return undefined;
+  const client = await recognise(deps, request, params);
   if (client === undefined) return undefined;
-  params?.delete('client_id');
-  params?.delete('client_secret');
-  return { client, params: params as Map<string, string> };
+  params.delete('client_id');
+  params.delete('client_secret');
+  return { client, params };
 }
 
 export function hasOnly(params: ReadonlyMap<string, string>, names: readonly string[]): boolean {

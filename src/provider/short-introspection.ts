@@ -52,11 +52,11 @@ export function shortIntrospection(deps: ShortIntrospectionDeps): ShortAnswer {
     // RFC 9701 §4: who asks for it gets a signed answer.
     takes: (request) => announcesPlainForm(request) && !request.headers.accept?.includes('jwt'),
     async answer(request) {
-      const { client, params } = (await readPlainForm(deps, request)) ?? {};
-      const value = params?.get('token');
-      if (client === undefined || value === undefined || !hasOnly(params as never, ['token', 'token_type_hint']))
-        return;
-      if (client.clientAuthMethod === 'none') return;
+      const form = await readPlainForm(deps, request);
+      if (form === undefined || !hasOnly(form.params, ['token', 'token_type_hint'])) return;
+      const { client, params } = form;
+      const value = params.get('token');
+      if (value === undefined || client.clientAuthMethod === 'none') return;
       if (markedModel(value) === undefined && value.split('.').length !== 3) return;
       const answer = await describe(request, client, value);
       if (answer !== undefined) deps.metrics.introspected(introspectionOutcome(answer.active, request));

@@ -36,13 +36,12 @@ export function createShortPath({ answers, rawHeaders }: ShortPathDeps): ShortPa
   const byPath = new Map(Object.entries(answers));
 
   async function tryToAnswer(short: ShortAnswer, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
-    const body = await short.answer(request).catch(() => undefined);
-    if (body === undefined) {
+    const text = await textOf(short, request).catch(() => undefined);
+    if (text === undefined) {
       // The engine meets the same trouble, and has the words for it; or it is over by then.
       handBack(request);
       return false;
     }
-    const text = JSON.stringify(body);
     const sizeBytes = Buffer.byteLength(text);
     response.writeHead(200, [
       ...rawHeaders(request),
@@ -61,6 +60,30 @@ export function createShortPath({ answers, rawHeaders }: ShortPathDeps): ShortPa
     if (short === undefined || !short.takes(request) || !isOrdinary(request)) return undefined;
     return tryToAnswer(short, request, response);
   };
+}
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** @returns a handler that takes the short way where there is one. An answer that breaks off must not end the process. */
+export function shortWayFirst(
+  short: ShortPath,
+  { long, onBrokenOff }: { readonly long: Handler; readonly onBrokenOff: (error: unknown) => void },
+): Handler {
+  return (request, response) => {
+    const answered = short(request, response);
+    if (answered === undefined) return long(request, response);
+    answered
+      .then((isAnswered) => isAnswered || long(request, response))
+      .catch((error: unknown) => {
+        onBrokenOff(error);
+        response.destroy();
+      });
+  };
+}
+
+async function textOf(short: ShortAnswer, request: IncomingMessage): Promise<string | undefined> {
+  const body = await short.answer(request);
+  return body && JSON.stringify(body);
 }
 
 function isOrdinary({ headers }: IncomingMessage): boolean {

@@ -32,8 +32,9 @@ afterEach(() => rm(closedDir, { recursive: true, force: true }));
 const isCheckoutOpen = isRoot && spawnSync(process.execPath, ['--version'], { uid: 65_534, cwd: '/' }).status === 0;
 
 describe(isRoot ? 'as root' : 'as root (skipped: only root can run PostgreSQL as another user)', () => {
-  // Only root can run PostgreSQL as another user; for the second, see isCheckoutOpen.
+  // Only root can run PostgreSQL as another user.
   const asRoot = isRoot ? test : test.skip;
+  // In a checkout that only root can enter, an ordinary user has nothing to run.
   const asOrdinaryUser = isCheckoutOpen ? test : test.skip;
 
   asRoot('runs with data and programs in a folder that only root can enter', async () => {

@@ -20,6 +20,7 @@ import { Agent, fetch as undiciFetch } from 'undici';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
 import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
+import { EXCHANGE } from '../support/exchange-chain.ts';
 import { ALICE, CODE_FLOW, obtainCode, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
 import { startOtherNode } from '../support/other-node.ts';
 import { freePort, startTestServer, type TestServer } from '../support/server.ts';
@@ -388,8 +389,7 @@ describe('tokens that are bound to a certificate', () => {
   });
 
   test('a token that is bound to a certificate cannot be exchanged for one that is not, or is bound to another', async () => {
-    const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
-    const members = { ...CODE_FLOW, ...BOUND, grant_types: [...CODE_FLOW.grant_types, exchange] };
+    const members = { ...CODE_FLOW, ...BOUND, grant_types: [...CODE_FLOW.grant_types, EXCHANGE] };
     const client = await createClient({ ...members, token_endpoint_auth_method: 'client_secret_post' });
     const path = `/resource-servers/${encodeURIComponent(OPAQUE_API)}`;
     const delegation = { max_depth: 1, allowed_clients: null };
@@ -406,7 +406,7 @@ describe('tokens that are bound to a certificate', () => {
     };
     const { body } = await post('/oauth2/token', { ...form, ...credentials }, own);
     const subject = {
-      grant_type: exchange,
+      grant_type: EXCHANGE,
       subject_token: body.access_token as string,
       subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
       resource: OPAQUE_API,

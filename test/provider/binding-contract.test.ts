@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { introspect, postForm, requestToken, type TestClient } from '../support/admin.ts';
 import { approveDevice, DEVICE_GRANT } from '../support/device.ts';
+import { EXCHANGE } from '../support/exchange-chain.ts';
 import { ALICE, CODE_FLOW, clientToken, obtainTokens, PUBLIC, refresh, toTokens } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { dpopProof, newSigner } from '../support/signing.ts';
@@ -12,7 +13,6 @@ import { dpopProof, newSigner } from '../support/signing.ts';
 const APIS = { jwt: 'https://jwt.example', opaque: 'https://opaque.example' } as const;
 type Format = keyof typeof APIS;
 type AppName = 'confidential' | 'public' | 'exchanger';
-const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 let server: TestServer;
 let userId: string;
@@ -27,7 +27,7 @@ beforeAll(async () => {
   apps.confidential = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes });
   const ofPublic = [...CODE_FLOW.grant_types, DEVICE_GRANT];
   apps.public = await admin.createClient({ ...CODE_FLOW, ...PUBLIC, grant_types: ofPublic });
-  apps.exchanger = await admin.createClient({ grant_types: ['client_credentials', TOKEN_EXCHANGE] });
+  apps.exchanger = await admin.createClient({ grant_types: ['client_credentials', EXCHANGE] });
   for (const format of ['jwt', 'opaque'] as const) {
     introspectors[format] = apps.exchanger;
     await admin.createApi(APIS[format], {
@@ -76,7 +76,7 @@ const byExchange = async (app: TestClient, format: Format): Promise<Issued> => {
   const other = format === 'jwt' ? 'opaque' : 'jwt';
   const { accessToken } = await obtainTokens(server, apps.public, { scope: 'openid read', resource: APIS[other] });
   const form = {
-    grant_type: TOKEN_EXCHANGE,
+    grant_type: EXCHANGE,
     subject_token: accessToken,
     subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
     resource: APIS[format],
