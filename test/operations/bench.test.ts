@@ -147,9 +147,13 @@ describe.each(GENERATORS.filter(([, run]) => run !== undefined))('the load of %s
   test('uses up what it was given, and goes on with what comes back', async () => {
     const next = { before: 'token=', member: 'next' };
     const body = { queue: ['one', 'three'], budget: 20, next };
-    const { requests, faults } = await run({ ...workload, path: '/', body, wanted: [] }, options);
+    // On one connection, where answers cannot overtake each other.
+    const { requests, faults } = await run(
+      { ...workload, path: '/', body, wanted: [] },
+      { ...options, connections: 1 },
+    );
     expect([requests, faults]).toEqual([20, []]);
-    expect(bodies.slice(0, 4).sort()).toEqual(['one', 'three', 'token=3', 'token=5']);
+    expect(bodies.slice(0, 4)).toEqual(['one', 'three', 'token=3', 'token=5']);
   });
 
   test('goes through what it was given again and again', async () => {
