@@ -67,11 +67,18 @@ export interface ChangedBy {
 }
 
 /** In the order of `auditValues`; a statement that stores something else as well may insert its events along. */
-export const AUDIT_COLUMNS = ['type', 'actor', 'client_id', 'account_id', 'request_id', 'detail'] as const;
+export const AUDIT_COLUMNS = {
+  type: 'text',
+  actor: 'text',
+  client_id: 'text',
+  account_id: 'text',
+  request_id: 'text',
+  detail: 'jsonb',
+} as const;
 
 const INSERT = {
   name: 'audit_insert',
-  text: `INSERT INTO audit_events (${AUDIT_COLUMNS.join(', ')}) VALUES ($1, $2, $3, $4, $5, $6)`,
+  text: `INSERT INTO audit_events (${Object.keys(AUDIT_COLUMNS).join(', ')}) VALUES ($1, $2, $3, $4, $5, $6)`,
 };
 
 export function auditValues(event: AuditEvent): (string | null)[] {

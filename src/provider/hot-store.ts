@@ -7,16 +7,23 @@
 import type { Database } from '../database/database.ts';
 import { createGathering, type StoreMetrics } from './gathering.ts';
 import {
+  ARTIFACT_ROWS,
   COMMIT,
   COMMIT_CONSUMING,
   COMMIT_EVENTS,
+  CONSUMED_ROWS,
   type CommitStatements,
+  EVENT_ROWS,
   FIND,
   FIND_FAMILY,
   FIND_SESSIONS,
+  JWT_ROWS,
   JWT_STATUS,
+  KEY_ROWS,
+  ONLY_EVENT_ROWS,
+  UID_ROWS,
 } from './hot-statements.ts';
-import { toColumns, type Write } from './writes.ts';
+import { toRows, type Write } from './writes.ts';
 
 /** Somebody else consumed the same artifact first. */
 export class AlreadyConsumedError extends Error {
@@ -93,15 +100,15 @@ export function createHotStore(
   const gather = createGathering({ queueSize }, metrics);
 
   const find = gather<{ model: string; id: Buffer }, readonly StoredArtifact[]>('find', async (keys) => {
-    const { rows } = await hotQuery<Row>(FIND, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
+    const { rows } = await hotQuery<Row>(FIND, toKeyRows(keys));
     return byPosition(rows, keys.length);
   });
 
   const findFamily = gather<{ model: string; id: Buffer }, StoredFamily | undefined>('find_family', async (keys) => {
-    const { rows } = await hotQuery<FamilyRow>(FIND_FAMILY, [keys.map(({ model }) => model), keys.map(({ id }) => id)]);
+    const { rows } = await hotQuery<FamilyRow>(FIND_FAMILY, toKeyRows(keys));
     const found: (StoredFamily | undefined)[] = keys.map(() => undefined);
     for (const row of rows) {
-      found[row.position - 1] = {
+      found[row.position] = {
         source: toStored(row),
         grant: row.grant_payload === null ? undefined : toStored(withoutPrefix(row, 'grant_')),
         session: row.session_payload === null ? undefined : toStored(withoutPrefix(row, 'session_')),
@@ -111,7 +118,7 @@ export function createHotStore(
   });
 
   const findSessions = gather<string, readonly StoredArtifact[]>('find_sessions', async (uids) => {
-    const { rows } = await hotQuery<Row>(FIND_SESSIONS, [uids]);
+    const { rows } = await hotQuery<Row>(FIND_SESSIONS, UID_ROWS.encode(uids.map((uid, position) => [position, uid])));
     return byPosition(rows, uids.length);
   });
 
@@ -120,11 +127,11 @@ export function createHotStore(
     async (tokens) => {
       const { rows } = await hotQuery<{ position: number; is_revoked: boolean; account_id: string | null }>(
         JWT_STATUS,
-        [tokens.map(({ jtiHash }) => jtiHash), tokens.map(({ grantId }) => grantId ?? null)],
+        JWT_ROWS.encode(tokens.map(({ jtiHash, grantId }, position) => [position, jtiHash, grantId ?? null])),
       );
       const found: JwtStatus[] = [];
       for (const row of rows) {
-        found[row.position - 1] = { isRevoked: row.is_revoked, accountId: row.account_id ?? undefined };
+        found[row.position] = { isRevoked: row.is_revoked, accountId: row.account_id ?? undefined };
       }
       return found;
     },
@@ -142,10 +149,10 @@ export function createHotStore(
   const commitPlain = gather<readonly Write[], undefined>(
     'commit',
     async (units) => {
-      const { hasArtifacts, areNew, artifacts, events } = toColumns(units);
+      const { areNew, artifacts, events } = toRows(units);
       // JWTs have no rows, only events.
-      if (hasArtifacts) await store(COMMIT, { areNew, values: [...artifacts, ...events] });
-      else await hotQuery(COMMIT_EVENTS, events);
+      if (artifacts.length === 0) await hotQuery(COMMIT_EVENTS, ONLY_EVENT_ROWS.encode(events));
+      else await store(COMMIT, { areNew, values: [...ARTIFACT_ROWS.encode(artifacts), ...EVENT_ROWS.encode(events)] });
       return units.map(() => undefined);
     },
     // One at a time: what waits meanwhile shares the next statement, and most of what a statement costs is the same for any size.
@@ -155,8 +162,12 @@ export function createHotStore(
   const commitConsuming = gather<readonly Write[], Consume | undefined>(
     'commit_consuming',
     async (units) => {
-      const { areNew, artifacts, events, consumes } = toColumns(units);
-      const values = [...artifacts, ...events, ...consumes];
+      const { areNew, artifacts, events, consumes } = toRows(units);
+      const values = [
+        ...ARTIFACT_ROWS.encode(artifacts),
+        ...EVENT_ROWS.encode(events),
+        ...CONSUMED_ROWS.encode(consumes),
+      ];
       const { rows } = await store<{ unit: number }>(COMMIT_CONSUMING, { areNew, values });
       const lost = new Set(rows.map(({ unit }) => unit));
       return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
@@ -179,9 +190,13 @@ export function createHotStore(
   };
 }
 
+function toKeyRows(keys: readonly { model: string; id: Buffer }[]): Buffer[] {
+  return KEY_ROWS.encode(keys.map(({ model, id }, position) => [position, model, id]));
+}
+
 function byPosition(rows: readonly Row[], count: number): StoredArtifact[][] {
   const found: StoredArtifact[][] = Array.from({ length: count }, () => []);
-  for (const row of rows) found[row.position - 1]?.push(toStored(row));
+  for (const row of rows) found[row.position]?.push(toStored(row));
   return found;
 }
 

@@ -1,7 +1,7 @@
-// What requests write, and how the writes of many become the parameters of one statement.
+// What requests write, and how the writes of many become the rows of one statement.
 
 import { type AuditEvent, auditValues } from '../audit/audit.ts';
-import { type ArrayElement, arrayLiteral } from '../database/array-literal.ts';
+import type { ColumnValue } from '../database/rows-parameter.ts';
 import type { Artifact } from './artifacts.ts';
 
 export type Write =
@@ -12,11 +12,11 @@ export type Write =
 /** The engine makes a new id for each of them, and saves it once. */
 const SAVED_ONCE = new Set(['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode']);
 
-/** The parameters of COMMIT_CONSUMING; COMMIT takes the first two groups. */
-export function toColumns(units: readonly (readonly Write[])[]) {
-  const artifacts: ArrayElement[][] = [];
-  const events: ArrayElement[][] = [];
-  const consumes: ArrayElement[][] = [];
+/** ARTIFACT_ROWS, EVENT_ROWS and CONSUMED_ROWS (hot-statements) of the units. */
+export function toRows(units: readonly (readonly Write[])[]) {
+  const artifacts: ColumnValue[][] = [];
+  const events: ColumnValue[][] = [];
+  const consumes: ColumnValue[][] = [];
   let areNew = true;
   units.forEach((unit, position) => {
     for (const write of withoutRepetitions(unit)) {
@@ -28,19 +28,12 @@ export function toColumns(units: readonly (readonly Write[])[]) {
     }
   });
   return {
-    hasArtifacts: artifacts.length > 0,
-    /** none of them can be there already */
+    artifacts,
+    events,
+    consumes,
+    /** none of the artifacts can be there already */
     areNew,
-    artifacts: transposed(artifacts, 11),
-    events: transposed(events, 7),
-    consumes: transposed(consumes, 3),
   };
-}
-
-function transposed(rows: readonly ArrayElement[][], columnCount: number): string[] {
-  return Array.from({ length: columnCount }, (_, column) =>
-    arrayLiteral(rows.map((row) => row[column] as ArrayElement)),
-  );
 }
 
 /** Of an artifact that one request saves several times, the last state: one statement can store it only once. */
@@ -57,7 +50,7 @@ function isSame(one: Artifact, other: Artifact): boolean {
   return one.model === other.model && one.id.equals(other.id);
 }
 
-function artifactValues(artifact: Artifact): ArrayElement[] {
+function artifactValues(artifact: Artifact): ColumnValue[] {
   return [
     artifact.model,
     artifact.id,
