@@ -12,6 +12,11 @@ export interface GathererOptions<Item, Result> {
   run(items: readonly Item[]): Promise<readonly Result[]>;
   /** statements at the same time; two keep a connection busy while the other answer is read */
   readonly maxRunning?: number;
+  /**
+   * With one statement at a time: of a crowd that arrives while none runs, half goes out first. From then on the callers of one
+   * half are answered while the statement of the other runs, instead of everybody waiting for the database and then it for them.
+   */
+  readonly isAlternating?: boolean;
   /** items in one statement: enough to share the cost, few enough that nobody waits long for the others */
   readonly maxBatch?: number;
   /** items that wait for a statement to end; beyond it callers get `overloaded` */
@@ -33,10 +38,12 @@ interface Waiting<Item, Result> {
   reject(error: unknown): void;
 }
 
-const DEFAULTS = { maxRunning: 2, maxBatch: 128 };
+const DEFAULTS = { maxRunning: 2, maxBatch: 128, isAlternating: false };
+/** callers that are fewer share one statement */
+const CROWD = 4;
 
 export function createGatherer<Item, Result>(options: GathererOptions<Item, Result>): Gatherer<Item, Result> {
-  const { maxRunning, maxBatch, maxWaiting } = { ...DEFAULTS, ...options };
+  const { maxRunning, maxBatch, maxWaiting, isAlternating } = { ...DEFAULTS, ...options };
   const waiting: Waiting<Item, Result>[] = [];
   let running = 0;
   let isScheduled = false;
@@ -47,33 +54,42 @@ export function createGatherer<Item, Result>(options: GathererOptions<Item, Resu
     isScheduled = true;
     setImmediate(() => {
       isScheduled = false;
-      while (running < maxRunning && waiting.length > 0) void send(waiting.splice(0, maxBatch));
+      const share = isAlternating && waiting.length >= CROWD ? Math.ceil(waiting.length / 2) : waiting.length;
+      sendNext(share);
     });
   }
 
-  async function send(batch: Waiting<Item, Result>[]): Promise<void> {
-    running++;
-    try {
-      await settle(batch);
-    } finally {
-      running--;
-      schedule();
-    }
+  function sendNext(share: number): void {
+    while (running < maxRunning && waiting.length > 0) void send(waiting.splice(0, Math.min(share, maxBatch)));
   }
 
-  async function settle(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+  async function send(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    running++;
+    const answer = await settle(batch);
+    running--;
+    // Before the callers go on, so that the database works while they do.
+    sendNext(maxBatch);
+    answer();
+  }
+
+  /** @returns what answers the callers */
+  async function settle(batch: readonly Waiting<Item, Result>[]): Promise<() => void> {
     options.onBatch?.(batch.length);
     try {
       const results = await options.run(batch.map(({ item }) => item));
-      batch.forEach(({ resolve }, position) => {
-        resolve(results[position] as Result);
-      });
+      return () => {
+        batch.forEach(({ resolve }, position) => {
+          resolve(results[position] as Result);
+        });
+      };
     } catch (error) {
-      if (batch.length > 1 && isFaultOfOneItem(error)) {
-        for (const single of batch) await settle([single]);
-      } else {
-        for (const { reject } of batch) reject(error);
+      if (batch.length === 1 || !isFaultOfOneItem(error)) {
+        return () => {
+          for (const { reject } of batch) reject(error);
+        };
       }
+      for (const single of batch) (await settle([single]))();
+      return () => {};
     }
   }
 

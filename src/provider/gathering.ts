@@ -10,7 +10,7 @@ export type StoreMetrics = Pick<Metrics, 'observeBatch' | 'watchQueue' | 'cacheR
 export type Gather = <Item, Result>(
   operation: string,
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
-  options?: Pick<GathererOptions<Item, Result>, 'maxRunning'>,
+  options?: Pick<GathererOptions<Item, Result>, 'maxRunning' | 'isAlternating'>,
 ) => Gatherer<Item, Result>;
 
 export function createGathering({ queueSize }: Pick<Database, 'queueSize'>, metrics?: StoreMetrics): Gather {

@@ -156,7 +156,7 @@ export function createHotStore(
       return units.map(() => undefined);
     },
     // One at a time: what waits meanwhile shares the next statement, and most of what a statement costs is the same for any size.
-    { maxRunning: 1 },
+    { maxRunning: 1, isAlternating: true },
   );
 
   const commitConsuming = gather<readonly Write[], Consume | undefined>(

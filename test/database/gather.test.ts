@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createDatabase, type Database } from '../../src/database/database.ts';
-import { createGatherer, type Gatherer } from '../../src/database/gather.ts';
+import { createGatherer, type Gatherer, type GathererOptions } from '../../src/database/gather.ts';
 import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -38,7 +38,11 @@ beforeEach(async () => {
 });
 
 /** Stores words, and tells each caller what it stored, in capitals. */
-function createInserter(options: { maxWaiting?: number; maxBatch?: number; maxRunning?: number } = {}) {
+function createInserter(
+  options: Partial<
+    Pick<GathererOptions<string, string>, 'maxWaiting' | 'maxBatch' | 'maxRunning' | 'isAlternating'>
+  > = {},
+) {
   return createGatherer<string, string>({
     maxWaiting: 1_000,
     ...options,
@@ -97,6 +101,20 @@ describe('a crowd', () => {
     expect(Math.max(...sizes)).toBe(7);
     expect(sizes.reduce((sum, size) => sum + size)).toBe(100);
     expect(await stored()).toHaveLength(100);
+  });
+
+  test('is halved where halves alternate: the second one is under way when the first one hears', async () => {
+    const insert = createInserter({ maxRunning: 1, isAlternating: true });
+    const seen: number[] = [];
+    await Promise.all(words(20).map((word) => insert(word).then(() => seen.push(running))));
+    expect(sizes).toEqual([10, 10]);
+    expect(seen).toEqual([...Array(10).fill(1), ...Array(10).fill(0)]);
+  });
+
+  test('of two or three is not worth two statements', async () => {
+    const insert = createInserter({ maxRunning: 1, isAlternating: true });
+    for (const size of [1, 2, 3]) await Promise.all(words(size).map((word) => insert(`${size} ${word}`)));
+    expect(sizes).toEqual([1, 2, 3]);
   });
 
   test('a lone caller goes out at once and alone', async () => {
