@@ -2,12 +2,12 @@
 // this is the process that does it. `stop` undoes it in reverse order. What happens once for a whole installation (migrations,
 // the first admin client) is in installation.ts and cluster/primary.ts.
 
-import { createServer as createHttpServer, type Server as HttpServer, type ServerResponse } from 'node:http';
-import type { Server as HttpsServer } from 'node:https';
-import { Server as NetServer } from 'node:net';
+import { createServer as createHttpServer } from 'node:http';
+import type { Server as NetServer } from 'node:net';
 import type { Config } from './config.ts';
 import { createDatabase, type Database } from './database/database.ts';
 import { createJobQueue } from './database/job-queue.ts';
+import { doorOf } from './door.ts';
 import { followKeys } from './keys/follow-keys.ts';
 import { loadInstallationSecret } from './keys/installation-secret.ts';
 import { resealStoredKeys } from './keys/reseal.ts';
@@ -53,10 +53,6 @@ export interface Serving {
 }
 
 const KEY_SCHEDULE_INTERVAL_MS = 60_000;
-/** Connections that are still open then are cut: whoever runs us will not wait longer either. */
-const DRAIN_MS = 10_000;
-/** A client that has more to say on an open connection has said it by then. */
-const SILENT_MS = 200;
 /** A client that sends its request this slowly means no good. */
 const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 30_000 };
 
@@ -185,47 +181,4 @@ function listen(http: NetServer, { port, host }: Pick<Config, 'port' | 'host'>, 
       resolve((http.address() as { port: number }).port);
     });
   });
-}
-
-interface Door {
-  /** Nobody new is let in. */
-  close(): void;
-  /** Resolves when everybody who was let in has been answered and is gone. */
-  emptied(): Promise<void>;
-}
-
-/**
- * Requests that have begun, or are on their way on a connection that stood open, are answered, and each answer says that the
- * connection ends (RFC 9112 §9.6). A connection that stays silent is closed after a moment.
- */
-function doorOf(http: HttpServer | HttpsServer): Door {
-  const unanswered = new Set<ServerResponse>();
-  let isEmptying = false;
-  http.prependListener('request', (_request, response: ServerResponse) => {
-    if (isEmptying) response.shouldKeepAlive = false;
-    unanswered.add(response);
-    response.once('close', () => unanswered.delete(response));
-  });
-  let closed: Promise<void> | undefined;
-  function close(): Promise<void> {
-    closed ??= new Promise((resolve) => {
-      // `http.close()` would also close every connection on which a request may be underway to us.
-      NetServer.prototype.close.call(http, () => resolve());
-    });
-    return closed;
-  }
-  return {
-    close: () => void close(),
-    async emptied() {
-      const idleTimer = setTimeout(() => http.closeIdleConnections(), SILENT_MS);
-      const lastTimer = setTimeout(() => http.closeAllConnections(), DRAIN_MS);
-      isEmptying = true;
-      for (const response of unanswered) response.shouldKeepAlive = false;
-      // For an answer whose head has gone already (0 would mean: for ever).
-      Object.assign(http, { keepAliveTimeout: 1, keepAliveTimeoutBuffer: 0 });
-      await close();
-      clearTimeout(idleTimer);
-      clearTimeout(lastTimer);
-    },
-  };
 }
