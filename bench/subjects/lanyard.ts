@@ -50,12 +50,13 @@ export async function launchLanyard(
 ): Promise<{ child: Child; url: string }> {
   const ownPort = port ?? (await findFreePort());
   const url = `http://127.0.0.1:${ownPort}`;
-  const { nodeOptions, script } = await readStartCommand();
+  const { env: startEnv, nodeOptions, script } = await readStartCommand();
   const child = await startChild({
     nodeOptions,
     script,
     cwd: folder,
     env: {
+      ...startEnv,
       LANYARD_PORT: String(ownPort),
       LANYARD_ISSUER: url,
       LANYARD_DATA_DIR: `${folder}/data`,
@@ -69,11 +70,22 @@ export async function launchLanyard(
   return { child, url };
 }
 
-/** What `npm start` runs. */
-async function readStartCommand(): Promise<{ nodeOptions: readonly string[]; script: string }> {
+interface StartCommand {
+  readonly env: Readonly<Record<string, string>>;
+  readonly nodeOptions: readonly string[];
+  readonly script: string;
+}
+
+/** What `npm start` runs: `env NAME=value … node --option … script` */
+async function readStartCommand(): Promise<StartCommand> {
   const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
-  const [, ...args] = (scripts.start as string).split(' ');
-  return { nodeOptions: args.slice(0, -1), script: join(ROOT, args.at(-1) as string) };
+  const words = (scripts.start as string).split(' ');
+  const node = words.indexOf('node');
+  return {
+    env: Object.fromEntries(words.slice(1, node).map((word) => word.split('=', 2))),
+    nodeOptions: words.slice(node + 1, -1),
+    script: join(ROOT, words.at(-1) as string),
+  };
 }
 
 /** The comparison is process against process. A variable that Lanyard does not know would stop it. */
