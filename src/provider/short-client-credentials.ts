@@ -36,7 +36,7 @@ export function shortClientCredentials(deps: ShortClientCredentialsDeps): ShortG
     const token = new provider.ClientCredentials({ client, scope });
     token.resourceServer = new ResourceServer(resource, deps.resourcePolicy.describe(permitted));
     const value = await token.save();
-    return { access_token: value, expires_in: token.expiration, scope, token_type: token.tokenType };
+    return { body: { access_token: value, expires_in: token.expiration, scope, token_type: token.tokenType } };
   };
 }
 

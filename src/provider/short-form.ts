@@ -13,8 +13,15 @@ export interface PlainForm {
   readonly params: ReadonlyMap<string, string>;
 }
 
-/** One grant type. @returns the answer of the token endpoint, or undefined to leave the request to the engine */
-export type ShortGrant = (client: Client, params: ReadonlyMap<string, string>) => Promise<object | undefined>;
+/** The answer of the token endpoint. */
+export interface Granted {
+  readonly body: object;
+  /** Stores nothing, so it is signed while the database stores the rest. undefined: nobody asked who the user is */
+  readonly idToken?: Promise<string | undefined>;
+}
+
+/** One grant type. @returns undefined to leave the request to the engine */
+export type ShortGrant = (client: Client, params: ReadonlyMap<string, string>) => Promise<Granted | undefined>;
 
 export interface PlainFormDeps {
   readonly provider: Provider;

@@ -7,7 +7,7 @@ import type { Client } from 'oidc-provider';
 import { AlreadyConsumedError } from './hot-store.ts';
 import { overloadIn } from './overload.ts';
 import { type ShortClientCredentialsDeps, shortClientCredentials } from './short-client-credentials.ts';
-import { announcesPlainForm, type PlainFormDeps, readPlainForm, type ShortGrant } from './short-form.ts';
+import { announcesPlainForm, type Granted, type PlainFormDeps, readPlainForm, type ShortGrant } from './short-form.ts';
 import type { ShortAnswer } from './short-path.ts';
 import { type ShortUserGrantsDeps, shortCodeExchange, shortRefresh } from './short-user-grants.ts';
 import { noteFailedCommit } from './token-transaction.ts';
@@ -24,7 +24,7 @@ export function shortToken(deps: ShortTokenDeps): ShortAnswer {
     ['refresh_token', shortRefresh(deps)],
   ]);
 
-  async function grant(request: IncomingMessage): Promise<object | undefined> {
+  async function grant(request: IncomingMessage): Promise<Granted | undefined> {
     const { client, params } = (await readPlainForm(deps, request)) ?? {};
     if (client === undefined || params === undefined || mustProveMore(client)) return undefined;
     const grantType = params.get('grant_type') ?? '';
@@ -39,13 +39,16 @@ export function shortToken(deps: ShortTokenDeps): ShortAnswer {
         grant(request),
       );
       if (gathered.result === undefined) return undefined;
-      await gathered.commit().catch((error: unknown) => {
+      const { body, idToken } = gathered.result;
+      try {
+        const [signed] = await Promise.all([idToken, gathered.commit()]);
+        return { ...body, id_token: signed };
+      } catch (error) {
         // Another request was faster, or there was no room: the engine sees the same.
         const isKnown = error instanceof AlreadyConsumedError || overloadIn(error) !== undefined;
         if (!isKnown) noteFailedCommit(request, error);
         throw error;
-      });
-      return gathered.result;
+      }
     },
   };
 }

@@ -53,7 +53,7 @@ export function shortCodeExchange(deps: ShortUserGrantsDeps): ShortGrant {
     const refreshToken = client.grantTypeAllowed('refresh_token')
       ? await new provider.RefreshToken({ ...inherited(code), client, gty, rotations: 0 }).save()
       : undefined;
-    return { ...accessToken, refresh_token: refreshToken, id_token: await issue.idToken(accessToken) };
+    return { body: { ...accessToken, refresh_token: refreshToken }, idToken: issue.idToken(accessToken) };
   };
 }
 
@@ -77,7 +77,7 @@ export function shortRefresh(deps: ShortUserGrantsDeps): ShortGrant {
       refreshToken = await new provider.RefreshToken(rotated).save();
     }
     const accessToken = await issue.accessToken(gty);
-    return { ...accessToken, refresh_token: refreshToken, id_token: await issue.idToken(accessToken) };
+    return { body: { ...accessToken, refresh_token: refreshToken }, idToken: issue.idToken(accessToken) };
   };
 }
 

@@ -15,7 +15,7 @@ import { OVERLOADED_BODY, overloadIn } from './overload.ts';
 import { graceSeconds, JUST_ROTATED } from './refresh-grace.ts';
 import type { UnitOfWork } from './unit-of-work.ts';
 
-/** Of requests whose tokens the short path could not store, and nobody knows how far the database came. */
+/** Of requests whose tokens the short path could not store or sign, and nobody knows how far the database came. */
 const failedCommits = new WeakMap<IncomingMessage, unknown>();
 
 /**
