@@ -7,10 +7,10 @@ import { type Batch, GRACE_SECONDS, PRUNED_TABLES, type PrunedTable, sweepOf } f
 
 /** A batch aims to stay below this: a request that waits for the same disk or processor waits no longer. */
 const BATCH_MS = 50;
-const FIRST_BATCH_ROWS = 500;
+const FIRST_BATCH_ROWS = 250;
 const LEAST_BATCH_ROWS = 50;
-/** Larger ones are not faster per row, and write so much at once that the commits of others wait for it. */
-const MOST_BATCH_ROWS = 2_000;
+/** Larger ones are hardly faster per row, and write so much at once that the commits of others wait for it (bench/growth). */
+const MOST_BATCH_ROWS = 500;
 /** Three times as long as the batch took: a quarter of one connection's time, at 25,000 rows a second and more. */
 const PAUSE_FACTOR = 3;
 /** What has been due for this long says that a quarter is not enough: half of the time then. */

@@ -97,11 +97,11 @@ test('a row that a request holds is passed over without waiting, and goes an hou
 });
 
 test('a batch takes few rows, and fewer when it was slow', async () => {
-  expect(nextBatchRows(800, 800, 10)).toBe(1_200);
-  expect(nextBatchRows(2_000, 2_000, 1)).toBe(2_000);
-  expect(nextBatchRows(800, 800, 40)).toBe(800);
-  expect(nextBatchRows(800, 100, 10)).toBe(800);
-  expect(nextBatchRows(800, 800, 51)).toBe(400);
+  expect(nextBatchRows(200, 200, 10)).toBe(300);
+  expect(nextBatchRows(500, 500, 1)).toBe(500);
+  expect(nextBatchRows(200, 200, 40)).toBe(200);
+  expect(nextBatchRows(200, 100, 10)).toBe(200);
+  expect(nextBatchRows(400, 400, 51)).toBe(200);
   expect(nextBatchRows(51, 51, 2_000)).toBe(50);
 
   await fill('AccessToken', 5_000, '-1 day');
@@ -112,8 +112,8 @@ test('a batch takes few rows, and fewer when it was slow', async () => {
     return database.query(statement, values);
   };
   await createPruner(slow).round();
-  expect(limits.slice(0, 3)).toEqual([500, 250, 125]);
-  expect(Math.max(...limits)).toBeLessThanOrEqual(2_000);
+  expect(limits.slice(0, 3)).toEqual([250, 125, 62]);
+  expect(Math.max(...limits)).toBeLessThanOrEqual(500);
   expect(await count()).toBe(0);
 });
 
