@@ -74,9 +74,9 @@ const SQL = {
     name: 'client_secret_remove',
     text: 'DELETE FROM client_secrets WHERE client_id = $1 AND id = $2',
   },
-  touchSecret: {
-    name: 'client_secret_touch',
-    text: 'UPDATE client_secrets SET last_used_at = now() WHERE id = $1',
+  touchSecrets: {
+    name: 'client_secrets_touch',
+    text: 'UPDATE client_secrets SET last_used_at = now() WHERE id = ANY($1)',
   },
 };
 
@@ -198,8 +198,8 @@ export async function removeSecret(query: Query, clientId: string, secretId: str
   return (await query(SQL.removeSecret, [clientId, secretId])).rowCount === 1;
 }
 
-export async function touchSecret(query: Query, secretId: string): Promise<void> {
-  await query(SQL.touchSecret, [secretId]);
+export async function touchSecrets(query: Query, secretIds: readonly string[]): Promise<void> {
+  await query(SQL.touchSecrets, [secretIds]);
 }
 
 /** Whether there is a client to be told of logouts. */

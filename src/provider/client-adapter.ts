@@ -9,8 +9,9 @@ import { isSameClient } from '../client-binding.ts';
 import { authenticatesWithSecret, isOfDocument } from '../clients/client.ts';
 import type { KnownClient } from '../clients/lookup.ts';
 import type { SecretVerifier } from '../clients/secret.ts';
-import { touchSecret } from '../clients/store.ts';
+import { touchSecrets } from '../clients/store.ts';
 import type { Database } from '../database/database.ts';
+import { createGatherer } from '../database/gather.ts';
 import type { Log } from '../log.ts';
 import { forEngine } from './client-schema.ts';
 import type { Directory } from './directory.ts';
@@ -19,6 +20,8 @@ import { refusingOverload } from './overload.ts';
 
 /** `last_used_at` is for people: it need not be written at every request. */
 const LAST_USED_RESOLUTION_MS = 60_000;
+/** as many clients as the directory remembers */
+const MAX_REMEMBERED = 20_000;
 
 interface Judgement {
   readonly clientId: string;
@@ -27,7 +30,7 @@ interface Judgement {
 }
 
 export interface ClientAdapterDeps {
-  readonly database: Pick<Database, 'query' | 'transaction' | 'changes'>;
+  readonly database: Pick<Database, 'query' | 'transaction' | 'changes' | 'queueSize'>;
   readonly directory: Directory;
   readonly secretVerifier: SecretVerifier;
   readonly log: Log;
@@ -45,6 +48,14 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const { query } = database;
   const standIn = `stand-in.${randomBytes(32).toString('base64url')}`;
   const lastTouched = new Map<string, number>();
+  const touch = createGatherer<string, undefined>({
+    maxRunning: 1,
+    maxWaiting: database.queueSize,
+    async run(secretIds) {
+      await touchSecrets(query, secretIds);
+      return secretIds.map(() => undefined);
+    },
+  });
   const noteDocument = createDocumentNotes(database);
 
   /** By request: the short path asks first, the engine again when it is left to refuse. A wrong secret costs one argon2. */
@@ -70,9 +81,9 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   function noteUse(secretId: string): void {
     const now = Date.now();
     if (now - (lastTouched.get(secretId) ?? 0) < LAST_USED_RESOLUTION_MS) return;
-    if (lastTouched.size > 10_000) lastTouched.clear();
+    if (lastTouched.size > MAX_REMEMBERED) lastTouched.clear();
     lastTouched.set(secretId, now);
-    touchSecret(query, secretId).catch((error) => log.warn({ error }, 'last_used_at was not written'));
+    touch(secretId).catch((error) => log.warn({ error }, 'last_used_at was not written'));
   }
 
   /** The engine would serialise and hash the metadata at every lookup to find the instance that it made of them. */

@@ -8,6 +8,8 @@ import type { Directory } from './directory.ts';
 
 /** Days are what counts in the end. */
 const RESOLUTION_MS = 3_600_000;
+/** as many clients as the directory remembers */
+const MAX_REMEMBERED = 20_000;
 
 export function createClientUses(deps: { query: Query; directory: Directory; log: Log }): (clientId: string) => void {
   const { query, directory, log } = deps;
@@ -21,7 +23,7 @@ export function createClientUses(deps: { query: Query; directory: Directory; log
   return (clientId) => {
     const now = Date.now();
     if (now - (lastNoted.get(clientId) ?? 0) < RESOLUTION_MS) return;
-    if (lastNoted.size > 10_000) lastNoted.clear();
+    if (lastNoted.size > MAX_REMEMBERED) lastNoted.clear();
     lastNoted.set(clientId, now);
     note(clientId).catch((error) => log.warn({ error }, 'the use of a client was not noted'));
   };
