@@ -2,8 +2,7 @@
 // first. The memory stands in our own node_modules, where nobody else can write: what it holds is run.
 //
 // package.json adds two options for V8, which workers inherit: the young generation grows faster and is collected by one thread. Most
-// of what a request makes is garbage when it ends, and several threads spend more on agreeing than on that (bench/README.md). And one
-// for the C library: the 19 MB that a password hash takes go back to the system when it is done (mallopt(3), M_MMAP_THRESHOLD).
+// of what a request makes is garbage when it ends, and several threads spend more on agreeing than on that (bench/README.md).
 
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';

@@ -50,13 +50,12 @@ export async function launchLanyard(
 ): Promise<{ child: Child; url: string }> {
   const ownPort = port ?? (await findFreePort());
   const url = `http://127.0.0.1:${ownPort}`;
-  const { env: startEnv, nodeOptions, script } = await readStartCommand();
+  const { nodeOptions, script } = await readStartCommand();
   const child = await startChild({
     nodeOptions,
     script,
     cwd: folder,
     env: {
-      ...startEnv,
       LANYARD_PORT: String(ownPort),
       LANYARD_ISSUER: url,
       LANYARD_DATA_DIR: `${folder}/data`,
@@ -70,22 +69,11 @@ export async function launchLanyard(
   return { child, url };
 }
 
-interface StartCommand {
-  readonly env: Readonly<Record<string, string>>;
-  readonly nodeOptions: readonly string[];
-  readonly script: string;
-}
-
-/** What `npm start` runs: `env NAME=value … node --option … script` */
-async function readStartCommand(): Promise<StartCommand> {
+/** What `npm start` runs. */
+async function readStartCommand(): Promise<{ nodeOptions: readonly string[]; script: string }> {
   const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
-  const words = (scripts.start as string).split(' ');
-  const node = words.indexOf('node');
-  return {
-    env: Object.fromEntries(words.slice(1, node).map((word) => word.split('=', 2))),
-    nodeOptions: words.slice(node + 1, -1),
-    script: join(ROOT, words.at(-1) as string),
-  };
+  const [, ...args] = (scripts.start as string).split(' ');
+  return { nodeOptions: args.slice(0, -1), script: join(ROOT, args.at(-1) as string) };
 }
 
 /** The comparison is process against process. A variable that Lanyard does not know would stop it. */
