@@ -36,6 +36,8 @@ export function parseOptions(args: readonly string[]): Options {
     },
   });
   const isQuick = values.quick;
+  // What was measured in part must not take the place of a whole one.
+  const isWhole = !isQuick && values.only.length === 0 && values.url === undefined;
   return {
     isQuick,
     rounds: positive('rounds', values.rounds ?? (isQuick ? '1' : '5')),
@@ -43,8 +45,8 @@ export function parseOptions(args: readonly string[]): Options {
     connections: (values.connections ?? (isQuick ? '16' : '16,64')).split(',').map((n) => positive('connections', n)),
     clientCount: positive('clients', values.clients ?? (isQuick ? '200' : '10000')),
     only: values.only.flatMap((list) => list.split(',')),
-    outPath: values.out ?? (isQuick ? undefined : `bench/results/${new Date().toISOString().slice(0, 10)}.json`),
-    chartPath: values.chart ?? (isQuick || values.only.length > 0 || values.url ? undefined : 'docs/performance.svg'),
+    outPath: values.out ?? (isWhole ? `bench/results/${new Date().toISOString().slice(0, 10)}.json` : undefined),
+    chartPath: values.chart ?? (isWhole ? 'docs/performance.svg' : undefined),
     foreign: toForeign(values.url, values['client-id'], values['client-secret']),
   };
 }
