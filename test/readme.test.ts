@@ -4,15 +4,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { ADMIN_SECRET, freePort, startTestServer, type TestServer } from './support/server.ts';
-import { blocksOf, hasShellTools, openShell, ROOT, type Shell, withoutChance } from './support/shell-blocks.ts';
+import { blocksOf, describeWithShell, openShell, ROOT, type Shell, withoutChance } from './support/shell-blocks.ts';
 import { createUserAgent, signInAndAllow } from './support/user-agent.ts';
 
 const USER = { username: 'alice', password: 'correct horse battery' };
 
-// The blocks are for bash and curl; a machine without them has nothing to run them with.
-(hasShellTools ? describe : describe.skip)('README.md with curl', () => {
+describeWithShell('README.md with curl', () => {
   let server: TestServer;
   let shell: Shell;
   let api: ChildProcess | undefined;

@@ -74,8 +74,8 @@ export function createGatherer<Item, Result>(options: GathererOptions<Item, Resu
 
   /** @returns what answers the callers */
   async function settle(batch: readonly Waiting<Item, Result>[]): Promise<() => void> {
-    options.onBatch?.(batch.length);
     try {
+      options.onBatch?.(batch.length);
       const results = await options.run(batch.map(({ item }) => item));
       return () => {
         batch.forEach(({ resolve }, position) => {

@@ -11,6 +11,8 @@ export type ColumnValue = string | number | Buffer | null;
 export interface RowsParameter {
   /** a sub-select of the rows for a FROM clause: `(SELECT …)`, without a name */
   readonly source: string;
+  /** the number of the parameter after its own */
+  readonly nextParameter: number;
   /** @param rows values in the order of the columns  @returns the parameters, one per column */
   encode(rows: readonly (readonly ColumnValue[])[]): Buffer[];
 }
@@ -21,6 +23,7 @@ export function rowsParameter(columns: Readonly<Record<string, ColumnType>>, fir
   // In the select list PostgreSQL takes the arrays apart side by side; in FROM it would store each of them first.
   const selected = entries.map(([name, type], index) => `unnest($${firstParameter + index}::${type}[]) AS ${name}`);
   return {
+    nextParameter: firstParameter + entries.length,
     source: `(SELECT ${selected.join(', ')})`,
     encode: (rows) => entries.map(([, type], column) => encodeColumn(type, rows, column)),
   };

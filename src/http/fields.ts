@@ -3,8 +3,7 @@
 
 import { z } from 'zod';
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: this finds control characters in what callers send, to refuse them
-const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f]/;
+const CONTROL_CHARACTERS = /\p{Cc}/u;
 
 /** 1 to `maxLength` characters without control characters. */
 export function text(maxLength: number) {

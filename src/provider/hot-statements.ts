@@ -68,8 +68,8 @@ export const ARTIFACT_ROWS = rowsParameter({
   ...{ grant_id: 'bytea', uid: 'text', user_code: 'text', issued_at: 'float8', expires_at: 'float8' },
 });
 const EVENT_COLUMNS = { unit: 'int4', ...AUDIT_COLUMNS } as const;
-export const EVENT_ROWS = rowsParameter(EVENT_COLUMNS, 12);
-export const CONSUMED_ROWS = rowsParameter({ unit: 'int4', model: 'text', id: 'bytea' }, 19);
+export const EVENT_ROWS = rowsParameter(EVENT_COLUMNS, ARTIFACT_ROWS.nextParameter);
+export const CONSUMED_ROWS = rowsParameter({ unit: 'int4', model: 'text', id: 'bytea' }, EVENT_ROWS.nextParameter);
 /** of units that store nothing else */
 export const ONLY_EVENT_ROWS = rowsParameter(EVENT_COLUMNS);
 

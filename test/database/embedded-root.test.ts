@@ -13,8 +13,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { findNativeDir } from '../../src/database/embedded-binaries.ts';
-
-const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
+import { isRoot, testAsRoot } from '../support/as-root.ts';
 
 // Making a cluster waits for the disk, which other tests use too.
 jest.setTimeout(120_000);
@@ -32,12 +31,9 @@ afterEach(() => rm(closedDir, { recursive: true, force: true }));
 const isCheckoutOpen = isRoot && spawnSync(process.execPath, ['--version'], { uid: 65_534, cwd: '/' }).status === 0;
 
 describe(isRoot ? 'as root' : 'as root (skipped: only root can run PostgreSQL as another user)', () => {
-  // Only root can run PostgreSQL as another user.
-  const asRoot = isRoot ? test : test.skip;
-  // In a checkout that only root can enter, an ordinary user has nothing to run.
-  const asOrdinaryUser = isCheckoutOpen ? test : test.skip;
+  const asOrdinaryUser = isCheckoutOpen ? test : test.skip; // reason: not root, or an ordinary user cannot enter this checkout
 
-  asRoot('runs with data and programs in a folder that only root can enter', async () => {
+  testAsRoot('runs with data and programs in a folder that only root can enter', async () => {
     const nativeDir = join(closedDir, 'native');
     await cp(await findNativeDir(), nativeDir, { recursive: true, verbatimSymlinks: true });
     const lines: string[] = [];
@@ -72,7 +68,7 @@ describe(isRoot ? 'as root' : 'as root (skipped: only root can run PostgreSQL as
     expect(lines.filter((line) => /PANIC|No such file|Permission denied/.test(line))).toEqual([]);
   });
 
-  asRoot('copies the programs to a place where only root can change them', async () => {
+  testAsRoot('copies the programs to a place where only root can change them', async () => {
     const nativeDir = join(closedDir, 'native');
     await cp(await findNativeDir(), nativeDir, { recursive: true, verbatimSymlinks: true });
     const postgres = await startEmbeddedPostgres({ dataDir: join(closedDir, 'postgres'), nativeDir, log: () => {} });
@@ -86,7 +82,7 @@ describe(isRoot ? 'as root' : 'as root (skipped: only root can run PostgreSQL as
     }
   });
 
-  asRoot('gives the database user the cluster, but not the password beside it', async () => {
+  testAsRoot('gives the database user the cluster, but not the password beside it', async () => {
     const dataDir = join(closedDir, 'postgres');
     const postgres = await startEmbeddedPostgres({ dataDir, log: () => {} });
     const { uid } = await stat(`/proc/${postgres.pid}`);

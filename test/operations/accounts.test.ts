@@ -6,12 +6,12 @@ import { chmod, chown, mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect } from '@jest/globals';
 import { requestToken } from '../support/admin.ts';
+import { isRoot, testAsRoot } from '../support/as-root.ts';
 import { type LanyardProcess, makeHome, postmasterOf, removeHome, start, stop, stopAll } from '../support/process.ts';
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
-const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
 /** Debian's `nobody` */
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
@@ -23,10 +23,7 @@ async function expectWorking(lanyard: LanyardProcess): Promise<void> {
 }
 
 describe(isRoot ? 'started by' : 'started by (skipped: only root can start it as somebody else)', () => {
-  // Only root can start a process as somebody else.
-  const asRoot = isRoot ? test : test.skip;
-
-  asRoot(
+  testAsRoot(
     'an ordinary user, everything belongs to that user and is closed to others',
     async () => {
       // The checkout may stand in a folder that is closed to this user; tmp is open.
@@ -57,7 +54,7 @@ describe(isRoot ? 'started by' : 'started by (skipped: only root can start it as
     90_000,
   );
 
-  asRoot(
+  testAsRoot(
     'root from a checkout that only root can enter, data and programs of PostgreSQL included',
     async () => {
       const closed = await mkdtemp(join(tmpdir(), 'lanyard-root-'));

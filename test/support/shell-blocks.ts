@@ -3,11 +3,13 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { describe } from '@jest/globals';
 
 export const ROOT = join(import.meta.dirname, '../..');
 
-/** Nothing else in this repository needs them, so a machine without them skips the tests of pages. */
-export const hasShellTools = ['bash', 'curl'].every((tool) => spawnSync(tool, ['--version']).status === 0);
+const hasShellTools = ['bash', 'curl'].every((tool) => spawnSync(tool, ['--version']).status === 0);
+/** Pages are tried with bash and curl. Nothing else in this repository needs those: without them there is nothing to run the blocks with. */
+export const describeWithShell = hasShellTools ? describe : describe.skip; // reason: no bash or no curl on this machine
 
 export interface Block {
   readonly language: string;
