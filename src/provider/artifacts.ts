@@ -17,6 +17,10 @@ const SQL = {
     text: `DELETE FROM oidc_artifacts WHERE grant_id = $1 OR (model = 'Grant' AND id = $1)`,
   },
   removeOfClient: { name: 'artifact_remove_of_client', text: removal('client_id = $1') },
+  removeSessionsOfAccount: {
+    name: 'artifact_remove_sessions_of_account',
+    text: removal(`model = 'Session' AND account_id = $1`),
+  },
   removeOfAccount: { name: 'artifact_remove_of_account', text: removal('account_id = $1') },
 };
 
@@ -117,9 +121,10 @@ export async function removeArtifactsOfClient(query: Query, clientId: string): P
   return countsByKind(await query(SQL.removeOfClient, [clientId]));
 }
 
-/** Sessions included. */
+/** Sessions included, and first: a logout takes its rows in the same order. */
 export async function removeArtifactsOfAccount(query: Query, accountId: string): Promise<RemovedArtifacts> {
-  return countsByKind(await query(SQL.removeOfAccount, [accountId]));
+  const { sessions } = countsByKind(await query(SQL.removeSessionsOfAccount, [accountId]));
+  return { ...countsByKind(await query(SQL.removeOfAccount, [accountId])), sessions };
 }
 
 function countsByKind({ rows }: { rows: { model: string; count: number }[] }): RemovedArtifacts {

@@ -37,7 +37,7 @@ export function endSessionsForGood(provider: Provider, logout: LogoutTransaction
   const { prototype } = provider.Session as unknown as { prototype: { uid: string; destroy(): Promise<void> } };
   const { destroy } = prototype;
   prototype.destroy = async function () {
-    await logout.write((query) => markSessionEnded(query, this.uid, sessionSeconds));
+    await logout.writeFirst((query) => markSessionEnded(query, this.uid, sessionSeconds));
     return destroy.call(this);
   };
 }

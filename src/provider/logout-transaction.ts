@@ -1,6 +1,7 @@
 // A logout is several steps of the engine (notices to the apps, grants revoked, the session destroyed). They are gathered and
 // committed together before the answer leaves: a crash in between leaves a user who is signed in, and can sign out, or one who
-// is signed out, with every app on its way to hear of it.
+// is signed out, with every app on its way to hear of it. The session goes first, and what hangs on it after: whoever else ends
+// sessions takes the rows in the same order, and neither waits for the other in a circle.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Middleware } from 'koa';
@@ -15,6 +16,8 @@ export interface LogoutTransaction {
   readonly middleware: Middleware;
   /** Runs with the other writes of the logout around it, or at once when there is none. */
   write(write: Write): Promise<void>;
+  /** The same, before all that was written so far. */
+  writeFirst(write: Write): Promise<void>;
 }
 
 export interface LogoutTransactionDeps {
@@ -26,12 +29,16 @@ export interface LogoutTransactionDeps {
 
 export function createLogoutTransaction({ database, path, pages, log }: LogoutTransactionDeps): LogoutTransaction {
   const current = new AsyncLocalStorage<Write[]>();
+
+  const writer = (put: 'push' | 'unshift') => async (write: Write) => {
+    const writes = current.getStore();
+    if (writes === undefined) await write(database.query);
+    else writes[put](write);
+  };
+
   return {
-    async write(write) {
-      const writes = current.getStore();
-      if (writes === undefined) await write(database.query);
-      else writes.push(write);
-    },
+    write: writer('push'),
+    writeFirst: writer('unshift'),
     async middleware(ctx, next) {
       if (ctx.path !== path) return next();
       const writes: Write[] = [];

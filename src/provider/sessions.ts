@@ -42,9 +42,6 @@ interface Payload {
   readonly authorizations?: Readonly<Record<string, { sid: string; grantId?: string; persistsLogout?: boolean }>>;
 }
 
-/** PostgreSQL, appendix A */
-const DEADLOCK_DETECTED = '40P01';
-
 const SQL = {
   // The id of a session changes now and then, its uid does not.
   list: {
@@ -81,12 +78,12 @@ export function createSessions({ database, directory, notices, sessionSeconds }:
 
   async function endSession(query: Query, accountId: string, sessionId: string, by: ChangedBy): Promise<boolean> {
     const { rows } = await query<{ payload: Payload }>(SQL.end, [accountId, sessionId]);
+    if (rows.length === 0) return false;
+    await markSessionEnded(query, sessionId, sessionSeconds);
     for (const { payload } of rows) {
       await notify(query, accountId, payload);
       await removeGrants(query, payload);
     }
-    if (rows.length === 0) return false;
-    await markSessionEnded(query, sessionId, sessionSeconds);
     await recordAudit(query, { type: 'session.ended', ...by, accountId, detail: { session: sessionId } });
     return true;
   }
@@ -108,13 +105,8 @@ export function createSessions({ database, directory, notices, sessionSeconds }:
       }));
     },
 
-    async end(accountId, sessionId, by) {
-      const once = () => database.transaction((query) => endSession(query, accountId, sessionId, by));
-      // A logout takes the same rows the other way round. Whom PostgreSQL picks to break the deadlock has done nothing, and may repeat.
-      return once().catch((error) => {
-        if (error?.code !== DEADLOCK_DETECTED) throw error;
-        return once();
-      });
+    end(accountId, sessionId, by) {
+      return database.transaction((query) => endSession(query, accountId, sessionId, by));
     },
 
     async notifyAll(query, accountId) {

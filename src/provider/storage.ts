@@ -30,9 +30,6 @@ const KEEPS_ID = new Set(['DeviceCode']);
  */
 const SEALED = new Set(['Interaction', 'PushedAuthorizationRequest']);
 
-/** Together, or not at all. */
-const ENDED_BY_LOGOUT = new Set(['Session', 'Grant']);
-
 const NAME_OF_SEAL = 'oidc artifact';
 
 export interface StorageDeps {
@@ -41,7 +38,7 @@ export interface StorageDeps {
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
   readonly jwtBridge: JwtBridge;
-  readonly logout: LogoutTransaction;
+  readonly logout: Pick<LogoutTransaction, 'write' | 'writeFirst'>;
   readonly artifactKey: Buffer;
 }
 
@@ -118,9 +115,10 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
     },
 
     async destroy(id) {
-      if (ENDED_BY_LOGOUT.has(model))
-        return logout.write((query) => destroyArtifact(query, model, artifactId(model, id)));
-      const isGone = await destroyArtifact(query, model, artifactId(model, id));
+      const remove = (query: Query) => destroyArtifact(query, model, artifactId(model, id));
+      if (model === 'Session') return logout.writeFirst(remove);
+      if (model === 'Grant') return logout.write(remove);
+      const isGone = await remove(query);
       if (!isGone) await jwtBridge.destroy(id);
     },
 
@@ -153,8 +151,7 @@ function toPayload({ payload, consumedAt }: FoundArtifact): AdapterPayload {
  * that; a code that was used cannot expire any more.
  */
 function replayable(payload: AdapterPayload): AdapterPayload {
-  if (payload.consumed === undefined) return payload;
-  return { ...payload, exp: Math.max(payload.exp ?? 0, Math.floor(Date.now() / 1000) + 1) };
+  return payload.consumed === undefined ? payload : { ...payload, exp: Number.MAX_SAFE_INTEGER };
 }
 
 function keyFrom(id: string): Buffer {

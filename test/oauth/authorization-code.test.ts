@@ -1,6 +1,7 @@
 // Authorization code + PKCE, from the first page to the refresh, with the tokens an app would hold; and what a stolen code is
 // worth.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import {
@@ -13,6 +14,7 @@ import {
 } from 'openid-client';
 import { artifactId } from '../../src/provider/artifacts.ts';
 import { introspect, requestToken, type TestClient } from '../support/admin.ts';
+import { countBlocked, lockTable, until } from '../support/hold.ts';
 import {
   CODE_FLOW,
   exchange,
@@ -165,6 +167,14 @@ describe('a stolen code', () => {
   });
 });
 
+/** @param restSeconds from now on */
+async function expire({ code }: { code: string }, restSeconds: number): Promise<void> {
+  await server.sql.query(
+    `UPDATE oidc_artifacts SET payload = jsonb_set(payload::jsonb, '{exp}', to_jsonb($2::int))::json WHERE id = $1`,
+    [artifactId('AuthorizationCode', code), Math.floor(Date.now() / 1000) + restSeconds],
+  );
+}
+
 describe.each([
   ['JWT', ORDERS, 'openid orders:read'],
   ['opaque', VAULT, 'openid vault:open'],
@@ -176,15 +186,26 @@ describe.each([
     const issued = await obtainCode(server, app, { resource, scope });
     const tokens = toTokens(await exchange(server, app, issued));
     expect(await isActive(server, app, tokens.accessToken)).toBe(true);
-    await server.sql.query(
-      `UPDATE oidc_artifacts SET payload = jsonb_set(payload::jsonb, '{exp}', to_jsonb($2::int))::json WHERE id = $1`,
-      [artifactId('AuthorizationCode', issued.code), Math.floor(Date.now() / 1000) + restSeconds],
-    );
+    await expire(issued, restSeconds);
     const second = await exchange(server, app, issued);
     expect([second.status, second.body.error]).toEqual([400, 'invalid_grant']);
     for (const token of [tokens.accessToken, tokens.refreshToken]) {
       expect(await isActive(server, app, token)).toBe(false);
     }
+  });
+
+  test('the second use takes back what the first one got, when the database takes its time over it', async () => {
+    const issued = await obtainCode(server, app, { resource, scope });
+    const tokens = toTokens(await exchange(server, app, issued));
+    await expire(issued, -3_600);
+    // The engine reads the code, then whether its session has ended, and then looks at the clock.
+    const held = await lockTable(server.connectionString, 'revoked_tokens');
+    const second = exchange(server, app, issued, { left_to: 'the engine' });
+    await until(async () => (await countBlocked(server.sql)) === 1);
+    await sleep(1_100);
+    await held.release();
+    expect((await second).body.error).toBe('invalid_grant');
+    expect(await isActive(server, app, tokens.accessToken)).toBe(false);
   });
 
   test('of twenty parallel exchanges exactly one succeeds, and its tokens are void', async () => {

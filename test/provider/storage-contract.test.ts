@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Adapter } from 'oidc-provider';
+import type { Query } from '../../src/database/database.ts';
 import { createDirectory } from '../../src/provider/directory.ts';
 import { AlreadyConsumedError, createHotStore } from '../../src/provider/hot-store.ts';
 import { createStorage } from '../../src/provider/storage.ts';
@@ -20,13 +21,14 @@ beforeAll(async () => {
   const hotStore = createHotStore(database);
   unitOfWork = createUnitOfWork(hotStore);
   const directory = createDirectory(database);
+  const atOnce = async (write: (query: Query) => Promise<unknown>) => void (await write(database.query));
   storage = createStorage({
     ...database,
     hotStore,
     directory,
     unitOfWork,
     jwtBridge,
-    logout: { write: async (write) => void (await write(database.query)), middleware: (_ctx, next) => next() },
+    logout: { write: atOnce, writeFirst: atOnce },
     artifactKey: Buffer.alloc(32, 7),
   });
   for (const id of ['app', 'other', 'revoked']) await engine.insertClient(id);
