@@ -16,6 +16,7 @@ import { startEmbeddedPostgres } from './database/embedded.ts';
 import { createLog, type Log } from './log.ts';
 import type { Installation, InstallationOptions } from './preparation.ts';
 import { loadSecretKey } from './secret-key-file.ts';
+import { collectStartGarbage } from './start-garbage.ts';
 
 interface DatabaseServer {
   readonly connectionString: string;
@@ -45,6 +46,7 @@ async function main(): Promise<void> {
     const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
     const { connectionString } = database;
     installation = await (await startServer)({ config, connectionString, secretKey, log });
+    collectStartGarbage();
     announce(config, database, installation);
     isBroken = await Promise.race([stopSignal.then(() => false), database.exited.then(() => true)]);
     say(isBroken ? '\nThe database has ended; stopping.' : '\nStopping.');

@@ -1,4 +1,4 @@
-// From `node src/start.ts` to the first token, with the embedded database: on an empty folder and on existing data. Where the
+// From the command of `npm start` to the first token, with the embedded database: on an empty folder and on existing data. Where the
 // time goes is seen from outside, by the files that appear: nothing is switched on in the server that an operator has not.
 
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';

@@ -7,6 +7,7 @@ import type { Config } from '../config.ts';
 import type { Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
 import { type Serving, startServing } from '../serving.ts';
+import { collectStartGarbage } from '../start-garbage.ts';
 import { FAILED, type ToPrimary, type ToWorker } from './messages.ts';
 
 export function runWorker(config: Config, log: Log): void {
@@ -20,6 +21,7 @@ export function runWorker(config: Config, log: Log): void {
     // From here on it answers the primary's question for its numbers.
     new AggregatorRegistry();
     if (message.prunes) started.prune();
+    collectStartGarbage();
     tell({ type: 'listening', port: started.port, tlsPort: started.tlsPort });
     return started;
   }
