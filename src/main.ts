@@ -13,6 +13,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Config, ConfigError, loadConfig } from './config.ts';
 import { startEmbeddedPostgres } from './database/embedded.ts';
+import { loadMigrations } from './database/migrations.ts';
 import { createLog, type Log } from './log.ts';
 import type { Installation, InstallationOptions } from './preparation.ts';
 import { loadSecretKey } from './secret-key-file.ts';
@@ -26,7 +27,28 @@ interface DatabaseServer {
   stop(): Promise<void>;
 }
 
-async function main(): Promise<void> {
+/** Its process ends with code 0 when it was asked to stop, and with 1 and a text for the operator when it cannot run. */
+export async function main(): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    const isForOperators = error instanceof ConfigError || process.env.LANYARD_LOG_LEVEL !== 'debug';
+    say(isForOperators ? (error as Error).message : String((error as Error).stack));
+    process.exitCode = 1;
+  }
+}
+
+/** Loads what a start loads, and starts nothing. */
+export async function load(): Promise<void> {
+  await Promise.all([
+    import('./installation.ts'),
+    import('./cluster/primary.ts'),
+    import('./cluster/worker.ts'),
+    loadMigrations(),
+  ]);
+}
+
+async function run(): Promise<void> {
   // What the environment sets already wins.
   if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
@@ -99,9 +121,3 @@ function nextStopSignal(): Promise<void> {
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
-
-main().catch((error: unknown) => {
-  const isForOperators = error instanceof ConfigError || process.env.LANYARD_LOG_LEVEL !== 'debug';
-  say(isForOperators ? (error as Error).message : String((error as Error).stack));
-  process.exitCode = 1;
-});

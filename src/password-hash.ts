@@ -10,6 +10,10 @@ import type { PasswordLoad } from './metrics/machinery.ts';
 /** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. */
 const PARAMETERS = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 
+/** Of 32 random bytes that were never written down: no password fits, and to find that out takes as long as for any other hash. */
+export const HASH_OF_NOBODY =
+  '$argon2id$v=19$m=19456,p=1,t=2$xdV5KmcJBCETReZmXQdIVQ$hE9DHksTyP+H+VK79ZPSRzj596+h47o2QnWEBlLeh6E';
+
 /** What waits beyond this waits longer than a client does: 200 runs on two cores are two and a half seconds. */
 const MAX_WAITING = 200;
 

@@ -1,6 +1,6 @@
 // Checks a password, with the same work whether the user exists or not: a quick "no" would tell an attacker which names exist.
 
-import type { PasswordHasher } from '../password-hash.ts';
+import { HASH_OF_NOBODY, type PasswordHasher } from '../password-hash.ts';
 
 /** Bounds the work of one run; long enough for any pass phrase. */
 export const MAX_PASSWORD_LENGTH = 256;
@@ -13,13 +13,10 @@ export interface PasswordCheck {
 }
 
 export function createPasswordCheck(passwords: PasswordHasher): PasswordCheck {
-  // Not awaited: nobody signs in before it is there, and a start need not be longer for it.
-  const hashOfNobody = passwords.hash('a password that nobody has');
-  hashOfNobody.catch(() => {});
   return {
     async isRight(storedHash, presented) {
       if (presented.length > MAX_PASSWORD_LENGTH) return false;
-      const isMatch = await passwords.verify(storedHash ?? (await hashOfNobody), presented);
+      const isMatch = await passwords.verify(storedHash ?? HASH_OF_NOBODY, presented);
       return isMatch && storedHash !== undefined;
     },
   };

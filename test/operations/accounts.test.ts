@@ -82,5 +82,5 @@ async function copyCheckout(parent: string): Promise<{ home: string; main: strin
     const copy = (flags: string) => spawnSync('cp', [flags, join(CHECKOUT, name), home]).status;
     if (copy('-al') !== 0) expect(copy('-a')).toBe(0);
   }
-  return { home, main: join(home, 'src', 'main.ts') };
+  return { home, main: join(home, 'src', 'start.mjs') };
 }

@@ -41,7 +41,7 @@ async function workersOf(lanyard: LanyardProcess): Promise<number[]> {
     const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
     const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
     const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-    if (parent === lanyard.pid && command.includes('main.ts')) found.push(Number(name));
+    if (parent === lanyard.pid && command.includes('start.mjs')) found.push(Number(name));
   }
   return found;
 }

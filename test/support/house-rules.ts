@@ -15,6 +15,7 @@ export const ROWS: readonly (readonly string[])[] = [
     'config-values',
     'repeat',
     'slots',
+    'start-garbage',
   ],
   ['metrics', 'config-texts'],
   ['config', 'password-hash'],
@@ -29,7 +30,6 @@ export const ROWS: readonly (readonly string[])[] = [
   ['installation'],
   ['cluster'],
   ['main', 'cli', 'demo'],
-  ['start'],
 ];
 
 /** The file that a reader of the folder opens first. */

@@ -1,4 +1,4 @@
-// The server as its operator has it: a process of its own (`node src/main.ts`), started in an empty folder, stopped by signals.
+// The server as its operator has it: a process of its own (`node src/start.mjs`), started in an empty folder, stopped by signals.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { freePort } from './server.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../src/start.mjs', import.meta.url));
 const READY = 'Lanyard is running.';
 /** A first start makes a cluster; on a busy machine that takes its time. */
 const READY_WITHIN_MS = 60_000;
@@ -39,7 +39,7 @@ export interface ProcessOptions {
   readonly port?: number;
   readonly env?: Record<string, string>;
   readonly user?: { uid: number; gid: number };
-  /** another copy of src/main.ts */
+  /** another copy of src/start.mjs */
   readonly main?: string;
 }
 
