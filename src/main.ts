@@ -15,6 +15,7 @@ import { type Config, ConfigError, loadConfig } from './config.ts';
 import { startEmbeddedPostgres } from './database/embedded.ts';
 import { loadMigrations } from './database/migrations.ts';
 import { createLog, type Log } from './log.ts';
+import { runsAtOnce } from './password-hash.ts';
 import type { Installation, InstallationOptions } from './preparation.ts';
 import { loadSecretKey } from './secret-key-file.ts';
 import { collectStartGarbage } from './start-garbage.ts';
@@ -52,6 +53,8 @@ async function run(): Promise<void> {
   // What the environment sets already wins.
   if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
+  // libuv reads it when it first needs a thread, which is later. (password-hash.ts says why one more.)
+  process.env.UV_THREADPOOL_SIZE ??= String(runsAtOnce(config.workers) + 1);
   const log = createLog(config.logLevel);
   if (cluster.isWorker) {
     const { runWorker } = await import('./cluster/worker.ts');

@@ -1,5 +1,6 @@
 // argon2id for everything a person chose: user passwords and imported client secrets. One run costs about 25 ms of one
-// core and 19 MiB, so runs go through a bounded pool; beyond its queue the caller is told to come back (503), never kept.
+// core and 19 MiB, so runs go through a bounded pool; beyond its queue the caller is told to come back (503), never kept. A run
+// holds a thread of libuv, of which main.ts asks for one more than can run at once: signatures and files need one too.
 
 import { availableParallelism } from 'node:os';
 import argon2 from 'argon2';
@@ -28,10 +29,15 @@ export interface BoundedPasswordHasher extends PasswordHasher {
   load(): PasswordLoad;
 }
 
+/** As many as there are cores, shared by the processes of an installation. @param processes on this machine */
+export function runsAtOnce(processes: number): number {
+  return Math.ceil(availableParallelism() / processes);
+}
+
 export function createPasswordHasher(
   options: { concurrency?: number; maxWaiting?: number } = {},
 ): BoundedPasswordHasher {
-  const limit = pLimit(options.concurrency ?? availableParallelism());
+  const limit = pLimit(options.concurrency ?? 1);
   const maxWaiting = options.maxWaiting ?? MAX_WAITING;
 
   function run<T>(work: () => Promise<T>): Promise<T> {

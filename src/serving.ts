@@ -17,7 +17,7 @@ import type { Log } from './log.ts';
 import { startLogoutDelivery } from './logout-delivery.ts';
 import { createMetrics, type Exposition, type Metrics } from './metrics/metrics.ts';
 import { createOutbound } from './outbound/outbound.ts';
-import { createPasswordHasher, type PasswordHasher } from './password-hash.ts';
+import { createPasswordHasher, type PasswordHasher, runsAtOnce } from './password-hash.ts';
 import type { LogoutNotices } from './provider/logout-notices.ts';
 import { startPruning } from './provider/prune.ts';
 import type { PruneReport } from './provider/prune-round.ts';
@@ -71,7 +71,7 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
     for (const each of cleanUps.reverse()) await each();
   }
   try {
-    const passwords = createPasswordHasher();
+    const passwords = createPasswordHasher({ concurrency: runsAtOnce(config.workers) });
     const metrics = watch(database, config);
     metrics.watchPasswords(passwords.load);
     const secretKeys = deriveKeys(options.secretKey, config.previousSecretKey);

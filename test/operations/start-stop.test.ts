@@ -1,10 +1,11 @@
 // Starting and stopping as an operator does it: the first start, the second, and signals at any moment.
 
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { runsAtOnce } from '../../src/password-hash.ts';
 import { requestToken } from '../support/admin.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { isPostgresGone, launch, makeHome, removeHome, start, stop, stopAll } from '../support/process.ts';
@@ -24,6 +25,12 @@ afterAll(() => removeHome(home));
 function tokenStatus(clientSecret: string): Promise<number> {
   const client = { clientId: 'lanyard-admin', clientSecret };
   return requestToken(`http://localhost:${port}`, client).then(({ status }) => status);
+}
+
+async function countThreads(pid: number, name: string): Promise<number> {
+  const threads = await readdir(`/proc/${pid}/task`);
+  const names = await Promise.all(threads.map((id) => readFile(`/proc/${pid}/task/${id}/comm`, 'utf8')));
+  return names.filter((found) => found.trim() === name).length;
 }
 
 describe('the first start', () => {
@@ -47,6 +54,8 @@ describe('the first start', () => {
     const lanyard = await start({ home, port });
     expect(lanyard.stderr).not.toMatch(/secret/i);
     expect(await tokenStatus(adminSecret)).toBe(200);
+    // Otherwise whoever guesses passwords would keep everybody else's tokens from being signed.
+    expect(await countThreads(lanyard.pid, 'libuv-worker')).toBe(runsAtOnce(1) + 1);
     expect(await stop(lanyard, 'SIGTERM')).toBe(0);
     expect(await isPostgresGone(home)).toBe(true);
   }, 30_000);
