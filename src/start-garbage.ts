@@ -5,7 +5,7 @@
 /** V8 also gives the pages back at once in this case; after another collection it keeps them for some seconds. */
 const GIVES_PAGES_BACK = { type: 'major', execution: 'sync', flavor: 'last-resort' } as const;
 
-/** Takes some 50 ms, in which nothing else runs: for a process that does not answer yet. */
+/** Takes some 50 ms, in which nothing else runs: for a process that nobody has been told of yet. */
 export function collectStartGarbage(): void {
   globalThis.gc?.(GIVES_PAGES_BACK);
 }

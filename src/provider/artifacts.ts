@@ -123,8 +123,9 @@ export async function removeArtifactsOfClient(query: Query, clientId: string): P
 
 /** Sessions included, and first: a logout takes its rows in the same order. */
 export async function removeArtifactsOfAccount(query: Query, accountId: string): Promise<RemovedArtifacts> {
-  const { sessions } = countsByKind(await query(SQL.removeSessionsOfAccount, [accountId]));
-  return { ...countsByKind(await query(SQL.removeOfAccount, [accountId])), sessions };
+  const first = countsByKind(await query(SQL.removeSessionsOfAccount, [accountId]));
+  const rest = countsByKind(await query(SQL.removeOfAccount, [accountId]));
+  return { ...rest, sessions: first.sessions + rest.sessions };
 }
 
 function countsByKind({ rows }: { rows: { model: string; count: number }[] }): RemovedArtifacts {
