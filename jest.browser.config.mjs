@@ -1,4 +1,5 @@
-// The pages in a real browser: `npm run test:browser`. Needs Chromium (Debian's package, or CHROMIUM_PATH).
+// What needs Debian's packages, `npm run test:browser`: the pages in Chromium (or CHROMIUM_PATH), nginx, and the commands of README and
+// docs with curl.
 import { common } from './jest.config.mjs';
 
 export default { ...common, testMatch: ['<rootDir>/test/**/*.browser.ts'], maxWorkers: 1, testTimeout: 60_000 };

@@ -1,15 +1,10 @@
 // The shell blocks of our pages, run as a reader would: one after the other in one shell that keeps its variables.
 
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe } from '@jest/globals';
 
 export const ROOT = join(import.meta.dirname, '../..');
-
-const hasShellTools = ['bash', 'curl'].every((tool) => spawnSync(tool, ['--version']).status === 0);
-/** Pages are tried with bash and curl. Nothing else in this repository needs those: without them there is nothing to run the blocks with. */
-export const describeWithShell = hasShellTools ? describe : describe.skip; // reason: no bash or no curl on this machine
 
 export interface Block {
   readonly language: string;

@@ -3,11 +3,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { ALICE } from './support/oauth.ts';
-import { ADMIN_SECRET, startTestServer, type TestServer } from './support/server.ts';
-import { blocksOf, describeWithShell, openShell, ROOT, type Shell, withoutChance } from './support/shell-blocks.ts';
-import { createUserAgent, signInAndAllow } from './support/user-agent.ts';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { ALICE } from '../support/oauth.ts';
+import { ADMIN_SECRET, startTestServer, type TestServer } from '../support/server.ts';
+import { blocksOf, openShell, ROOT, type Shell, withoutChance } from '../support/shell-blocks.ts';
+import { createUserAgent, signInAndAllow } from '../support/user-agent.ts';
 
 /** Those whose blocks are commands for another machine, and the reason. */
 const NOT_RUN: Readonly<Record<string, string>> = {
@@ -33,7 +33,7 @@ afterEach(async () => {
   await server.stop();
 });
 
-describeWithShell('docs with curl', () => {
+describe('docs with curl', () => {
   test.each(pages)('%s', async (name) => {
     const read = async (path: string) => blocksOf(await readFile(join(ROOT, path), 'utf8'));
     const [prelude] = await read('README.md').then((blocks) => blocks.filter(({ text }) => text.startsWith('ISSUER=')));

@@ -4,14 +4,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { ADMIN_SECRET, freePort, startTestServer, type TestServer } from './support/server.ts';
-import { blocksOf, describeWithShell, openShell, ROOT, type Shell, withoutChance } from './support/shell-blocks.ts';
-import { createUserAgent, signInAndAllow } from './support/user-agent.ts';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ADMIN_SECRET, freePort, startTestServer, type TestServer } from '../support/server.ts';
+import { blocksOf, openShell, ROOT, type Shell, withoutChance } from '../support/shell-blocks.ts';
+import { createUserAgent, signInAndAllow } from '../support/user-agent.ts';
 
 const USER = { username: 'alice', password: 'correct horse battery' };
 
-describeWithShell('README.md with curl', () => {
+describe('README.md with curl', () => {
   let server: TestServer;
   let shell: Shell;
   let api: ChildProcess | undefined;
