@@ -3,6 +3,7 @@
 import { AUDIT_COLUMNS } from '../audit/audit.ts';
 import type { Statement } from '../database/database.ts';
 import { type RowsParameter, rowsParameter } from '../database/rows-parameter.ts';
+import { type ArtifactTable, tableOf } from './artifact-tables.ts';
 import { HAS_ENDED } from './ended-sessions.ts';
 
 /** `position`: of the caller, from 0 */
@@ -10,23 +11,36 @@ export const KEY_ROWS = rowsParameter({ position: 'int4', model: 'text', id: 'by
 export const UID_ROWS = rowsParameter({ position: 'int4', uid: 'text' });
 export const JWT_ROWS = rowsParameter({ position: 'int4', jti_hash: 'bytea', grant_id: 'bytea' });
 
-/** @param prefix of the names under which they are returned */
-function columns(table: string, prefix = ''): string {
-  return `${table}.payload AS ${prefix}payload, ${table}.client_id AS ${prefix}client_id,
-    ${table}.account_id AS ${prefix}account_id, date_part('epoch', ${table}.issued_at) AS ${prefix}issued_at,
-    date_part('epoch', ${table}.consumed_at) AS ${prefix}consumed_at`;
+/** of one artifact, as hot-store reads them */
+function columns(table: string): string {
+  return `${table}.payload, ${table}.client_id, ${table}.account_id, date_part('epoch', ${table}.issued_at),
+    date_part('epoch', ${table}.consumed_at)`;
 }
+export const ARTIFACT_COLUMN_COUNT = 5;
 
 const COLUMNS = `k.position, ${columns('a')}`;
+const AS_ARRAYS = { rowMode: 'array' } as const;
 
-export const FIND = {
-  name: 'artifacts_find',
-  text: `SELECT ${COLUMNS} FROM ${KEY_ROWS.source} k
-         JOIN oidc_artifacts a ON a.model = k.model AND a.id = k.id`,
-};
+/** A statement for each partition, for those that want nothing of any other: PostgreSQL need not get ready to look into all six. */
+function forEachTable<T>(statementOn: (table: ArtifactTable) => T): (models: readonly string[]) => T {
+  const statements = new Map<ArtifactTable, T>();
+  return (models) => {
+    const table = tableOf(models);
+    const statement = statements.get(table) ?? statementOn(table);
+    statements.set(table, statement);
+    return statement;
+  };
+}
+
+export const findStatement = forEachTable((table) => ({
+  ...AS_ARRAYS,
+  name: `find_in_${table}`,
+  text: `SELECT ${COLUMNS} FROM ${KEY_ROWS.source} k JOIN ${table} a ON a.model = k.model AND a.id = k.id`,
+}));
 
 /** With OFFSET each uid is looked up by itself; a join that was planned while there were no sessions goes through all of them. */
 export const FIND_SESSIONS = {
+  ...AS_ARRAYS,
   name: 'sessions_find',
   text: `SELECT ${COLUMNS} FROM ${UID_ROWS.source} k
          CROSS JOIN LATERAL (
@@ -35,11 +49,12 @@ export const FIND_SESSIONS = {
 };
 
 /** What a user's token or code depends on, in the same round trip: its grant, and the session that it ends with. */
-export const FIND_FAMILY = {
-  name: 'artifacts_find_family',
-  text: `SELECT ${COLUMNS}, ${columns('g', 'grant_')}, ${columns('s', 'session_')}
+export const findFamilyStatement = forEachTable((table) => ({
+  ...AS_ARRAYS,
+  name: `find_family_in_${table}`,
+  text: `SELECT ${COLUMNS}, ${columns('g')}, ${columns('s')}
          FROM ${KEY_ROWS.source} k
-         JOIN oidc_artifacts a ON a.model = k.model AND a.id = k.id
+         JOIN ${table} a ON a.model = k.model AND a.id = k.id
          LEFT JOIN oidc_artifacts g ON g.model = 'Grant' AND g.id = a.grant_id
          LEFT JOIN LATERAL (
            SELECT * FROM oidc_artifacts
@@ -47,7 +62,7 @@ export const FIND_FAMILY = {
              AND NOT ${HAS_ENDED}
            ORDER BY expires_at DESC LIMIT 1
          ) s ON true`,
-};
+}));
 
 /** With OFFSET each token is looked up by itself; without it, a plan of the beginning reads all that were revoked into a hash table. */
 export const JWT_STATUS = {
@@ -107,11 +122,12 @@ export const COMMIT = commit('units_commit', (onConflict) => `WITH ${storing('',
 /** For units that store nothing else. */
 export const COMMIT_EVENTS = { name: 'events_commit', text: recording(ONLY_EVENT_ROWS) };
 
-/** Dearer, because it has to be ready to write to every partition: only for units that consume something. */
-export const COMMIT_CONSUMING = commit(
-  'units_commit_consuming',
-  (onConflict) => `WITH consumed AS (
-           UPDATE oidc_artifacts a SET consumed_at = now()
+/** Dearer: only for units that consume something. */
+export const commitConsumingStatements = forEachTable((table) =>
+  commit(
+    `commit_consuming_${table}`,
+    (onConflict) => `WITH consumed AS (
+           UPDATE ${table} a SET consumed_at = now()
            FROM ${CONSUMED_ROWS.source} k
            WHERE a.model = k.model AND a.id = k.id AND a.consumed_at IS NULL
            RETURNING k.unit
@@ -119,4 +135,5 @@ export const COMMIT_CONSUMING = commit(
            SELECT unit FROM ${CONSUMED_ROWS.source} k EXCEPT SELECT unit FROM consumed
          ), ${storing('WHERE unit NOT IN (SELECT unit FROM lost)', onConflict)}
          SELECT unit FROM lost`,
+  ),
 );

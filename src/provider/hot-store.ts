@@ -7,16 +7,17 @@
 import type { Database } from '../database/database.ts';
 import { createGathering, type StoreMetrics } from './gathering.ts';
 import {
+  ARTIFACT_COLUMN_COUNT,
   ARTIFACT_ROWS,
   COMMIT,
-  COMMIT_CONSUMING,
   COMMIT_EVENTS,
   CONSUMED_ROWS,
   type CommitStatements,
+  commitConsumingStatements,
   EVENT_ROWS,
-  FIND,
-  FIND_FAMILY,
   FIND_SESSIONS,
+  findFamilyStatement,
+  findStatement,
   JWT_ROWS,
   JWT_STATUS,
   KEY_ROWS,
@@ -73,20 +74,11 @@ export interface HotStore {
   commit(unit: readonly Write[]): Promise<void>;
 }
 
-interface Row {
-  position: number;
-  payload: Record<string, unknown>;
-  client_id: string | null;
-  account_id: string | null;
-  issued_at: number;
-  consumed_at: number | null;
-}
-
-type Prefixed<Prefix extends string> = {
-  [Name in Exclude<keyof Row, 'position'> as `${Prefix}${Name}`]: Row[Name] | null;
-};
-
-type FamilyRow = Row & Prefixed<'grant_'> & Prefixed<'session_'>;
+/**
+ * The caller's position, then the columns of one artifact or of three. As an array: an object for each row, with a member for each
+ * column, costs several times as much.
+ */
+type Row = readonly [position: number, ...unknown[]];
 
 /** PostgreSQL, appendix A */
 const UNIQUE_VIOLATION = '23505';
@@ -100,19 +92,16 @@ export function createHotStore(
   const gather = createGathering({ queueSize }, metrics);
 
   const find = gather<{ model: string; id: Buffer }, readonly StoredArtifact[]>('find', async (keys) => {
-    const { rows } = await hotQuery<Row>(FIND, toKeyRows(keys));
+    const { rows } = await hotQuery<Row>(findStatement(modelsOf(keys)), toKeyRows(keys));
     return byPosition(rows, keys.length);
   });
 
   const findFamily = gather<{ model: string; id: Buffer }, StoredFamily | undefined>('find_family', async (keys) => {
-    const { rows } = await hotQuery<FamilyRow>(FIND_FAMILY, toKeyRows(keys));
+    const { rows } = await hotQuery<Row>(findFamilyStatement(modelsOf(keys)), toKeyRows(keys));
     const found: (StoredFamily | undefined)[] = keys.map(() => undefined);
     for (const row of rows) {
-      found[row.position] = {
-        source: toStored(row),
-        grant: row.grant_payload === null ? undefined : toStored(withoutPrefix(row, 'grant_')),
-        session: row.session_payload === null ? undefined : toStored(withoutPrefix(row, 'session_')),
-      };
+      const [source, grant, session] = [0, 1, 2].map((index) => toStored(row, index));
+      if (source !== undefined) found[row[0]] = { source, grant, session };
     }
     return found;
   });
@@ -168,7 +157,8 @@ export function createHotStore(
         ...EVENT_ROWS.encode(events),
         ...CONSUMED_ROWS.encode(consumes),
       ];
-      const { rows } = await store<{ unit: number }>(COMMIT_CONSUMING, { areNew, values });
+      const statements = commitConsumingStatements(consumes.map(([, model]) => model as string));
+      const { rows } = await store<{ unit: number }>(statements, { areNew, values });
       const lost = new Set(rows.map(({ unit }) => unit));
       return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
     },
@@ -190,33 +180,33 @@ export function createHotStore(
   };
 }
 
+function modelsOf(keys: readonly { model: string }[]): string[] {
+  return keys.map(({ model }) => model);
+}
+
 function toKeyRows(keys: readonly { model: string; id: Buffer }[]): Buffer[] {
   return KEY_ROWS.encode(keys.map(({ model, id }, position) => [position, model, id]));
 }
 
 function byPosition(rows: readonly Row[], count: number): StoredArtifact[][] {
   const found: StoredArtifact[][] = Array.from({ length: count }, () => []);
-  for (const row of rows) found[row.position]?.push(toStored(row));
+  for (const row of rows) {
+    const stored = toStored(row, 0);
+    if (stored !== undefined) found[row[0]]?.push(stored);
+  }
   return found;
 }
 
-function toStored(row: Omit<Row, 'position'>): StoredArtifact {
+/** @param index of the artifact in the row  @returns undefined if there was none to join */
+function toStored(row: Row, index: number): StoredArtifact | undefined {
+  const first = 1 + index * ARTIFACT_COLUMN_COUNT;
+  if (row[first] === null) return undefined;
   return {
-    payload: row.payload,
-    clientId: row.client_id ?? undefined,
-    accountId: row.account_id ?? undefined,
-    issuedAt: row.issued_at,
-    consumedAt: row.consumed_at ?? undefined,
-  };
-}
-
-function withoutPrefix(row: FamilyRow, prefix: 'grant_' | 'session_'): Omit<Row, 'position'> {
-  return {
-    payload: row[`${prefix}payload`] as Row['payload'],
-    client_id: row[`${prefix}client_id`],
-    account_id: row[`${prefix}account_id`],
-    issued_at: row[`${prefix}issued_at`] as number,
-    consumed_at: row[`${prefix}consumed_at`],
+    payload: row[first] as Record<string, unknown>,
+    clientId: (row[first + 1] as string | null) ?? undefined,
+    accountId: (row[first + 2] as string | null) ?? undefined,
+    issuedAt: row[first + 3] as number,
+    consumedAt: (row[first + 4] as number | null) ?? undefined,
   };
 }
 

@@ -2,18 +2,14 @@
 // parent would look for its rows in all of them and join them again by (model, id).
 
 import type { Statement } from '../database/database.ts';
+import { ARTIFACT_PARTITIONS } from './artifact-tables.ts';
 
 /** Rows outlive their expiry by an hour: by then no clock tolerance reaches them. */
 export const GRACE_SECONDS = 3_600;
 
 /** A consumed refresh token keeps its own expiry, so a replay is noticed for as long as the token would have lived. */
 export const PRUNED_TABLES = [
-  'oidc_artifacts_access_tokens',
-  'oidc_artifacts_refresh_tokens',
-  'oidc_artifacts_codes',
-  'oidc_artifacts_grants',
-  'oidc_artifacts_sessions',
-  'oidc_artifacts_other',
+  ...ARTIFACT_PARTITIONS,
   'revoked_tokens',
   'replay_guard',
   'device_polls',

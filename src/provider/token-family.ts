@@ -2,7 +2,7 @@
 // that. One round trip to the database for what the engine asks one after the other; the rules are the engine's.
 
 import type Provider from 'oidc-provider';
-import type { AccessToken, AuthorizationCode, Grant, RefreshToken, Session } from 'oidc-provider';
+import type { AccessToken, AuthorizationCode, Grant, RefreshToken } from 'oidc-provider';
 import { isSameClient } from '../client-binding.ts';
 import { artifactId } from './artifacts.ts';
 import type { Directory } from './directory.ts';
@@ -63,17 +63,30 @@ export function createFindFamily({ provider, hotStore, directory }: FamilyDeps):
       if (!isSameClient(grant.clientId, source.clientId) || grant.accountId !== source.accountId) return undefined;
     }
     if (source.expiresWithSession) {
-      const session = await revive(provider.Session as unknown as new (payload: never) => Session, stored.session);
-      if (session === undefined || !isSessionOf(session, source)) return undefined;
+      const { session } = stored;
+      if (session === undefined || !(await isNotRevoked(directory, session))) return undefined;
+      if (!isSessionOf(session.payload as unknown as SessionPayload, source)) return undefined;
     }
     return { source, grant };
   };
 }
 
-function isSessionOf(session: Session, source: AccessToken | RefreshToken | AuthorizationCode): boolean {
+/** What the engine keeps of a session, as far as it is asked for here. */
+interface SessionPayload {
+  /** seconds since 1970 */
+  readonly exp: number;
+  readonly accountId?: string;
+  /** by client id */
+  readonly authorizations?: Readonly<Record<string, { readonly grantId?: string }>>;
+}
+
+function isSessionOf(session: SessionPayload, source: AccessToken | RefreshToken | AuthorizationCode): boolean {
+  const { authorizations = {} } = session;
+  const clientId = source.clientId as string;
   return (
     session.exp > Date.now() / 1000 &&
     session.accountId === source.accountId &&
-    session.grantIdFor(source.clientId as string) === source.grantId
+    Object.hasOwn(authorizations, clientId) &&
+    authorizations[clientId]?.grantId === source.grantId
   );
 }

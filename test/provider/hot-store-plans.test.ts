@@ -33,28 +33,39 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 
+/** Each alone has a statement for its partition; together they have one for the whole table. */
+const FOUND = [['RefreshToken'], ['AccessToken'], ['AuthorizationCode'], ['RefreshToken', 'AccessToken']];
+const CONSUMED = [['RefreshToken'], ['AuthorizationCode'], ['RefreshToken', 'AuthorizationCode']];
+
 async function useAllStatements(ids: readonly Buffer[]): Promise<void> {
-  await Promise.all(ids.map((id) => hotStore.find('RefreshToken', id)));
-  await Promise.all(ids.map((id) => hotStore.findFamily('RefreshToken', id)));
+  for (const models of FOUND) {
+    const keys = models.flatMap((model) => ids.map((id) => ({ model, id })));
+    await Promise.all(keys.map(({ model, id }) => hotStore.find(model, id)));
+    await Promise.all(keys.map(({ model, id }) => hotStore.findFamily(model, id)));
+  }
   await Promise.all(ids.map((id) => hotStore.findSessions(id.toString('hex'))));
   await Promise.all(ids.map((id) => hotStore.findJwtStatus(id, id)));
   const members = { clientId: undefined, accountId: undefined, grantId: undefined, userCode: undefined };
-  await Promise.all(
-    ids.map(async (id) => {
-      const artifact = { model: 'RefreshToken', id: randomBytes(32), payload: {}, issuedAt: 1, expiresAt: 2 };
-      const session = { ...artifact, model: 'Session', uid: undefined, ...members };
-      await hotStore.commit([{ kind: 'upsert', artifact: session }]);
-      await hotStore
-        .commit([
-          { kind: 'consume', model: 'RefreshToken', id },
-          { kind: 'upsert', artifact: { ...artifact, uid: undefined, ...members } },
-          { kind: 'audit', event: { type: 'token.issued', actor: 'system' } },
-        ])
-        .catch((error: unknown) => {
-          if (!(error instanceof AlreadyConsumedError)) throw error; // at the beginning there is nothing to consume
-        });
-    }),
-  );
+  const artifact = { payload: {}, issuedAt: 1, expiresAt: 2, uid: undefined, ...members };
+  for (const models of CONSUMED) {
+    await Promise.all(
+      models.flatMap((model) =>
+        ids.map(async (id) => {
+          const session = { ...artifact, id: randomBytes(32), model: 'Session' };
+          await hotStore.commit([{ kind: 'upsert', artifact: session }]);
+          await hotStore
+            .commit([
+              { kind: 'consume', model, id },
+              { kind: 'upsert', artifact: { ...artifact, id: randomBytes(32), model: 'RefreshToken' } },
+              { kind: 'audit', event: { type: 'token.issued', actor: 'system' } },
+            ])
+            .catch((error: unknown) => {
+              if (!(error instanceof AlreadyConsumedError)) throw error; // there is nothing to consume, or no more
+            });
+        }),
+      ),
+    );
+  }
 }
 
 async function scans(): Promise<{ whole: number; rowsOfWhole: number; byIndex: number; entriesOfIndex: number }> {
@@ -83,7 +94,7 @@ test('statements that were planned on empty tables find their rows by index amon
      SELECT model, sha256(n::text::bytea), json_build_object('sessionUid', uid, 'expiresWithSession', true),
        CASE model WHEN 'Session' THEN uid END, sha256(n::text::bytea), now(), now() + interval '1 hour'
      FROM generate_series(1, $1::int) n, encode(sha256(n::text::bytea), 'hex') uid,
-       unnest('{RefreshToken,Grant,Session}'::text[]) model`,
+       unnest('{RefreshToken,AccessToken,AuthorizationCode,Grant,Session}'::text[]) model`,
     [ROWS],
   );
   await sql.query(
@@ -101,8 +112,9 @@ test('statements that were planned on empty tables find their rows by index amon
   // An index that is read from end to end is no better than the table.
   expect(after.entriesOfIndex - before.entriesOfIndex).toBeLessThan(100 * NEEDED);
   expect(await hotStore.findFamily('RefreshToken', ids[0] as Buffer)).toMatchObject({ grant: {}, session: {} });
-  for (const id of ids)
-    expect(await hotStore.find('RefreshToken', id)).toMatchObject({ consumedAt: expect.any(Number) });
+  for (const model of CONSUMED.flat()) {
+    for (const id of ids) expect(await hotStore.find(model, id)).toMatchObject({ consumedAt: expect.any(Number) });
+  }
   expect(await backend()).toBe(startedOn);
 });
 
