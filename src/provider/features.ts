@@ -50,6 +50,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
       postLogoutSuccessSource: (ctx) => deps.pages.renderSignedOut(ctx),
     },
     backchannelLogout: { enabled: true },
+    externalSigningSupport: { enabled: true, ack: 'experimental-01' },
     userinfo: { enabled: true },
     deviceFlow: deviceFlow(deps.pages),
     mTLS: mutualTls(deps.readClientCertificate),

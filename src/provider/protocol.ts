@@ -1,7 +1,6 @@
 // What the engine is told about the protocol: routes, algorithms, lifetimes, cookies, what a client may leave out. Everything
 // that differs from the engine's default has its reason beside it; which features are on stands in features.ts.
 
-import type { JWK } from 'jose';
 import type { Client, Configuration } from 'oidc-provider';
 import type { Config } from '../config.ts';
 import type { SigningKey } from '../keys/key-ring.ts';
@@ -13,6 +12,7 @@ import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
 import { endpointAliases, type ReadClientCertificate } from './mutual-tls.ts';
 import type { Pages } from './pages.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
+import { GatheredSigningKey } from './signing-keys.ts';
 
 export const ROUTES = {
   authorization: '/oauth2/authorize',
@@ -83,7 +83,7 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
   const signingAlgorithms = [...new Set(signingKeys.map(({ alg }) => alg))] as never[];
   return {
     routes: ROUTES,
-    jwks: { keys: signingKeys.map((key) => key.privateJwk as JWK & { kty: string }) as never },
+    jwks: { keys: signingKeys.map((key) => new GatheredSigningKey(key)) },
     scopes: ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'],
     claims: {
       ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
