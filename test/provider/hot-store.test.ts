@@ -207,6 +207,40 @@ test('statements that lock the same rows in opposite order all end, and all are 
   expect(await countAudits('order')).toBe(800);
 });
 
+describe('of models that lie in different partitions', () => {
+  const MODELS = ['AuthorizationCode', 'RefreshToken', 'DeviceCode', 'AccessToken', 'Session'];
+
+  test('those that share a statement are consumed together, each once', async () => {
+    const units = MODELS.map((model) => ({ model, id: newId(), token: newId() }));
+    for (const { model, id } of units) await nodes[0].commit([upsert(model, id)]);
+    const consumeAll = () =>
+      Promise.allSettled(
+        units.map(({ model, id, token }) =>
+          nodes[0].commit([{ kind: 'consume', model, id }, upsert('AccessToken', token)]),
+        ),
+      );
+    expect((await consumeAll()).map(({ status }) => status)).toEqual(MODELS.map(() => 'fulfilled'));
+    expect(await areStored(units.map(({ token }) => token))).toEqual(MODELS.map(() => true));
+    const { rows } = await sql.query('SELECT DISTINCT consumed_at FROM oidc_artifacts WHERE id = ANY($1)', [
+      units.map(({ id }) => id),
+    ]);
+    expect(rows).toEqual([{ consumed_at: expect.any(Date) }]); // the instant of the one statement
+    const again = await consumeAll();
+    expect(again.map((result) => result.status === 'rejected' && result.reason)).toEqual(
+      units.map(({ model, id }) => expect.objectContaining({ name: 'AlreadyConsumedError', model, artifactId: id })),
+    );
+  });
+
+  test('each is found as what it is, and under no other name', async () => {
+    const keys = MODELS.map((model) => ({ model, id: newId() }));
+    for (const { model, id } of keys) await nodes[0].commit([upsert(model, id, { payload: { model } })]);
+    const found = await Promise.all(keys.map(({ model, id }) => nodes[1].find(model, id)));
+    expect(found.map((stored) => stored?.payload)).toEqual(MODELS.map((model) => ({ model })));
+    const others = await Promise.all(keys.map(({ id }, at) => nodes[1].find(MODELS.at(at - 1) as string, id)));
+    expect(others).toEqual(MODELS.map(() => undefined));
+  });
+});
+
 describe('find', () => {
   test('gives each of many callers its own row, and nothing to who asks for what is not there', async () => {
     const ids = Array.from({ length: 300 }, newId);
