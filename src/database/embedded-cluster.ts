@@ -20,8 +20,14 @@ export interface ClusterOptions {
   readonly noSync: boolean;
 }
 
-/** @returns the superuser's password */
-export async function ensureCluster(options: ClusterOptions): Promise<string> {
+export interface Cluster {
+  /** the superuser's */
+  readonly password: string;
+  /** Made just now: nobody has anything in it. */
+  readonly isNew: boolean;
+}
+
+export async function ensureCluster(options: ClusterOptions): Promise<Cluster> {
   const { dataDir, clusterDir } = options;
   const isThere = await stat(clusterDir).catch(() => undefined);
   if (!isThere) await removeLeftovers(dataDir);
@@ -32,7 +38,7 @@ export async function ensureCluster(options: ClusterOptions): Promise<string> {
     await rename(newDir, clusterDir);
     await syncDir(dataDir);
   }
-  return password;
+  return { password, isNew: !isThere };
 }
 
 async function removeLeftovers(dataDir: string): Promise<void> {

@@ -65,11 +65,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       cleanups.push(() => rm(copy, { recursive: true, force: true }));
     }
     const noSync = settings.fsync === 'off';
-    const password = await ensureCluster({ dataDir, clusterDir, binaries, account, noSync });
+    const { password, isNew } = await ensureCluster({ dataDir, clusterDir, binaries, account, noSync });
     const postmaster = await startPostmaster({ clusterDir, binaries, account, settings, log });
     cleanups.push(postmaster.stop);
     const urlOf = (database: string) => `postgres://postgres:${password}@127.0.0.1:${postmaster.port}/${database}`;
-    await ensureDatabase(urlOf('postgres'), databaseName);
+    await ensureDatabase(urlOf('template1'), databaseName, isNew);
     let stopping: Promise<void> | undefined;
     return {
       connectionString: urlOf(encodeURIComponent(databaseName)),
@@ -111,14 +111,22 @@ function lockDataDir(dataDir: string): DatabaseSync {
   }
 }
 
-async function ensureDatabase(adminConnectionString: string, databaseName: string): Promise<void> {
-  const client = new pg.Client({ connectionString: adminConnectionString, application_name: 'lanyard-start' });
+/**
+ * A new cluster has an empty database, `postgres`, which takes the name at once: to make another one takes a quarter of a second. If we
+ * are killed in between, the next start makes one.
+ */
+async function ensureDatabase(templateUrl: string, databaseName: string, isNewCluster: boolean): Promise<void> {
+  const client = new pg.Client({ connectionString: templateUrl, application_name: 'lanyard-start' });
   // A lost connection fails the statement; the event besides would end the process if nobody listened.
   client.on('error', () => {});
   await client.connect();
   try {
     const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [databaseName]);
-    if (rowCount === 0) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(databaseName)}`);
+    if (rowCount !== 0) return;
+    const name = pg.escapeIdentifier(databaseName);
+    await client.query(
+      isNewCluster ? `ALTER DATABASE postgres RENAME TO ${name}` : `CREATE DATABASE ${name} TEMPLATE template0`,
+    );
   } finally {
     await client.end();
   }

@@ -49,6 +49,23 @@ test('finds its data again after a restart, with the same password', async () =>
   expect(new URL(second.connectionString).password).toBe(new URL(first.connectionString).password);
 });
 
+test('has one database, under the name that is asked for; one that is missing later is made, and nothing else changes', async () => {
+  const names = (postgres: EmbeddedPostgres) =>
+    query(postgres, 'SELECT datname AS name FROM pg_database WHERE NOT datistemplate ORDER BY 1');
+  const first = await start();
+  await query(first, 'CREATE TABLE kept AS SELECT 42 AS answer');
+  expect(await names(first)).toEqual([{ name: 'lanyard' }]);
+  await first.stop();
+
+  // As after a crash before the first one had its name.
+  const other = await startEmbeddedPostgres({ dataDir, databaseName: 'the "other" one', log: () => {} });
+  started.push(other);
+  expect(await names(other)).toEqual([{ name: 'lanyard' }, { name: 'the "other" one' }]);
+  expect(await query(other, "SELECT 1 FROM pg_class WHERE relname = 'kept'")).toEqual([]);
+  await other.stop();
+  expect(await query(await start(), 'SELECT answer FROM kept')).toEqual([{ answer: 42 }]);
+});
+
 test('keeps every commit on disk, in UTF-8, behind a password that only the owner can read', async () => {
   const postgres = await start();
   const [settings] = await query(

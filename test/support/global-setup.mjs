@@ -23,7 +23,8 @@ export default async function startTestPostgres() {
   globalThis.lanyardTestPostgres = { postgres, dir };
   await migrateToLatest(postgres.connectionString);
   const adminUrl = new URL(postgres.connectionString);
-  adminUrl.pathname = '/postgres';
+  // The one that every cluster has.
+  adminUrl.pathname = '/template1';
   process.env.LANYARD_TEST_POSTGRES_URL = adminUrl.href;
 }
 
