@@ -3,6 +3,7 @@
 // algorithm after that, and `retired` (published until its `remove_at`) once a newer one has become active. One that nobody has
 // asked to publish is `unpublished`, and does nothing.
 
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import type { JWK } from 'jose';
 import { recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
@@ -115,5 +116,9 @@ function openPrivateJwk(key: StoredKey, sealingKeys: SealingKeys): JWK {
       { cause },
     );
   }
-  return { ...JSON.parse(text), kid: key.kid, alg: key.alg, use: 'sig' };
+  const privateJwk = JSON.parse(text);
+  // One that this Node cannot read must not keep the others from being followed.
+  createPublicKey({ key: key.publicJwk as JWK, format: 'jwk' });
+  createPrivateKey({ key: privateJwk, format: 'jwk' });
+  return { ...privateJwk, kid: key.kid, alg: key.alg, use: 'sig' };
 }

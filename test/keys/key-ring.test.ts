@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from 'jose';
 import { createDatabase, type Database } from '../../src/database/database.ts';
-import { loadSigningKeys } from '../../src/keys/key-ring.ts';
+import { loadSigningKeys, readSigningKeys } from '../../src/keys/key-ring.ts';
 import { deriveKeys } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -125,4 +125,12 @@ test('the JWKS door publishes no private member', async () => {
   } finally {
     await server.stop();
   }
+});
+
+test('one that cannot be read is left out, so that what happens to the others still counts', async () => {
+  await loadSigningKeys(database, sealingKeys);
+  await change(`UPDATE signing_keys SET public_jwk = '{"kty":"AKP","alg":"unheard of"}' WHERE alg = 'RS256'`);
+  const { signingKeys, fault } = await readSigningKeys(database, sealingKeys, []);
+  expect(signingKeys.map(({ alg }) => alg)).toEqual(['ES256']);
+  expect(fault?.message).toMatch(/JWK|key/i);
 });
