@@ -1,16 +1,23 @@
 // Fills a database inside PostgreSQL, with rows of the size that the product stores: tokens of `client_credentials`, which are
 // the many, each for one of the clients.
 
-import { createHash } from 'node:crypto';
 import type pg from 'pg';
+import { artifactId } from '../../src/provider/artifacts.ts';
 
 /** One statement stays short enough for the statement timeout of the pool. */
 const CHUNK_ROWS = 100_000;
 export const MODEL = 'ClientCredentials';
 
-/** What `fillTokens` stores for the n-th token. */
+export const AUDIENCE = 'https://api.example/orders';
+export const SCOPES = 'orders:read orders:write';
+
+/** The n-th of `fillTokens`, with the mark that tokens have. */
+export function tokenValue(position: number): string {
+  return `lyc_${position}`;
+}
+
 export function tokenId(position: number): Buffer {
-  return createHash('sha256').update(`token ${position}`).digest();
+  return artifactId(MODEL, tokenValue(position));
 }
 
 export const clientIdOf = (position: number): string => `client-${position}`;
@@ -43,11 +50,13 @@ export async function fillTokens(pool: pg.Pool, tokens: Tokens): Promise<void> {
       const to = Math.min(from + CHUNK_ROWS, tokens.to);
       await client.query(
         `INSERT INTO oidc_artifacts (model, id, payload, client_id, issued_at, expires_at)
-         SELECT '${MODEL}', sha256(('token ' || n)::bytea), json_build_object('iat', 1764000000 + n / 4000,
-             'exp', 1764003600 + n / 4000, 'kind', '${MODEL}', 'clientId', 'client-' || n % $3, 'aud', 'https://api.example/orders',
-             'scope', 'orders:read orders:write', 'extra', json_build_object('azp', 'client-' || n % $3)),
-           'client-' || n % $3, now() - interval '1 day', date_trunc('second', now()) + ($4 + (n - $5) / 4000) * interval '1 second'
-         FROM generate_series($1::int, $2::int - 1) n`,
+         SELECT '${MODEL}', sha256(convert_to('${MODEL}', 'UTF8') || '\\x00' || convert_to('lyc_' || n, 'UTF8')),
+           json_build_object('iat', extract(epoch FROM iat)::bigint, 'exp', extract(epoch FROM exp)::bigint, 'kind', '${MODEL}',
+             'clientId', 'client-' || n % $3, 'aud', '${AUDIENCE}', 'scope', '${SCOPES}',
+             'extra', json_build_object('azp', 'client-' || n % $3)),
+           'client-' || n % $3, iat, exp
+         FROM generate_series($1::int, $2::int - 1) n, LATERAL (SELECT date_trunc('second', now()) AS now),
+           LATERAL (SELECT now - interval '1 day' AS iat, now + ($4 + (n - $5) / 4000) * interval '1 second' AS exp)`,
         [from, to, tokens.clients, tokens.expiresInSeconds, tokens.from],
       );
     }

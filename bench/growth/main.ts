@@ -10,8 +10,10 @@ import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { migrateToLatest } from '../../src/database/migrations.ts';
 import { createLog } from '../../src/log.ts';
 import { createHotStore } from '../../src/provider/hot-store.ts';
+import { stopAllChildren } from '../subjects/child.ts';
 import { bytesPerToken, fillClients, fillTokens } from './fill.ts';
 import { findToken, insertToken, lookUpClient, p99, rate, type Subject, sweep } from './measure.ts';
+import { introspectTokens, issueTokens, type ServedSubject, serve } from './over-http.ts';
 
 /** The target of shared rates: 5 million rows against none. */
 const LEAST_RATIO = 0.75;
@@ -39,13 +41,37 @@ const backlog = values.quick ? 20_000 : 200_000;
 if (![...stages, clients, seconds].every((number) => number > 0))
   throw new TypeError('the options take positive numbers');
 
-const OPERATIONS = [
-  { name: 'find, 64 waiting', callers: 64, work: findToken, counts: true },
-  { name: 'find, 8 waiting', callers: 8, work: findToken, counts: true },
-  { name: 'insert, 64 waiting', callers: 64, work: insertToken, counts: true },
-  { name: 'insert, 8 waiting', callers: 8, work: insertToken, counts: true },
-  { name: 'client lookup, 8 waiting', callers: 8, work: lookUpClient, counts: false },
-] as const;
+interface Operation<S> {
+  readonly name: string;
+  /** whether the target is about it */
+  readonly counts: boolean;
+  /** @returns how many per second */
+  readonly rate: (subject: S) => Promise<number>;
+}
+
+const waiting = (callers: number, work: (subject: Subject) => Promise<void>) => (subject: Subject) =>
+  rate(callers, seconds, () => work(subject));
+
+const OPERATIONS: readonly Operation<Subject>[] = [
+  { name: 'find, 64 waiting', counts: true, rate: waiting(64, findToken) },
+  { name: 'find, 8 waiting', counts: true, rate: waiting(8, findToken) },
+  { name: 'insert, 64 waiting', counts: true, rate: waiting(64, insertToken) },
+  { name: 'insert, 8 waiting', counts: true, rate: waiting(8, insertToken) },
+  { name: 'client lookup, 8 waiting', counts: false, rate: waiting(8, lookUpClient) },
+];
+
+const OPERATIONS_OVER_HTTP: readonly Operation<ServedSubject>[] = [64, 16].flatMap((connections) => [
+  {
+    name: `introspection over HTTP, ${connections}`,
+    counts: true,
+    rate: (subject) => introspectTokens(subject, connections, seconds),
+  },
+  {
+    name: `new token over HTTP, ${connections}`,
+    counts: true,
+    rate: (subject) => issueTokens(subject, connections, seconds),
+  },
+]);
 
 const log = createLog('silent');
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -57,28 +83,47 @@ async function openSubject(url: string, name: string): Promise<Subject> {
   const database = createDatabase({ connectionString: own.href, poolSize: 10, queueSize: 5_000, log });
   await fillClients(database.pool, clients);
   await fillTokens(database.pool, { from: 0, to: FEW_ROWS, clients, expiresInSeconds: 86_400 });
-  return { database, store: createHotStore(database), tokens: FEW_ROWS, clients };
+  return { url: own.href, database, store: createHotStore(database), tokens: FEW_ROWS, clients };
 }
 
-/** Both subjects in turns. @returns by operation the medians per second */
-async function compare(few: Subject, many: Subject) {
-  const rates = OPERATIONS.map(() => ({ few: [] as number[], many: [] as number[], ratios: [] as number[] }));
+interface Comparison {
+  readonly name: string;
+  readonly counts: boolean;
+  /** medians, per second and of each round's quotient */
+  readonly few: number;
+  readonly many: number;
+  readonly ratio: number;
+}
+
+/** Both subjects in turns. */
+async function compare<S extends Subject>(operations: readonly Operation<S>[], few: S, many: S): Promise<Comparison[]> {
+  const rates = operations.map(() => ({ few: [] as number[], many: [] as number[], ratios: [] as number[] }));
   for (let round = 0; round < ROUNDS; round++) {
     // What the last round has inserted.
     await few.database.pool.query('TRUNCATE oidc_artifacts');
     await fillTokens(few.database.pool, { from: 0, to: FEW_ROWS, clients, expiresInSeconds: 86_400 });
-    for (const [index, { callers, work }] of OPERATIONS.entries()) {
-      const ofFew = await rate(callers, seconds, () => work(few));
-      const ofMany = await rate(callers, seconds, () => work(many));
+    for (const [index, operation] of operations.entries()) {
+      const ofFew = await operation.rate(few);
+      const ofMany = await operation.rate(many);
       rates[index]?.few.push(ofFew);
       rates[index]?.many.push(ofMany);
       rates[index]?.ratios.push(ofMany / ofFew);
     }
   }
-  return OPERATIONS.map(({ name, counts }, index) => {
+  return operations.map(({ name, counts }, index) => {
     const { few: fewRates = [], many: manyRates = [], ratios = [] } = rates[index] ?? {};
-    return { name, few: median(fewRates), many: median(manyRates), ratio: median(ratios), counts };
+    return { name, counts, few: median(fewRates), many: median(manyRates), ratio: median(ratios) };
   });
+}
+
+async function compareOverHttp(few: Subject, many: Subject, dir: string): Promise<Comparison[]> {
+  const folder = (subject: Subject) => mkdtemp(join(dir, `server-of-${subject.tokens}-`));
+  try {
+    const servedFew = await serve(few, await folder(few));
+    return await compare(OPERATIONS_OVER_HTTP, servedFew, await serve(many, await folder(many)));
+  } finally {
+    await stopAllChildren();
+  }
 }
 
 /** A quiet server's p99 before, while and after a backlog is swept. */
@@ -120,7 +165,7 @@ async function vacuumSeconds({ database }: Subject): Promise<number> {
 
 type Stage = Awaited<ReturnType<typeof runStage>>;
 
-async function runStage(few: Subject, many: Subject, rows: number) {
+async function runStage(few: Subject, many: Subject, rows: number, dir: string) {
   const { pool } = many.database;
   const fillStartedAt = performance.now();
   await fillTokens(pool, { from: many.tokens, to: rows, clients, expiresInSeconds: 86_400 });
@@ -129,7 +174,9 @@ async function runStage(few: Subject, many: Subject, rows: number) {
   await pool.query('CHECKPOINT');
   const fillSeconds = (performance.now() - fillStartedAt) / 1000;
   const bytesPerRow = await bytesPerToken(pool);
-  const rates = await compare(few, many);
+  const rates = await compare(OPERATIONS, few, many);
+  // Once: a server that has been on a database has registered what it needs.
+  if (rows === stages.at(-1)) rates.push(...(await compareOverHttp(few, many, dir)));
   const sweeps = await sweepUnderLoad(many);
   return { rows, fillSeconds, bytesPerRow, rates, sweeps, vacuumSeconds: await vacuumSeconds(many) };
 }
@@ -171,7 +218,7 @@ async function run(dir: string): Promise<void> {
     open.push(many);
     const results: Stage[] = [];
     for (const rows of stages) {
-      const stage = await runStage(few, many, rows);
+      const stage = await runStage(few, many, rows, dir);
       results.push(stage);
       print(stage);
     }

@@ -7,10 +7,11 @@ import { lookUpClients } from '../../src/clients/lookup.ts';
 import type { Database } from '../../src/database/database.ts';
 import type { HotStore } from '../../src/provider/hot-store.ts';
 import { createPruner } from '../../src/provider/prune-round.ts';
-import { clientIdOf, MODEL, tokenId } from './fill.ts';
+import { AUDIENCE, clientIdOf, MODEL, SCOPES, tokenId } from './fill.ts';
 
 /** A database with what is known of its content. */
 export interface Subject {
+  readonly url: string;
   readonly database: Database;
   readonly store: HotStore;
   tokens: number;
@@ -28,19 +29,17 @@ export async function findToken({ store, tokens }: Subject): Promise<void> {
 export async function insertToken({ store, clients }: Subject): Promise<void> {
   const clientId = clientIdOf(below(clients));
   const issuedAt = Math.floor(Date.now() / 1000);
-  const aud = 'https://api.example/orders';
-  const scope = 'orders:read orders:write';
   const payload = {
     iat: issuedAt,
     exp: issuedAt + 86_400,
     kind: MODEL,
     clientId,
-    aud,
-    scope,
+    aud: AUDIENCE,
+    scope: SCOPES,
     extra: { azp: clientId },
   };
   const of = { accountId: undefined, grantId: undefined, uid: undefined, userCode: undefined };
-  const detail = { kind: MODEL, aud, scope, grant_type: 'client_credentials' };
+  const detail = { kind: MODEL, aud: AUDIENCE, scope: SCOPES, grant_type: 'client_credentials' };
   await store.commit([
     {
       kind: 'upsert',
