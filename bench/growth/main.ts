@@ -37,7 +37,7 @@ const { values } = parseArgs({
 const stages = (values.rows ?? (values.quick ? '100000' : '1200000,5000000')).split(',').map(Number);
 const clients = Number(values.clients ?? (values.quick ? 1_000 : 100_000));
 const seconds = Number(values.seconds ?? (values.quick ? 0.3 : 3));
-const backlog = values.quick ? 20_000 : 200_000;
+const backlog = values.quick ? 20_000 : 600_000;
 if (![...stages, clients, seconds].every((number) => number > 0))
   throw new TypeError('the options take positive numbers');
 

@@ -10,8 +10,8 @@ const BATCH_MS = 50;
 const FIRST_BATCH_ROWS = 250;
 const LEAST_BATCH_ROWS = 50;
 /** Larger ones are hardly faster per row, and write so much at once that the commits of others wait for it (bench/growth). */
-const MOST_BATCH_ROWS = 500;
-/** Three times as long as the batch took: a quarter of one connection's time, at 25,000 rows a second and more. */
+const MOST_BATCH_ROWS = 250;
+/** Three times as long as the batch took: a quarter of one connection's time, some 50,000 rows a second (bench/growth). */
 const PAUSE_FACTOR = 3;
 /** What has been due for this long says that a quarter is not enough: half of the time then. */
 const BEHIND_SECONDS = 600;

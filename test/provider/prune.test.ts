@@ -97,8 +97,8 @@ test('a row that a request holds is passed over without waiting, and goes an hou
 });
 
 test('a batch takes few rows, and fewer when it was slow', async () => {
-  expect(nextBatchRows(200, 200, 10)).toBe(300);
-  expect(nextBatchRows(500, 500, 1)).toBe(500);
+  expect(nextBatchRows(100, 100, 10)).toBe(150);
+  expect(nextBatchRows(200, 200, 1)).toBe(250);
   expect(nextBatchRows(200, 200, 40)).toBe(200);
   expect(nextBatchRows(200, 100, 10)).toBe(200);
   expect(nextBatchRows(400, 400, 51)).toBe(200);
@@ -113,7 +113,7 @@ test('a batch takes few rows, and fewer when it was slow', async () => {
   };
   await createPruner(slow).round();
   expect(limits.slice(0, 3)).toEqual([250, 125, 62]);
-  expect(Math.max(...limits)).toBeLessThanOrEqual(500);
+  expect(Math.max(...limits)).toBeLessThanOrEqual(250);
   expect(await count()).toBe(0);
 });
 
