@@ -133,6 +133,12 @@ export const VARIABLES = [
     description: 'How long a login or consent page may stay open.',
   },
   {
+    name: 'LANYARD_AUDIT_RETENTION_DAYS',
+    default: '(for ever)',
+    unit: 'days, 7 or more',
+    description: 'How long audit events are kept. Each token that is issued leaves one.',
+  },
+  {
     name: 'LANYARD_LOGIN_FAILURES_PER_ACCOUNT',
     default: '10',
     unit: 'failed logins per window',

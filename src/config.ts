@@ -52,6 +52,8 @@ export interface Config {
     readonly sessionSeconds: number;
     readonly interactionSeconds: number;
   };
+  /** undefined: audit events are kept for ever */
+  readonly auditRetentionDays: number | undefined;
   readonly loginThrottle: {
     readonly failuresPerAccount: number;
     readonly failuresPerAddress: number;
@@ -172,6 +174,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       sessionSeconds: seconds('LANYARD_SESSION_TTL_SECONDS', 14 * 86_400),
       interactionSeconds: seconds('LANYARD_INTERACTION_TTL_SECONDS', 3600),
     },
+    // The schema keeps seven days in any case.
+    auditRetentionDays: read('LANYARD_AUDIT_RETENTION_DAYS', integer(7, 36_500)),
     loginThrottle: {
       failuresPerAccount: count('LANYARD_LOGIN_FAILURES_PER_ACCOUNT', 10),
       failuresPerAddress: count('LANYARD_LOGIN_FAILURES_PER_ADDRESS', 100),

@@ -124,7 +124,10 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       prune() {
         if (chores.length > 0) return;
         chores = [
-          startPruning(database, log, { onRound: (report) => countPruned(metrics, report) }),
+          startPruning(database, log, {
+            auditRetentionDays: config.auditRetentionDays,
+            onRound: (report) => countPruned(metrics, report),
+          }),
           repeat(keyRotation.keepSchedule, {
             intervalMs: KEY_SCHEDULE_INTERVAL_MS,
             onError: (error) => log.error({ error }, 'the schedule of the signing keys could not be kept'),

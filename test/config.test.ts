@@ -63,10 +63,12 @@ test('all faults are reported at once, each with the name of its variable', () =
     LANYARD_LOG_LEVEL: 'loud',
     LANYARD_TRUST_PROXY: '10.0.0.0/8, everybody',
     LANYARD_ACCESS_TOKEN_TTL_SECONDS: '0',
+    LANYARD_AUDIT_RETENTION_DAYS: '6',
     LANYARD_PROT: '3000',
   });
   expect(faults.map((fault) => fault.split(' ', 1)[0]).sort()).toEqual([
     'LANYARD_ACCESS_TOKEN_TTL_SECONDS',
+    'LANYARD_AUDIT_RETENTION_DAYS',
     'LANYARD_ISSUER',
     'LANYARD_LOG_LEVEL',
     'LANYARD_PORT',

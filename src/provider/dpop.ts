@@ -1,7 +1,7 @@
 // DPoP (RFC 9449) as the engine wants it: which proofs must carry a nonce of this server. Nonces are derived from a secret that all
 // nodes share, and change every minute.
 
-import { decodeJwt } from 'jose';
+import { decodeJwt, type JWTPayload } from 'jose';
 import { type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { hasSecurityProfile } from './fapi.ts';
 
@@ -30,16 +30,29 @@ export function dpop(nonceSecret: Buffer): Dpop {
   };
 }
 
+/**
+ * Of a proof that was used before the engine would say that the grant or the token is invalid.
+ * @param jti that was seen before
+ * @throws InvalidDpopProof if it is that of the request's proof (RFC 9449 §5)
+ */
+export function refuseReplayedProof(ctx: KoaContextWithOIDC | undefined, jti: string): void {
+  if (claimsOf(ctx?.get('DPoP') ?? '').jti === jti) throw new errors.InvalidDpopProof('DPoP proof was used before');
+}
+
 function insistsOnNonces(ctx: KoaContextWithOIDC): boolean {
   return (ctx.oidc.client as { dpop_require_nonce?: boolean } | undefined)?.dpop_require_nonce === true;
 }
 
 /** How far ahead of our clock a proof was made. What cannot be read counts as made now: it is refused for that. */
 function offsetOf(proof: string): number {
+  const { iat } = claimsOf(proof);
+  return typeof iat === 'number' ? iat - Date.now() / 1000 : 0;
+}
+
+function claimsOf(proof: string): JWTPayload {
   try {
-    const { iat } = decodeJwt(proof);
-    return typeof iat === 'number' ? iat - Date.now() / 1000 : 0;
+    return decodeJwt(proof);
   } catch {
-    return 0;
+    return {};
   }
 }

@@ -24,6 +24,7 @@ import { createLoadExistingGrant } from './consent.ts';
 import { namedActor } from './delegation.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
+import { refuseReplayedProof } from './dpop.ts';
 import { endSessionsForGood } from './ended-sessions.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
@@ -185,7 +186,11 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   markTokens(provider);
   endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
   // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
-  provider.ReplayDetection.unique = (iss, jti, exp) => useOnce(query, [iss, jti], exp);
+  provider.ReplayDetection.unique = async (iss, jti, exp) => {
+    const isFirst = await useOnce(query, [iss, jti], exp);
+    if (!isFirst) refuseReplayedProof(Provider.ctx, jti);
+    return isFirst;
+  };
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
   for (const middleware of entrance.middlewares) provider.use(middleware);
   provider.use(exactPaths(METHODS));

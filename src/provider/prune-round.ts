@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Query } from '../database/database.ts';
-import { type Batch, GRACE_SECONDS, PRUNED_TABLES, type PrunedTable, sweepOf } from './prune-sweeps.ts';
+import { type Batch, keptSeconds, PRUNED_TABLES, type PrunedTable, type Retention, sweepOf } from './prune-sweeps.ts';
 
 /** A batch aims to stay below this: a request that waits for the same disk or processor waits no longer. */
 const BATCH_MS = 50;
@@ -23,7 +23,7 @@ const FROM_THE_START_MS = 3_600_000;
 
 export interface PruneReport {
   readonly removed: Readonly<Record<PrunedTable, number>>;
-  /** how long the oldest row that went had been due, beyond its hour of grace; 0 when nothing was due */
+  /** how long the oldest row that went had been due; 0 when nothing was */
   readonly lagSeconds: number;
   readonly durationMs: number;
   /** how much of it statements took; the rest are pauses */
@@ -37,8 +37,10 @@ export interface PruneReport {
 /** What the pruner knows of a table between two batches. */
 interface Progress {
   readonly table: PrunedTable;
+  /** after the instant that decides about a row */
+  readonly keptSeconds: number;
   batchRows: number;
-  /** expiry of the newest row that went, in seconds since 1970 */
+  /** that instant of the newest row that went, in seconds since 1970 */
   from: number;
   startOverAt: number;
 }
@@ -48,10 +50,13 @@ export interface Pruner {
   round(signal?: AbortSignal): Promise<PruneReport>;
 }
 
-export function createPruner(query: Query): Pruner {
-  const tables = PRUNED_TABLES.map(
-    (table): Progress => ({ table, batchRows: FIRST_BATCH_ROWS, from: 0, startOverAt: 0 }),
-  );
+export function createPruner(query: Query, retention: Retention = {}): Pruner {
+  const tables = PRUNED_TABLES.flatMap((table): Progress[] => {
+    const kept = keptSeconds(table, retention);
+    return kept === undefined
+      ? []
+      : [{ table, keptSeconds: kept, batchRows: FIRST_BATCH_ROWS, from: 0, startOverAt: 0 }];
+  });
   return {
     async round(signal) {
       const startedAt = performance.now();
@@ -75,10 +80,14 @@ async function sweepTable(query: Query, progress: Progress, report: Counting, si
   }
   while (!signal?.aborted) {
     const batchAt = performance.now();
-    const { rows } = await query<Batch>(sweepOf(progress.table), [progress.batchRows, progress.from]);
+    const { rows } = await query<Batch>(sweepOf(progress.table), [
+      progress.batchRows,
+      progress.from,
+      progress.keptSeconds,
+    ]);
     const tookMs = performance.now() - batchAt;
     const batch = rows[0] as Batch;
-    const lagSeconds = batch.oldest === null ? 0 : batch.now - GRACE_SECONDS - batch.oldest;
+    const lagSeconds = batch.oldest === null ? 0 : batch.now - progress.keptSeconds - batch.oldest;
     const isLast = batch.removed < progress.batchRows;
 
     progress.from = batch.newest ?? progress.from;

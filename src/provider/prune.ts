@@ -6,6 +6,7 @@ import { recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import { createPruner, type PruneReport, pause } from './prune-round.ts';
+import type { Retention } from './prune-sweeps.ts';
 
 /** Rows go in small helpings, and an idle round is ten quick statements. */
 const INTERVAL_MS = 15_000;
@@ -13,11 +14,11 @@ const INTERVAL_MS = 15_000;
 const AUDIT_INTERVAL_MS = 3_600_000;
 
 /** One round over every table. What it leaves is told by `isBehind`. */
-export async function pruneOnce(database: Database): Promise<PruneReport> {
-  return createPruner(database.query).round();
+export async function pruneOnce(database: Database, retention: Retention = {}): Promise<PruneReport> {
+  return createPruner(database.query, retention).round();
 }
 
-export interface PruningOptions {
+export interface PruningOptions extends Retention {
   /** hears what each round did */
   readonly onRound?: (report: PruneReport) => void;
   /** between two rounds when nothing is left over */
@@ -30,11 +31,11 @@ export interface PruningOptions {
 export function startPruning(
   database: Database,
   log: Log,
-  { onRound = () => {}, intervalMs = INTERVAL_MS }: PruningOptions = {},
+  { onRound = () => {}, intervalMs = INTERVAL_MS, ...retention }: PruningOptions = {},
 ): () => Promise<void> {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const pruner = createPruner(database.query);
+  const pruner = createPruner(database.query, retention);
   const ledger = createLedger(database);
 
   async function run(): Promise<void> {

@@ -93,4 +93,8 @@ test('nobody changes what has been written, not even with the database role of t
   ]) {
     await expect(server.sql.query(statement)).rejects.toThrow('audit events are insert only');
   }
+  // Who has found out how the sweep does it still cannot wipe out what they have just done.
+  await expect(
+    server.sql.query(`DELETE FROM audit_events WHERE set_config('lanyard.sweeps_audit_events', 'on', true) = 'on'`),
+  ).rejects.toThrow('audit events are kept for seven days at least');
 });

@@ -123,7 +123,7 @@ describe('userinfo (RFC 9449 §7.1)', () => {
     const dpop = await proofWith(token);
     expect((await read(token, dpop)).status).toBe(200);
     const { status, body } = await read(token, dpop);
-    expect([status, body.error]).toEqual([401, 'invalid_token']);
+    expect([status, body.error]).toEqual([401, 'invalid_dpop_proof']);
   });
 
   test('a stolen bearer token does not become better by a proof of the thief', async () => {

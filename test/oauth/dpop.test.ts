@@ -159,7 +159,7 @@ describe('a proof that would let somebody else use the key', () => {
   test('a proof is good once: of 20 at the same time, one gets a token', async () => {
     const dpop = await proof();
     const answers = await Promise.all(Array.from({ length: 20 }, () => askForToken(machine, dpop)));
-    expect(tally(answers)).toEqual({ succeeded: 1, refusals: ['400 invalid_grant'] });
+    expect(tally(answers)).toEqual({ succeeded: 1, refusals: ['400 invalid_dpop_proof'] });
   });
 });
 

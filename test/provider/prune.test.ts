@@ -143,6 +143,27 @@ test('the sweep goes on while it is behind, tells each round, and ends promptly 
   expect(reports.at(-1)).toMatchObject({ lagSeconds: 0, isBehind: false });
 });
 
+test('audit events stay for ever, or as long as the operator says, whichever server sweeps', async () => {
+  const ages = ['400 days', '31 days', '29 days', '8 days', '1 minute'];
+  for (const age of ages) {
+    await run(`INSERT INTO audit_events (type, actor, at, detail)
+      SELECT 'token.issued', '${age}', now() - interval '${age}', '{}' FROM generate_series(1, 300)`);
+  }
+  const left = async () =>
+    (await run('SELECT actor, count(*)::int FROM audit_events GROUP BY actor, at ORDER BY at')).rows.map(
+      ({ actor, count }) => [actor, count],
+    );
+
+  expect(total([await pruneOnce(database)])).toBe(0);
+  const [first, second] = await Promise.all([1, 2].map(() => pruneOnce(database, { auditRetentionDays: 30 })));
+  expect((first?.removed.audit_events ?? 0) + (second?.removed.audit_events ?? 0)).toBe(600);
+  expect(Math.max(first?.lagSeconds ?? 0, second?.lagSeconds ?? 0)).toBeCloseTo(370 * 86_400, -2);
+  expect(await left()).toEqual(ages.slice(2).map((age) => [age, 300]));
+
+  // A connection that has swept is not one that may remove anything from then on.
+  await expect(run('DELETE FROM audit_events')).rejects.toThrow('audit events are insert only');
+});
+
 test('the audit log hears once of many rounds, and nothing of rounds that removed nothing', async () => {
   const events = async () => (await run(`SELECT detail FROM audit_events WHERE type = 'storage.pruned'`)).rows;
   let rounds = 0;
