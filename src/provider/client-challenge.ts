@@ -12,7 +12,7 @@ export function clientChallenge(options: { issuer: string; paths: ReadonlySet<st
       ctx.status = 401;
       ctx.body = { error: 'invalid_client', error_description: 'client authentication is required' };
     }
-    if (ctx.status === 401 && ctx.response.get('WWW-Authenticate') === '') {
+    if (ctx.status === 401 && !ctx.res.hasHeader('WWW-Authenticate')) {
       ctx.set('WWW-Authenticate', `Basic realm="${options.issuer}"`);
     }
   };

@@ -24,7 +24,6 @@ import { createLoadExistingGrant } from './consent.ts';
 import { namedActor } from './delegation.ts';
 import { deviceAnswers, slowDown } from './device-flow.ts';
 import { createDirectory, type Directory } from './directory.ts';
-import { refuseReplayedProof } from './dpop.ts';
 import { endSessionsForGood } from './ended-sessions.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
@@ -42,7 +41,7 @@ import type { Pages } from './pages.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
 import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS, postedRequests } from './posted-requests.ts';
 import { type EngineKeys, METHODS, type ProtocolDeps, protocol, ROUTES } from './protocol.ts';
-import { useOnce } from './replay-guard.ts';
+import { detectReplays } from './replay-guard.ts';
 import { readableRequestObjects } from './request-object-shape.ts';
 import { createResourcePolicy } from './resource-server-info.ts';
 import { shortAnswers } from './short-answers.ts';
@@ -51,6 +50,7 @@ import { createStorage } from './storage.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { markTokens } from './token-marks.ts';
 import { tokenTransaction } from './token-transaction.ts';
+import { nameUnauthorizedClients } from './unauthorized-client.ts';
 import { createUnitOfWork } from './unit-of-work.ts';
 
 /** What stands around every answer of this server. */
@@ -181,16 +181,12 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   (provider as unknown as Koa).on('error', (error) => log.warn({ error }, 'an answer broke off'));
   acceptAliases(provider, config.mutualTls.origin);
   clientAdapter.install(provider);
+  nameUnauthorizedClients(provider);
   bindModels(provider);
   bindPushedRequests(provider);
   markTokens(provider);
   endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
-  // The engine looks first and stores later; our insert decides in one statement. (RFC 7523 §3, jti)
-  provider.ReplayDetection.unique = async (iss, jti, exp) => {
-    const isFirst = await useOnce(query, [iss, jti], exp);
-    if (!isFirst) refuseReplayedProof(Provider.ctx, jti);
-    return isFirst;
-  };
+  detectReplays(provider, query);
   reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
   for (const middleware of entrance.middlewares) provider.use(middleware);
   provider.use(exactPaths(METHODS));

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { postForm, requestToken, type TestClient, toAnswer } from '../support/admin.ts';
-import { CODE_FLOW, isActive, PUBLIC } from '../support/oauth.ts';
+import { CODE_FLOW, isActive, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const ORDERS = 'https://orders.example';
@@ -47,6 +47,19 @@ describe('a guesser gets nothing', () => {
     const { status, body, headers: answered } = await post({}, headers());
     expect([status, body.error]).toEqual([401, 'invalid_client']);
     expect(answered.get('www-authenticate')).toMatch(/^Basic realm=/);
+  });
+
+  test.each([
+    ['token', { grant_type: 'client_credentials' }],
+    ['introspect', { token: 'x' }],
+    ['revoke', { token: 'x' }],
+    ['par', { response_type: 'code' }],
+    ['device_authorization', { scope: 'openid' }],
+  ])('nobody at all at /oauth2/%s: the same, with a challenge (RFC 9110 §15.5.2)', async (path, form) => {
+    const request = { method: 'POST', body: new URLSearchParams(form as Record<string, string>) };
+    const { status, body, headers } = await toAnswer(await fetch(`${server.issuer}/oauth2/${path}`, request));
+    expect([status, body.error]).toEqual([401, 'invalid_client']);
+    expect(headers.get('www-authenticate')).toBe(`Basic realm="${server.issuer}"`);
   });
 
   test('unknown client and wrong secret look the same, so that client ids cannot be probed', async () => {
@@ -134,7 +147,7 @@ describe('who may use client_credentials', () => {
     const app = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC });
     await server.admin.allow(app.clientId, ORDERS, ['read']);
     const answer = await requestToken(server.issuer, app);
-    expect([answer.status, answer.body.error]).toEqual([400, 'invalid_request']);
+    expect([answer.status, answer.body.error]).toEqual([400, 'unauthorized_client']);
     const registration = await server.admin.request('POST', '/clients', {
       ...PUBLIC,
       grant_types: ['client_credentials'],
@@ -176,5 +189,42 @@ describe('who may use client_credentials', () => {
     const answer = await postForm(tokenUrl, odd, { grant_type: 'client_credentials' });
     expect(answer.status).toBe(200);
     expect(await isActive(server, odd, answer.body.access_token as string)).toBe(true);
+  });
+});
+
+describe('a client that may not do what it asks for: unauthorized_client (RFC 6749 §5.2)', () => {
+  const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
+
+  test.each([
+    ['authorization_code', { code: 'x', redirect_uri: 'https://app.example/callback' }],
+    ['refresh_token', { refresh_token: 'x' }],
+    [DEVICE_GRANT, { device_code: 'x' }],
+    ['urn:ietf:params:oauth:grant-type:token-exchange', { subject_token: 'x' }],
+  ])('a machine with %s', async (grant_type, form) => {
+    const headers = basic(client.clientId, client.clientSecret);
+    const { status, body } = await post({ grant_type, ...(form as Record<string, string>) }, headers);
+    expect([status, body.error]).toEqual([400, 'unauthorized_client']);
+  });
+
+  test('an app for people with client_credentials', async () => {
+    const app = await server.admin.createClient(CODE_FLOW);
+    const { status, body } = await requestToken(server.issuer, app);
+    expect([status, body.error]).toEqual([400, 'unauthorized_client']);
+  });
+
+  test('what nobody may do here is unsupported_grant_type', async () => {
+    const headers = basic(client.clientId, client.clientSecret);
+    const { body } = await post({ grant_type: 'password', username: 'x', password: 'y' }, headers);
+    expect(body.error).toBe('unsupported_grant_type');
+  });
+
+  test.each([
+    ['device_authorization', { scope: 'openid' }],
+    ['par', { response_type: 'code', redirect_uri: REDIRECT_URI }],
+  ])('a machine at /oauth2/%s', async (path, form) => {
+    const machine = await newClient({ redirect_uris: [REDIRECT_URI], response_types: [] });
+    const whole = { client_id: machine.clientId, ...(form as Record<string, string>) };
+    const answer = await postForm(`${server.issuer}/oauth2/${path}`, machine, whole);
+    expect([answer.status, answer.body.error]).toEqual([400, 'unauthorized_client']);
   });
 });
