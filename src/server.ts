@@ -12,7 +12,6 @@ import { createSecretVerifier } from './clients/secret.ts';
 import { createSelfRegistrations } from './clients/self-registration.ts';
 import type { Config } from './config.ts';
 import type { Database } from './database/database.ts';
-import { AppError } from './errors.ts';
 import { toPeerCheck } from './guard/peer-check.ts';
 import { createEntrance, type Entrance } from './http/entrance.ts';
 import { healthRoutes } from './http/health.ts';
@@ -163,13 +162,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
 
 function mount(app: Koa, router: Router): void {
   app.use(router.routes());
-  app.use(
-    router.allowedMethods({
-      throw: true,
-      methodNotAllowed: () => new AppError('method_not_allowed', 'use another method'),
-      notImplemented: () => new AppError('method_not_allowed', 'use another method'),
-    }),
-  );
+  // Names the methods of a path in `Allow`; problemAnswers says the rest.
+  app.use(router.allowedMethods());
 }
 
 /** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */

@@ -8,6 +8,7 @@ import { clientIdField, instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { type Client, clientMetadataSchema, clientPatchSchema } from './client.ts';
 import { type IdleClient, listIdleClients } from './idle-clients.ts';
+import { assertAnotherClient } from './lockout.ts';
 import type { Clients } from './register.ts';
 import { findClient, listClients } from './store.ts';
 
@@ -148,7 +149,8 @@ export function clientRoutes(deps: { query: Query; clients: Clients }): ApiRoute
       summary: 'Remove a client with its secrets, grants and tokens',
       params: clientParams,
       answers: { 204: { description: 'Removed' } },
-      async handle({ params, ifVersion, by }) {
+      async handle({ params, ifVersion, by, callerClientId }) {
+        assertAnotherClient(callerClientId, params.client_id);
         await clients.remove(params.client_id, ifVersion, by);
         return { status: 204 };
       },
@@ -167,8 +169,10 @@ export function clientRoutes(deps: { query: Query; clients: Clients }): ApiRoute
             : 'Let a disabled client work again, with the tokens that have not expired',
         params: clientParams,
         answers: { 200: { description: 'The client', schema: clientSchema } },
-        handle: async ({ params, ifVersion, by }) =>
-          answer(await clients.setDisabled(params.client_id, action === 'disable', ifVersion, by)),
+        async handle({ params, ifVersion, by, callerClientId }) {
+          if (action === 'disable') assertAnotherClient(callerClientId, params.client_id);
+          return answer(await clients.setDisabled(params.client_id, action === 'disable', ifVersion, by));
+        },
       }),
     ),
 

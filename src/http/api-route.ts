@@ -21,6 +21,8 @@ export interface ApiRequest<Params, Query, Body> {
   /** the version the caller has read, from If-Match; undefined: any */
   readonly ifVersion: number | undefined;
   readonly by: Caller;
+  /** of the token that was presented */
+  readonly callerClientId: string;
 }
 
 export interface ApiAnswer {
@@ -74,12 +76,14 @@ export function mountApiRoute(router: Router, route: ApiRoute, guard: Middleware
     const params = parse(route.params, { ...ctx.params }, ':');
     const query = parse(route.query, { ...ctx.query }, '?');
     const body = route.body === undefined ? undefined : parse(route.body, await readJson(ctx), '/');
+    const callerClientId: string = ctx.state.principal.clientId;
     const answer = await route.handle({
       params,
       query,
       body,
       ifVersion: parseIfMatch(ctx.get('If-Match')),
-      by: { actor: `client:${ctx.state.principal.clientId}`, requestId: requestId(ctx) },
+      by: { actor: `client:${callerClientId}`, requestId: requestId(ctx) },
+      callerClientId,
     });
     ctx.status = answer.status;
     ctx.set('Cache-Control', 'no-store');

@@ -9,9 +9,9 @@ const MAX_LIMIT = 100;
 export const pageQuery = {
   limit: z
     .string()
-    .regex(/^\d{1,3}$/, 'must be a whole number')
+    // One pattern, so that the OpenAPI document says the same as the check.
+    .regex(/^(?:[1-9]\d?|100)$/, `must be a whole number between 1 and ${MAX_LIMIT}`)
     .transform(Number)
-    .refine((limit) => limit >= 1 && limit <= MAX_LIMIT, `must be between 1 and ${MAX_LIMIT}`)
     .optional()
     .meta({ description: `how many items, 1 to ${MAX_LIMIT}; 20 if left out` }),
   cursor: z.string().max(1000).optional().meta({ description: 'next_cursor of the page before' }),

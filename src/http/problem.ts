@@ -47,8 +47,12 @@ export function problemAnswers(log: Log): Middleware {
   return async (ctx, next) => {
     try {
       await next();
-      const isUnanswered = ctx.status === 404 && (ctx.body === undefined || ctx.body === null) && ctx.respond !== false;
-      if (isUnanswered) throw new AppError('not_found', 'nothing answers at this address');
+      if ((ctx.body !== undefined && ctx.body !== null) || ctx.respond === false) return;
+      if (ctx.status === 404) throw new AppError('not_found', 'nothing answers at this address');
+      // RFC 9110 §15.5.6: the router has set `Allow`, and 501 where no path of its own knows the method.
+      if (ctx.status === 405 || ctx.status === 501) {
+        throw new AppError('method_not_allowed', `allowed: ${ctx.response.get('Allow')}`);
+      }
     } catch (error) {
       answerWithProblem(ctx, toAppError(error, ctx, log));
     }

@@ -103,6 +103,27 @@ test('what is taken away counts at once: the row, the token, the client', async 
   expect((await knock(token)).status).toBe(401);
 });
 
+test('a script that goes through all clients does not shut its own operator out', async () => {
+  for (const [method, path] of [
+    ['DELETE', '/clients/lanyard-admin'],
+    ['POST', '/clients/lanyard-admin/disable'],
+  ] as const) {
+    const { status, body } = await server.admin.request(method, path);
+    expect([status, body.code, body.detail]).toEqual([
+      409,
+      'conflict',
+      expect.stringContaining('another admin client'),
+    ]);
+  }
+  expect((await server.admin.request('GET', '/clients/lanyard-admin')).body.disabled).toBe(false);
+  // Another admin client may: that is how one is replaced.
+  await server.admin.allow(reader.clientId, audience, ['admin:read', 'admin:write']);
+  const another = await tokenOf(reader);
+  expect((await knock(another, 'POST', '/clients/lanyard-admin/disable')).status).toBe(200);
+  expect((await knock(another, 'POST', '/clients/lanyard-admin/enable')).status).toBe(200);
+  await server.admin.allow(reader.clientId, audience, ['admin:read']);
+});
+
 test('narrower scopes count at once as well', async () => {
   await server.admin.allow(reader.clientId, audience, ['admin:read', 'admin:write']);
   const token = await tokenOf(reader);

@@ -9,6 +9,7 @@ import { startTestServer, type TestServer } from '../support/server.ts';
 
 interface Operation {
   operationId: string;
+  parameters?: { name: string; schema: object }[];
   requestBody?: { content: { 'application/json': { schema: object } } };
   responses: Record<string, { content?: Record<string, { schema: object }>; $ref?: string }>;
 }
@@ -157,5 +158,25 @@ test('a problem has the documented shape', async () => {
     expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/);
     expect(answer.headers.get('x-request-id')).toBe(answer.body.request_id);
     expect({ valid: validate(answer.body), errors: validate.errors }).toEqual({ valid: true, errors: null });
+  }
+});
+
+test.each([
+  ['PATCH', '/clients', ['GET', 'HEAD', 'POST']],
+  ['PUT', '/clients/nobody', ['DELETE', 'GET', 'HEAD', 'PATCH']],
+  ['GET', '/clients/nobody/disable', ['POST']],
+  ['PURGE', '/keys', ['GET', 'HEAD', 'POST']],
+])('%s %s: 405, with the methods that the path knows (RFC 9110 §15.5.6)', async (method, path, allowed) => {
+  const response = await fetch(`${server.issuer}/admin/v1${path}`, { method });
+  expect([response.status, response.headers.get('allow')?.split(', ').sort()]).toEqual([405, allowed]);
+  expect(await response.json()).toMatchObject({ status: 405, code: 'method_not_allowed' });
+});
+
+test('a page size that the document allows is one that is taken', async () => {
+  const limitParameter = document.paths['/clients']?.get?.parameters?.find(({ name }) => name === 'limit');
+  const check = ajv.compile(limitParameter?.schema as object);
+  for (const limit of ['0', '00', '1', '01', '9', '10', '99', '100', '101', '1e1', '-1', ' 1']) {
+    const { status } = await server.admin.request('GET', `/clients?limit=${encodeURIComponent(limit)}`);
+    expect([limit, status]).toEqual([limit, check(limit) ? 200 : 400]);
   }
 });
