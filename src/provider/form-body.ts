@@ -1,12 +1,22 @@
 // Reads the form of a request before the engine does. Who has read it must hand it over before the engine comes.
 
 import type { IncomingMessage } from 'node:http';
+import type { Middleware } from 'koa';
 import getRawBody from 'raw-body';
 
 /** The engine's own limit, which it does not apply to a body that was read before. */
 const LIMIT_BYTES = 56 * 1024;
 
 const read = new WeakMap<IncomingMessage, string>();
+
+/** RFC 9110 §15.5.14, RFC 9126 §2.3. The engine refuses it too, but says that it could not parse it. */
+export function refuseLargeForms(paths: ReadonlySet<string>): Middleware {
+  return async (ctx, next) => {
+    if (!paths.has(ctx.path) || !(Number(ctx.get('content-length')) > LIMIT_BYTES)) return next();
+    ctx.status = 413;
+    ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
+  };
+}
 
 /** RFC 9110 §8.3.1: media types do not distinguish letters; what follows a semicolon changes nothing about a form. */
 export function isForm({ method, headers }: IncomingMessage): boolean {

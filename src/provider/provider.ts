@@ -28,6 +28,7 @@ import { endSessionsForGood } from './ended-sessions.ts';
 import { reportEvents } from './events.ts';
 import { exactPaths } from './exact-paths.ts';
 import { features } from './features.ts';
+import { refuseLargeForms } from './form-body.ts';
 import { formPostPages } from './form-post.ts';
 import { createHotStore } from './hot-store.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './introspection.ts';
@@ -74,6 +75,12 @@ export interface ProviderDeps extends ProtocolDeps {
   readonly metrics: Metrics;
   readonly log: Log;
 }
+
+/** Where clients authenticate. */
+const CLIENT_DOORS: ReadonlySet<string> = new Set([
+  ...[ROUTES.token, ROUTES.introspection, ROUTES.revocation],
+  ...[ROUTES.pushed_authorization_request, ROUTES.device_authorization],
+]);
 
 /** Of 25,600,000,000 codes. Whoever types badly needs three. */
 const USER_CODE_GUESSES = { attempts: 20, windowSeconds: 900 };
@@ -196,18 +203,8 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     [ROUTES.end_session]: LOGOUT_PARAMETERS,
   };
   provider.use(postedRequests({ parameters, pages: deps.pages }));
-  provider.use(
-    clientChallenge({
-      issuer: config.issuer,
-      paths: new Set([
-        ROUTES.token,
-        ROUTES.introspection,
-        ROUTES.revocation,
-        ROUTES.pushed_authorization_request,
-        ROUTES.device_authorization,
-      ]),
-    }),
-  );
+  provider.use(refuseLargeForms(CLIENT_DOORS));
+  provider.use(clientChallenge({ issuer: config.issuer, paths: CLIENT_DOORS }));
   provider.use(declaredDetailsTypes(query));
   slowDown(provider, query);
   provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));

@@ -62,6 +62,15 @@ describe('a guesser gets nothing', () => {
     expect(headers.get('www-authenticate')).toBe(`Basic realm="${server.issuer}"`);
   });
 
+  test.each(['token', 'introspect', 'revoke', 'par', 'device_authorization'])(
+    'a form of 57 KB at /oauth2/%s: 413, before anybody looks at a secret (RFC 9126 §2.3)',
+    async (path) => {
+      const body = new URLSearchParams({ token: 'x'.repeat(57 * 1024) });
+      const answer = await toAnswer(await fetch(`${server.issuer}/oauth2/${path}`, { method: 'POST', body }));
+      expect([answer.status, answer.body.error]).toEqual([413, 'invalid_request']);
+    },
+  );
+
   test('unknown client and wrong secret look the same, so that client ids cannot be probed', async () => {
     const wrong = await post({}, basic(client.clientId, 'wrong'));
     const unknown = await post({}, basic('nobody', 'wrong'));
