@@ -48,11 +48,12 @@ export function problemAnswers(log: Log): Middleware {
     try {
       await next();
       if ((ctx.body !== undefined && ctx.body !== null) || ctx.respond === false) return;
-      if (ctx.status === 404) throw new AppError('not_found', 'nothing answers at this address');
-      // RFC 9110 §15.5.6: the router has set `Allow`, and 501 where no path of its own knows the method.
-      if (ctx.status === 405 || ctx.status === 501) {
-        throw new AppError('method_not_allowed', `allowed: ${ctx.response.get('Allow')}`);
-      }
+      // The router answers 501, wherever it is, for methods that it has never heard of. RFC 9110 §15.5.6: it has set `Allow`.
+      if (![404, 405, 501].includes(ctx.status)) return;
+      const allowed = ctx.response.get('Allow');
+      if (allowed) throw new AppError('method_not_allowed', `allowed: ${allowed}`);
+      ctx.remove('Allow');
+      throw new AppError('not_found', 'nothing answers at this address');
     } catch (error) {
       answerWithProblem(ctx, toAppError(error, ctx, log));
     }

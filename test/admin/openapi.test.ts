@@ -172,6 +172,11 @@ test.each([
   expect(await response.json()).toMatchObject({ status: 405, code: 'method_not_allowed' });
 });
 
+test.each(['GET', 'PUT', 'PURGE'])('%s where nothing is: 404', async (method) => {
+  const response = await fetch(`${server.issuer}/admin/v1/nothing`, { method });
+  expect([response.status, response.headers.get('allow')]).toEqual([404, null]);
+});
+
 test('a page size that the document allows is one that is taken', async () => {
   const limitParameter = document.paths['/clients']?.get?.parameters?.find(({ name }) => name === 'limit');
   const check = ajv.compile(limitParameter?.schema as object);
