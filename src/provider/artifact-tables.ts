@@ -28,3 +28,14 @@ export function tableOf(models: readonly string[]): ArtifactTable {
 function partitionOf(model: string): ArtifactPartition {
   return Object.hasOwn(PARTITIONS, model) ? PARTITIONS[model as keyof typeof PARTITIONS] : OTHER;
 }
+
+/** A statement for each partition, for those that want nothing of any other: PostgreSQL need not get ready to look into all six. */
+export function forEachTable<T>(statementOn: (table: ArtifactTable) => T): (models: readonly string[]) => T {
+  const statements = new Map<ArtifactTable, T>();
+  return (models) => {
+    const table = tableOf(models);
+    const statement = statements.get(table) ?? statementOn(table);
+    statements.set(table, statement);
+    return statement;
+  };
+}

@@ -4,14 +4,10 @@
 import { hash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import type { Query } from '../database/database.ts';
+import { forEachTable } from './artifact-tables.ts';
 
 const SQL = {
   findByUserCode: { name: 'artifact_find_user_code', text: standing('a.model = $1 AND a.user_code = $2') },
-  destroy: { name: 'artifact_destroy', text: 'DELETE FROM oidc_artifacts WHERE model = $1 AND id = $2' },
-  grantOf: {
-    name: 'artifact_grant_of',
-    text: 'SELECT grant_id, client_id, account_id FROM oidc_artifacts WHERE model = $1 AND id = $2',
-  },
   removeGrant: {
     name: 'artifact_remove_grant',
     text: `DELETE FROM oidc_artifacts WHERE grant_id = $1 OR (model = 'Grant' AND id = $1)`,
@@ -23,6 +19,16 @@ const SQL = {
   },
   removeOfAccount: { name: 'artifact_remove_of_account', text: removal('account_id = $1') },
 };
+
+/** A statement that gets ready to look into all partitions is planned at each use, which takes three times as long as its work. */
+const destroyStatement = forEachTable((table) => ({
+  name: `artifact_destroy_in_${table}`,
+  text: `DELETE FROM ${table} WHERE model = $1 AND id = $2`,
+}));
+const grantOfStatement = forEachTable((table) => ({
+  name: `artifact_grant_of_in_${table}`,
+  text: `SELECT grant_id, client_id, account_id FROM ${table} WHERE model = $1 AND id = $2`,
+}));
 
 /**
  * A row counts only while its client and its user exist and have no later "not before": what was issued by a request that
@@ -85,7 +91,7 @@ export async function findByUserCode(
 
 /** @returns whether there was such a row */
 export async function destroyArtifact(query: Query, model: string, id: Buffer): Promise<boolean> {
-  return (await query(SQL.destroy, [model, id])).rowCount === 1;
+  return (await query(destroyStatement([model]), [model, id])).rowCount === 1;
 }
 
 export interface GrantReference {
@@ -96,7 +102,7 @@ export interface GrantReference {
 
 export async function findGrantOf(query: Query, model: string, id: Buffer): Promise<GrantReference | undefined> {
   const { rows } = await query<{ grant_id: Buffer | null; client_id: string | null; account_id: string | null }>(
-    SQL.grantOf,
+    grantOfStatement([model]),
     [model, id],
   );
   const row = rows[0];

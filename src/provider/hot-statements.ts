@@ -3,7 +3,7 @@
 import { AUDIT_COLUMNS } from '../audit/audit.ts';
 import type { Statement } from '../database/database.ts';
 import { type RowsParameter, rowsParameter } from '../database/rows-parameter.ts';
-import { type ArtifactTable, tableOf } from './artifact-tables.ts';
+import { forEachTable } from './artifact-tables.ts';
 import { HAS_ENDED } from './ended-sessions.ts';
 
 /** `position`: of the caller, from 0 */
@@ -20,17 +20,6 @@ export const ARTIFACT_COLUMN_COUNT = 5;
 
 const COLUMNS = `k.position, ${columns('a')}`;
 const AS_ARRAYS = { rowMode: 'array' } as const;
-
-/** A statement for each partition, for those that want nothing of any other: PostgreSQL need not get ready to look into all six. */
-function forEachTable<T>(statementOn: (table: ArtifactTable) => T): (models: readonly string[]) => T {
-  const statements = new Map<ArtifactTable, T>();
-  return (models) => {
-    const table = tableOf(models);
-    const statement = statements.get(table) ?? statementOn(table);
-    statements.set(table, statement);
-    return statement;
-  };
-}
 
 export const findStatement = forEachTable((table) => ({
   ...AS_ARRAYS,
