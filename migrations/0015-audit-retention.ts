@@ -14,7 +14,8 @@ export async function up(knex: Knex): Promise<void> {
       IF coalesce(current_setting('lanyard.sweeps_audit_events', true), '') <> 'on' THEN
         RAISE EXCEPTION 'audit events are insert only';
       END IF;
-      IF OLD.at >= now() - interval '7 days' THEN
+      -- In hours: days are longer and shorter where clocks change. A second less, because a sweep counts in floating point.
+      IF OLD.at >= now() - interval '168 hours' + interval '1 second' THEN
         RAISE EXCEPTION 'audit events are kept for seven days at least';
       END IF;
       RETURN OLD;

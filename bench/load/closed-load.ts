@@ -21,10 +21,10 @@ export async function runWithAutocannon(workload: RequestWorkload, options: Load
   const { body } = workload;
   const bodies = typeof body === 'object' ? body : undefined;
   const queue = [...(bodies?.queue ?? [])];
+  let position = 0;
   const takeBody = () => {
-    const taken = queue.shift() as string;
-    if (bodies?.budget === undefined) queue.push(taken);
-    return taken;
+    if (position === queue.length && bodies?.budget === undefined) position = 0;
+    return queue[position++] as string;
   };
   const latenciesMs: number[] = [];
   const faults = new Set<string>();

@@ -1,5 +1,6 @@
-// What happened: one row per event, insert only (old ones may be swept away: provider/prune). Whoever changes something records it through the `Query` of the same
-// transaction, so that neither exists without the other. Details never hold a secret, a token or a password.
+// What happened: one row per event, insert only (old ones may be swept away: provider/prune). Whoever changes something records it
+// through the `Query` of the same transaction, so that neither exists without the other. Details never hold a secret, a token or a
+// password.
 
 import type { Query } from '../database/database.ts';
 

@@ -1,7 +1,7 @@
 // Reads the form of a request before the engine does. Who has read it must hand it over before the engine comes.
 
 import type { IncomingMessage } from 'node:http';
-import type { Middleware } from 'koa';
+import type { Context, Middleware } from 'koa';
 import getRawBody from 'raw-body';
 
 /** The engine's own limit, which it does not apply to a body that was read before. */
@@ -13,9 +13,13 @@ const read = new WeakMap<IncomingMessage, string>();
 export function refuseLargeForms(paths: ReadonlySet<string>): Middleware {
   return async (ctx, next) => {
     if (!paths.has(ctx.path) || !(Number(ctx.get('content-length')) > LIMIT_BYTES)) return next();
-    ctx.status = 413;
-    ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
+    answerTooLarge(ctx);
   };
+}
+
+export function answerTooLarge(ctx: Context): void {
+  ctx.status = 413;
+  ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
 }
 
 /** RFC 9110 §8.3.1: media types do not distinguish letters; what follows a semicolon changes nothing about a form. */

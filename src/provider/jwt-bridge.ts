@@ -16,7 +16,7 @@ import { boundClientId } from '../client-binding.ts';
 import type { Query } from '../database/database.ts';
 import { artifactId } from './artifacts.ts';
 import type { Origin } from './delegation.ts';
-import { handOver, isForm, readFormBody } from './form-body.ts';
+import { answerTooLarge, handOver, isForm, readFormBody } from './form-body.ts';
 import type { HotStore } from './hot-store.ts';
 
 const PREFIX = 'jwt:';
@@ -190,11 +190,7 @@ function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
   return async (ctx, next) => {
     if (paths.has(ctx.path) && isForm(ctx.req)) {
       const body = await readFormBody(ctx.req);
-      if (body === undefined) {
-        ctx.status = 413;
-        ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
-        return;
-      }
+      if (body === undefined) return answerTooLarge(ctx);
       // A doubled parameter stays doubled: the engine refuses that.
       const marked = [...new URLSearchParams(body)].map(([name, value]): [string, string] => {
         return [name, name === 'token' ? mark(value) : value];

@@ -45,21 +45,20 @@ interface Instant {
   readonly column: string;
   readonly fromSeconds: (seconds: string) => string;
   readonly toSeconds: (value: string) => string;
-  readonly condition: string;
+  /** what the statement has to say besides */
+  readonly condition?: string;
 }
 
 const EXPIRY: Instant = {
   column: 'expires_at',
   fromSeconds: (seconds) => `to_timestamp(${seconds})`,
   toSeconds: (value) => `extract(epoch FROM ${value})::float8`,
-  condition: '',
 };
 /** rate-limiter-flexible chose milliseconds since 1970. */
 const THROTTLE_EXPIRY: Instant = {
   column: 'expire',
   fromSeconds: (seconds) => `(${seconds} * 1000)::bigint`,
   toSeconds: (value) => `${value} / 1000.0::float8`,
-  condition: '',
 };
 /** The schema lets an event go when the transaction says that it is a sweep (migration 0015). */
 const AUDIT_INSTANT: Instant = {
@@ -85,7 +84,7 @@ function instantOf(table: PrunedTable): Instant {
  *   from the days when the table was empty would read and sort all of it.
  */
 export function sweepOf(table: PrunedTable): Statement {
-  const { column, fromSeconds, toSeconds, condition } = instantOf(table);
+  const { column, fromSeconds, toSeconds, condition = '' } = instantOf(table);
   return {
     name: '',
     text: `WITH gone AS (

@@ -8,7 +8,7 @@ import type { Log } from '../log.ts';
 import { createPruner, type PruneReport, pause } from './prune-round.ts';
 import type { Retention } from './prune-sweeps.ts';
 
-/** Rows go in small helpings, and an idle round is ten quick statements. */
+/** Rows go in small helpings, and an idle round is a dozen quick statements. */
 const INTERVAL_MS = 15_000;
 /** The audit log must not grow by sweeping. */
 const AUDIT_INTERVAL_MS = 3_600_000;
