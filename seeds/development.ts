@@ -4,7 +4,7 @@
 // It reads the same configuration as the server; LANYARD_ADMIN_CLIENT_SECRET must be the secret of lanyard-admin.
 
 import { existsSync } from 'node:fs';
-import { loadConfig } from '../src/config.ts';
+import { loadConfig } from '../src/config/config.ts';
 import { type Admin, createAdmin, type Json } from '../src/demo/requests.ts';
 
 const CLIENTS: readonly Json[] = [

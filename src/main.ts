@@ -11,14 +11,14 @@
 import cluster from 'node:cluster';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Config, ConfigError, loadConfig } from './config.ts';
-import { startEmbeddedPostgres } from './database/embedded.ts';
+import { type Config, ConfigError, loadConfig } from './config/config.ts';
+import { loadSecretKey } from './config/secret-key-file.ts';
+import { startEmbeddedPostgres } from './database/embedded/embedded-postgres.ts';
 import { loadMigrations } from './database/migrations.ts';
 import { createLog, type Log } from './log.ts';
 import { runsAtOnce } from './password-hash.ts';
-import type { Installation, InstallationOptions } from './preparation.ts';
-import { loadSecretKey } from './secret-key-file.ts';
-import { collectStartGarbage } from './start-garbage.ts';
+import type { Installation, InstallationOptions } from './process/startup.ts';
+import { collectStartGarbage } from './process/startup-gc.ts';
 
 interface DatabaseServer {
   readonly connectionString: string;
@@ -42,9 +42,9 @@ export async function main(): Promise<void> {
 /** Loads what a start loads, and starts nothing. */
 export async function load(): Promise<void> {
   await Promise.all([
-    import('./installation.ts'),
-    import('./cluster/primary.ts'),
-    import('./cluster/worker.ts'),
+    import('./process/single-process.ts'),
+    import('./process/cluster-primary.ts'),
+    import('./process/cluster-worker.ts'),
     loadMigrations(),
   ]);
 }
@@ -57,7 +57,7 @@ async function run(): Promise<void> {
   process.env.UV_THREADPOOL_SIZE ??= String(runsAtOnce(config.workers) + 1);
   const log = createLog(config.logLevel);
   if (cluster.isWorker) {
-    const { runWorker } = await import('./cluster/worker.ts');
+    const { runWorker } = await import('./process/cluster-worker.ts');
     runWorker(config, log);
     return;
   }
@@ -84,8 +84,8 @@ async function run(): Promise<void> {
 
 /** In this process, or in several that this one looks after. */
 async function loadServer({ workers }: Config): Promise<(options: InstallationOptions) => Promise<Installation>> {
-  if (workers === 1) return (await import('./installation.ts')).startInstallation;
-  return (await import('./cluster/primary.ts')).startCluster;
+  if (workers === 1) return (await import('./process/single-process.ts')).startInstallation;
+  return (await import('./process/cluster-primary.ts')).startCluster;
 }
 
 async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> {

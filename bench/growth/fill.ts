@@ -2,7 +2,7 @@
 // the many, each for one of the clients.
 
 import type pg from 'pg';
-import { artifactId } from '../../src/provider/artifacts.ts';
+import { artifactId } from '../../src/provider/storage/artifacts.ts';
 
 /** One statement stays short enough for the statement timeout of the pool. */
 const CHUNK_ROWS = 100_000;

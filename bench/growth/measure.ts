@@ -5,8 +5,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lookUpClients } from '../../src/clients/lookup.ts';
 import type { Database } from '../../src/database/database.ts';
-import type { HotStore } from '../../src/provider/hot-store.ts';
-import { createPruner } from '../../src/provider/prune-round.ts';
+import type { HotStore } from '../../src/provider/storage/artifact-store.ts';
+import { createPruner } from '../../src/pruning/round.ts';
 import { AUDIENCE, clientIdOf, MODEL, SCOPES, tokenId } from './fill.ts';
 
 /** A database with what is known of its content. */

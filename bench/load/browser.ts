@@ -2,7 +2,7 @@
 // sent to the app. It knows the paths of the pages and reads no HTML.
 
 import type { Agent } from 'node:http';
-import { PASSWORD } from '../cast.ts';
+import { PASSWORD } from '../fixtures.ts';
 import { type Answer, FORM, send } from './http.ts';
 
 export interface Browser {

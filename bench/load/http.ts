@@ -2,7 +2,7 @@
 
 import { type Agent, request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import type { ClientLogin } from '../cast.ts';
+import type { ClientLogin } from '../fixtures.ts';
 
 export interface Answer {
   readonly status: number;

@@ -1,7 +1,7 @@
 // What it costs that many clients are in use and not one: CPU of Node and PostgreSQL per token of client_credentials, the same
 // load once from one client and once from all of them in turn.
 
-import { METADATA, OPAQUE_API } from '../cast.ts';
+import { METADATA, OPAQUE_API } from '../fixtures.ts';
 import { FORM, inParallel } from '../load/http.ts';
 import { median, type RequestWorkload } from '../load/workload.ts';
 import { allow } from '../subjects/lanyard.ts';

@@ -1,7 +1,7 @@
 // What the password hash takes of a login: the bare engine has none, so its share must be known to compare the rest.
 
 import { createPasswordHasher } from '../../src/password-hash.ts';
-import { PASSWORD } from '../cast.ts';
+import { PASSWORD } from '../fixtures.ts';
 
 const RUNS = 10;
 

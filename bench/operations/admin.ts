@@ -1,6 +1,6 @@
 // The admin API. The bare engine has none, so there is nothing to compare with.
 
-import { METADATA } from '../cast.ts';
+import { METADATA } from '../fixtures.ts';
 import type { AdminApi } from '../subjects/subject.ts';
 import type { Operation } from './operation.ts';
 

@@ -1,6 +1,6 @@
 // Tokens that a client gets for itself.
 
-import { JWT_API, OPAQUE_API } from '../cast.ts';
+import { JWT_API, OPAQUE_API } from '../fixtures.ts';
 import { clientForm, clientHeaders } from '../load/http.ts';
 import type { RequestWorkload } from '../load/workload.ts';
 import type { Subject } from '../subjects/subject.ts';

@@ -2,7 +2,7 @@
 // `"active":true`; an inactive one is cheaper.
 
 import { Agent } from 'node:http';
-import { type ClientLogin, JWT_API, OPAQUE_API } from '../cast.ts';
+import { type ClientLogin, JWT_API, OPAQUE_API } from '../fixtures.ts';
 import { clientForm, clientHeaders, expectJson, postForm } from '../load/http.ts';
 import type { RequestWorkload } from '../load/workload.ts';
 import type { Subject } from '../subjects/subject.ts';

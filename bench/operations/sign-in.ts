@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Agent } from 'node:http';
-import { type ClientLogin, REDIRECT_URI, username } from '../cast.ts';
+import { type ClientLogin, REDIRECT_URI, username } from '../fixtures.ts';
 import { type Browser, createBrowser } from '../load/browser.ts';
 import { expectJson, inParallel, postForm } from '../load/http.ts';
 import type { Subject } from '../subjects/subject.ts';

@@ -1,7 +1,7 @@
 // What happens with a user's tokens: userinfo, the exchange of a code, the rotation of a refresh token, the whole login.
 
 import { Agent } from 'node:http';
-import { username } from '../cast.ts';
+import { username } from '../fixtures.ts';
 import { createBrowser } from '../load/browser.ts';
 import { clientForm, clientHeaders, expectJson, postForm } from '../load/http.ts';
 import { BOTH, type Operation } from './operation.ts';

@@ -8,7 +8,7 @@ import { exportJWK, generateKeyPair } from 'jose';
 import Provider, { type Configuration, errors } from 'oidc-provider';
 import MemoryAdapter from 'oidc-provider/lib/adapters/memory_adapter.js';
 import LRU from 'oidc-provider/lib/helpers/lru.js';
-import { type Cast, JWT_API, METADATA, OPAQUE_API, SCOPE } from '../cast.ts';
+import { type Cast, JWT_API, METADATA, OPAQUE_API, SCOPE } from '../fixtures.ts';
 import { answerInteraction } from './bare-pages.ts';
 
 /**

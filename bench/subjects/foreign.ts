@@ -1,7 +1,7 @@
 // Any other authorization server, as it runs somewhere: no setup, no look at its processes. Its endpoints are those that its
 // metadata name (RFC 8414, or OpenID Connect Discovery where that is missing).
 
-import type { ClientLogin } from '../cast.ts';
+import type { ClientLogin } from '../fixtures.ts';
 import { expectJson, send } from '../load/http.ts';
 import type { Subject } from './subject.ts';
 

@@ -1,6 +1,6 @@
 // A server under test, whatever it is: where it answers, who may ask it, which processes it consists of.
 
-import type { Cast } from '../cast.ts';
+import type { Cast } from '../fixtures.ts';
 import type { Processes } from './processes.ts';
 
 export interface Subject {

@@ -7,10 +7,10 @@ import type { HttpRequestLike } from '../guard/credentials.ts';
 import { createGuard, type Guard } from '../guard/guard.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import type { ReadClientCertificate } from '../provider/mutual-tls.ts';
-import type { Engine } from '../provider/provider.ts';
-import { useOnce } from '../provider/replay-guard.ts';
-import { findStanding } from '../provider/token-standing.ts';
+import type { ReadClientCertificate } from '../provider/clients/mutual-tls.ts';
+import type { Engine } from '../provider/engine.ts';
+import { findStanding } from '../provider/policy/token-status.ts';
+import { useOnce } from '../provider/storage/replay-store.ts';
 import { listGrants } from '../resource-servers/store.ts';
 
 export const ADMIN_SCOPES = ['admin:read', 'admin:write'] as const;

@@ -3,8 +3,8 @@
 import Router from '@koa/router';
 import type { Middleware } from 'koa';
 import type { ChangeFeed } from '../database/change-feed.ts';
+import { koaGuard } from '../guard/adapters/koa.ts';
 import type { Guard } from '../guard/guard.ts';
-import { koaGuard } from '../guard/koa.ts';
 import { type ApiRoute, mountApiRoute } from '../http/api-route.ts';
 import { openApiDocument } from './openapi.ts';
 

@@ -6,7 +6,7 @@ import { notFound } from '../errors.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
-import type { Sessions, UserSession } from '../provider/sessions.ts';
+import type { Sessions, UserSession } from '../provider/logout/sessions.ts';
 import { findUser } from '../users/store.ts';
 
 const sessionSchema = z

@@ -7,9 +7,9 @@ import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { type Client, clientMetadataSchema, clientPatchSchema } from './client.ts';
-import { type IdleClient, listIdleClients } from './idle-clients.ts';
-import { assertAnotherClient } from './lockout.ts';
-import type { Clients } from './register.ts';
+import type { Clients } from './clients.ts';
+import { type IdleClient, listIdleClients } from './registration/idle-clients.ts';
+import { assertAnotherClient } from './self-lockout.ts';
 import { findClient, listClients } from './store.ts';
 
 const clientSchema = clientMetadataSchema

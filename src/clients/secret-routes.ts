@@ -6,7 +6,7 @@ import { notFound } from '../errors.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, text } from '../http/fields.ts';
 import { pageSchema } from '../http/pagination.ts';
-import type { Clients } from './register.ts';
+import type { Clients } from './clients.ts';
 import { findClient, listSecrets, type SecretInfo } from './store.ts';
 
 const secretSchema = z

@@ -3,7 +3,7 @@
 
 import type { Query } from '../database/database.ts';
 import type { Client, ClientMetadata } from './client.ts';
-import type { AllowedRegistration } from './unverified.ts';
+import type { AllowedRegistration } from './registration/unverified.ts';
 
 interface ClientRow {
   client_id: string;

@@ -9,11 +9,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadConfig } from '../config.ts';
-import { startEmbeddedPostgres } from '../database/embedded.ts';
-import { startInstallation } from '../installation.ts';
+import { loadConfig } from '../config/config.ts';
+import { startEmbeddedPostgres } from '../database/embedded/embedded-postgres.ts';
 import { createLog } from '../log.ts';
-import type { Installation } from '../preparation.ts';
+import { startInstallation } from '../process/single-process.ts';
+import type { Installation } from '../process/startup.ts';
 import { createTranscript, UnexpectedOutcome } from './steps.ts';
 import { type Stage, tellStory } from './story.ts';
 

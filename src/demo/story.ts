@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeJwt } from 'jose';
 import { boundClientId } from '../client-binding.ts';
 import { createBrowser } from './browser.ts';
-import { allow, CALLBACK, type Cast, policyPath, register, USER } from './cast.ts';
+import { allow, CALLBACK, type Cast, policyPath, register, USER } from './fixtures.ts';
 import {
   type Admin,
   type ClientCredentials,

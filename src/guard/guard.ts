@@ -16,10 +16,10 @@ import { createIntrospectionVerifier } from './introspection-verifier.ts';
 import { createJwtVerifier } from './jwt-verifier.ts';
 import { type GuardOptions, type GuardSettings, parseClientIds, parseOptions, parseScopes } from './options.ts';
 import { type Principal, parsePrincipal, type Verifier } from './principal.ts';
+import { assertPossession } from './proof-of-possession/sender-constraint.ts';
 import { type ChallengeContext, Fault, GuardRefusal } from './refusal.ts';
 import { createEndpointFinder, type EndpointName } from './remote.ts';
 import { createMetadataDocument, type MetadataDocument } from './resource-metadata.ts';
-import { assertPossession } from './sender-constraint.ts';
 
 /** What one route asks for on top of what the guard asks for everywhere. It can only make the door narrower. */
 export interface RouteRequirements {

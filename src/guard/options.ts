@@ -2,9 +2,9 @@
 // instead of letting somebody in later.
 
 import type { HttpRequestLike } from './credentials.ts';
+import { createReplayStore, type ReplayStore } from './proof-of-possession/replay-store.ts';
+import type { ConstraintSettings } from './proof-of-possession/sender-constraint.ts';
 import type { GuardRefusal } from './refusal.ts';
-import { createReplayStore, type ReplayStore } from './replay-store.ts';
-import type { ConstraintSettings } from './sender-constraint.ts';
 
 /** How the guard introduces itself at the introspection endpoint, and how it asks. */
 export interface IntrospectionOptions {

@@ -4,7 +4,7 @@
 // put an attacker's address into the discovery document.
 
 import type { IncomingMessage } from 'node:http';
-import { withoutMapping } from '../config-values.ts';
+import { withoutMapping } from '../config/values.ts';
 
 export interface ProxyHeadersOptions {
   /** those that this server answers for, the issuer first */

@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
-import type { Engine, Interaction } from '../provider/provider.ts';
+import type { Engine, Interaction } from '../provider/engine.ts';
 import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
 import { findResourceServer } from '../resource-servers/store.ts';
 import { addConsent } from '../users/store.ts';

@@ -2,8 +2,8 @@
 
 import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import { formTargets } from '../provider/form-post.ts';
-import type { DeviceProblem, Pages } from '../provider/pages.ts';
+import { formTargets } from '../provider/http/form-post.ts';
+import type { DeviceProblem, Pages } from '../provider/http/pages.ts';
 import { requestInWords } from './consent.ts';
 import { showPage } from './pages.ts';
 

@@ -1,8 +1,8 @@
 // Where somebody goes whose login or consent page does not fit any more.
 
 import type { Context } from 'koa';
-import { ROUTES } from '../provider/protocol.ts';
-import type { Engine } from '../provider/provider.ts';
+import type { Engine } from '../provider/engine.ts';
+import { ROUTES } from '../provider/routes.ts';
 
 /**
  * The browser that began this login may repeat its request, if that went through the browser: one that was pushed (RFC 9126) is not

@@ -6,10 +6,10 @@ import { type AuditEvent, recordAudit } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
 import type { Door } from '../metrics/closed-lists.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import { DEVICE_DENIED } from './device-flow.ts';
-import type { HotStore } from './hot-store.ts';
-import type { LogoutTransaction } from './logout-transaction.ts';
-import type { UnitOfWork } from './unit-of-work.ts';
+import { DEVICE_DENIED } from './grants/device-flow.ts';
+import type { LogoutTransaction } from './logout/logout-transaction.ts';
+import type { HotStore } from './storage/artifact-store.ts';
+import type { UnitOfWork } from './storage/unit-of-work.ts';
 
 /** The members of the token models that are worth writing down; none of them is a credential. */
 interface ReportedToken {

@@ -6,8 +6,8 @@ import { notFound } from '../errors.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
-import type { ResourceServers } from './policy.ts';
 import type { ClientGrant } from './resource-server.ts';
+import type { ResourceServers } from './resource-servers.ts';
 import { findGrant, findResourceServer, listGrants } from './store.ts';
 
 const grantSchema = z

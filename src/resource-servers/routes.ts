@@ -8,8 +8,8 @@ import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
-import type { ResourceServers } from './policy.ts';
 import { fromDelegation, MAX_ACCESS_TOKEN_SECONDS, type ResourceServer, toDelegation } from './resource-server.ts';
+import type { ResourceServers } from './resource-servers.ts';
 import { findResourceServer, listResourceServers } from './store.ts';
 
 const identifierField = text(500).superRefine((value, context) => {

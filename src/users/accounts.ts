@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, notFound } from '../errors.ts';
+import { untilTokensAreNewer, watermarkForNow } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
-import { untilTokensAreNewer, watermarkForNow } from '../watermark.ts';
 import * as store from './store.ts';
 import type { User, UserClaims } from './user.ts';
 

@@ -11,8 +11,8 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
-import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
-import { findNativeDir } from '../../src/database/embedded-binaries.ts';
+import { findNativeDir } from '../../src/database/embedded/binaries.ts';
+import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
 import { copyCheckout, isRoot } from '../support/as-root.ts';
 
 // Making a cluster waits for the disk, which other tests use too.

@@ -10,10 +10,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import pg from 'pg';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
-import { spawnAs } from '../../src/database/embedded-account.ts';
+import { spawnAs } from '../../src/database/embedded/account.ts';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
 
-const EMBEDDED_URL = new URL('../../src/database/embedded.ts', import.meta.url).href;
+const EMBEDDED_URL = new URL('../../src/database/embedded/embedded-postgres.ts', import.meta.url).href;
 
 // Making a cluster waits for the disk, which other tests use too.
 jest.setTimeout(120_000);

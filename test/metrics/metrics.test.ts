@@ -3,13 +3,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/client-labels.ts';
 import { DOORS, GRANT_TYPES, TOKEN_KINDS } from '../../src/metrics/closed-lists.ts';
 import { createEndpointFinder, ENDPOINTS } from '../../src/metrics/endpoints.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { serveMetrics } from '../../src/metrics/serve.ts';
-import { ROUTES } from '../../src/provider/protocol.ts';
+import { ROUTES } from '../../src/provider/routes.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 
 const read = async (metrics: Metrics): Promise<Exposition> => parseExposition((await metrics.read()).body);

@@ -12,7 +12,7 @@ import {
   randomPKCECodeVerifier,
   refreshTokenGrant,
 } from 'openid-client';
-import { artifactId } from '../../src/provider/artifacts.ts';
+import { artifactId } from '../../src/provider/storage/artifacts.ts';
 import { introspect, requestToken, type TestClient } from '../support/admin.ts';
 import { countBlocked, lockTable, until } from '../support/hold.ts';
 import {

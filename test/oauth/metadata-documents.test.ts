@@ -4,7 +4,7 @@
 import type { RequestListener } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
-import { reapIdleClients } from '../../src/clients/idle-clients.ts';
+import { reapIdleClients } from '../../src/clients/registration/idle-clients.ts';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
 import {

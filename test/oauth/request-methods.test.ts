@@ -123,7 +123,7 @@ test.each([
 });
 
 test('what is published as taking a method takes it: none of them is answered 404 or 405', async () => {
-  const { METHODS } = await import('../../src/provider/protocol.ts');
+  const { METHODS } = await import('../../src/provider/routes.ts');
   for (const [path, methods] of METHODS) {
     for (const method of methods) {
       const { status } = await fetch(`${server.issuer}${path}`, { method, redirect: 'manual' });

@@ -2,7 +2,7 @@
 // answered is there, and the next start is an ordinary one.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { artifactId } from '../../src/provider/artifacts.ts';
+import { artifactId } from '../../src/provider/storage/artifacts.ts';
 import { requestToken, type TestClient } from '../support/admin.ts';
 import { refresh } from '../support/oauth.ts';
 import {

@@ -1,7 +1,7 @@
 // The log: configured, redacted, and the only place where the cause of an internal error can be read.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
 import { requestToken, type TestClient } from '../support/admin.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';

@@ -3,9 +3,9 @@
 
 import { connect, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { loadConfig } from '../../src/config.ts';
-import { startInstallation } from '../../src/installation.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
+import { startInstallation } from '../../src/process/single-process.ts';
 import { introspect, postForm, requestToken, revoke, type TestClient } from '../support/admin.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 import {

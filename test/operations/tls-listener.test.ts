@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type ConnectionOptions, connect, TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { createLog } from '../../src/log.ts';
-import { openTlsListener, type TlsListener } from '../../src/tls-listener.ts';
+import { openTlsListener, type TlsListener } from '../../src/server/tls-listener.ts';
 import { type Certificate, makeCertificate } from '../support/certificates.ts';
 import { eventually } from '../support/oauth.ts';
 

@@ -4,7 +4,7 @@
 import { Agent, request as httpRequest } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createBackOff } from '../../src/cluster/back-off.ts';
+import { createBackOff } from '../../src/process/restart-delay.ts';
 import { requestToken } from '../support/admin.ts';
 import {
   isAlive,

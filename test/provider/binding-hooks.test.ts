@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import Provider, { type Configuration } from 'oidc-provider';
-import { bindJwt, bindModels, bindOpaque } from '../../src/provider/binding-hooks.ts';
+import { bindJwt, bindModels, bindOpaque } from '../../src/provider/tokens/binding-hooks.ts';
 import { introspect, requestToken, type TestClient } from '../support/admin.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 import { INACTIVE, isActive } from '../support/oauth.ts';

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { compactVerify, importJWK, type JWK } from 'jose';
 import { generateKey, KEY_ALGORITHMS } from '../../src/keys/generate-key.ts';
 import { open } from '../../src/keys/seal.ts';
-import { GatheredSigningKey } from '../../src/provider/signing-keys.ts';
+import { GatheredSigningKey } from '../../src/provider/configuration/signing-keys.ts';
 
 const SECRET = Buffer.alloc(32, 7);
 

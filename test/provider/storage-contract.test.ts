@@ -5,10 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Adapter } from 'oidc-provider';
 import type { Query } from '../../src/database/database.ts';
-import { createDirectory } from '../../src/provider/directory.ts';
-import { AlreadyConsumedError, createHotStore } from '../../src/provider/hot-store.ts';
-import { createStorage } from '../../src/provider/storage.ts';
-import { createUnitOfWork, type UnitOfWork } from '../../src/provider/unit-of-work.ts';
+import { createDirectory } from '../../src/provider/policy/directory.ts';
+import { AlreadyConsumedError, createHotStore } from '../../src/provider/storage/artifact-store.ts';
+import { createUnitOfWork, type UnitOfWork } from '../../src/provider/storage/unit-of-work.ts';
+import { createStorage } from '../../src/provider/tokens/model-adapter.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 
 let engine: TestEngine;

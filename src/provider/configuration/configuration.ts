@@ -1,0 +1,157 @@
+// What the engine is told about the protocol: routes, algorithms, lifetimes, cookies, what a client may leave out. Everything
+// that differs from the engine's default has its reason beside it; which features are on stands in features.ts.
+
+import type { Client, Configuration } from 'oidc-provider';
+import type { Config } from '../../config/config.ts';
+import type { SigningKey } from '../../keys/key-ring.ts';
+import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
+import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-tls.ts';
+import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
+import type { Pages } from '../http/pages.ts';
+import { ROUTES } from '../routes.ts';
+import { cookies } from './cookies.ts';
+import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
+import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
+import { createPairwiseIdentifier } from './pairwise.ts';
+import { GatheredSigningKey } from './signing-keys.ts';
+
+const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
+
+/** RFC 8705 §2 */
+const CERTIFICATE_AUTH_METHODS = ['tls_client_auth', 'self_signed_tls_client_auth'] as const;
+
+/**
+ * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 because older client libraries
+ * know nothing else; EdDSA is how those call Ed25519 that do not know RFC 9864 yet.
+ */
+const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] as const;
+/** RFC 9449 is younger than RS256 is needed. */
+const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
+
+export interface ProtocolDeps {
+  readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration' | 'mutualTls'>;
+  /** 256 bits; the same on all nodes */
+  readonly dpopNonceSecret: Buffer;
+  /** secret, and the same for ever */
+  readonly pairwiseSalt: string;
+  readonly pages: Pick<Pages, 'renderError'>;
+  /** undefined: clients cannot present certificates here */
+  readonly readClientCertificate: ReadClientCertificate | undefined;
+  /** for keys and documents of clients */
+  readonly fetch: typeof fetch;
+}
+
+/** What changes while the server runs. */
+export interface EngineKeys {
+  /** in the order in which they are to be tried */
+  readonly signingKeys: readonly SigningKey[];
+  /** the first signs, all verify */
+  readonly cookieKeys: readonly string[];
+}
+
+/** The configuration but for what reaches the database. */
+export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: EngineKeys): Configuration {
+  const { lifetimes } = deps.config;
+  const takesCertificates = deps.readClientCertificate !== undefined;
+  const clientAuthMethods = [...CLIENT_AUTH_METHODS, ...(takesCertificates ? CERTIFICATE_AUTH_METHODS : [])];
+  const signingAlgorithms = [...new Set(signingKeys.map(({ alg }) => alg))] as never[];
+  return {
+    routes: ROUTES,
+    jwks: { keys: signingKeys.map((key) => new GatheredSigningKey(key)) },
+    scopes: ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'],
+    claims: {
+      ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
+      // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or not.
+      openid: ['sub', 'acr', 'amr', 'auth_time'],
+    },
+
+    // RFC 9700 §2.1.2: no token ever travels through the front channel. The default also has implicit and hybrid types.
+    responseTypes: ['code'],
+    pkce: {
+      // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
+      required: (_ctx, client) => client.clientAuthMethod === 'none' || requiresPkce(client),
+    },
+    clientAuthMethods,
+    enabledJWA: {
+      clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
+      requestObjectSigningAlgValues: [...CLIENT_ALGORITHMS],
+      dPoPSigningAlgValues: [...DPOP_ALGORITHMS],
+      idTokenSigningAlgValues: signingAlgorithms,
+      userinfoSigningAlgValues: signingAlgorithms,
+      authorizationSigningAlgValues: signingAlgorithms,
+      introspectionSigningAlgValues: signingAlgorithms,
+    },
+    // The default of each is RS256.
+    clientDefaults: {
+      id_token_signed_response_alg: 'ES256',
+      authorization_signed_response_alg: 'ES256',
+      introspection_signed_response_alg: 'ES256',
+    },
+    extraClientMetadata: {
+      properties: [
+        'require_pkce',
+        'security_profile',
+        'dpop_require_nonce',
+        'refresh_token_grace_seconds',
+        'revoke_tokens_on_logout',
+      ],
+    },
+    assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
+    acrValues: [PASSWORD_ACR],
+    subjectTypes: ['public', 'pairwise'],
+    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+
+    // A client that registered the refresh_token grant gets refresh tokens. Without offline_access they end with the browser
+    // session (expiresWithSession, as the engine's default has it); the engine's default gives none at all then.
+    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    // RFC 9700 §4.14.2: rotation for public clients. A confidential client must authenticate to refresh, and rotation would
+    // only strand it when an answer gets lost.
+    rotateRefreshToken: (ctx) => ctx.oidc.client?.clientAuthMethod === 'none',
+    revokeGrantPolicy: () => true,
+
+    ttl: {
+      AuthorizationCode: (_ctx, _code, client) => codeSeconds(lifetimes.authorizationCodeSeconds, client),
+      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      DeviceCode: DEVICE_CODE_SECONDS,
+      IdToken: lifetimes.idTokenSeconds,
+      RefreshToken: lifetimes.refreshTokenSeconds,
+      // A grant never lives longer than it was given at first, so it must outlast a whole chain of refresh tokens.
+      Grant: lifetimes.refreshTokenSeconds + lifetimes.sessionSeconds,
+      Session: lifetimes.sessionSeconds,
+      Interaction: lifetimes.interactionSeconds,
+    },
+    // The default of 15 s lets an expired token live too long.
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+
+    cookies: cookies(deps.config.issuer, cookieKeys),
+    interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    renderError: async (ctx, out, error) =>
+      deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
+
+    // The engine passes a guard of its own along, which a global proxy would switch off; ours does not listen to that.
+    fetch: (url, options) => deps.fetch(url as string, options as RequestInit),
+
+    // RFC 6749 §3.1.2.3 lets a client leave redirect_uri out when it has one; OAuth 2.1 and exact matching do not.
+    allowOmittingSingleRegisteredRedirectUri: false,
+    // RFC 9700 §4.3.2: tokens in query strings end up in logs.
+    acceptQueryParamAccessTokens: false,
+    // The engine wants cookies that come along from everywhere for it (SameSite=None); see posted-requests.
+    enableHttpPostMethods: false,
+    // Browser apps may call the token and userinfo endpoints from the origins they are registered with, others not.
+    clientBasedCORS: (_ctx, origin, client) =>
+      (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
+    // The engine publishes none of them, although RFC 8414 §2 and Initiating User Registration via OpenID Connect §3 have them.
+    discovery: {
+      registration_endpoint: `${deps.config.issuer}/oauth2/register`,
+      introspection_endpoint_auth_methods_supported: clientAuthMethods.filter((method) => method !== 'none'),
+      revocation_endpoint_auth_methods_supported: clientAuthMethods,
+      prompt_values_supported: ['none', ...LOGIN_PROMPTS, 'consent'],
+      ...endpointAliases(deps.config.mutualTls.origin, ROUTES),
+    },
+  };
+}
+
+function requiresPkce(client: Client): boolean {
+  return (client as Client & { require_pkce?: boolean }).require_pkce !== false;
+}

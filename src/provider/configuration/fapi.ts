@@ -1,0 +1,91 @@
+// What a client with a security profile is held to at each request. What can be said once and for all is in its metadata
+// (clients/security-profile); here is what only the request shows. The engine knows FAPI 2.0 as a profile as well: it wants the
+// issuer as audience, `redirect_uri` at every request, PKCE, and request objects with `exp` and `nbf` at most 60 minutes apart.
+
+import type { Client, KoaContextWithOIDC } from 'oidc-provider';
+import { errors } from 'oidc-provider';
+import { FAPI_ALGORITHMS } from '../../clients/security-profile.ts';
+
+/** FAPI 2.0 Security Profile §5.3.2.1: authorization codes live for 60 seconds at most. */
+const CODE_SECONDS = 60;
+
+/**
+ * FAPI 2.0 Security Profile §5.3.2.1: JWTs of clients are accepted with an `iat` or `nbf` up to 10 seconds ahead of our clock, and
+ * rejected when it is more than 60 seconds ahead.
+ */
+export const CLOCK_TOLERANCE_SECONDS = 10;
+const MAX_SECONDS_AHEAD = 60;
+
+/** The only `typ` of a request object, when it has one (RFC 9101 §10.8): nothing signed for another purpose passes for one. */
+const REQUEST_OBJECT_TYPES = ['oauth-authz-req+jwt', 'jwt'];
+
+const MAX_REQUEST_OBJECT_SECONDS = 60 * 60;
+
+export function hasSecurityProfile(client: Client | undefined): boolean {
+  return (client as { security_profile?: string } | undefined)?.security_profile !== undefined;
+}
+
+/** Configuration `features.fapi.profile`. */
+export function fapiProfile(_ctx: KoaContextWithOIDC, client: Client | undefined): '2.0' | undefined {
+  return hasSecurityProfile(client) ? '2.0' : undefined;
+}
+
+export function codeSeconds(configuredSeconds: number, client: Client): number {
+  return hasSecurityProfile(client) ? Math.min(CODE_SECONDS, configuredSeconds) : configuredSeconds;
+}
+
+/** Configuration `assertJwtClientAuthClaimsAndHeader`. @throws InvalidClientAuth */
+export async function assertClientAssertion(
+  ctx: KoaContextWithOIDC,
+  claims: Record<string, unknown>,
+  header: Record<string, unknown>,
+  client: Client,
+): Promise<void> {
+  if (!hasSecurityProfile(client)) return;
+  // FAPI 2.0 Security Profile §5.3.2.1: the issuer, as a string; a list could name another server too, which could use it.
+  if (claims.aud !== ctx.oidc.issuer) {
+    throw new errors.InvalidClientAuth('audience (aud) must be the issuer identifier, as a single string');
+  }
+  if (!FAPI_ALGORITHMS.includes(String(header.alg))) {
+    throw new errors.InvalidClientAuth(`the assertion must be signed with one of ${FAPI_ALGORITHMS.join(', ')}`);
+  }
+  // The engine looks at `iat` only where there is no `exp`.
+  if (isFromFuture(claims.iat)) throw new errors.InvalidClientAuth('the assertion is from the future (iat)');
+}
+
+/** Configuration `features.requestObjects.assertJwtClaimsAndHeader`. @throws InvalidRequestObject */
+export async function assertRequestObject(
+  ctx: KoaContextWithOIDC,
+  claims: Record<string, unknown>,
+  header: Record<string, unknown>,
+  client: Client,
+): Promise<void> {
+  // What the client pushed in plain parameters the engine has wrapped up itself; it was judged when it was pushed.
+  if (ctx.oidc.entities.PushedAuthorizationRequest !== undefined) return;
+  const type = typeof header.typ === 'string' ? header.typ.toLowerCase().replace(/^application\//, '') : undefined;
+  if (type !== undefined && !REQUEST_OBJECT_TYPES.includes(type)) {
+    throw new errors.InvalidRequestObject('the JWT is not a request object (typ)');
+  }
+  if (!hasSecurityProfile(client)) return;
+  if (!FAPI_ALGORITHMS.includes(String(header.alg))) {
+    throw new errors.InvalidRequestObject(
+      `the request object must be signed with one of ${FAPI_ALGORITHMS.join(', ')}`,
+    );
+  }
+  if (isFromFuture(claims.iat)) throw new errors.InvalidRequestObject('the request object is from the future (iat)');
+  // FAPI 2.0 Message Signing §5.3.1
+  const { exp, nbf } = claims;
+  if (typeof exp !== 'number' || typeof nbf !== 'number') {
+    throw new errors.InvalidRequestObject('the request object must have exp and nbf');
+  }
+  if (exp <= nbf || exp - nbf > MAX_REQUEST_OBJECT_SECONDS) {
+    throw new errors.InvalidRequestObject('exp must be at most 60 minutes after nbf');
+  }
+  if (nbf < Date.now() / 1000 - MAX_REQUEST_OBJECT_SECONDS) {
+    throw new errors.InvalidRequestObject('nbf must not be longer than 60 minutes ago');
+  }
+}
+
+function isFromFuture(issuedAt: unknown): boolean {
+  return typeof issuedAt === 'number' && issuedAt > Date.now() / 1000 + MAX_SECONDS_AHEAD;
+}

@@ -1,0 +1,244 @@
+// The engine, put together: its configuration (protocol.ts, features.ts), our adapters and policies, and the middlewares that
+// every request of its passes, in order. This folder is the only one that imports 'oidc-provider'; what it needs from the pages above it
+// (errors, logout) it receives as functions.
+//
+// The engine reads its keys once. When keys change, a new one is built around the same stores and takes the place of the old one;
+// requests that are underway end where they began.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type Koa from 'koa';
+import type { Middleware } from 'koa';
+import Provider from 'oidc-provider';
+import type { SecretVerifier } from '../clients/secret.ts';
+import type { Database } from '../database/database.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { createGuessThrottle } from '../users/throttle.ts';
+import { createClientAdapter } from './clients/client-adapter.ts';
+import { createClientUses } from './clients/last-use.ts';
+import { DOCUMENT_FETCHES, judgingDocuments } from './clients/metadata-documents.ts';
+import { acceptAliases } from './clients/mutual-tls.ts';
+import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
+import { createFindAccount } from './configuration/account.ts';
+import { type EngineKeys, type ProtocolDeps, protocol } from './configuration/configuration.ts';
+import { createLoadExistingGrant } from './configuration/existing-grant.ts';
+import { features } from './configuration/features.ts';
+import { createPairwiseIdentifier } from './configuration/pairwise.ts';
+import { detectReplays } from './configuration/replay-detection.ts';
+import { reportEvents } from './events.ts';
+import { shortWayFirst } from './fast-path/fast-endpoint.ts';
+import { shortAnswers } from './fast-path/fast-path.ts';
+import { deviceAnswers, slowDown } from './grants/device-flow.ts';
+import { registerTokenExchange } from './grants/token-exchange.ts';
+import { clientChallenge } from './http/client-challenge.ts';
+import { exactPaths } from './http/exact-paths.ts';
+import { refuseLargeForms } from './http/form-body.ts';
+import { formPostPages } from './http/form-post.ts';
+import { refusingOverloads } from './http/overload.ts';
+import type { Pages } from './http/pages.ts';
+import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS, postedRequests } from './http/posted-requests.ts';
+import { readableRequestObjects } from './http/request-object-shape.ts';
+import { endSessionsForGood } from './logout/end-session.ts';
+import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout/logout-notices.ts';
+import { createLogoutTransaction } from './logout/logout-transaction.ts';
+import { declaredDetailsTypes } from './policy/authorization-details.ts';
+import { createDirectory, type Directory } from './policy/directory.ts';
+import { createResourcePolicy } from './policy/resource-server-policy.ts';
+import { METHODS, ROUTES } from './routes.ts';
+import { createHotStore } from './storage/artifact-store.ts';
+import { createUnitOfWork } from './storage/unit-of-work.ts';
+import { bindJwt, bindModels, bindOpaque, bindPushedRequests } from './tokens/binding-hooks.ts';
+import { namedActor } from './tokens/delegation.ts';
+import { createIntrospectionPolicy, introspectionAnswers } from './tokens/introspection.ts';
+import { createJwtBridge, type JwtBridge } from './tokens/jwt-access-tokens.ts';
+import { createStorage } from './tokens/model-adapter.ts';
+import { markTokens } from './tokens/token-prefixes.ts';
+import { tokenTransaction } from './tokens/token-transaction.ts';
+
+/** What stands around every answer of this server. */
+export interface EngineEntrance {
+  /** what the engine's app passes first */
+  readonly middlewares: readonly Middleware[];
+  /** sets the headers that every answer carries */
+  dress(request: IncomingMessage, response: ServerResponse): void;
+  /** the same headers, names and values by turns */
+  rawHeaders(request: IncomingMessage): readonly string[];
+}
+
+export interface ProviderDeps extends ProtocolDeps {
+  readonly database: Database;
+  readonly secretVerifier: SecretVerifier;
+  /** seals what must be found by something else than its id */
+  readonly artifactKey: Buffer;
+  readonly pages: Pages;
+  readonly logoutNotices: Pick<LogoutNotices, 'add'>;
+  readonly entrance: EngineEntrance;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** Where clients authenticate. */
+const CLIENT_DOORS: ReadonlySet<string> = new Set([
+  ...[ROUTES.token, ROUTES.introspection, ROUTES.revocation],
+  ...[ROUTES.pushed_authorization_request, ROUTES.device_authorization],
+]);
+
+/** Of 25,600,000,000 codes. Whoever types badly needs three. */
+const USER_CODE_GUESSES = { attempts: 20, windowSeconds: 900 };
+
+/** What stays the same while keys come and go. */
+export interface Engine {
+  /** of today: to be asked for anew at every use */
+  readonly provider: Provider;
+  /** of today */
+  readonly jwtBridge: JwtBridge;
+  readonly directory: Directory;
+  readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly sendLogoutNotice: SendLogoutNotice;
+  useKeys(keys: EngineKeys): void;
+}
+
+interface Built {
+  readonly provider: Provider;
+  readonly jwtBridge: JwtBridge;
+  readonly handler: Engine['handler'];
+  readonly sendLogoutNotice: SendLogoutNotice;
+}
+
+/** @throws Error when the engine cannot work with the keys */
+export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
+  const parts = createParts(deps);
+  let built = build(deps, parts, keys);
+  return {
+    get provider() {
+      return built.provider;
+    },
+    get jwtBridge() {
+      return built.jwtBridge;
+    },
+    directory: parts.sharedDirectory,
+    handler: (request, response) => built.handler(request, response),
+    sendLogoutNotice: (notice) => built.sendLogoutNotice(notice),
+    useKeys(changed) {
+      built = build(deps, parts, changed);
+    },
+  };
+}
+
+type Parts = ReturnType<typeof createParts>;
+
+function createParts({ config, database, secretVerifier, pages, metrics, log }: ProviderDeps) {
+  const { query } = database;
+  const sharedDirectory = createDirectory(database, metrics);
+  const directory = refusingOverloads(sharedDirectory);
+  const hotStore = refusingOverloads(createHotStore(database, metrics));
+  const unitOfWork = createUnitOfWork(hotStore);
+  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
+  const introspectionPolicy = createIntrospectionPolicy({ directory, hotStore });
+  const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
+  const noteUse = createClientUses({ query, directory, log });
+  const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
+  const documentThrottle = createGuessThrottle(database.pool, 'metadata-document', DOCUMENT_FETCHES);
+  const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
+  return {
+    ...{ sharedDirectory, directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
+    ...{ noteUse, guesses, documentThrottle, logout },
+  };
+}
+
+function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
+  const { config, database, entrance, metrics, log } = deps;
+  const { query } = database;
+  const { directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse, logout } =
+    parts;
+  const jwtBridge = createJwtBridge({
+    query,
+    hotStore,
+    issuer: config.issuer,
+    publicJwks: keys.signingKeys.map((key) => key.publicJwk),
+    paths: new Set([ROUTES.introspection, ROUTES.revocation]),
+  });
+  const storage = createStorage({
+    query,
+    hotStore,
+    directory,
+    unitOfWork,
+    jwtBridge,
+    logout,
+    artifactKey: deps.artifactKey,
+  });
+
+  const provider = new Provider(config.issuer, {
+    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
+    findAccount: createFindAccount(directory),
+    loadExistingGrant: createLoadExistingGrant(query),
+    extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
+    formats: {
+      customizers: { jwt: bindJwt },
+      bitsOfOpaqueRandomness: 256,
+    },
+    features: features({
+      ...{ ...deps, directory, resourcePolicy, introspectionPolicy },
+      documentThrottle: parts.documentThrottle,
+    }),
+  });
+  // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
+  provider.proxy = true;
+  // What reaches this went wrong while an answer was already on its way.
+  (provider as unknown as Koa).on('error', (error) => log.warn({ error }, 'an answer broke off'));
+  acceptAliases(provider, config.mutualTls.origin);
+  clientAdapter.install(provider);
+  nameUnauthorizedClients(provider);
+  bindModels(provider);
+  bindPushedRequests(provider);
+  markTokens(provider);
+  endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
+  detectReplays(provider, query);
+  reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
+  for (const middleware of entrance.middlewares) provider.use(middleware);
+  provider.use(exactPaths(METHODS));
+  provider.use(readableRequestObjects({ path: ROUTES.authorization, pages: deps.pages }));
+  const parameters = {
+    [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
+    [ROUTES.end_session]: LOGOUT_PARAMETERS,
+  };
+  provider.use(postedRequests({ parameters, pages: deps.pages }));
+  provider.use(refuseLargeForms(CLIENT_DOORS));
+  provider.use(clientChallenge({ issuer: config.issuer, paths: CLIENT_DOORS }));
+  provider.use(declaredDetailsTypes(query));
+  slowDown(provider, query);
+  provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
+  provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
+  provider.use(logout.middleware);
+  provider.use(formPostPages(deps.pages.renderFormPost));
+  provider.use(introspectionAnswers(ROUTES.introspection, metrics));
+  registerTokenExchange({
+    ...{ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork },
+    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+  });
+  provider.use(jwtBridge.middleware);
+  const { logoutNotices: notices } = deps;
+  const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });
+  const shortPath = shortAnswers({
+    ...{ provider, directory, hotStore, clientAdapter, resourcePolicy, introspectionPolicy },
+    ...{ jwtBridge, unitOfWork, metrics, paths: ROUTES, rawHeaders: entrance.rawHeaders },
+  });
+  const long = provider.callback();
+  const handler = shortWayFirst(shortPath, {
+    long(request, response) {
+      entrance.dress(request, response);
+      void long(request, response);
+    },
+    onBrokenOff: (error) => log.warn({ error }, 'an answer broke off'),
+  });
+  return { provider, jwtBridge, handler, sendLogoutNotice };
+}
+
+/** A login or consent page in progress. */
+export type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
+
+/** The cookie and the stored interaction or session do not fit (any more). */
+export function isSessionNotFound(error: unknown): boolean {
+  return error instanceof Error && error.name === 'SessionNotFound';
+}

@@ -1,0 +1,129 @@
+// The device flow (RFC 8628): a device without a browser shows a code, a person types it in elsewhere, sees which app asks for what,
+// confirms, and signs in. A link that carries the code leads to the same page that asks for confirmation (§5.4): whoever is sent one
+// by somebody else sees what it would allow. What the engine leaves to others is here: devices that ask too often, people who
+// guess, and what is written to disk.
+
+import type { Middleware } from 'koa';
+import type Provider from 'oidc-provider';
+import { type Client, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { isSameClient } from '../../client-binding.ts';
+import type { Query } from '../../database/database.ts';
+import type { GuessThrottle } from '../../users/throttle.ts';
+import { readEngineForm } from '../http/engine-form.ts';
+import type { DeviceProblem, Pages } from '../http/pages.ts';
+import { artifactId } from '../storage/artifacts.ts';
+
+/** RFC 8628 §3.2: what a device that is told nothing else has to keep to. */
+const POLL_SECONDS = 5;
+/** §3.5 */
+const SLOWER_BY_SECONDS = 5;
+/** Networks do not keep time. */
+const TOLERANCE_SECONDS = 1;
+/** Long enough to find one's phone and type. */
+export const DEVICE_CODE_SECONDS = 600;
+
+const POLL = {
+  name: 'device_poll',
+  text: `INSERT INTO device_polls AS p (id, interval_seconds, expires_at) VALUES ($1, ${POLL_SECONDS}, $2)
+         ON CONFLICT (id) DO UPDATE SET polled_at = now(),
+           was_too_fast = p.polled_at + make_interval(secs => p.interval_seconds - ${TOLERANCE_SECONDS}) > now(),
+           interval_seconds = p.interval_seconds + CASE
+             WHEN p.polled_at + make_interval(secs => p.interval_seconds - ${TOLERANCE_SECONDS}) > now()
+             THEN ${SLOWER_BY_SECONDS} ELSE 0 END
+         RETURNING was_too_fast`,
+};
+
+/** Emitted by the engine instance: it has no event of its own for people who refuse, where they type the code in or later. */
+export const DEVICE_DENIED = 'device.denied';
+
+type DevicePages = Pick<Pages, 'renderUserCode' | 'renderDeviceConfirmation' | 'renderDeviceDone'>;
+
+/** Who guesses right once has the device of a stranger. */
+const guesses = new WeakSet<object>();
+
+/** Configuration `features.deviceFlow`. */
+export function deviceFlow(pages: DevicePages): NonNullable<NonNullable<Configuration['features']>['deviceFlow']> {
+  return {
+    enabled: true,
+    // RFC 8628 §6.1: without vowels no words, without 0 and O, 1 and I nothing to mistake.
+    charset: 'base-20',
+    mask: '****-****',
+    deviceInfo: (ctx) => ({ ip: ctx.ip }),
+    async userCodeInputSource(ctx, form, _out, error) {
+      if (error?.name === 'NotFoundError') guesses.add(ctx);
+      if (error?.name === 'AbortedError') ctx.oidc.provider.emit(DEVICE_DENIED, ctx);
+      await pages.renderUserCode(ctx, { ...readEngineForm(form), problem: error && problemOf(error) });
+    },
+    async userCodeConfirmSource(ctx, form, client, deviceInfo, userCode) {
+      const { params } = ctx.oidc.entities.DeviceCode as unknown as { params: Record<string, unknown> };
+      const asked = { client: client as Client, address: String(deviceInfo.ip), userCode, params };
+      await pages.renderDeviceConfirmation(ctx, { ...readEngineForm(form), ...asked });
+    },
+    async successSource(ctx) {
+      await pages.renderDeviceDone(ctx);
+    },
+  };
+}
+
+const PROBLEMS: Readonly<Record<string, DeviceProblem>> = {
+  NotFoundError: 'unknown',
+  ExpiredError: 'expired',
+  AlreadyUsedError: 'used',
+  AbortedError: 'aborted',
+  NoCodeError: 'missing',
+};
+
+function problemOf(error: Error): DeviceProblem {
+  return PROBLEMS[error.name] ?? 'failed';
+}
+
+export interface DeviceAnswersDeps {
+  readonly paths: { readonly device_authorization: string; readonly code_verification: string };
+  readonly throttle: GuessThrottle;
+  readonly pages: Pick<Pages, 'renderTooManyGuesses'>;
+}
+
+/** Tells devices how often they may ask, and stops whoever guesses codes. */
+export function deviceAnswers({ paths, throttle, pages }: DeviceAnswersDeps): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path === paths.device_authorization) {
+      await next();
+      const answer = ctx.body as { device_code?: string; interval?: number } | undefined;
+      if (answer?.device_code !== undefined) answer.interval = POLL_SECONDS;
+      return;
+    }
+    if (ctx.path !== paths.code_verification || ctx.method !== 'POST') return next();
+    // Counted before it is looked at, and given back when it was right: a hundred guesses at once are a hundred guesses.
+    const retryAfterSeconds = await throttle.attempt(ctx.ip);
+    if (retryAfterSeconds !== undefined) {
+      pages.renderTooManyGuesses(ctx as unknown as KoaContextWithOIDC, retryAfterSeconds);
+      return;
+    }
+    await next();
+    if (!guesses.has(ctx)) await throttle.wasRight(ctx.ip);
+  };
+}
+
+/** A device that asks while the person is still busy is told when it asks too often (RFC 8628 §3.5). */
+export function slowDown(provider: Provider, query: Query): void {
+  const { DeviceCode } = provider as unknown as { DeviceCode: DeviceCodeClass };
+  const find = DeviceCode.find;
+  DeviceCode.find = async function (this: unknown, value, options) {
+    const code = await find.call(this, value, options);
+    const isPending = code !== undefined && code.accountId === undefined && code.error === undefined && !code.isExpired;
+    const { route, client } = (provider.constructor as typeof Provider).ctx?.oidc ?? {};
+    // The engine refuses another client, without a word about the code; it must not slow down the one that waits.
+    if (!isPending || route !== 'token' || !isSameClient(client?.clientId, code.clientId)) return code;
+    const expiresAt = new Date((code.exp ?? 0) * 1000);
+    const { rows } = await query<{ was_too_fast: boolean }>(POLL, [artifactId('DeviceCode', value), expiresAt]);
+    if (rows[0]?.was_too_fast) throw new errors.SlowDown();
+    return code;
+  };
+}
+
+interface DeviceCodeClass {
+  find(
+    value: string,
+    options?: object,
+  ): Promise<{ clientId?: string; accountId?: string; error?: string; isExpired: boolean; exp?: number } | undefined>;
+}

@@ -1,0 +1,107 @@
+// The tokens that an exchange is asked to work on (RFC 8693 §2.1): whose the new token shall be, and who acts.
+//
+// Who may present a token here: the client it was issued to, and the resource server that it is meant for. Whoever else has got
+// hold of it gets the answer that a made-up token gets; otherwise token exchange would turn a stolen token into one of one's own.
+
+import type Provider from 'oidc-provider';
+import { type AccessToken, type Client, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { isSameClient } from '../../client-binding.ts';
+import type { Actor } from '../tokens/delegation.ts';
+import { findIssuedToken, hasItsGrant, type IssuedToken } from '../tokens/find-token.ts';
+import type { IntrospectionPolicy } from '../tokens/introspection.ts';
+import type { JwtBridge } from '../tokens/jwt-access-tokens.ts';
+
+export interface ExchangeTokensDeps {
+  readonly provider: Provider;
+  readonly introspectionPolicy: IntrospectionPolicy;
+  readonly jwtBridge: Pick<JwtBridge, 'verify' | 'toStored'>;
+  /** Configuration `pairwiseIdentifier` */
+  readonly pairwiseIdentifier: (ctx: KoaContextWithOIDC, accountId: string, client: Client) => Promise<string>;
+}
+
+/** The members of a subject token that an exchange reads. */
+export type SubjectToken = IssuedToken & {
+  readonly accountId: string;
+  readonly clientId: string;
+  readonly exp: number;
+  readonly aud: string;
+  readonly grantId?: string;
+  readonly extra?: Record<string, unknown>;
+};
+
+/** @throws InvalidRequest: RFC 8693 §2.2.2 wants that for one that is "invalid for any reason" */
+export async function loadSubject(
+  deps: ExchangeTokensDeps,
+  ctx: KoaContextWithOIDC,
+  value: string,
+): Promise<SubjectToken> {
+  const token = await loadToken(deps, ctx, value);
+  if (token === undefined) throw new errors.InvalidRequest('the subject token is not valid, or not for this client');
+  const { accountId, aud } = token as Partial<SubjectToken>;
+  if (accountId === undefined) {
+    throw new errors.InvalidRequest(
+      'only tokens of users can be exchanged; a client asks for its own with client_credentials',
+    );
+  }
+  // What an app may know of the user says nothing about what it may do at an API, although scopes may have the same names.
+  if (typeof aud !== 'string') throw new errors.InvalidRequest('a token for userinfo cannot be exchanged');
+  return token as SubjectToken;
+}
+
+/** Without an actor token it is the client itself. @param value of the actor token */
+export async function findActor(
+  deps: ExchangeTokensDeps,
+  ctx: KoaContextWithOIDC,
+  value: string | undefined,
+): Promise<{ actor: Actor; token: IssuedToken | undefined }> {
+  const client = ctx.oidc.client as Client;
+  const { clientId } = client;
+  if (value === undefined) return { actor: { sub: clientId, client_id: clientId }, token: undefined };
+  const token = await loadToken(deps, ctx, value);
+  if (token === undefined || !isSameClient(token.clientId, clientId))
+    throw new errors.InvalidRequest('the actor token is not one of this client');
+  const { accountId } = token as { accountId?: string };
+  return { actor: { sub: await subjectOf(deps, ctx, accountId), client_id: clientId }, token };
+}
+
+/** As the tokens of this client name it. */
+async function subjectOf(deps: ExchangeTokensDeps, ctx: KoaContextWithOIDC, accountId?: string): Promise<string> {
+  const client = ctx.oidc.client as Client;
+  if (accountId === undefined) return client.clientId;
+  return client.subjectType === 'pairwise' ? deps.pairwiseIdentifier(ctx, accountId, client) : accountId;
+}
+
+/** A token that stands and that this client may know about. */
+async function loadToken(
+  deps: ExchangeTokensDeps,
+  ctx: KoaContextWithOIDC,
+  value: string,
+): Promise<IssuedToken | undefined> {
+  const token = await findIssuedToken(deps, value);
+  if (token === undefined || !token.isValid || token.kind === 'RefreshToken') return undefined;
+  if (!(await hasItsGrant(deps.provider, token))) return undefined;
+  const { client } = ctx.oidc;
+  // The policy rewrites `extra` into what its caller may read.
+  const { extra } = token as { extra?: object };
+  if (client === undefined || !(await deps.introspectionPolicy(ctx, client, token))) return undefined;
+  return Object.assign(token, { extra });
+}
+
+/** RFC 7800: what binds a token to a key */
+const THUMBPRINTS = ['jkt', 'x5t#S256'] as const;
+type Bound = Partial<Record<(typeof THUMBPRINTS)[number], string>>;
+
+/**
+ * A client that hands in a token of its own proves the key to which it is bound, and the new one stays bound to it: otherwise an
+ * exchange would make a bearer token of it. A resource server that was called with a token has not got the key of its caller.
+ * @param made the new token, bound to what the client has proved @throws InvalidRequest
+ */
+export function assertItsKey(presented: IssuedToken, made: AccessToken): void {
+  if (!isSameClient(presented.clientId, made.clientId)) return;
+  for (const member of THUMBPRINTS) {
+    const bound = (presented as Bound)[member];
+    if (bound !== undefined && bound !== (made as Bound)[member]) {
+      throw new errors.InvalidRequest('the token is bound to a key that this request does not prove');
+    }
+  }
+}

@@ -1,0 +1,41 @@
+// Too much at once, in the engine's words. Not a wrong secret and not our failure: the client is told to come back (RFC 6749
+// §4.1.2.1 has the code for it, RFC 9110 §10.2.3 the header).
+
+import Provider, { errors } from 'oidc-provider';
+import { AppError } from '../../errors.ts';
+
+export const OVERLOADED_BODY = {
+  error: 'temporarily_unavailable',
+  error_description: 'too many requests at once: try again in a moment',
+};
+
+/** The overload that this error is, or was made of. */
+export function overloadIn(error: unknown): AppError | undefined {
+  const candidates = error instanceof Error ? [error, error.cause] : [];
+  return candidates.find((candidate): candidate is AppError => {
+    return candidate instanceof AppError && candidate.code === 'overloaded';
+  });
+}
+
+/** Lets what the engine calls fail with the engine's own kind of error; others pass as they are. */
+export function refusingOverload<T>(work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    const overload = overloadIn(error);
+    if (overload === undefined) throw error;
+    Provider.ctx?.set('Retry-After', String(overload.retryAfterSeconds ?? 1));
+    const refusal = new errors.OIDCProviderError(503, OVERLOADED_BODY.error, { cause: overload });
+    throw Object.assign(refusal, { expose: true, error_description: OVERLOADED_BODY.error_description });
+  });
+}
+
+/** The same for every function of an object. */
+export function refusingOverloads<T extends object>(target: T): T {
+  const wrapped = Object.entries(target).map(([name, call]) => {
+    const refusing = (...args: unknown[]) => {
+      const answer = (call as (...args: unknown[]) => unknown)(...args);
+      return answer instanceof Promise ? refusingOverload(answer) : answer;
+    };
+    return [name, refusing];
+  });
+  return Object.fromEntries(wrapped) as T;
+}

@@ -1,0 +1,117 @@
+// The browser sessions of a user: seen and ended by operators.
+
+import { type ChangedBy, recordAudit } from '../../audit/audit.ts';
+import type { Database, Query } from '../../database/database.ts';
+import type { Directory } from '../policy/directory.ts';
+import { artifactId, removeGrant } from '../storage/artifacts.ts';
+import { HAS_ENDED, markSessionEnded } from '../storage/ended-sessions.ts';
+import type { LogoutNotices } from './logout-notices.ts';
+
+export interface UserSession {
+  /** names it here; not what is in the cookie */
+  readonly id: string;
+  readonly signedInAt: Date;
+  readonly expiresAt: Date;
+  readonly acr: string | undefined;
+  readonly amr: readonly string[];
+  /** the apps that the user has been to with it */
+  readonly clientIds: readonly string[];
+}
+
+export interface Sessions {
+  /** @returns up to `limit` + 1 */
+  list(accountId: string, page: { after: string | undefined; limit: number }): Promise<UserSession[]>;
+  /** @returns whether there was one */
+  end(accountId: string, sessionId: string, by: ChangedBy): Promise<boolean>;
+  /** For whoever is about to remove all of them: tells the apps. */
+  notifyAll(query: Query, accountId: string): Promise<void>;
+}
+
+export interface SessionsDeps {
+  readonly database: Pick<Database, 'query' | 'transaction'>;
+  readonly directory: Pick<Directory, 'findClient'>;
+  readonly notices: Pick<LogoutNotices, 'add'>;
+  readonly sessionSeconds: number;
+}
+
+/** The engine's Session, as far as it matters here. */
+interface Payload {
+  readonly loginTs: number;
+  readonly acr?: string;
+  readonly amr?: readonly string[];
+  readonly authorizations?: Readonly<Record<string, { sid: string; grantId?: string; persistsLogout?: boolean }>>;
+}
+
+const SQL = {
+  // The id of a session changes now and then, its uid does not.
+  list: {
+    name: 'session_list',
+    text: `SELECT DISTINCT ON (uid) uid, payload, expires_at FROM oidc_artifacts
+           WHERE model = 'Session' AND account_id = $1 AND expires_at > now() AND ($2::text IS NULL OR uid > $2)
+             AND NOT ${HAS_ENDED}
+           ORDER BY uid, expires_at DESC LIMIT $3`,
+  },
+  all: { name: 'session_all', text: `SELECT payload FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1` },
+  end: {
+    name: 'session_end',
+    text: `DELETE FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1 AND uid = $2 RETURNING payload`,
+  },
+};
+
+export function createSessions({ database, directory, notices, sessionSeconds }: SessionsDeps): Sessions {
+  async function notify(query: Query, accountId: string, { authorizations = {} }: Payload): Promise<void> {
+    for (const [clientId, { sid }] of Object.entries(authorizations)) {
+      const client = await directory.findClient(clientId);
+      if (client?.metadata.backchannel_logout_uri === undefined) continue;
+      await notices.add(query, { clientId, accountId, sid });
+    }
+  }
+
+  async function removeGrants(query: Query, { authorizations = {} }: Payload): Promise<void> {
+    for (const [clientId, { grantId, persistsLogout }] of Object.entries(authorizations)) {
+      if (grantId === undefined) continue;
+      // The session knows what the client had registered when it was last stored; what counts is what it has registered now.
+      const isGivenUp = (await directory.findClient(clientId))?.metadata.revoke_tokens_on_logout === true;
+      if (persistsLogout !== true || isGivenUp) await removeGrant(query, artifactId('Grant', grantId));
+    }
+  }
+
+  async function endSession(query: Query, accountId: string, sessionId: string, by: ChangedBy): Promise<boolean> {
+    const { rows } = await query<{ payload: Payload }>(SQL.end, [accountId, sessionId]);
+    if (rows.length === 0) return false;
+    await markSessionEnded(query, sessionId, sessionSeconds);
+    for (const { payload } of rows) {
+      await notify(query, accountId, payload);
+      await removeGrants(query, payload);
+    }
+    await recordAudit(query, { type: 'session.ended', ...by, accountId, detail: { session: sessionId } });
+    return true;
+  }
+
+  return {
+    async list(accountId, { after, limit }) {
+      const { rows } = await database.query<{ uid: string; payload: Payload; expires_at: Date }>(SQL.list, [
+        accountId,
+        after ?? null,
+        limit + 1,
+      ]);
+      return rows.map(({ uid, payload, expires_at: expiresAt }) => ({
+        id: uid,
+        signedInAt: new Date(payload.loginTs * 1000),
+        expiresAt,
+        acr: payload.acr,
+        amr: payload.amr ?? [],
+        clientIds: Object.keys(payload.authorizations ?? {}),
+      }));
+    },
+
+    end(accountId, sessionId, by) {
+      return database.transaction((query) => endSession(query, accountId, sessionId, by));
+    },
+
+    async notifyAll(query, accountId) {
+      const { rows } = await query<{ payload: Payload }>(SQL.all, [accountId]);
+      for (const { payload } of rows) await notify(query, accountId, payload);
+    },
+  };
+}

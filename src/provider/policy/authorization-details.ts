@@ -1,0 +1,148 @@
+// Rich authorization requests (RFC 9396) at the engine: which details a client may ask for, which of them a token gets, and which
+// a resource server sees. The types are declared by resource servers while the server runs (resource-servers/routes), so they are
+// looked up at every request, and asked again wherever details leave: a type that was taken away is in no token any more.
+
+import { isDeepStrictEqual } from 'node:util';
+import type { Middleware } from 'koa';
+import type { Client, KoaContextWithOIDC } from 'oidc-provider';
+import { errors } from 'oidc-provider';
+import type { Query } from '../../database/database.ts';
+import { type AuthorizationDetail, whyDetailFails } from '../../resource-servers/authorization-details.ts';
+import type { KnownResourceServer } from '../../resource-servers/lookup.ts';
+import type { Directory } from './directory.ts';
+import { findPermitted } from './resource-server-policy.ts';
+
+/** What the engine hands over of the token or code that the details are for. */
+interface Holder {
+  readonly clientId?: string | undefined;
+  readonly rar?: readonly AuthorizationDetail[] | undefined;
+  readonly aud?: string | string[] | undefined;
+  readonly resourceServer?: { identifier(): string } | undefined;
+}
+
+const DECLARED_TYPES = {
+  name: 'authorization_details_types',
+  text: `SELECT DISTINCT type FROM resource_servers, jsonb_object_keys(authorization_details_types) AS type ORDER BY type`,
+};
+
+/** Configuration `features.richAuthorizationRequests`. A class, because the engine copies plain objects. */
+export class RichAuthorizationRequests {
+  readonly enabled = true;
+  readonly types: Record<string, object>;
+  readonly authorizationDetailsForGrantSource: (ctx: KoaContextWithOIDC) => Promise<AuthorizationDetail[]>;
+  readonly authorizationDetailsForAccessToken: (
+    ctx: KoaContextWithOIDC,
+    token: Holder,
+    source: Holder | undefined,
+  ) => Promise<AuthorizationDetail[]>;
+  readonly authorizationDetailsForIntrospection: (
+    ctx: KoaContextWithOIDC,
+    token: Holder,
+  ) => Promise<AuthorizationDetail[]>;
+
+  constructor(directory: Directory) {
+    this.types = everyType({
+      validate: (ctx: KoaContextWithOIDC, detail: AuthorizationDetail, client: Client) =>
+        assertAllowed(directory, ctx, detail, client),
+    });
+
+    // The user has just been asked for exactly what this request names (the engine's check `rar_prompt`).
+    this.authorizationDetailsForGrantSource = async (ctx) => {
+      const granted = (ctx.oidc.grant as unknown as Holder | undefined)?.rar ?? [];
+      return requestedDetails(ctx).filter((detail) => granted.some((other) => isDeepStrictEqual(other, detail)));
+    };
+
+    this.authorizationDetailsForAccessToken = async (ctx, token, source) => {
+      const requested = requestedDetails(ctx);
+      // Without a code or refresh token nobody was asked, and the policy row alone decides (client_credentials).
+      const granted = source === undefined ? requested : (source.rar ?? []);
+      // RFC 9396 §6.1: what a code or refresh token holds may be narrowed down at the token endpoint, not widened. One that
+      // holds no details was given without any.
+      if (requested.some((detail) => !granted.some((other) => isDeepStrictEqual(other, detail)))) {
+        throw new errors.InvalidAuthorizationDetails('authorization_details exceed what was granted');
+      }
+      const details = requested.length > 0 ? requested : granted;
+      const identifier = token.resourceServer?.identifier();
+      if (identifier === undefined) return [];
+      return declaredBy((await findPermitted(directory, identifier, String(token.clientId)))?.resourceServer, details);
+    };
+
+    this.authorizationDetailsForIntrospection = async (_ctx, token) => {
+      const [identifier] = [token.aud ?? []].flat();
+      const resourceServer = identifier === undefined ? undefined : await directory.findResourceServer(identifier);
+      return declaredBy(resourceServer, token.rar ?? []);
+    };
+  }
+}
+
+/** RFC 9396 §10: the truth at this moment; the engine has an empty list. */
+export function declaredDetailsTypes(query: Query): Middleware {
+  return async (ctx, next) => {
+    await next();
+    const metadata = ctx.body as { authorization_details_types_supported?: string[] } | undefined;
+    if (metadata?.authorization_details_types_supported === undefined || !ctx.path.startsWith('/.well-known/')) return;
+    const { rows } = await query<{ type: string }>(DECLARED_TYPES, []);
+    metadata.authorization_details_types_supported = rows.map(({ type }) => type);
+  };
+}
+
+/** @throws InvalidAuthorizationDetails (RFC 9396 §5) */
+async function assertAllowed(
+  directory: Directory,
+  ctx: KoaContextWithOIDC,
+  detail: AuthorizationDetail,
+  client: Client,
+): Promise<void> {
+  const named = [(ctx.oidc.params?.resource as string | string[] | undefined) ?? []].flat();
+  if (named.length === 0 && ctx.oidc.route !== 'token') {
+    throw new errors.InvalidAuthorizationDetails('name the resource server that the details are for with resource');
+  }
+  const identifiers = named.length > 0 ? named : [...((await directory.findGrants(client.clientId))?.keys() ?? [])];
+  const permitted = await Promise.all(identifiers.map((each) => findPermitted(directory, each, client.clientId)));
+  const declaring = permitted.flatMap((each) =>
+    each !== undefined && declaredBy(each.resourceServer, [detail]).length > 0 ? [each.resourceServer] : [],
+  );
+  if (declaring.length === 0) {
+    throw new errors.InvalidAuthorizationDetails(
+      `the resource server has no authorization details type ${detail.type}`,
+    );
+  }
+  // Several may have a type of this name. A token for each of them carries the detail, so each must understand it.
+  for (const { authorizationDetailsTypes } of declaring) {
+    const type = authorizationDetailsTypes[detail.type];
+    const fault = type && whyDetailFails(type, detail);
+    if (fault !== undefined) throw new errors.InvalidAuthorizationDetails(`${detail.type}: ${fault}`);
+  }
+}
+
+/** The details that this resource server is meant by and knows the type of. */
+function declaredBy(
+  resourceServer: KnownResourceServer | undefined,
+  details: readonly AuthorizationDetail[],
+): AuthorizationDetail[] {
+  if (resourceServer === undefined) return [];
+  const { identifier, authorizationDetailsTypes } = resourceServer;
+  return details.filter(
+    ({ type, locations }) =>
+      Object.hasOwn(authorizationDetailsTypes, type) && (locations === undefined || locations.includes(identifier)),
+  );
+}
+
+function requestedDetails(ctx: KoaContextWithOIDC): AuthorizationDetail[] {
+  const text = ctx.oidc.params?.authorization_details;
+  return typeof text === 'string' ? JSON.parse(text) : [];
+}
+
+/** The engine asks a plain object whether it has a type, once for each detail; this one has every type, and no list of them. */
+function everyType(type: object): Record<string, object> {
+  return new Proxy<Record<string, object>>(
+    {},
+    {
+      get: (target, name) => (typeof name === 'string' && !(name in target) ? type : Reflect.get(target, name)),
+      getOwnPropertyDescriptor: (target, name) =>
+        typeof name === 'string' && !(name in target)
+          ? { configurable: true, enumerable: true, writable: false, value: type }
+          : undefined,
+    },
+  );
+}

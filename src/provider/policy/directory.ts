@@ -1,0 +1,75 @@
+// What the engine's side knows of clients, users, resource servers and the policy: asked several times at every request, changed
+// rarely. It is kept in memory as long as the change feed vouches for it (database/cache), and read in gathered statements
+// otherwise, so that a change counts on every node at once.
+
+import { type KnownClient, lookUpClients } from '../../clients/lookup.ts';
+import { type Answer, createCache } from '../../database/cache.ts';
+import type { Database } from '../../database/database.ts';
+import {
+  type KnownGrants,
+  type KnownResourceServer,
+  lookUpGrants,
+  lookUpResourceServers,
+} from '../../resource-servers/lookup.ts';
+import { canonicalSpelling } from '../../resource-servers/resource-server.ts';
+import { type KnownUser, lookUpUsers } from '../../users/lookup.ts';
+import { createGathering, type StoreMetrics } from '../storage/batching.ts';
+
+/** Some 2 KB each: 40 MB at most, far more clients than are busy at the same time. */
+const MAX_CLIENTS = 20_000;
+const MAX_USERS = 20_000;
+const MAX_RESOURCE_SERVERS = 2_000;
+
+export interface Directory {
+  /** disabled ones too */
+  findClient(clientId: string): Answer<KnownClient>;
+  /** disabled ones too */
+  findUser(userId: string): Answer<KnownUser>;
+  /** under either spelling of an empty path */
+  findResourceServer(identifier: string): Answer<KnownResourceServer>;
+  /** the policy rows of a client; empty when it may call nothing, undefined when it cannot exist */
+  findGrants(clientId: string): Answer<KnownGrants>;
+}
+
+export function createDirectory({ hotQuery, changes, queueSize }: Database, metrics?: StoreMetrics): Directory {
+  const gather = createGathering({ queueSize }, metrics);
+
+  function remembering<Value extends object>(
+    topic: string,
+    max: number,
+    lookUp: (keys: readonly string[]) => Promise<readonly (Value | undefined)[]>,
+    normalize?: (key: string) => string,
+  ) {
+    const load = gather<string, Value | undefined>(topic, lookUp);
+    return createCache<Value>({
+      changes,
+      topic,
+      max,
+      load,
+      onRequest: (result) => metrics?.cacheRequested(topic, result),
+      ...(normalize === undefined ? {} : { normalize }),
+    });
+  }
+
+  const clients = remembering('client', MAX_CLIENTS, (ids) => lookUpClients(hotQuery, ids));
+  const users = remembering('user', MAX_USERS, (ids) => lookUpUsers(hotQuery, ids));
+  const grants = remembering('client_grants', MAX_CLIENTS, (ids) => lookUpGrants(hotQuery, ids));
+  const resourceServers = remembering(
+    'resource_server',
+    MAX_RESOURCE_SERVERS,
+    (identifiers) => lookUpResourceServers(hotQuery, identifiers),
+    canonicalSpelling,
+  );
+
+  return {
+    findClient: (clientId) => (isKey(clientId) ? clients.get(clientId) : undefined),
+    findUser: (userId) => (isKey(userId) ? users.get(userId) : undefined),
+    findResourceServer: (identifier) => (isKey(identifier) ? resourceServers.get(identifier) : undefined),
+    findGrants: (clientId) => (isKey(clientId) ? grants.get(clientId) : undefined),
+  };
+}
+
+/** PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. */
+function isKey(text: string): boolean {
+  return text.length <= 2_000 && !text.includes('\0');
+}

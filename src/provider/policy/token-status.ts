@@ -1,0 +1,79 @@
+// Does a token still stand? One answer for JWT and opaque tokens alike: is its client enabled and not revoked, its user too, and
+// does the policy row for its audience still exist. Introspection, the storage and the admin door ask here.
+
+import type { TokenAudience } from '../../client-binding.ts';
+import { isSelfRegistered } from '../../clients/client.ts';
+import { grantAt } from '../../resource-servers/lookup.ts';
+import type { Directory } from './directory.ts';
+
+export interface IssuedTo {
+  readonly clientId: string;
+  /** undefined: a token of the client itself */
+  readonly accountId: string | undefined;
+  /** resource servers that the token is meant for; empty: only for userinfo */
+  readonly audiences: readonly string[];
+  /** seconds since 1970 */
+  readonly issuedAt: number;
+}
+
+export interface Standing {
+  /** undefined as well where the client must not be able to tell users apart by more than its pairwise subjects */
+  readonly username: string | undefined;
+  readonly audiences: readonly TokenAudience[];
+  /** what the policy allows now; undefined when the token has no audience that a policy could speak about */
+  readonly allowedScopes: ReadonlySet<string> | undefined;
+}
+
+/** @returns undefined if the token is void */
+export async function findStanding(directory: Directory, token: IssuedTo): Promise<Standing | undefined> {
+  const [client, user, grants] = await Promise.all([
+    directory.findClient(token.clientId),
+    token.accountId === undefined ? undefined : directory.findUser(token.accountId),
+    directory.findGrants(token.clientId),
+  ]);
+  if (client === undefined || client.isDisabled || isBefore(token, client)) return undefined;
+  if (token.accountId !== undefined && (user === undefined || user.isDisabled || isBefore(token, user)))
+    return undefined;
+
+  const resourceServers = await Promise.all(token.audiences.map((audience) => directory.findResourceServer(audience)));
+  const known = resourceServers.flatMap((resourceServer, position) =>
+    // Found under its other spelling it is not the audience that the token names.
+    resourceServer !== undefined && resourceServer.identifier === token.audiences[position] ? [resourceServer] : [],
+  );
+  const granted = known.map((resourceServer) => grantAt(resourceServer, grants, isSelfRegistered(client)));
+  if (token.audiences.length > 0 && granted.every((grant) => grant === undefined)) return undefined;
+  return {
+    // OpenID Connect Core §8.1: two clients could agree on whom they talk about by it.
+    username: client.metadata.subject_type === 'pairwise' ? undefined : user?.username,
+    audiences: known.map(({ introspectionClientId }, position) => ({
+      introspectionClientId,
+      allowsBoundClient: granted[position] !== undefined,
+    })),
+    allowedScopes:
+      token.audiences.length === 0
+        ? undefined
+        : new Set(
+            known.flatMap(({ scopes }, position) => scopes.filter((name) => granted[position]?.scopes.includes(name))),
+          ),
+  };
+}
+
+/** Whether client and user (those that there are) exist and have no later "not before". */
+export async function isNotRevoked(
+  directory: Directory,
+  issued: Pick<IssuedTo, 'accountId' | 'issuedAt'> & { readonly clientId: string | undefined },
+): Promise<boolean> {
+  if (issued.clientId !== undefined) {
+    const client = await directory.findClient(issued.clientId);
+    if (client === undefined || isBefore(issued, client)) return false;
+  }
+  if (issued.accountId !== undefined) {
+    const user = await directory.findUser(issued.accountId);
+    if (user === undefined || isBefore(issued, user)) return false;
+  }
+  return true;
+}
+
+function isBefore({ issuedAt }: { issuedAt: number }, { tokensNotBefore }: { tokensNotBefore: number }): boolean {
+  return issuedAt * 1000 < tokensNotBefore;
+}

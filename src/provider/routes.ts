@@ -1,0 +1,28 @@
+// The paths of the engine's endpoints, and the methods that each of them takes.
+
+export const ROUTES = {
+  authorization: '/oauth2/authorize',
+  token: '/oauth2/token',
+  introspection: '/oauth2/introspect',
+  revocation: '/oauth2/revoke',
+  userinfo: '/oauth2/userinfo',
+  jwks: '/oauth2/jwks',
+  end_session: '/oauth2/logout',
+  pushed_authorization_request: '/oauth2/par',
+  device_authorization: '/oauth2/device_authorization',
+  code_verification: '/oauth2/device',
+} as const;
+
+/** What each of them takes. */
+export const METHODS: ReadonlyMap<string, readonly string[]> = new Map([
+  [ROUTES.authorization, ['GET', 'POST']],
+  [ROUTES.token, ['POST']],
+  [ROUTES.introspection, ['POST']],
+  [ROUTES.revocation, ['POST']],
+  [ROUTES.userinfo, ['GET', 'POST']],
+  [ROUTES.jwks, ['GET']],
+  [ROUTES.end_session, ['GET', 'POST']],
+  [ROUTES.pushed_authorization_request, ['POST']],
+  [ROUTES.device_authorization, ['POST']],
+  [ROUTES.code_verification, ['GET', 'POST']],
+]);

@@ -1,0 +1,146 @@
+// Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy of the database holds no
+// usable token, code or cookie. What every request does with them is in hot-store.
+
+import { hash } from 'node:crypto';
+import type { AdapterPayload } from 'oidc-provider';
+import type { Query } from '../../database/database.ts';
+import { forEachTable } from './partitions.ts';
+
+const SQL = {
+  findByUserCode: { name: 'artifact_find_user_code', text: standing('a.model = $1 AND a.user_code = $2') },
+  removeGrant: {
+    name: 'artifact_remove_grant',
+    text: `DELETE FROM oidc_artifacts WHERE grant_id = $1 OR (model = 'Grant' AND id = $1)`,
+  },
+  removeOfClient: { name: 'artifact_remove_of_client', text: removal('client_id = $1') },
+  removeSessionsOfAccount: {
+    name: 'artifact_remove_sessions_of_account',
+    text: removal(`model = 'Session' AND account_id = $1`),
+  },
+  removeOfAccount: { name: 'artifact_remove_of_account', text: removal('account_id = $1') },
+};
+
+/** A statement that gets ready to look into all partitions is planned at each use, which takes three times as long as its work. */
+const destroyStatement = forEachTable((table) => ({
+  name: `artifact_destroy_in_${table}`,
+  text: `DELETE FROM ${table} WHERE model = $1 AND id = $2`,
+}));
+const grantOfStatement = forEachTable((table) => ({
+  name: `artifact_grant_of_in_${table}`,
+  text: `SELECT grant_id, client_id, account_id FROM ${table} WHERE model = $1 AND id = $2`,
+}));
+
+/**
+ * A row counts only while its client and its user exist and have no later "not before": what was issued by a request that
+ * raced with a revocation is void although it was written after it. Expired and consumed rows are returned: the engine wants
+ * to see them.
+ */
+function standing(condition: string): string {
+  return `SELECT a.payload, extract(epoch FROM a.consumed_at)::float8 AS consumed_at FROM oidc_artifacts a
+          LEFT JOIN clients c ON c.client_id = a.client_id
+          LEFT JOIN users u ON u.id = a.account_id
+          WHERE ${condition}
+            AND (a.client_id IS NULL OR c.client_id IS NOT NULL)
+            AND (a.account_id IS NULL OR u.id IS NOT NULL)
+            AND a.issued_at >= coalesce(greatest(c.tokens_not_before, u.tokens_not_before), '-infinity')
+          ORDER BY a.expires_at DESC LIMIT 1`;
+}
+
+function removal(condition: string): string {
+  return `WITH gone AS (DELETE FROM oidc_artifacts WHERE ${condition} RETURNING model)
+          SELECT model, count(*)::int AS count FROM gone GROUP BY model`;
+}
+
+export interface Artifact {
+  readonly model: string;
+  readonly id: Buffer;
+  readonly payload: unknown;
+  readonly clientId: string | undefined;
+  readonly accountId: string | undefined;
+  readonly grantId: Buffer | undefined;
+  readonly uid: string | undefined;
+  readonly userCode: string | undefined;
+  /** seconds since 1970 */
+  readonly issuedAt: number;
+  /** seconds since 1970 */
+  readonly expiresAt: number | undefined;
+}
+
+export interface FoundArtifact {
+  readonly payload: AdapterPayload;
+  /** seconds since 1970 */
+  readonly consumedAt: number | undefined;
+}
+
+/** What stands for a model's id at rest. */
+export function artifactId(model: string, id: string): Buffer {
+  return hash('sha256', `${model}\0${id}`, 'buffer');
+}
+
+export async function findByUserCode(
+  query: Query,
+  model: string,
+  userCode: string,
+): Promise<FoundArtifact | undefined> {
+  const { rows } = await query<{ payload: AdapterPayload; consumed_at: number | null }>(SQL.findByUserCode, [
+    model,
+    userCode,
+  ]);
+  return rows[0] && { payload: rows[0].payload, consumedAt: rows[0].consumed_at ?? undefined };
+}
+
+/** @returns whether there was such a row */
+export async function destroyArtifact(query: Query, model: string, id: Buffer): Promise<boolean> {
+  return (await query(destroyStatement([model]), [model, id])).rowCount === 1;
+}
+
+export interface GrantReference {
+  readonly grantId: Buffer;
+  readonly clientId: string | undefined;
+  readonly accountId: string | undefined;
+}
+
+export async function findGrantOf(query: Query, model: string, id: Buffer): Promise<GrantReference | undefined> {
+  const { rows } = await query<{ grant_id: Buffer | null; client_id: string | null; account_id: string | null }>(
+    grantOfStatement([model]),
+    [model, id],
+  );
+  const row = rows[0];
+  if (row === undefined || row.grant_id === null) return undefined;
+  return { grantId: row.grant_id, clientId: row.client_id ?? undefined, accountId: row.account_id ?? undefined };
+}
+
+/** A grant with everything that was issued under it; JWTs turn inactive because their grant is gone. */
+export async function removeGrant(query: Query, grantId: Buffer): Promise<void> {
+  await query(SQL.removeGrant, [grantId]);
+}
+
+export interface RemovedArtifacts {
+  readonly accessTokens: number;
+  readonly refreshTokens: number;
+  readonly authorizationCodes: number;
+  readonly grants: number;
+  readonly sessions: number;
+}
+
+export async function removeArtifactsOfClient(query: Query, clientId: string): Promise<RemovedArtifacts> {
+  return countsByKind(await query(SQL.removeOfClient, [clientId]));
+}
+
+/** Sessions included, and first: a logout takes its rows in the same order. */
+export async function removeArtifactsOfAccount(query: Query, accountId: string): Promise<RemovedArtifacts> {
+  const first = countsByKind(await query(SQL.removeSessionsOfAccount, [accountId]));
+  const rest = countsByKind(await query(SQL.removeOfAccount, [accountId]));
+  return { ...rest, sessions: first.sessions + rest.sessions };
+}
+
+function countsByKind({ rows }: { rows: { model: string; count: number }[] }): RemovedArtifacts {
+  const count = (model: string) => rows.find((row) => row.model === model)?.count ?? 0;
+  return {
+    accessTokens: count('AccessToken') + count('ClientCredentials'),
+    refreshTokens: count('RefreshToken'),
+    authorizationCodes: count('AuthorizationCode'),
+    grants: count('Grant'),
+    sessions: count('Session'),
+  };
+}

@@ -1,0 +1,60 @@
+// One unit per token request. What the engine writes while it answers POST /oauth2/token (a code consumed, an access token, a
+// refresh token, the audit events) is gathered here and committed together before the answer leaves: a crash in between leaves
+// either everything or nothing, and no connection is held while the engine works. An answer that is an error issued nothing, so
+// what was gathered for it is dropped.
+
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { HotStore } from './artifact-store.ts';
+import type { Write } from './writes.ts';
+
+export interface UnitOfWork {
+  /** Stores it with the other writes of this request, or at once when there is no unit of work around it. */
+  write(write: Write): Promise<void>;
+  /** Calls back when the writes of this request are committed, which those of a refused one never are. */
+  afterwards(callback: () => void): void;
+  /** Runs `work`, whose writes are kept until whoever called commits them, or lets them go. */
+  gather<T>(requestId: string, work: () => Promise<T>): Promise<Gathered<T>>;
+  /** of the request around it */
+  requestId(): string | undefined;
+}
+
+export interface Gathered<T> {
+  readonly result: T;
+  /** @throws AlreadyConsumedError when another request was faster; nothing was written then */
+  commit(): Promise<void>;
+}
+
+interface Unit {
+  readonly requestId: string;
+  readonly writes: Write[];
+  readonly callbacks: (() => void)[];
+}
+
+export function createUnitOfWork({ commit }: Pick<HotStore, 'commit'>): UnitOfWork {
+  const current = new AsyncLocalStorage<Unit>();
+  return {
+    async write(write) {
+      const unit = current.getStore();
+      if (unit === undefined) await commit([write]);
+      else unit.writes.push(write);
+    },
+    afterwards(callback) {
+      const unit = current.getStore();
+      if (unit === undefined) callback();
+      else unit.callbacks.push(callback);
+    },
+    requestId: () => current.getStore()?.requestId,
+    async gather(requestId, work) {
+      const unit: Unit = { requestId, writes: [], callbacks: [] };
+      const result = await current.run(unit, work);
+      return {
+        result,
+        async commit() {
+          if (unit.writes.length === 0) return;
+          await commit(unit.writes);
+          for (const callback of unit.callbacks) callback();
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,41 @@
+// Finds a token that this server has issued, opaque or JWT, as one of the engine's models: for whoever asks about tokens without
+// going through the engine's own endpoints.
+
+import type Provider from 'oidc-provider';
+import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
+import { isSameClient } from '../../client-binding.ts';
+import type { JwtBridge } from './jwt-access-tokens.ts';
+import { type MarkedModel, markedModel } from './token-prefixes.ts';
+
+export type IssuedToken = AccessToken | ClientCredentials | RefreshToken;
+
+export interface IssuedTokenDeps {
+  readonly provider: Provider;
+  readonly jwtBridge: Pick<JwtBridge, 'verify' | 'toStored'>;
+}
+
+/** @returns undefined if there is none, or a JWT is not (any more) valid; an opaque one may have expired */
+export async function findIssuedToken(deps: IssuedTokenDeps, value: string): Promise<IssuedToken | undefined> {
+  const model = markedModel(value);
+  return model === undefined ? findJwt(deps, value) : findOpaque(deps.provider, model, value);
+}
+
+function findOpaque(provider: Provider, model: MarkedModel, value: string): Promise<IssuedToken | undefined> {
+  return (provider[model] as typeof provider.AccessToken).find(value);
+}
+
+async function findJwt({ provider, jwtBridge }: IssuedTokenDeps, value: string): Promise<IssuedToken | undefined> {
+  const claims = await jwtBridge.verify(value);
+  if (claims === undefined) return undefined;
+  const stored = jwtBridge.toStored(claims);
+  return new provider[stored.kind as 'AccessToken'](stored as never) as IssuedToken;
+}
+
+/** The grant of a user still stands and is the one of this token. */
+export async function hasItsGrant(provider: Provider, token: IssuedToken): Promise<boolean> {
+  const { grantId, accountId } = token as { grantId?: string; accountId?: string };
+  if (grantId === undefined) return true;
+  const grant = await provider.Grant.find(grantId, { ignoreExpiration: true });
+  if (grant === undefined || grant.isExpired) return false;
+  return grant.accountId === accountId && isSameClient(grant.clientId, token.clientId);
+}

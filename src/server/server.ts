@@ -1,0 +1,195 @@
+// createServer: the Koa app and the only list of mounts, in order. Tests start exactly this.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type Router from '@koa/router';
+import Koa from 'koa';
+import { adminDoor } from '../admin/admin-api.ts';
+import { adminRoutes } from '../admin/routes.ts';
+import { createClients } from '../clients/clients.ts';
+import { registrationRoutes } from '../clients/registration/registration-routes.ts';
+import { createSelfRegistrations } from '../clients/registration/self-registration.ts';
+import { createSecretVerifier } from '../clients/secret.ts';
+import type { Config } from '../config/config.ts';
+import type { Database } from '../database/database.ts';
+import { toPeerCheck } from '../guard/peer-check.ts';
+import { healthRoutes } from '../http/health.ts';
+import { createEntrance, type Entrance } from '../http/request-prelude.ts';
+import { securityHeaders } from '../http/security-headers.ts';
+import { enginePages } from '../interaction/engine-pages.ts';
+import { interactionRoutes } from '../interaction/routes.ts';
+import type { KeyFollower, KeySet } from '../keys/follow-keys.ts';
+import { BASIC_ALGORITHMS } from '../keys/key-ring.ts';
+import type { KeyRotation } from '../keys/rotation.ts';
+import type { Log } from '../log.ts';
+import { createEndpointFinder } from '../metrics/endpoints.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { metricsRoutes } from '../metrics/routes.ts';
+import type { Outbound } from '../outbound/outbound.ts';
+import type { PasswordHasher } from '../password-hash.ts';
+import { clientCertificates } from '../provider/clients/client-certificate.ts';
+import { assertLoadable, assertSector } from '../provider/clients/engine-metadata.ts';
+import { createEngine, type Engine } from '../provider/engine.ts';
+import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
+import { ROUTES } from '../provider/routes.ts';
+import { removeArtifactsOfClient } from '../provider/storage/artifacts.ts';
+import { createPasswordCheck } from '../users/password.ts';
+import { createGuessThrottle, createLoginThrottle } from '../users/throttle.ts';
+
+export interface ServerDeps {
+  readonly config: Pick<
+    Config,
+    'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics' | 'registration' | 'tls' | 'mutualTls'
+  >;
+  readonly database: Database;
+  readonly keys: KeyFollower;
+  readonly keyRotation: KeyRotation;
+  readonly dpopNonceSecret: Buffer;
+  readonly pairwiseSalt: string;
+  readonly artifactKey: Buffer;
+  readonly outbound: Outbound;
+  readonly logoutNotices: LogoutNotices;
+  readonly passwords: PasswordHasher;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly version: string;
+}
+
+/** Of one address, when anybody may register. */
+const OPEN_REGISTRATIONS = { attempts: 20, windowSeconds: 3600 };
+
+export interface Server {
+  readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly engine: Engine;
+  /** From now on /health/ready says no: whoever balances the load should send new requests elsewhere. */
+  drain(): void;
+}
+
+export async function createServer(deps: ServerDeps): Promise<Server> {
+  const { config, database, passwords, metrics, log } = deps;
+  const { issuer } = config;
+  const isTrusted = toPeerCheck(config.trustedProxies);
+  const takesCertificates = config.tls !== undefined || config.mutualTls.header !== undefined;
+  const readClientCertificate = takesCertificates
+    ? clientCertificates({ header: config.mutualTls.header, isTrusted })
+    : undefined;
+  // The engine is an app of its own beside ours: what every request passes first, both have.
+  const entrance = createEntrance({
+    log,
+    metrics,
+    endpointOf: createEndpointFinder(ROUTES),
+    origins: [issuer, ...[config.mutualTls.origin ?? []].flat()],
+    isTrusted,
+    securityHeaders: await securityHeaders({ isHttps: issuer.startsWith('https:') }),
+  });
+  const { keys } = deps;
+  const secretVerifier = createSecretVerifier(passwords);
+  const engineDeps = {
+    entrance,
+    config,
+    database,
+    dpopNonceSecret: deps.dpopNonceSecret,
+    pairwiseSalt: deps.pairwiseSalt,
+    artifactKey: deps.artifactKey,
+    fetch: deps.outbound.fetch,
+    logoutNotices: deps.logoutNotices,
+    readClientCertificate,
+    secretVerifier,
+    pages: enginePages({ query: database.query, log }),
+    metrics,
+    log,
+  };
+  const engine = createEngine(engineDeps, keys.current());
+  keys.onChange(engine.useKeys);
+
+  let isDraining = false;
+  const app = new Koa({ proxy: true });
+  // What reaches this went wrong while an answer was already on its way.
+  app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
+  for (const middleware of entrance.middlewares) app.use(middleware);
+
+  mount(
+    app,
+    healthRoutes(async () => !isDraining && canSign(keys.current()) && (await isDatabaseUp(database))),
+  );
+  if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
+  const clients = createClients({
+    database,
+    passwords,
+    assertLoadable: (clientId, metadata) => assertLoadable(engine.provider, clientId, metadata),
+    assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
+    removeArtifacts: removeArtifactsOfClient,
+  });
+  mount(
+    app,
+    adminRoutes({
+      ...deps,
+      ...adminDoor({ ...deps, readClientCertificate, engine, clients }),
+      issuer,
+      changes: database.changes,
+    }),
+  );
+  mount(
+    app,
+    registrationRoutes({
+      issuer,
+      registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
+      isOpen: config.registration.isOpen,
+      throttle: createGuessThrottle(database.pool, 'registration', OPEN_REGISTRATIONS),
+      changes: database.changes,
+      log,
+    }),
+  );
+  mount(
+    app,
+    interactionRoutes({
+      database,
+      engine,
+      issuer,
+      log,
+      passwordCheck: createPasswordCheck(passwords),
+      throttle: createLoginThrottle(database.pool, config.loginThrottle),
+      metrics,
+    }),
+  );
+  return {
+    handler: byDoor(entrance, { engine: engine.handler, others: app.callback() }),
+    engine,
+    drain() {
+      isDraining = true;
+    },
+  };
+}
+
+function mount(app: Koa, router: Router): void {
+  app.use(router.routes());
+  // Names the methods of a path in `Allow`; problemAnswers says the rest.
+  app.use(router.allowedMethods());
+}
+
+/** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */
+const OAUTH_DOOR = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
+
+/** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
+function byDoor(
+  entrance: Entrance,
+  doors: { engine: Server['handler']; others: Server['handler'] },
+): Server['handler'] {
+  return (request, response) => {
+    const isForUs = entrance.admit(request, response);
+    if (isForUs && OAUTH_DOOR.test(request.url ?? '')) return doors.engine(request, response);
+    entrance.dress(request, response);
+    doors.others(request, response);
+  };
+}
+
+/** Not so when every key was taken away, and those that took their place are sealed under another secret key. */
+function canSign({ signingKeys }: KeySet): boolean {
+  return BASIC_ALGORITHMS.every((needed) => signingKeys.some(({ alg }) => alg === needed));
+}
+
+async function isDatabaseUp(database: Database): Promise<boolean> {
+  return database.query({ name: 'ready', text: 'SELECT 1' }, []).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,78 @@
+// Our own TLS listener, for installations without a proxy that terminates TLS. It asks for a certificate and takes any, or none:
+// whether it is worth something is decided for each client (RFC 8705 §2). The files are read again when they change, so that
+// a renewed certificate needs no restart.
+
+import { readFile } from 'node:fs/promises';
+import type { RequestListener, ServerOptions } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { SecureContextOptions } from 'node:tls';
+import type { Config } from '../config/config.ts';
+import type { Log } from '../log.ts';
+import { repeat } from '../periodic-task.ts';
+
+export interface TlsListener {
+  readonly server: Server;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+type TlsFiles = NonNullable<Config['tls']>;
+
+const REREAD_MS = 60_000;
+
+/** RFC 9325 (BCP 195) §4.2, as FAPI 2.0 Security Profile §5.2.2 wants it; Node would also offer CBC, and RSA without forward secrecy. */
+const CIPHERS = [
+  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
+  ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'],
+  ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
+].join(':');
+
+/** @returns one that does not listen yet. @throws Error naming the variable whose file cannot be used */
+export async function openTlsListener(
+  files: TlsFiles,
+  options: Pick<ServerOptions, 'headersTimeout' | 'requestTimeout'>,
+  handler: RequestListener,
+  log: Log,
+  rereadMs = REREAD_MS,
+): Promise<TlsListener> {
+  let current = await read(files);
+  let server: Server;
+  try {
+    server = createServer({ ...options, ...current, requestCert: true, rejectUnauthorized: false }, handler);
+  } catch (cause) {
+    throw new Error('LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE do not go together', { cause });
+  }
+  const close = repeat(
+    async () => {
+      const fresh = await read(files);
+      if (JSON.stringify(fresh) === JSON.stringify(current)) return;
+      server.setSecureContext(fresh);
+      current = fresh;
+      log.info('the certificate of the TLS listener has changed');
+    },
+    {
+      intervalMs: rereadMs,
+      onError: (error) =>
+        log.error({ error }, 'the files of the TLS listener cannot be used: it keeps those of before'),
+    },
+  );
+  return { server, port: files.port, close };
+}
+
+async function read(files: TlsFiles): Promise<SecureContextOptions> {
+  const [cert, key, ca] = await Promise.all([
+    readText('LANYARD_TLS_CERT_FILE', files.certificateFile),
+    readText('LANYARD_TLS_KEY_FILE', files.keyFile),
+    files.clientAuthoritiesFile === undefined
+      ? undefined
+      : readText('LANYARD_TLS_CLIENT_CA_FILE', files.clientAuthoritiesFile),
+  ]);
+  // Without a list of our own, OpenSSL would take the authorities of the web, which sign for anybody.
+  return { cert, key, ca: ca ?? [], minVersion: 'TLSv1.2', ciphers: CIPHERS };
+}
+
+async function readText(variable: string, path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`${variable} cannot be read: ${error.code}`);
+  });
+}
