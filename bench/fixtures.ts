@@ -12,7 +12,7 @@ export interface ClientLogin {
   readonly clientSecret: string;
 }
 
-export interface Cast {
+export interface Fixtures {
   /** acts for itself, may call both resource servers */
   readonly service: ClientLogin;
   /** introspects for both resource servers */
@@ -33,7 +33,7 @@ export const METADATA = {
     token_endpoint_auth_method: 'none',
   },
   web: { grant_types: ['authorization_code', 'refresh_token'], redirect_uris: [REDIRECT_URI] },
-} as const satisfies Record<keyof Cast, object>;
+} as const satisfies Record<keyof Fixtures, object>;
 
 /** Each loop that signs in has a user of its own, since a login throttle counts per account. */
 export function username(index: number): string {

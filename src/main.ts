@@ -17,8 +17,8 @@ import { startEmbeddedPostgres } from './database/embedded/embedded-postgres.ts'
 import { loadMigrations } from './database/migrations.ts';
 import { createLog, type Log } from './log.ts';
 import { runsAtOnce } from './password-hash.ts';
-import type { Installation, InstallationOptions } from './process/startup.ts';
-import { collectStartGarbage } from './process/startup-gc.ts';
+import type { Instance, InstanceOptions } from './process/startup.ts';
+import { collectStartupGarbage } from './process/startup-gc.ts';
 
 interface DatabaseServer {
   readonly connectionString: string;
@@ -65,13 +65,13 @@ async function run(): Promise<void> {
   // Loading the server takes as long as starting the database: both at the same time.
   const startServer = loadServer(config);
   const database = await startDatabase(config, log);
-  let installation: Installation | undefined;
+  let installation: Instance | undefined;
   let isBroken = false;
   try {
     const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
     const { connectionString } = database;
     installation = await (await startServer)({ config, connectionString, secretKey, log });
-    collectStartGarbage();
+    collectStartupGarbage();
     announce(config, database, installation);
     isBroken = await Promise.race([stopSignal.then(() => false), database.exited.then(() => true)]);
     say(isBroken ? '\nThe database has ended; stopping.' : '\nStopping.');
@@ -83,8 +83,8 @@ async function run(): Promise<void> {
 }
 
 /** In this process, or in several that this one looks after. */
-async function loadServer({ workers }: Config): Promise<(options: InstallationOptions) => Promise<Installation>> {
-  if (workers === 1) return (await import('./process/single-process.ts')).startInstallation;
+async function loadServer({ workers }: Config): Promise<(options: InstanceOptions) => Promise<Instance>> {
+  if (workers === 1) return (await import('./process/single-process.ts')).startSingleProcess;
   return (await import('./process/cluster-primary.ts')).startCluster;
 }
 
@@ -105,7 +105,7 @@ async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> 
 }
 
 /** In one piece: whoever has read that it is running has read the secret too. */
-function announce(config: Config, database: DatabaseServer, installation: Installation): void {
+function announce(config: Config, database: DatabaseServer, installation: Instance): void {
   const secret = installation.adminClientSecret;
   const firstStart =
     secret === undefined

@@ -2,7 +2,7 @@
 // (RFC 7519 §2), so a watermark is a whole second too, the next one; whoever sets it waits until it has come before answering.
 // Then a token that is asked for after the answer is always newer, and one from before is always older.
 
-export function watermarkForNow(): Date {
+export function notBeforeForNow(): Date {
   return new Date((Math.floor(Date.now() / 1000) + 1) * 1000);
 }
 

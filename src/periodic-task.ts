@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-export interface RepeatOptions {
+export interface PeriodicTaskOptions {
   readonly intervalMs: number;
   /** It is tried again after the interval. */
   readonly onError: (error: unknown) => void;
@@ -13,9 +13,9 @@ export interface RepeatOptions {
  * @param work is told when it should come to an end
  * @returns a function that stops it and waits for what is underway
  */
-export function repeat(
+export function startPeriodicTask(
   work: (signal: AbortSignal) => Promise<void>,
-  { intervalMs, onError }: RepeatOptions,
+  { intervalMs, onError }: PeriodicTaskOptions,
 ): () => Promise<void> {
   const stopping = new AbortController();
   const { signal } = stopping;

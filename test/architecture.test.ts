@@ -5,6 +5,7 @@ import { azpOfOnesOwn, clientIdComparisons, filesThatNameAzp } from './support/b
 import {
   ALLOWED_ENV,
   ALLOWED_HTTP,
+  crowdedFolders,
   engineImports,
   environmentReaders,
   filesInCycles,
@@ -13,6 +14,8 @@ import {
   httpImports,
   importsAgainstTheRows,
   longFiles,
+  MAX_FILES_AT_ROOT,
+  MAX_FILES_PER_FOLDER,
   MAX_LINES,
 } from './support/house-rules.ts';
 import { parseSources, readSources, type SourceFile } from './support/source-tree.ts';
@@ -25,7 +28,7 @@ beforeAll(async () => {
 test('the whole of src is read', () => {
   expect(sources.length).toBeGreaterThan(80);
   expect(sources.map(({ path }) => path)).toEqual(
-    expect.arrayContaining(['main.ts', 'client-binding.ts', 'guard/koa.ts']),
+    expect.arrayContaining(['main.ts', 'client-binding.ts', 'guard/adapters/koa.ts']),
   );
   expect(sources.find(({ path }) => path === 'keys/store.ts')?.imports).toEqual(['../database/database.ts']);
 });
@@ -33,17 +36,18 @@ test('the whole of src is read', () => {
 describe('imports', () => {
   test('run one way only', async () => {
     expect(importsAgainstTheRows(sources)).toEqual([]);
-    const upward = { 'database/a.ts': "import { b } from '../provider/b.ts';" };
+    const upward = { 'database/a.ts': "import { b } from '../provider/engine.ts';" };
+    const upwardInside = { 'provider/http/a.ts': "import { b } from '../tokens/b.ts';" };
     const sideways = { 'clients/a.ts': "import type { B } from '../users/b.ts';" };
     const leaves = { 'errors.ts': "export * from './log.ts';" };
     const outside = { 'users/a.ts': "import '../../test/support/server.ts';" };
-    const lazily = { 'http/a.ts': "export const b = () => import('../server.ts');" };
-    const asType = { 'http/a.ts': "export type B = import('../server.ts').Server;" };
-    const homeless = { 'helpers/a.ts': '', 'config.ts': "import './helpers/a.ts';" };
-    for (const tree of [upward, sideways, leaves, outside, lazily, asType, homeless]) {
+    const lazily = { 'http/a.ts': "export const b = () => import('../server/server.ts');" };
+    const asType = { 'http/a.ts': "export type B = import('../server/server.ts').Server;" };
+    const homeless = { 'helpers/a.ts': '', 'config/config.ts': "import '../helpers/a.ts';" };
+    for (const tree of [upward, upwardInside, sideways, leaves, outside, lazily, asType, homeless]) {
       expect(importsAgainstTheRows(await parseSources(tree))).not.toEqual([]);
     }
-    const downward = { 'provider/a.ts': "import { b } from '../users/b.ts'; import { c } from './c.ts';" };
+    const downward = { 'provider/tokens/a.ts': "import { b } from '../../users/b.ts'; import { c } from './c.ts';" };
     expect(importsAgainstTheRows(await parseSources(downward))).toEqual([]);
   });
 
@@ -71,20 +75,20 @@ describe('imports', () => {
   test('of the engine: the provider folder alone', async () => {
     expect(engineImports(sources)).toEqual([]);
     const bad = { 'users/a.ts': "import type { Account } from 'oidc-provider';" };
-    const deep = { 'server.ts': "import { x } from 'oidc-provider/lib/models/client.js';" };
+    const deep = { 'server/server.ts': "import { x } from 'oidc-provider/lib/models/client.js';" };
     expect(engineImports(await parseSources({ ...bad, ...deep }))).toHaveLength(2);
   });
 
   test('of http/: routes files and the server', async () => {
     const found = httpImports(sources).map((breach) => breach.split(' ')[0]);
     expect([...new Set(found)]).toEqual(ALLOWED_HTTP.map(({ path }) => path));
-    const bad = { 'clients/register.ts': "import { readJson } from '../http/body.ts';" };
+    const bad = { 'clients/clients.ts': "import { readJson } from '../http/body.ts';" };
     const good = { 'clients/secret-routes.ts': "import { readJson } from '../http/body.ts';" };
-    expect(httpImports(await parseSources({ ...bad, ...good }))).toEqual(['clients/register.ts -> ../http/body.ts']);
+    expect(httpImports(await parseSources({ ...bad, ...good }))).toEqual(['clients/clients.ts -> ../http/body.ts']);
   });
 });
 
-test('the environment is read by main and the command line', async () => {
+test('the environment is read by main', async () => {
   const allowed = ALLOWED_ENV.map(({ path }) => path);
   const expected = allowed.filter((path) => sources.some((source) => source.path === path));
   expect(environmentReaders(sources).sort()).toEqual(expected.sort());
@@ -134,9 +138,9 @@ describe('one rule, one file', () => {
     expect(azpOfOnesOwn(sources)).toEqual([]);
     // What the hooks write, what introspection hands to the rule, the type of a verified JWT.
     expect(filesThatNameAzp(sources)).toEqual([
-      'provider/binding-hooks.ts',
-      'provider/introspection.ts',
-      'provider/jwt-bridge.ts',
+      'provider/tokens/binding-hooks.ts',
+      'provider/tokens/introspection.ts',
+      'provider/tokens/jwt-access-tokens.ts',
     ]);
     const ownValues = [
       'const claims = { azp: token.clientId };',
@@ -158,6 +162,13 @@ test(`no file has more than ${MAX_LINES} lines`, async () => {
   expect(longFiles(sources)).toEqual([]);
   const tree = { 'a.ts': 'f();\n'.repeat(MAX_LINES), 'b.ts': 'f();\n'.repeat(MAX_LINES + 1) };
   expect(longFiles(await parseSources(tree))).toEqual([`b.ts: ${MAX_LINES + 1} lines`]);
+});
+
+test('no folder has more files than one can look through', async () => {
+  expect(crowdedFolders(sources, ['start.mjs'])).toEqual([]);
+  const names = (folder: string, count: number) => Array.from({ length: count }, (_, n) => [`${folder}${n}.ts`, '']);
+  const tree = Object.fromEntries([...names('keys/', MAX_FILES_PER_FOLDER + 1), ...names('', MAX_FILES_AT_ROOT + 1)]);
+  expect(crowdedFolders(await parseSources(tree))).toEqual(['keys: 16 files', '.: 9 files']);
 });
 
 test('the main file of every folder says what the folder is', async () => {

@@ -9,7 +9,7 @@ import { createDatabase } from '../../src/database/database.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
 import { migrateToLatest } from '../../src/database/migrations.ts';
 import { createLog } from '../../src/log.ts';
-import { createHotStore } from '../../src/provider/storage/artifact-store.ts';
+import { createArtifactStore } from '../../src/provider/storage/artifact-store.ts';
 import { stopAllChildren } from '../subjects/child.ts';
 import { bytesPerToken, fillClients, fillTokens } from './fill.ts';
 import { findToken, insertToken, lookUpClient, p99, rate, type Subject, sweep } from './measure.ts';
@@ -83,7 +83,7 @@ async function openSubject(url: string, name: string): Promise<Subject> {
   const database = createDatabase({ connectionString: own.href, poolSize: 10, queueSize: 5_000, log });
   await fillClients(database.pool, clients);
   await fillTokens(database.pool, { from: 0, to: FEW_ROWS, clients, expiresInSeconds: 86_400 });
-  return { url: own.href, database, store: createHotStore(database), tokens: FEW_ROWS, clients };
+  return { url: own.href, database, store: createArtifactStore(database), tokens: FEW_ROWS, clients };
 }
 
 interface Comparison {

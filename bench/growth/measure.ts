@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lookUpClients } from '../../src/clients/lookup.ts';
 import type { Database } from '../../src/database/database.ts';
-import type { HotStore } from '../../src/provider/storage/artifact-store.ts';
+import type { ArtifactStore } from '../../src/provider/storage/artifact-store.ts';
 import { createPruner } from '../../src/pruning/round.ts';
 import { AUDIENCE, clientIdOf, MODEL, SCOPES, tokenId } from './fill.ts';
 
@@ -13,7 +13,7 @@ import { AUDIENCE, clientIdOf, MODEL, SCOPES, tokenId } from './fill.ts';
 export interface Subject {
   readonly url: string;
   readonly database: Database;
-  readonly store: HotStore;
+  readonly store: ArtifactStore;
   tokens: number;
   readonly clients: number;
 }
@@ -50,7 +50,7 @@ export async function insertToken({ store, clients }: Subject): Promise<void> {
 }
 
 export async function lookUpClient({ database, clients }: Subject): Promise<void> {
-  const [client] = await lookUpClients(database.hotQuery, [clientIdOf(below(clients))]);
+  const [client] = await lookUpClients(database.batchQuery, [clientIdOf(below(clients))]);
   if (client === undefined) throw new Error('a client that was filled in is not found');
 }
 

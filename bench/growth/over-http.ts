@@ -26,7 +26,7 @@ export async function serve(subject: Subject, folder: string): Promise<ServedSub
   await server.admin?.call('POST', '/resource-servers', {
     identifier: AUDIENCE,
     scopes,
-    introspection_client_id: server.cast.api.clientId,
+    introspection_client_id: server.fixtures.api.clientId,
   });
   await subject.database.pool.query(
     `INSERT INTO client_grants (client_id, resource_server, scopes) SELECT client_id, $1, $2 FROM unnest($3::text[]) client_id`,
@@ -40,13 +40,13 @@ export function introspectTokens(subject: ServedSubject, connections: number, se
   const { tokens, clients, server } = subject;
   const rounds = Math.floor(tokens / clients) || 1;
   const queue = Array.from({ length: TOKENS_PER_ROUND }, () =>
-    clientForm(server.cast.api, { token: tokenValue(below(rounds) * clients + below(CLIENTS_IN_USE)) }),
+    clientForm(server.fixtures.api, { token: tokenValue(below(rounds) * clients + below(CLIENTS_IN_USE)) }),
   );
   return rate(server, connections, seconds, {
     kind: 'requests',
     method: 'POST',
     path: PATHS.introspection,
-    headers: clientHeaders(server.cast.api),
+    headers: clientHeaders(server.fixtures.api),
     body: { queue },
     wanted: ['"active":true'],
   });

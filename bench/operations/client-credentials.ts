@@ -23,7 +23,7 @@ export const clientCredentialsJwt: Operation = {
 };
 
 function workload(subject: Subject, fields: Record<string, string>, wanted: string): RequestWorkload {
-  const { service } = subject.cast;
+  const { service } = subject.fixtures;
   return {
     kind: 'requests',
     method: 'POST',

@@ -36,20 +36,20 @@ export const introspectionRefreshToken: Operation = {
   measuredOn: BOTH,
   async prepare(subject) {
     const agent = new Agent({ keepAlive: true });
-    const [tokens] = await obtainTokens(subject, subject.cast.web, 1, agent);
+    const [tokens] = await obtainTokens(subject, subject.fixtures.web, 1, agent);
     agent.destroy();
-    return workload(subject, subject.cast.web, tokens?.refreshToken as string);
+    return workload(subject, subject.fixtures.web, tokens?.refreshToken as string);
   },
 };
 
 /** Of a foreign server we know one client only. */
-function caller({ name, cast }: Subject): ClientLogin {
-  return name === 'foreign' ? cast.service : cast.api;
+function caller({ name, fixtures }: Subject): ClientLogin {
+  return name === 'foreign' ? fixtures.service : fixtures.api;
 }
 
 async function clientToken(subject: Subject, fields: Record<string, string>): Promise<string> {
   const form = { grant_type: 'client_credentials', ...fields };
-  const answer = await expectJson(200, postForm(subject.url + subject.paths.token, subject.cast.service, form));
+  const answer = await expectJson(200, postForm(subject.url + subject.paths.token, subject.fixtures.service, form));
   return String(answer.access_token);
 }
 

@@ -22,7 +22,7 @@ export const userinfo: Operation = {
   title: 'userinfo',
   measuredOn: BOTH,
   async prepare(subject) {
-    const [tokens] = await withAgent((agent) => obtainTokens(subject, subject.cast.app, 1, agent));
+    const [tokens] = await withAgent((agent) => obtainTokens(subject, subject.fixtures.app, 1, agent));
     return {
       kind: 'requests',
       method: 'GET',
@@ -38,7 +38,7 @@ export const codeExchange: Operation = {
   title: 'code exchange',
   measuredOn: BOTH,
   async prepare(subject, { connections, seconds }) {
-    const { app } = subject.cast;
+    const { app } = subject.fixtures;
     const logins = loginsFor(connections, seconds);
     const byLogin = await withAgent((agent) => obtainCodes(subject, app, logins, CODES_PER_LOGIN, agent));
     // Neighbours in time belong to different users.
@@ -59,7 +59,7 @@ export const refreshRotation: Operation = {
   title: 'refresh with rotation',
   measuredOn: BOTH,
   async prepare(subject, { connections, seconds }) {
-    const { app } = subject.cast;
+    const { app } = subject.fixtures;
     const logins = loginsFor(connections, seconds);
     const tokens = await withAgent((agent) => obtainTokens(subject, app, logins, agent));
     const before = `${clientForm(app, { grant_type: 'refresh_token' })}&refresh_token=`;
@@ -85,7 +85,7 @@ export const login: Operation = {
   measuredOn: BOTH,
   remark: 'The engine hashes no password.',
   async prepare(subject, { connections }) {
-    const { app } = subject.cast;
+    const { app } = subject.fixtures;
     const agent = new Agent({ keepAlive: true, maxSockets: connections });
     return {
       kind: 'loop',

@@ -8,7 +8,7 @@ import { exportJWK, generateKeyPair } from 'jose';
 import Provider, { type Configuration, errors } from 'oidc-provider';
 import MemoryAdapter from 'oidc-provider/lib/adapters/memory_adapter.js';
 import LRU from 'oidc-provider/lib/helpers/lru.js';
-import { type Cast, JWT_API, METADATA, OPAQUE_API, SCOPE } from '../fixtures.ts';
+import { type Fixtures, JWT_API, METADATA, OPAQUE_API, SCOPE } from '../fixtures.ts';
 import { answerInteraction } from './bare-pages.ts';
 
 /**
@@ -20,8 +20,8 @@ const ACCESS_TOKEN_SECONDS = 600;
 const REFRESH_TOKEN_SECONDS = 1_209_600;
 const CLOCK_TOLERANCE_SECONDS = 5;
 
-const [port = '', castText = ''] = process.argv.slice(2);
-const cast = JSON.parse(castText) as Cast;
+const [port = '', fixturesText = ''] = process.argv.slice(2);
+const fixtures = JSON.parse(fixturesText) as Fixtures;
 const issuer = `http://127.0.0.1:${port}`;
 
 const provider = new Provider(issuer, await configuration());
@@ -35,8 +35,8 @@ async function configuration(): Promise<Configuration> {
   const store = new LRU({ maxSize: STORE_ENTRIES });
   return {
     adapter: (model: string) => new MemoryAdapter(model, store, CLOCK_TOLERANCE_SECONDS),
-    clients: Object.entries(cast).map(([role, { clientId, clientSecret }]) => ({
-      ...structuredClone(METADATA[role as keyof Cast]),
+    clients: Object.entries(fixtures).map(([role, { clientId, clientSecret }]) => ({
+      ...structuredClone(METADATA[role as keyof Fixtures]),
       client_id: clientId,
       ...(clientSecret === '' ? {} : { client_secret: clientSecret }),
     })) as never,

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import type { Cast, ClientLogin } from '../fixtures.ts';
+import type { Fixtures, ClientLogin } from '../fixtures.ts';
 import { findFreePort, startChild } from './child.ts';
 import { watchProcesses } from './processes.ts';
 import { PATHS, type Subject } from './subject.ts';
@@ -15,7 +15,7 @@ export async function startBare(options: { folder: string }): Promise<Subject> {
     clientId,
     clientSecret: randomBytes(32).toString('base64url'),
   });
-  const cast: Cast = {
+  const fixtures: Fixtures = {
     service: login('service'),
     api: login('api'),
     app: { clientId: 'app', clientSecret: '' },
@@ -23,7 +23,7 @@ export async function startBare(options: { folder: string }): Promise<Subject> {
   };
   const child = await startChild({
     script: SCRIPT,
-    args: [String(port), JSON.stringify(cast)],
+    args: [String(port), JSON.stringify(fixtures)],
     env: {},
     cwd: options.folder,
     ready: 'The bare engine is running.',
@@ -32,7 +32,7 @@ export async function startBare(options: { folder: string }): Promise<Subject> {
     name: 'engine',
     url: `http://127.0.0.1:${port}`,
     paths: PATHS,
-    cast,
+    fixtures,
     processes: watchProcesses(child.pid),
     admin: undefined,
   };

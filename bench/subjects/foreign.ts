@@ -19,7 +19,7 @@ export async function findForeign(issuer: string, client: ClientLogin): Promise<
       token: path('token_endpoint', '/oauth2/token'),
       introspection: path('introspection_endpoint', '/oauth2/introspect'),
     },
-    cast: { service: client, api: client, app: client, web: client },
+    fixtures: { service: client, api: client, app: client, web: client },
     processes: undefined,
     admin: undefined,
   };

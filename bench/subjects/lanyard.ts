@@ -1,4 +1,4 @@
-// Starts Lanyard as its operator would, with the command of `npm start` and a data folder of its own, and makes the cast through the
+// Starts Lanyard as its operator would, with the command of `npm start` and a data folder of its own, and makes the  through the
 // admin API.
 
 import { randomBytes } from 'node:crypto';
@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { VARIABLES } from '../../src/config/variables.ts';
-import { type Cast, JWT_API, METADATA, OPAQUE_API, PASSWORD, SCOPE, username } from '../fixtures.ts';
+import { type Fixtures, JWT_API, METADATA, OPAQUE_API, PASSWORD, SCOPE, username } from '../fixtures.ts';
 import { expectJson, inParallel, postForm, send } from '../load/http.ts';
 import { type Child, findFreePort, startChild } from './child.ts';
 import { watchProcesses } from './processes.ts';
@@ -37,7 +37,7 @@ export async function startLanyard(options: LanyardOptions): Promise<Subject> {
     name: 'lanyard',
     url,
     paths: PATHS,
-    cast: await prepareCast(admin, options.userCount),
+    fixtures: await prepareFixtures(admin, options.userCount),
     processes: watchProcesses(child.pid, options.database?.postmasterPid),
     admin,
   };
@@ -113,7 +113,7 @@ function createAdminApi(url: string): AdminApi {
   };
 }
 
-async function prepareCast(admin: AdminApi, userCount: number): Promise<Cast> {
+async function prepareFixtures(admin: AdminApi, userCount: number): Promise<Fixtures> {
   const create = async (metadata: object) => {
     const made = await admin.call('POST', '/clients', metadata);
     return { clientId: String(made.client_id), clientSecret: String(made.client_secret ?? '') };

@@ -1,13 +1,13 @@
 // A server under test, whatever it is: where it answers, who may ask it, which processes it consists of.
 
-import type { Cast } from '../fixtures.ts';
+import type { Fixtures } from '../fixtures.ts';
 import type { Processes } from './processes.ts';
 
 export interface Subject {
   readonly name: 'engine' | 'lanyard' | 'foreign';
   readonly url: string;
   readonly paths: { readonly token: string; readonly introspection: string };
-  readonly cast: Cast;
+  readonly fixtures: Fixtures;
   /** undefined where the processes are not ours to look at */
   readonly processes: Processes | undefined;
   /** undefined where there is no admin API */

@@ -21,12 +21,12 @@ import { removeArtifactsOfAccount } from '../provider/storage/artifacts.ts';
 import { clientGrantRoutes } from '../resource-servers/grant-routes.ts';
 import { createResourceServers } from '../resource-servers/resource-servers.ts';
 import { resourceServerRoutes } from '../resource-servers/routes.ts';
-import { createAccounts } from '../users/accounts.ts';
 import { userRoutes } from '../users/routes.ts';
+import { createUsers } from '../users/users.ts';
 import { adminAudience, createAdminGuard } from './admin-guard.ts';
 import { sessionRoutes } from './session-routes.ts';
 
-export interface AdminDoorDeps {
+export interface AdminApiDeps {
   readonly config: Pick<Config, 'issuer' | 'lifetimes'>;
   readonly database: Database;
   readonly engine: Engine;
@@ -40,7 +40,7 @@ export interface AdminDoorDeps {
   readonly log: Log;
 }
 
-export function adminDoor(deps: AdminDoorDeps) {
+export function adminApi(deps: AdminApiDeps) {
   const { database, engine, clients, passwords, keys, keyRotation } = deps;
   const { query } = database;
   const { issuer, lifetimes } = deps.config;
@@ -51,7 +51,7 @@ export function adminDoor(deps: AdminDoorDeps) {
     notices: deps.logoutNotices,
     sessionSeconds: lifetimes.sessionSeconds,
   });
-  const accounts = createAccounts({
+  const users = createUsers({
     database,
     passwords,
     async removeArtifacts(transaction, accountId) {
@@ -67,7 +67,7 @@ export function adminDoor(deps: AdminDoorDeps) {
       ...initialAccessRoutes({ database }),
       ...resourceServerRoutes({ query, resourceServers }),
       ...clientGrantRoutes({ query, resourceServers }),
-      ...userRoutes({ query, accounts }),
+      ...userRoutes({ query, users }),
       ...sessionRoutes({ query, sessions }),
       ...keyRoutes({ query, rotation: keyRotation, refresh: keys.refresh }),
       ...auditRoutes({ query }),

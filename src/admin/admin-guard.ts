@@ -9,7 +9,7 @@ import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { ReadClientCertificate } from '../provider/clients/mutual-tls.ts';
 import type { Engine } from '../provider/engine.ts';
-import { findStanding } from '../provider/policy/token-status.ts';
+import { findTokenStatus } from '../provider/policy/token-status.ts';
 import { useOnce } from '../provider/storage/replay-store.ts';
 import { listGrants } from '../resource-servers/store.ts';
 
@@ -37,10 +37,10 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
   const audience = adminAudience(deps.issuer);
 
   async function verify(token: string): Promise<Record<string, unknown> | undefined> {
-    const claims = await engine.jwtBridge.verify(token);
+    const claims = await engine.jwtAccessTokens.verify(token);
     // Whoever administers acts in person: no token that was handed on is looked at, whatever the row of this API says.
     if (claims === undefined || claims.lanyard_origin !== undefined) return undefined;
-    const standing = await findStanding(engine.directory, {
+    const standing = await findTokenStatus(engine.directory, {
       clientId: claims.client_id,
       accountId: claims.accountId,
       audiences: [audience],
@@ -70,7 +70,7 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
       deps.metrics.refused('admin', code);
       if (code === 'temporarily_unavailable')
         deps.log.error({ error: cause, reason }, 'the admin guard could not judge');
-      else deps.log.info({ door: 'admin', oauth_error: code, reason }, 'refused');
+      else deps.log.info({ endpoint: 'admin', oauth_error: code, reason }, 'refused');
     },
   });
 }

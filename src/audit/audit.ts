@@ -12,7 +12,7 @@ export const AUDIT_EVENT_TYPES = [
   'client.disabled',
   'client.enabled',
   'client.tokens_revoked',
-  'client.reaped',
+  'client.idle_removed',
   'initial_access_token.created',
   'initial_access_token.removed',
   'client_secret.created',

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, notFound } from '../errors.ts';
-import { untilTokensAreNewer, watermarkForNow } from '../not-before.ts';
+import { notBeforeForNow, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import {
   applyPatch,
@@ -145,7 +145,7 @@ export function createClients(deps: ClientsDeps): Clients {
     },
 
     async remove(clientId, ifVersion, by) {
-      const removedBefore = watermarkForNow();
+      const removedBefore = notBeforeForNow();
       await changing(clientId, ifVersion, async (query) => {
         await deps.removeArtifacts(query, clientId);
         await store.removeClient(query, clientId);
@@ -165,7 +165,7 @@ export function createClients(deps: ClientsDeps): Clients {
 
     async revokeTokens(clientId, by) {
       const revoked = await changing(clientId, undefined, async (query) => {
-        const notBefore = watermarkForNow();
+        const notBefore = notBeforeForNow();
         await store.setClientNotBefore(query, clientId, notBefore);
         const counts = await deps.removeArtifacts(query, clientId);
         await store.removeConsentsOfClient(query, clientId);

@@ -4,7 +4,7 @@ import type { Query } from '../database/database.ts';
 import type { ClientMetadata } from './client.ts';
 import type { StoredSecret } from './secret.ts';
 
-export interface KnownClient {
+export interface CachedClient {
   readonly clientId: string;
   readonly metadata: ClientMetadata;
   readonly registeredBy: string;
@@ -35,13 +35,13 @@ const LOOKUP = {
 };
 
 /** @returns one entry for each id, in their order; undefined for a client that does not exist */
-export async function lookUpClients(query: Query, clientIds: readonly string[]): Promise<(KnownClient | undefined)[]> {
+export async function lookUpClients(query: Query, clientIds: readonly string[]): Promise<(CachedClient | undefined)[]> {
   const { rows } = await query<Row>(LOOKUP, [clientIds]);
-  const found = new Map(rows.map((row) => [row.client_id, toKnownClient(row)]));
+  const found = new Map(rows.map((row) => [row.client_id, toCachedClient(row)]));
   return clientIds.map((clientId) => found.get(clientId));
 }
 
-function toKnownClient(row: Row): KnownClient {
+function toCachedClient(row: Row): CachedClient {
   return {
     clientId: row.client_id,
     metadata: row.metadata,

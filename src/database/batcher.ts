@@ -7,7 +7,7 @@
 
 import { AppError } from '../errors.ts';
 
-export interface GathererOptions<Item, Result> {
+export interface BatcherOptions<Item, Result> {
   /** One statement for all items. Its results are in the order of the items. */
   run(items: readonly Item[]): Promise<readonly Result[]>;
   /** statements at the same time; two keep a connection busy while the other answer is read */
@@ -25,7 +25,7 @@ export interface GathererOptions<Item, Result> {
   onBatch?(size: number): void;
 }
 
-export interface Gatherer<Item, Result> {
+export interface Batcher<Item, Result> {
   /** @throws AppError `overloaded` when too many wait already */
   (item: Item): Promise<Result>;
   /** how many wait now */
@@ -42,7 +42,7 @@ const DEFAULTS = { maxRunning: 2, maxBatch: 128, isAlternating: false };
 /** callers that are fewer share one statement */
 const CROWD = 4;
 
-export function createGatherer<Item, Result>(options: GathererOptions<Item, Result>): Gatherer<Item, Result> {
+export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
   const { maxRunning, maxBatch, maxWaiting, isAlternating } = { ...DEFAULTS, ...options };
   const waiting: Waiting<Item, Result>[] = [];
   let running = 0;

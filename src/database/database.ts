@@ -33,8 +33,8 @@ export interface Database {
   readonly pool: pg.Pool;
   readonly query: Query;
   /** for gathered statements only (database/gather): its connections plan differently */
-  readonly hotQuery: Query;
-  readonly hotPool: pg.Pool;
+  readonly batchQuery: Query;
+  readonly batchPool: pg.Pool;
   /** Runs `work` in one transaction: all of it is committed, or none. */
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
   /** what this and other nodes have committed to the configuration tables */
@@ -53,22 +53,22 @@ const STATEMENT_TIMEOUT_MS = 30_000;
  * For gathered statements: planned once, since planning takes longer than running them, and never by reading a table whole,
  * which would be right while the table is small and wrong for as long as the plan is kept. All of them have an index to go by.
  */
-const HOT_SETTINGS =
+const BATCH_POOL_SETTINGS =
   'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; ' +
   'SET enable_hashjoin = off; SET enable_mergejoin = off';
 /** A few connections carry all gathered statements. */
-const HOT_CONNECTIONS = 8;
+const BATCH_CONNECTIONS = 8;
 
 export function createDatabase(options: DatabaseOptions): Database {
   const { log, connectionString, poolSize } = options;
-  const hotConnections = Math.min(HOT_CONNECTIONS, Math.floor(poolSize / 2));
-  const hotPool = createPool({
-    max: hotConnections,
+  const batchConnections = Math.min(BATCH_CONNECTIONS, Math.floor(poolSize / 2));
+  const batchPool = createPool({
+    max: batchConnections,
     log,
     connectionString,
-    onConnect: async (client) => void (await client.query(HOT_SETTINGS)),
+    onConnect: async (client) => void (await client.query(BATCH_POOL_SETTINGS)),
   });
-  const pool = createPool({ max: poolSize - hotConnections, log, connectionString });
+  const pool = createPool({ max: poolSize - batchConnections, log, connectionString });
   const changes = startChangeFeed({
     connectionString,
     log,
@@ -76,11 +76,11 @@ export function createDatabase(options: DatabaseOptions): Database {
   });
   return {
     pool,
-    hotPool,
+    batchPool,
     changes,
     queueSize: options.queueSize,
     query: (statement, values) => run(pool, statement, values),
-    hotQuery: (statement, values) => run(hotPool, statement, values),
+    batchQuery: (statement, values) => run(batchPool, statement, values),
     async transaction(work) {
       const client = await pool.connect();
       try {
@@ -101,7 +101,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     },
     async close() {
       await changes.close();
-      await Promise.all([pool.end(), hotPool.end()]);
+      await Promise.all([pool.end(), batchPool.end()]);
     },
   };
 }

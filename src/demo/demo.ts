@@ -12,8 +12,8 @@ import { join } from 'node:path';
 import { loadConfig } from '../config/config.ts';
 import { startEmbeddedPostgres } from '../database/embedded/embedded-postgres.ts';
 import { createLog } from '../log.ts';
-import { startInstallation } from '../process/single-process.ts';
-import type { Installation } from '../process/startup.ts';
+import { startSingleProcess } from '../process/single-process.ts';
+import type { Instance } from '../process/startup.ts';
 import { createTranscript, UnexpectedOutcome } from './steps.ts';
 import { type Stage, tellStory } from './story.ts';
 
@@ -72,7 +72,7 @@ async function startStage(cleanups: Cleanup[]): Promise<Pick<Stage, 'issuer' | '
     // The transcript has stdout for itself.
     const log = createLog(config.logLevel, { write: (line: string) => void process.stderr.write(line) });
     const { connectionString } = postgres;
-    const installation: Installation = await startInstallation({ config, connectionString, secretKey, log });
+    const installation: Instance = await startSingleProcess({ config, connectionString, secretKey, log });
     return { installation, issuer: config.issuer };
   });
   cleanups.push(installation.stop);

@@ -5,7 +5,7 @@ import type { Admin, ClientCredentials, Json } from './requests.ts';
 import { BILLING, ORDERS } from './resource-servers.ts';
 import type { Transcript } from './steps.ts';
 
-export interface Cast {
+export interface Fixtures {
   readonly appA: ClientCredentials;
   readonly appB: ClientCredentials;
   readonly ordersApi: ClientCredentials;
@@ -15,7 +15,7 @@ export interface Cast {
 export const CALLBACK = 'https://app-a.example/callback';
 export const USER = { username: 'alice', password: 'correct horse battery' };
 
-export async function register(transcript: Transcript, admin: Admin): Promise<Cast> {
+export async function register(transcript: Transcript, admin: Admin): Promise<Fixtures> {
   transcript.chapter('An operator registers apps, APIs and a user, and says which app may call which API');
 
   async function client(title: string, clientId: string, metadata: Json): Promise<ClientCredentials> {

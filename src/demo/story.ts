@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeJwt } from 'jose';
 import { boundClientId } from '../client-binding.ts';
 import { createBrowser } from './browser.ts';
-import { allow, CALLBACK, type Cast, policyPath, register, USER } from './fixtures.ts';
+import { allow, CALLBACK, type Fixtures, policyPath, register, USER } from './fixtures.ts';
 import {
   type Admin,
   type ClientCredentials,
@@ -35,17 +35,17 @@ interface Apis {
 /** @throws UnexpectedOutcome at the first step that does not do what it should */
 export async function tellStory(stage: Stage): Promise<void> {
   const admin = await createAdmin(stage.issuer, stage.admin);
-  const cast = await register(stage.transcript, admin);
-  const token = await obtainOwnToken(stage, cast);
-  const userToken = await signInUser(stage, cast);
-  const apis = await startApis(stage, cast);
-  await callOrders(stage, admin, cast, apis, { token, userToken });
-  const billingToken = await callBilling(stage, admin, cast, apis, token);
-  await showIntrospection(stage, cast, userToken);
-  await takeAccessAway(stage, admin, cast, apis, { token, userToken, billingToken });
+  const fixtures = await register(stage.transcript, admin);
+  const token = await obtainOwnToken(stage, fixtures);
+  const userToken = await signInUser(stage, fixtures);
+  const apis = await startApis(stage, fixtures);
+  await callOrders(stage, admin, fixtures, apis, { token, userToken });
+  const billingToken = await callBilling(stage, admin, fixtures, apis, token);
+  await showIntrospection(stage, fixtures, userToken);
+  await takeAccessAway(stage, admin, fixtures, apis, { token, userToken, billingToken });
 }
 
-async function obtainOwnToken({ issuer, transcript }: Stage, { appA }: Cast): Promise<string> {
+async function obtainOwnToken({ issuer, transcript }: Stage, { appA }: Fixtures): Promise<string> {
   transcript.chapter('App A gets a token for itself (client_credentials)');
   const answer = await transcript.step('for "orders"', '200', () =>
     requestToken(issuer, appA, { grant_type: 'client_credentials', resource: ORDERS }),
@@ -61,7 +61,7 @@ async function obtainOwnToken({ issuer, transcript }: Stage, { appA }: Cast): Pr
   return token;
 }
 
-async function signInUser({ issuer, transcript }: Stage, { appA }: Cast): Promise<string> {
+async function signInUser({ issuer, transcript }: Stage, { appA }: Fixtures): Promise<string> {
   transcript.chapter('App A gets a token for alice (authorization code + PKCE, through the real pages)');
   const browser = createBrowser(issuer);
   const verifier = randomBytes(32).toString('base64url');
@@ -109,7 +109,7 @@ async function signInUser({ issuer, transcript }: Stage, { appA }: Cast): Promis
   return String(answer.access_token);
 }
 
-async function startApis(stage: Stage, { billingApi }: Cast): Promise<Apis> {
+async function startApis(stage: Stage, { billingApi }: Fixtures): Promise<Apis> {
   const orders = await startOrders(stage.issuer);
   stage.onEnd(orders.stop);
   const billing = await startBilling(stage.issuer, billingApi);
@@ -120,7 +120,7 @@ async function startApis(stage: Stage, { billingApi }: Cast): Promise<Apis> {
 async function callOrders(
   { issuer, transcript }: Stage,
   admin: Admin,
-  { appA }: Cast,
+  { appA }: Fixtures,
   { orders }: Apis,
   { token, userToken }: { token: string; userToken: string },
 ): Promise<void> {
@@ -151,7 +151,7 @@ async function callOrders(
 async function callBilling(
   { issuer, transcript }: Stage,
   admin: Admin,
-  { appA, appB }: Cast,
+  { appA, appB }: Fixtures,
   { billing }: Apis,
   ordersToken: string,
 ): Promise<string> {
@@ -182,26 +182,26 @@ async function callBilling(
   return String(ofA.access_token);
 }
 
-async function showIntrospection({ issuer, transcript }: Stage, cast: Cast, userToken: string): Promise<void> {
+async function showIntrospection({ issuer, transcript }: Stage, fixtures: Fixtures, userToken: string): Promise<void> {
   transcript.chapter("What introspection says about app A's token for alice");
   const answer = await transcript.step('to the API it is meant for', 'active', () =>
-    introspect(issuer, cast.ordersApi, userToken),
+    introspect(issuer, fixtures.ordersApi, userToken),
   );
   transcript.tell(JSON.stringify(answer, undefined, 2));
   await transcript.step('it names the client', 'app-a', async () => ({
     observed: boundClientId(answer),
     value: undefined,
   }));
-  await transcript.step('to app A, whose token it is', 'active', () => introspect(issuer, cast.appA, userToken));
+  await transcript.step('to app A, whose token it is', 'active', () => introspect(issuer, fixtures.appA, userToken));
   await transcript.step('to app B, whose business it is not', 'inactive', () =>
-    introspect(issuer, cast.appB, userToken),
+    introspect(issuer, fixtures.appB, userToken),
   );
 }
 
 async function takeAccessAway(
   { issuer, transcript }: Stage,
   admin: Admin,
-  { appA, appB, ordersApi, billingApi }: Cast,
+  { appA, appB, ordersApi, billingApi }: Fixtures,
   { orders, billing }: Apis,
   { token, userToken, billingToken }: { token: string; userToken: string; billingToken: string },
 ): Promise<void> {

@@ -13,23 +13,23 @@ import type { Header } from './security-headers.ts';
 /** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
 const ANY_HOST_PATHS = /^\/health\//;
 
-export interface Entrance {
+export interface RequestPrelude {
   /** @returns whether the request is for this server; if not, the first of `middlewares` refuses it */
-  admit(request: IncomingMessage, response: ServerResponse): boolean;
+  accept(request: IncomingMessage, response: ServerResponse): boolean;
   /** The headers that every answer carries: for an app that adds its own. */
-  dress(request: IncomingMessage, response: ServerResponse): void;
+  setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** The same for an answer that is written in one go: names and values by turns. */
   rawHeaders(request: IncomingMessage): string[];
   /** What stands first in every app. Behind it `ctx.state.origin` is that of our origins by which the client has come. */
   readonly middlewares: readonly Middleware[];
 }
 
-export interface EntranceDeps extends RequestLogDeps, ProxyHeadersOptions {
+export interface RequestPreludeDeps extends RequestLogDeps, ProxyHeadersOptions {
   readonly log: Log;
   readonly securityHeaders: readonly Header[];
 }
 
-export function createEntrance(deps: EntranceDeps): Entrance {
+export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
   const logRequest = createRequestLog(deps);
   const readProxyHeaders = createProxyHeaders(deps);
   const origins = new WeakMap<IncomingMessage, string>();
@@ -37,13 +37,13 @@ export function createEntrance(deps: EntranceDeps): Entrance {
   const { host } = new URL(deps.origins[0]);
 
   return {
-    admit(request, response) {
+    accept(request, response) {
       logRequest(request, response);
       const origin = readProxyHeaders(request);
       if (origin !== undefined) origins.set(request, origin);
       return origin !== undefined || ANY_HOST_PATHS.test(request.url ?? '');
     },
-    dress(request, response) {
+    setCommonHeaders(request, response) {
       for (const [name, value] of deps.securityHeaders) response.setHeader(name, value);
       response.setHeader('X-Request-Id', String(request.headers[REQUEST_ID_HEADER]));
     },

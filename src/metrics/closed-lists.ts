@@ -10,7 +10,7 @@ export const GRANT_TYPES = [
   'device_code',
 ] as const;
 export const TOKEN_KINDS = ['access_token', 'refresh_token'] as const;
-export const DOORS = [
+export const ENDPOINT_LABELS = [
   'token',
   'authorization',
   'pushed_authorization_request',
@@ -22,7 +22,7 @@ export const DOORS = [
   'admin',
 ] as const;
 
-export type Door = (typeof DOORS)[number];
+export type EndpointLabel = (typeof ENDPOINT_LABELS)[number];
 
 /** What our doors can answer; RFC 6749, 6750, 7009, 8707, OpenID Connect Core §3.1.2.6, and the codes of the guard. */
 export const REFUSAL_REASONS = [

@@ -22,7 +22,7 @@ export type CacheResult = 'hit' | 'miss' | 'bypass';
 
 export interface MachineryMetrics {
   /** @param limit how many connections there are at most */
-  watchPool(name: 'general' | 'hot', pool: PoolState, limit: number): void;
+  watchPool(name: 'general' | 'batch', pool: PoolState, limit: number): void;
   watchPasswords(load: () => PasswordLoad): void;
   /** What waits to be put into a batch. @param queue a name from the code */
   watchQueue(queue: string, depth: () => number): void;

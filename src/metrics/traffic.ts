@@ -3,7 +3,14 @@
 
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { createClientLabels, OTHER } from './client-labels.ts';
-import { closedList, DOORS, type Door, GRANT_TYPES, REFUSAL_REASONS, TOKEN_KINDS } from './closed-lists.ts';
+import {
+  closedList,
+  ENDPOINT_LABELS,
+  type EndpointLabel,
+  GRANT_TYPES,
+  REFUSAL_REASONS,
+  TOKEN_KINDS,
+} from './closed-lists.ts';
 import { ENDPOINTS, type Endpoint } from './endpoints.ts';
 
 /** Half a millisecond is an introspection from memory; ten seconds is when a proxy gives up. */
@@ -67,7 +74,7 @@ export interface TrafficMetrics {
   tokenReplayed(what: unknown): void;
   introspected(outcome: IntrospectionOutcome): void;
   /** @param reason the OAuth error code, or the code of the guard */
-  refused(door: Door, reason: string): void;
+  refused(endpoint: EndpointLabel, reason: string): void;
   loginAttempted(outcome: LoginOutcome): void;
   logoutNoticeSent(outcome: LogoutNoticeOutcome): void;
 }
@@ -107,8 +114,8 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
   });
   const refusals = new Counter({
     name: 'lanyard_refusals_total',
-    help: 'Requests that were refused, by door and error code.',
-    labelNames: ['door', 'reason'],
+    help: 'Requests that were refused, by endpoint and error code.',
+    labelNames: ['endpoint', 'reason'],
     registers,
   });
   const logins = new Counter({
@@ -131,7 +138,7 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
 
   const kindOf = closedList(TOKEN_KINDS);
   const grantTypeOf = closedList(GRANT_TYPES);
-  const doorOf = closedList(DOORS);
+  const endpointLabelOf = closedList(ENDPOINT_LABELS);
   const reasonOf = closedList(REFUSAL_REASONS);
   const clientLabel = createClientLabels();
   const observers = createObservers(requests);
@@ -152,7 +159,7 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
     tokenRevoked: (token) => revoked.inc({ kind: kindOf(KINDS[token.kind]), format: formatOf(token) }),
     tokenReplayed: (what) => replays.inc({ grant_type: grantTypeOf(REPLAYED[String(what)] ?? String(what)) }),
     introspected: (outcome) => introspections.inc({ outcome }),
-    refused: (door, reason) => refusals.inc({ door: doorOf(door), reason: reasonOf(reason) }),
+    refused: (endpoint, reason) => refusals.inc({ endpoint: endpointLabelOf(endpoint), reason: reasonOf(reason) }),
     loginAttempted: (outcome) => logins.inc({ outcome: LOGIN_OUTCOMES[outcome] }),
     logoutNoticeSent: (outcome) => logoutNotices.inc({ outcome: LOGOUT_NOTICE_OUTCOMES[outcome] }),
   };

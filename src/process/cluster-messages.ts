@@ -11,7 +11,7 @@ export type ToWorker =
     }
   | { readonly type: 'prune' }
   /** let nobody new in, and say so */
-  | { readonly type: 'close door' }
+  | { readonly type: 'stop accepting' }
   /** answer those who are in, send them away, and end */
   | { readonly type: 'stop' }
   | { readonly type: 'metrics'; readonly requestId: number; readonly body: string | undefined };
@@ -25,7 +25,7 @@ export type ToPrimary =
   | ({ readonly type: 'listening' } & Ports)
   /** it could not start, and another try would not help */
   | { readonly type: 'failed'; readonly message: string }
-  | { readonly type: 'door closed' }
+  | { readonly type: 'stopped accepting' }
   | { readonly type: 'metrics?'; readonly requestId: number };
 
 /** Exit code of a worker that has said why it failed. */

@@ -8,19 +8,13 @@ import { createDatabase } from '../database/database.ts';
 import { createPasswordHasher } from '../password-hash.ts';
 import type { Ports, ToPrimary, ToWorker } from './cluster-messages.ts';
 import { createBackOff } from './restart-delay.ts';
-import {
-  type Installation,
-  type InstallationOptions,
-  listenForMetrics,
-  migrate,
-  prepareAdminClient,
-} from './startup.ts';
+import { type Instance, type InstanceOptions, listenForMetrics, migrate, prepareAdminClient } from './startup.ts';
 
-/** Workers drain for ten seconds at most (serving.ts); who has not ended then never will. */
+/** Workers drain for ten seconds at most (.ts); who has not ended then never will. */
 const STOP_MS = 15_000;
 
 /** @throws Error when the first workers cannot start, with the reason of one of them */
-export async function startCluster(options: InstallationOptions): Promise<Installation> {
+export async function startCluster(options: InstanceOptions): Promise<Instance> {
   const { config, log } = options;
   await migrate(options);
   const aggregator = new AggregatorRegistry();
@@ -85,7 +79,7 @@ export async function startCluster(options: InstallationOptions): Promise<Instal
     isStopping = true;
     // First every door, then the guests: who is sent away comes back at once, and must not be let in by a worker that is
     // about to close.
-    await Promise.all(workers().map(closeDoor));
+    await Promise.all(workers().map(stopAccepting));
     await Promise.all(workers().map(stopWorker));
   }
 
@@ -110,7 +104,7 @@ export async function startCluster(options: InstallationOptions): Promise<Instal
   }
 }
 
-async function prepareOnce({ config, connectionString, log }: InstallationOptions): Promise<string | undefined> {
+async function prepareOnce({ config, connectionString, log }: InstanceOptions): Promise<string | undefined> {
   const { databaseQueueSize: queueSize } = config;
   const database = createDatabase({ connectionString, poolSize: 2, queueSize, log });
   try {
@@ -129,14 +123,14 @@ function send(worker: Worker, message: ToWorker): void {
   worker.send(message, undefined, () => {});
 }
 
-function closeDoor(worker: Worker): Promise<void> {
+function stopAccepting(worker: Worker): Promise<void> {
   return new Promise((resolve) => {
     if (worker.isDead()) return resolve();
     worker.once('exit', () => resolve());
     worker.on('message', (message: ToPrimary) => {
-      if (message.type === 'door closed') resolve();
+      if (message.type === 'stopped accepting') resolve();
     });
-    send(worker, { type: 'close door' });
+    send(worker, { type: 'stop accepting' });
   });
 }
 

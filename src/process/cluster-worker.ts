@@ -7,45 +7,45 @@ import type { Config } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
 import { FAILED, type ToPrimary, type ToWorker } from './cluster-messages.ts';
-import { type Serving, startServing } from './server-process.ts';
-import { collectStartGarbage } from './startup-gc.ts';
+import { type ServerProcess, startServerProcess } from './server-process.ts';
+import { collectStartupGarbage } from './startup-gc.ts';
 
 export function runWorker(config: Config, log: Log): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   const clusterMetrics = createMetricsReader();
-  let serving: Promise<Serving> | undefined;
+  let serverProcess: Promise<ServerProcess> | undefined;
 
-  async function start(message: Extract<ToWorker, { type: 'start' }>): Promise<Serving> {
-    const started = await startServing({ ...message, config, log, readMetrics: clusterMetrics.read });
+  async function start(message: Extract<ToWorker, { type: 'start' }>): Promise<ServerProcess> {
+    const started = await startServerProcess({ ...message, config, log, readMetrics: clusterMetrics.read });
     AggregatorRegistry.setRegistries(started.metrics.registry);
     // From here on it answers the primary's question for its numbers.
     new AggregatorRegistry();
     if (message.prunes) started.prune();
-    collectStartGarbage();
+    collectStartupGarbage();
     tell({ type: 'listening', port: started.port, tlsPort: started.tlsPort });
     return started;
   }
 
   async function stop(): Promise<never> {
-    const started = await serving?.catch(() => undefined);
+    const started = await serverProcess?.catch(() => undefined);
     await started?.stop();
     process.exit(0);
   }
 
   process.on('message', (message: ToWorker) => {
     if (message.type === 'start') {
-      serving = start(message);
-      serving.catch((error: Error) => {
+      serverProcess = start(message);
+      serverProcess.catch((error: Error) => {
         tell({ type: 'failed', message: error.message }, () => process.exit(FAILED));
       });
     } else if (message.type === 'prune') {
-      void serving?.then((started) => started.prune());
-    } else if (message.type === 'close door') {
+      void serverProcess?.then((started) => started.prune());
+    } else if (message.type === 'stop accepting') {
       // Also from one that has not opened it yet, or never will.
-      void Promise.resolve(serving)
-        .then((started) => started?.closeDoor())
+      void Promise.resolve(serverProcess)
+        .then((started) => started?.stopAccepting())
         .catch(() => {})
-        .finally(() => tell({ type: 'door closed' }));
+        .finally(() => tell({ type: 'stopped accepting' }));
     } else if (message.type === 'stop') {
       void stop();
     } else if (message.type === 'metrics') {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import type { Server as NetServer } from 'node:net';
-import { startReaping } from '../clients/registration/idle-clients.ts';
+import { startIdleClientRemoval } from '../clients/registration/idle-clients.ts';
 import type { Config } from '../config/config.ts';
 import { createDatabase, type Database } from '../database/database.ts';
 import { createJobQueue } from '../database/job-queue.ts';
@@ -18,17 +18,17 @@ import type { Log } from '../log.ts';
 import { createMetrics, type Exposition, type Metrics } from '../metrics/metrics.ts';
 import { createOutbound } from '../outbound/outbound.ts';
 import { createPasswordHasher, type PasswordHasher, runsAtOnce } from '../password-hash.ts';
-import { repeat } from '../periodic-task.ts';
+import { startPeriodicTask } from '../periodic-task.ts';
 import { startLogoutDelivery } from '../provider/logout/logout-delivery.ts';
 import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
 import { startPruning } from '../pruning/pruning.ts';
 import type { PruneReport } from '../pruning/round.ts';
 import { MAX_ACCESS_TOKEN_SECONDS } from '../resource-servers/resource-server.ts';
-import { doorOf } from '../server/graceful-shutdown.ts';
+import { gracefulShutdownOf } from '../server/graceful-shutdown.ts';
 import { createServer } from '../server/server.ts';
 import { openTlsListener } from '../server/tls-listener.ts';
 
-export interface ServingOptions {
+export interface ServerProcessOptions {
   readonly config: Config;
   readonly connectionString: string;
   readonly secretKey: string;
@@ -37,7 +37,7 @@ export interface ServingOptions {
   readonly readMetrics?: () => Promise<Exposition>;
 }
 
-export interface Serving {
+export interface ServerProcess {
   readonly port: number;
   /** of the listener for certificates, when there is one */
   readonly tlsPort: number | undefined;
@@ -47,7 +47,7 @@ export interface Serving {
   /** Begins to remove what has expired, and to keep the schedule of the keys. One process of an installation is enough; several do no harm. */
   prune(): void;
   /** Nobody new is let in; whoever is in stays as welcome as before. */
-  closeDoor(): void;
+  stopAccepting(): void;
   /** Closes the door, finishes what has begun, and ends. */
   stop(): Promise<void>;
 }
@@ -59,7 +59,7 @@ const KEY_SCHEDULE_INTERVAL_MS = 60_000;
 const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 30_000 };
 
 /** @throws Error when it cannot listen, or LANYARD_SECRET_KEY does not fit the database */
-export async function startServing(options: ServingOptions): Promise<Serving> {
+export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const { config, connectionString, log } = options;
   const database = createDatabase({
     connectionString,
@@ -108,13 +108,13 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       log,
       version: VERSION,
     });
-    let chores: (() => Promise<void>)[] = [];
-    cleanUps.push(() => Promise.all(chores.map((stop) => stop())));
+    let backgroundJobs: (() => Promise<void>)[] = [];
+    cleanUps.push(() => Promise.all(backgroundJobs.map((stop) => stop())));
     const http = createHttpServer(TIMEOUTS, server.handler);
     const tls = config.tls && (await openTlsListener(config.tls, TIMEOUTS, server.handler, log));
     cleanUps.push(() => tls?.close());
-    const doors = [http, ...(tls === undefined ? [] : [tls.server])].map(doorOf);
-    cleanUps.push(() => Promise.all(doors.map((door) => door.emptied())));
+    const listeners = [http, ...(tls === undefined ? [] : [tls.server])].map(gracefulShutdownOf);
+    cleanUps.push(() => Promise.all(listeners.map((listener) => listener.emptied())));
     const port = await listen(http, config, 'LANYARD_PORT');
     const tlsPort = tls && (await listen(tls.server, { ...config, port: tls.port }, 'LANYARD_TLS_PORT'));
     return {
@@ -124,24 +124,24 @@ export async function startServing(options: ServingOptions): Promise<Serving> {
       passwords,
       metrics,
       prune() {
-        if (chores.length > 0) return;
-        chores = [
+        if (backgroundJobs.length > 0) return;
+        backgroundJobs = [
           startPruning(database, log, {
             auditRetentionDays: config.auditRetentionDays,
             onRound: (report) => countPruned(metrics, report),
           }),
-          repeat(keyRotation.keepSchedule, {
+          startPeriodicTask(keyRotation.keepSchedule, {
             intervalMs: KEY_SCHEDULE_INTERVAL_MS,
             onError: (error) => log.error({ error }, 'the schedule of the signing keys could not be kept'),
           }),
           startLogoutDelivery({ database, notices: logoutNotices, send: server.engine.sendLogoutNotice, metrics, log }),
         ];
         const { idleDays } = config.registration;
-        if (idleDays !== undefined) chores.push(startReaping(database, idleDays, log));
+        if (idleDays !== undefined) backgroundJobs.push(startIdleClientRemoval(database, idleDays, log));
       },
-      closeDoor() {
+      stopAccepting() {
         server.drain();
-        for (const door of doors) door.close();
+        for (const listener of listeners) listener.close();
       },
       async stop() {
         server.drain();
@@ -159,7 +159,7 @@ function watch(database: Database, config: Config): Metrics {
     watchesProcess: config.metrics.port !== undefined || config.metrics.isOnPublicPort,
   });
   metrics.watchPool('general', database.pool, database.pool.options.max);
-  metrics.watchPool('hot', database.hotPool, database.hotPool.options.max);
+  metrics.watchPool('batch', database.batchPool, database.batchPool.options.max);
   metrics.watchChangeFeed(database.changes);
   return metrics;
 }

@@ -6,6 +6,6 @@
 const GIVES_PAGES_BACK = { type: 'major', execution: 'sync', flavor: 'last-resort' } as const;
 
 /** Takes some 50 ms, in which nothing else runs: for a process that nobody has been told of yet. */
-export function collectStartGarbage(): void {
+export function collectStartupGarbage(): void {
   globalThis.gc?.(GIVES_PAGES_BACK);
 }

@@ -9,7 +9,7 @@ import type { Exposition } from '../metrics/metrics.ts';
 import { type MetricsListener, serveMetrics } from '../metrics/serve.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 
-export interface Installation {
+export interface Instance {
   readonly port: number;
   /** of the listener for certificates, when there is one */
   readonly tlsPort: number | undefined;
@@ -20,14 +20,14 @@ export interface Installation {
   stop(): Promise<void>;
 }
 
-export interface InstallationOptions {
+export interface InstanceOptions {
   readonly config: Config;
   readonly connectionString: string;
   readonly secretKey: string;
   readonly log: Log;
 }
 
-export async function migrate({ connectionString, log }: InstallationOptions): Promise<void> {
+export async function migrate({ connectionString, log }: InstanceOptions): Promise<void> {
   const applied = await migrateToLatest(connectionString);
   if (applied.length > 0) log.info({ applied }, 'migrations applied');
 }

@@ -26,8 +26,8 @@ import { features } from './configuration/features.ts';
 import { createPairwiseIdentifier } from './configuration/pairwise.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
 import { reportEvents } from './events.ts';
-import { shortWayFirst } from './fast-path/fast-endpoint.ts';
-import { shortAnswers } from './fast-path/fast-path.ts';
+import { fastPathFirst } from './fast-path/fast-endpoint.ts';
+import { fastEndpoints } from './fast-path/fast-path.ts';
 import { deviceAnswers, slowDown } from './grants/device-flow.ts';
 import { registerTokenExchange } from './grants/token-exchange.ts';
 import { clientChallenge } from './http/client-challenge.ts';
@@ -45,22 +45,22 @@ import { declaredDetailsTypes } from './policy/authorization-details.ts';
 import { createDirectory, type Directory } from './policy/directory.ts';
 import { createResourcePolicy } from './policy/resource-server-policy.ts';
 import { METHODS, ROUTES } from './routes.ts';
-import { createHotStore } from './storage/artifact-store.ts';
+import { createArtifactStore } from './storage/artifact-store.ts';
 import { createUnitOfWork } from './storage/unit-of-work.ts';
 import { bindJwt, bindModels, bindOpaque, bindPushedRequests } from './tokens/binding-hooks.ts';
 import { namedActor } from './tokens/delegation.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './tokens/introspection.ts';
-import { createJwtBridge, type JwtBridge } from './tokens/jwt-access-tokens.ts';
+import { createJwtAccessTokens, type JwtAccessTokens } from './tokens/jwt-access-tokens.ts';
 import { createStorage } from './tokens/model-adapter.ts';
-import { markTokens } from './tokens/token-prefixes.ts';
+import { prefixTokens } from './tokens/token-prefixes.ts';
 import { tokenTransaction } from './tokens/token-transaction.ts';
 
 /** What stands around every answer of this server. */
-export interface EngineEntrance {
+export interface EnginePrelude {
   /** what the engine's app passes first */
   readonly middlewares: readonly Middleware[];
   /** sets the headers that every answer carries */
-  dress(request: IncomingMessage, response: ServerResponse): void;
+  setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** the same headers, names and values by turns */
   rawHeaders(request: IncomingMessage): readonly string[];
 }
@@ -72,13 +72,13 @@ export interface ProviderDeps extends ProtocolDeps {
   readonly artifactKey: Buffer;
   readonly pages: Pages;
   readonly logoutNotices: Pick<LogoutNotices, 'add'>;
-  readonly entrance: EngineEntrance;
+  readonly prelude: EnginePrelude;
   readonly metrics: Metrics;
   readonly log: Log;
 }
 
 /** Where clients authenticate. */
-const CLIENT_DOORS: ReadonlySet<string> = new Set([
+const CLIENT_ENDPOINTS: ReadonlySet<string> = new Set([
   ...[ROUTES.token, ROUTES.introspection, ROUTES.revocation],
   ...[ROUTES.pushed_authorization_request, ROUTES.device_authorization],
 ]);
@@ -91,7 +91,7 @@ export interface Engine {
   /** of today: to be asked for anew at every use */
   readonly provider: Provider;
   /** of today */
-  readonly jwtBridge: JwtBridge;
+  readonly jwtAccessTokens: JwtAccessTokens;
   readonly directory: Directory;
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   readonly sendLogoutNotice: SendLogoutNotice;
@@ -100,7 +100,7 @@ export interface Engine {
 
 interface Built {
   readonly provider: Provider;
-  readonly jwtBridge: JwtBridge;
+  readonly jwtAccessTokens: JwtAccessTokens;
   readonly handler: Engine['handler'];
   readonly sendLogoutNotice: SendLogoutNotice;
 }
@@ -113,8 +113,8 @@ export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
     get provider() {
       return built.provider;
     },
-    get jwtBridge() {
-      return built.jwtBridge;
+    get jwtAccessTokens() {
+      return built.jwtAccessTokens;
     },
     directory: parts.sharedDirectory,
     handler: (request, response) => built.handler(request, response),
@@ -131,39 +131,39 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
   const directory = refusingOverloads(sharedDirectory);
-  const hotStore = refusingOverloads(createHotStore(database, metrics));
-  const unitOfWork = createUnitOfWork(hotStore);
+  const artifactStore = refusingOverloads(createArtifactStore(database, metrics));
+  const unitOfWork = createUnitOfWork(artifactStore);
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
-  const introspectionPolicy = createIntrospectionPolicy({ directory, hotStore });
+  const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
   const documentThrottle = createGuessThrottle(database.pool, 'metadata-document', DOCUMENT_FETCHES);
   const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
   return {
-    ...{ sharedDirectory, directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
+    ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
     ...{ noteUse, guesses, documentThrottle, logout },
   };
 }
 
 function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
-  const { config, database, entrance, metrics, log } = deps;
+  const { config, database, prelude, metrics, log } = deps;
   const { query } = database;
-  const { directory, hotStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse, logout } =
+  const { directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse, logout } =
     parts;
-  const jwtBridge = createJwtBridge({
+  const jwtAccessTokens = createJwtAccessTokens({
     query,
-    hotStore,
+    artifactStore,
     issuer: config.issuer,
     publicJwks: keys.signingKeys.map((key) => key.publicJwk),
     paths: new Set([ROUTES.introspection, ROUTES.revocation]),
   });
   const storage = createStorage({
     query,
-    hotStore,
+    artifactStore,
     directory,
     unitOfWork,
-    jwtBridge,
+    jwtAccessTokens,
     logout,
     artifactKey: deps.artifactKey,
   });
@@ -192,11 +192,11 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   nameUnauthorizedClients(provider);
   bindModels(provider);
   bindPushedRequests(provider);
-  markTokens(provider);
+  prefixTokens(provider);
   endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
   detectReplays(provider, query);
-  reportEvents(provider, { hotStore, unitOfWork, logout, noteUse, metrics, log });
-  for (const middleware of entrance.middlewares) provider.use(middleware);
+  reportEvents(provider, { artifactStore, unitOfWork, logout, noteUse, metrics, log });
+  for (const middleware of prelude.middlewares) provider.use(middleware);
   provider.use(exactPaths(METHODS));
   provider.use(readableRequestObjects({ path: ROUTES.authorization, pages: deps.pages }));
   const parameters = {
@@ -204,8 +204,8 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     [ROUTES.end_session]: LOGOUT_PARAMETERS,
   };
   provider.use(postedRequests({ parameters, pages: deps.pages }));
-  provider.use(refuseLargeForms(CLIENT_DOORS));
-  provider.use(clientChallenge({ issuer: config.issuer, paths: CLIENT_DOORS }));
+  provider.use(refuseLargeForms(CLIENT_ENDPOINTS));
+  provider.use(clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }));
   provider.use(declaredDetailsTypes(query));
   slowDown(provider, query);
   provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
@@ -214,25 +214,25 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   provider.use(formPostPages(deps.pages.renderFormPost));
   provider.use(introspectionAnswers(ROUTES.introspection, metrics));
   registerTokenExchange({
-    ...{ provider, directory, resourcePolicy, introspectionPolicy, jwtBridge, unitOfWork },
+    ...{ provider, directory, resourcePolicy, introspectionPolicy, jwtAccessTokens, unitOfWork },
     pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
   });
-  provider.use(jwtBridge.middleware);
+  provider.use(jwtAccessTokens.middleware);
   const { logoutNotices: notices } = deps;
   const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });
-  const shortPath = shortAnswers({
-    ...{ provider, directory, hotStore, clientAdapter, resourcePolicy, introspectionPolicy },
-    ...{ jwtBridge, unitOfWork, metrics, paths: ROUTES, rawHeaders: entrance.rawHeaders },
+  const fastPath = fastEndpoints({
+    ...{ provider, directory, artifactStore, clientAdapter, resourcePolicy, introspectionPolicy },
+    ...{ jwtAccessTokens, unitOfWork, metrics, paths: ROUTES, rawHeaders: prelude.rawHeaders },
   });
   const long = provider.callback();
-  const handler = shortWayFirst(shortPath, {
+  const handler = fastPathFirst(fastPath, {
     long(request, response) {
-      entrance.dress(request, response);
+      prelude.setCommonHeaders(request, response);
       void long(request, response);
     },
     onBrokenOff: (error) => log.warn({ error }, 'an answer broke off'),
   });
-  return { provider, jwtBridge, handler, sendLogoutNotice };
+  return { provider, jwtAccessTokens, handler, sendLogoutNotice };
 }
 
 /** A login or consent page in progress. */

@@ -4,11 +4,11 @@
 import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { type AuditEvent, recordAudit } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
-import type { Door } from '../metrics/closed-lists.ts';
+import type { EndpointLabel } from '../metrics/closed-lists.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { DEVICE_DENIED } from './grants/device-flow.ts';
 import type { LogoutTransaction } from './logout/logout-transaction.ts';
-import type { HotStore } from './storage/artifact-store.ts';
+import type { ArtifactStore } from './storage/artifact-store.ts';
 import type { UnitOfWork } from './storage/unit-of-work.ts';
 
 /** The members of the token models that are worth writing down; none of them is a credential. */
@@ -26,7 +26,7 @@ interface ReportedToken {
 }
 
 export interface EventsDeps {
-  readonly hotStore: Pick<HotStore, 'commit'>;
+  readonly artifactStore: Pick<ArtifactStore, 'commit'>;
   readonly unitOfWork: UnitOfWork;
   readonly logout: LogoutTransaction;
   readonly metrics: Metrics;
@@ -36,13 +36,13 @@ export interface EventsDeps {
 }
 
 export function reportEvents(provider: Provider, deps: EventsDeps): void {
-  const { hotStore, unitOfWork, logout, metrics, log } = deps;
+  const { artifactStore, unitOfWork, logout, metrics, log } = deps;
 
   /** @param isApart whatever becomes of the unit of work around it */
   function audit(event: AuditEvent, isApart = false): void {
     const requestId = unitOfWork.requestId() ?? Provider.ctx?.get('x-request-id');
     const write = { kind: 'audit', event: { requestId, ...event } } as const;
-    (isApart ? hotStore.commit([write]) : unitOfWork.write(write)).catch((error) => {
+    (isApart ? artifactStore.commit([write]) : unitOfWork.write(write)).catch((error) => {
       log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');
     });
   }
@@ -113,12 +113,12 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
     void logout.write((query) => recordAudit(query, { type: 'logout.completed', requestId, ...event }));
   });
 
-  const refused = (door: Door) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
-    metrics.refused(door, error.error);
+  const refused = (endpoint: EndpointLabel) => (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError) => {
+    metrics.refused(endpoint, error.error);
     log.info(
       {
         request_id: ctx.get('x-request-id'),
-        door,
+        endpoint,
         client_id: ctx.oidc.client?.clientId,
         oauth_error: error.error,
         reason: error.error_detail ?? error.error_description,

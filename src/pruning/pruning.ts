@@ -36,7 +36,7 @@ export function startPruning(
   const stopping = new AbortController();
   const { signal } = stopping;
   const pruner = createPruner(database.query, retention);
-  const ledger = createLedger(database);
+  const counters = createCounters(database);
 
   async function run(): Promise<void> {
     for (let isBehind = false; ; ) {
@@ -48,12 +48,12 @@ export function startPruning(
         isBehind = report.isBehind;
         log.debug({ ...report }, 'pruned');
         onRound(report);
-        await ledger.enter(report);
+        await counters.enter(report);
       } catch (error) {
         log.warn({ error }, 'pruning failed');
       }
     }
-    await ledger.close().catch((error) => log.warn({ error }, 'what was pruned could not be recorded'));
+    await counters.close().catch((error) => log.warn({ error }, 'what was pruned could not be recorded'));
   }
 
   const ended = run();
@@ -64,7 +64,7 @@ export function startPruning(
 }
 
 /** Adds up what rounds removed, and writes the sums to the audit log now and then. */
-function createLedger(database: Database) {
+function createCounters(database: Database) {
   let since = new Date();
   let removed: Record<string, number> = {};
   let longestLagSeconds = 0;

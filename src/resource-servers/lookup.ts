@@ -11,7 +11,7 @@ import {
   toDelegation,
 } from './resource-server.ts';
 
-export type KnownResourceServer = Pick<
+export type CachedResourceServer = Pick<
   ResourceServer,
   | 'identifier'
   | 'name'
@@ -25,8 +25,8 @@ export type KnownResourceServer = Pick<
 >;
 
 /** What one client may call, by resource server, in the order of the identifiers. */
-export type KnownGrants = ReadonlyMap<string, KnownGrant>;
-export type KnownGrant = ClientGrantInput;
+export type CachedGrants = ReadonlyMap<string, CachedGrant>;
+export type CachedGrant = ClientGrantInput;
 
 const LOOKUP = {
   name: 'resource_server_lookup',
@@ -45,7 +45,7 @@ const GRANTS = {
 export async function lookUpResourceServers(
   query: Query,
   identifiers: readonly string[],
-): Promise<(KnownResourceServer | undefined)[]> {
+): Promise<(CachedResourceServer | undefined)[]> {
   const { rows } = await query<{
     identifier: string;
     name: string;
@@ -76,7 +76,7 @@ export async function lookUpResourceServers(
 }
 
 /** @returns one entry for each client id; an empty map for a client without a row */
-export async function lookUpGrants(query: Query, clientIds: readonly string[]): Promise<KnownGrants[]> {
+export async function lookUpGrants(query: Query, clientIds: readonly string[]): Promise<CachedGrants[]> {
   const { rows } = await query<{
     client_id: string;
     resource_server: string;
@@ -84,9 +84,9 @@ export async function lookUpGrants(query: Query, clientIds: readonly string[]): 
     token_exchange: boolean;
     may_act: string | null;
   }>(GRANTS, [clientIds]);
-  const found = new Map<string, Map<string, KnownGrant>>();
+  const found = new Map<string, Map<string, CachedGrant>>();
   for (const { client_id, resource_server, scopes, token_exchange: mayExchange, may_act } of rows) {
-    const ofClient = found.get(client_id) ?? new Map<string, KnownGrant>();
+    const ofClient = found.get(client_id) ?? new Map<string, CachedGrant>();
     found.set(client_id, ofClient.set(resource_server, { scopes, mayExchange, mayActClientId: may_act ?? undefined }));
   }
   return clientIds.map((clientId) => found.get(clientId) ?? new Map());
@@ -97,10 +97,10 @@ export async function lookUpGrants(query: Query, clientIds: readonly string[]): 
  * @returns undefined: nothing
  */
 export function grantAt(
-  resourceServer: KnownResourceServer,
-  grants: KnownGrants | undefined,
+  resourceServer: CachedResourceServer,
+  grants: CachedGrants | undefined,
   isSelfRegistered: boolean,
-): KnownGrant | undefined {
+): CachedGrant | undefined {
   const { identifier, selfRegisteredScopes: scopes } = resourceServer;
   const granted = grants?.get(identifier);
   if (granted !== undefined || !isSelfRegistered || scopes === undefined) return granted;

@@ -9,7 +9,7 @@ const SILENT_MS = 200;
 /** Connections that are still open then are cut: whoever runs us will not wait longer either. */
 const DRAIN_MS = 10_000;
 
-export interface Door {
+export interface GracefulShutdown {
   /** Nobody new is let in. */
   close(): void;
   /** Resolves when everybody who was let in has been answered and is gone. */
@@ -20,8 +20,8 @@ export interface Door {
  * Requests that have begun, or are on their way on a connection that stood open, are answered, and each answer says that the
  * connection ends (RFC 9112 §9.6). A connection that stays silent is closed after a moment.
  */
-export function doorOf(http: HttpServer | HttpsServer): Door {
-  const unanswered = createSlots<ServerResponse>();
+export function gracefulShutdownOf(http: HttpServer | HttpsServer): GracefulShutdown {
+  const unanswered = createOpenResponses<ServerResponse>();
   let isEmptying = false;
   http.prependListener('request', (_request, response: ServerResponse) => {
     if (isEmptying) response.shouldKeepAlive = false;
@@ -55,13 +55,13 @@ export function doorOf(http: HttpServer | HttpsServer): Door {
  * A set of responses that come and go by the thousand. A Set would do, but for the garbage collector: a table that a Set has
  * outgrown points to the next one, so that requests in it stay until the whole heap is swept (a fifth of the server's time).
  */
-export interface Slots<Item extends object> {
+export interface OpenResponses<Item extends object> {
   /** @returns what takes it out again */
   put(item: Item): () => void;
   present(): Item[];
 }
 
-export function createSlots<Item extends object>(): Slots<Item> {
+export function createOpenResponses<Item extends object>(): OpenResponses<Item> {
   const slots: (Item | undefined)[] = [];
   const free: number[] = [];
   return {

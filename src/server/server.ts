@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type Router from '@koa/router';
 import Koa from 'koa';
-import { adminDoor } from '../admin/admin-api.ts';
+import { adminApi } from '../admin/admin-api.ts';
 import { adminRoutes } from '../admin/routes.ts';
 import { createClients } from '../clients/clients.ts';
 import { registrationRoutes } from '../clients/registration/registration-routes.ts';
@@ -13,7 +13,7 @@ import type { Config } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
 import { toPeerCheck } from '../guard/peer-check.ts';
 import { healthRoutes } from '../http/health.ts';
-import { createEntrance, type Entrance } from '../http/request-prelude.ts';
+import { createRequestPrelude, type RequestPrelude } from '../http/request-prelude.ts';
 import { securityHeaders } from '../http/security-headers.ts';
 import { enginePages } from '../interaction/engine-pages.ts';
 import { interactionRoutes } from '../interaction/routes.ts';
@@ -73,7 +73,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     ? clientCertificates({ header: config.mutualTls.header, isTrusted })
     : undefined;
   // The engine is an app of its own beside ours: what every request passes first, both have.
-  const entrance = createEntrance({
+  const prelude = createRequestPrelude({
     log,
     metrics,
     endpointOf: createEndpointFinder(ROUTES),
@@ -84,7 +84,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const { keys } = deps;
   const secretVerifier = createSecretVerifier(passwords);
   const engineDeps = {
-    entrance,
+    prelude,
     config,
     database,
     dpopNonceSecret: deps.dpopNonceSecret,
@@ -105,7 +105,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const app = new Koa({ proxy: true });
   // What reaches this went wrong while an answer was already on its way.
   app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
-  for (const middleware of entrance.middlewares) app.use(middleware);
+  for (const middleware of prelude.middlewares) app.use(middleware);
 
   mount(
     app,
@@ -123,7 +123,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     app,
     adminRoutes({
       ...deps,
-      ...adminDoor({ ...deps, readClientCertificate, engine, clients }),
+      ...adminApi({ ...deps, readClientCertificate, engine, clients }),
       issuer,
       changes: database.changes,
     }),
@@ -152,7 +152,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     }),
   );
   return {
-    handler: byDoor(entrance, { engine: engine.handler, others: app.callback() }),
+    handler: dispatch(prelude, { engine: engine.handler, others: app.callback() }),
     engine,
     drain() {
       isDraining = true;
@@ -167,18 +167,18 @@ function mount(app: Koa, router: Router): void {
 }
 
 /** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */
-const OAUTH_DOOR = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
+const ENGINE_PATHS = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 
 /** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
-function byDoor(
-  entrance: Entrance,
-  doors: { engine: Server['handler']; others: Server['handler'] },
+function dispatch(
+  prelude: RequestPrelude,
+  handlers: { engine: Server['handler']; others: Server['handler'] },
 ): Server['handler'] {
   return (request, response) => {
-    const isForUs = entrance.admit(request, response);
-    if (isForUs && OAUTH_DOOR.test(request.url ?? '')) return doors.engine(request, response);
-    entrance.dress(request, response);
-    doors.others(request, response);
+    const isForUs = prelude.accept(request, response);
+    if (isForUs && ENGINE_PATHS.test(request.url ?? '')) return handlers.engine(request, response);
+    prelude.setCommonHeaders(request, response);
+    handlers.others(request, response);
   };
 }
 

@@ -8,7 +8,7 @@ import { createServer, type Server } from 'node:https';
 import type { SecureContextOptions } from 'node:tls';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log.ts';
-import { repeat } from '../periodic-task.ts';
+import { startPeriodicTask } from '../periodic-task.ts';
 
 export interface TlsListener {
   readonly server: Server;
@@ -42,7 +42,7 @@ export async function openTlsListener(
   } catch (cause) {
     throw new Error('LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE do not go together', { cause });
   }
-  const close = repeat(
+  const close = startPeriodicTask(
     async () => {
       const fresh = await read(files);
       if (JSON.stringify(fresh) === JSON.stringify(current)) return;

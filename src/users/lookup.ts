@@ -3,7 +3,7 @@
 import type { Query } from '../database/database.ts';
 import type { UserClaims } from './user.ts';
 
-export interface KnownUser {
+export interface CachedUser {
   readonly id: string;
   readonly username: string;
   readonly email: string | undefined;
@@ -31,13 +31,13 @@ const LOOKUP = {
 };
 
 /** @returns one entry for each id, in their order; undefined for a user that does not exist */
-export async function lookUpUsers(query: Query, userIds: readonly string[]): Promise<(KnownUser | undefined)[]> {
+export async function lookUpUsers(query: Query, userIds: readonly string[]): Promise<(CachedUser | undefined)[]> {
   const { rows } = await query<Row>(LOOKUP, [userIds]);
-  const found = new Map(rows.map((row) => [row.id, toKnownUser(row)]));
+  const found = new Map(rows.map((row) => [row.id, toCachedUser(row)]));
   return userIds.map((userId) => found.get(userId));
 }
 
-function toKnownUser(row: Row): KnownUser {
+function toCachedUser(row: Row): CachedUser {
   return {
     id: row.id,
     username: row.username,

@@ -6,10 +6,10 @@ import { notFound } from '../errors.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
-import type { Accounts } from './accounts.ts';
 import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from './password.ts';
 import { findUser, listUsers } from './store.ts';
 import { type User, userClaimsSchema } from './user.ts';
+import type { Users } from './users.ts';
 
 const username = text(100).refine((value) => value.trim() === value, 'must not begin or end with white space');
 const email = text(254).regex(/^[^\s@]+@[^\s@]+$/, 'must be an email address');
@@ -44,8 +44,8 @@ const revokedSchema = z
 const params = z.strictObject({ user_id: text(64) });
 const tag = 'users';
 
-export function userRoutes(deps: { query: Query; accounts: Accounts }): ApiRoute[] {
-  const { query, accounts } = deps;
+export function userRoutes(deps: { query: Query; users: Users }): ApiRoute[] {
+  const { query, users } = deps;
   return [
     apiRoute({
       operationId: 'createUser',
@@ -62,7 +62,7 @@ export function userRoutes(deps: { query: Query; accounts: Accounts }): ApiRoute
       }),
       answers: { 201: { description: 'The user', schema: userSchema } },
       async handle({ body, by }) {
-        const user = await accounts.create({ ...body, email: body.email, claims: body.claims ?? {} }, by);
+        const user = await users.create({ ...body, email: body.email, claims: body.claims ?? {} }, by);
         return { ...answer(user), status: 201, location: `/admin/v1/users/${user.id}` };
       },
     }),
@@ -111,7 +111,7 @@ export function userRoutes(deps: { query: Query; accounts: Accounts }): ApiRoute
       }),
       answers: { 200: { description: 'The changed user', schema: userSchema } },
       handle: async ({ params: { user_id: userId }, body, ifVersion, by }) =>
-        answer(await accounts.change(userId, body, ifVersion, by)),
+        answer(await users.change(userId, body, ifVersion, by)),
     }),
     ...(['disable', 'enable'] as const).map((action) =>
       apiRoute({
@@ -127,7 +127,7 @@ export function userRoutes(deps: { query: Query; accounts: Accounts }): ApiRoute
         params,
         answers: { 200: { description: 'The user', schema: userSchema } },
         handle: async ({ params: { user_id: userId }, ifVersion, by }) =>
-          answer(await accounts.setDisabled(userId, action === 'disable', ifVersion, by)),
+          answer(await users.setDisabled(userId, action === 'disable', ifVersion, by)),
       }),
     ),
     apiRoute({
@@ -140,7 +140,7 @@ export function userRoutes(deps: { query: Query; accounts: Accounts }): ApiRoute
       params,
       answers: { 200: { description: 'How many of each kind were removed', schema: revokedSchema } },
       async handle({ params: { user_id: userId }, by }) {
-        const revoked = await accounts.revokeTokens(userId, by);
+        const revoked = await users.revokeTokens(userId, by);
         return {
           status: 200,
           body: {

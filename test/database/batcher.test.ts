@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { createGatherer, type Gatherer, type GathererOptions } from '../../src/database/batcher.ts';
+import { type Batcher, type BatcherOptions, createBatcher } from '../../src/database/batcher.ts';
 import { createDatabase, type Database } from '../../src/database/database.ts';
 import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
@@ -40,17 +40,17 @@ beforeEach(async () => {
 /** Stores words, and tells each caller what it stored, in capitals. */
 function createInserter(
   options: Partial<
-    Pick<GathererOptions<string, string>, 'maxWaiting' | 'maxBatch' | 'maxRunning' | 'isAlternating'>
+    Pick<BatcherOptions<string, string>, 'maxWaiting' | 'maxBatch' | 'maxRunning' | 'isAlternating'>
   > = {},
 ) {
-  return createGatherer<string, string>({
+  return createBatcher<string, string>({
     maxWaiting: 1_000,
     ...options,
     onBatch: (size) => sizes.push(size),
     async run(words) {
       mostRunning = Math.max(mostRunning, ++running);
       try {
-        const { rows } = await database.hotQuery<{ word: string }>(INSERT, [words]);
+        const { rows } = await database.batchQuery<{ word: string }>(INSERT, [words]);
         return rows.map(({ word }) => word.toUpperCase());
       } finally {
         running--;
@@ -65,7 +65,7 @@ async function stored(): Promise<string[]> {
   return (await sql.query('SELECT word FROM gathered ORDER BY word')).rows.map(({ word }) => word);
 }
 
-function insertAll(insert: Gatherer<string, string>, all: readonly string[]) {
+function insertAll(insert: Batcher<string, string>, all: readonly string[]) {
   return Promise.allSettled(all.map((word) => insert(word)));
 }
 

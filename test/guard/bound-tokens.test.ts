@@ -303,7 +303,7 @@ describe('by hand', () => {
     },
   );
 
-  test('dpop.required refuses plain bearer tokens, and a bearer token cannot dress up as DPoP', async () => {
+  test('dpop.required refuses plain bearer tokens, and a bearer token cannot pass for DPoP', async () => {
     expect(
       (await refused(guardFor({}, { dpop: { required: true } }), 'Bearer token')).headers['WWW-Authenticate'],
     ).toMatch(/^DPoP /);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/config.ts';
 import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/client-labels.ts';
-import { DOORS, GRANT_TYPES, TOKEN_KINDS } from '../../src/metrics/closed-lists.ts';
+import { ENDPOINT_LABELS, GRANT_TYPES, TOKEN_KINDS } from '../../src/metrics/closed-lists.ts';
 import { createEndpointFinder, ENDPOINTS } from '../../src/metrics/endpoints.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { serveMetrics } from '../../src/metrics/serve.ts';
@@ -69,7 +69,7 @@ test('every number that has a source is there from the start; parts that do not 
     'lanyard_token_replays_total',
   ]);
 
-  metrics.watchPool('hot', { totalCount: 7, idleCount: 4, waitingCount: 2 }, 20);
+  metrics.watchPool('batch', { totalCount: 7, idleCount: 4, waitingCount: 2 }, 20);
   metrics.watchPasswords(() => ({ running: 2, waiting: 5 }));
   metrics.watchQueue('audit', () => 12);
   let isConnected = true;
@@ -80,9 +80,9 @@ test('every number that has a source is there from the start; parts that do not 
   metrics.pruned('oidc_artifacts', 2000);
   metrics.pruneSucceeded(42);
   const after = await read(metrics);
-  expect(after.value('lanyard_database_pool_busy', { pool: 'hot' })).toBe(3);
-  expect(after.value('lanyard_database_pool_idle', { pool: 'hot' })).toBe(4);
-  expect(after.value('lanyard_database_pool_waiting', { pool: 'hot' })).toBe(2);
+  expect(after.value('lanyard_database_pool_busy', { pool: 'batch' })).toBe(3);
+  expect(after.value('lanyard_database_pool_idle', { pool: 'batch' })).toBe(4);
+  expect(after.value('lanyard_database_pool_waiting', { pool: 'batch' })).toBe(2);
   expect(after.value('lanyard_argon2_waiting')).toBe(5);
   expect(after.value('lanyard_store_queue_depth', { queue: 'audit' })).toBe(12);
   expect(after.value('lanyard_change_feed_connected')).toBe(1);
@@ -145,7 +145,8 @@ test('nobody listens unless asked to; a switch that is neither on nor off stops 
 
 test('docs/metrics.md names every value that a label may have', async () => {
   const docs = await readFile(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
-  for (const value of [...ENDPOINTS, ...DOORS, ...GRANT_TYPES, ...TOKEN_KINDS]) expect(docs).toContain(`\`${value}\``);
+  for (const value of [...ENDPOINTS, ...ENDPOINT_LABELS, ...GRANT_TYPES, ...TOKEN_KINDS])
+    expect(docs).toContain(`\`${value}\``);
 });
 
 test('docs/metrics.md lists every metric with its type, and no other', async () => {

@@ -4,7 +4,7 @@
 import type { RequestListener } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
-import { reapIdleClients } from '../../src/clients/registration/idle-clients.ts';
+import { removeIdleClients } from '../../src/clients/registration/idle-clients.ts';
 import { introspect, type TestClient } from '../support/admin.ts';
 import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
 import {
@@ -240,7 +240,7 @@ describe('an operator', () => {
       return { rows, rowCount: rowCount ?? 0 };
     };
     expect((await server.admin.request('GET', '/idle-clients?days=30')).body.items).toEqual([]);
-    await reapIdleClients(query as never, 30);
+    await removeIdleClients(query as never, 30);
     expect(await isActive(server, introspector, accessToken)).toBe(false);
     await expect(obtainCode(server, app)).rejects.toThrow(/error-page/);
   });

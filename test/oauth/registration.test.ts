@@ -473,7 +473,10 @@ describe('software that is idle', () => {
     expect(await isActive(server, introspector, idleToken)).toBe(false);
     expect((await server.admin.request('GET', `/clients/${idle.clientId}`)).status).toBe(404);
     expect((await server.admin.request('GET', `/clients/${busy.clientId}`)).status).toBe(200);
-    const events = await server.admin.request('GET', `/audit-events?type=client.reaped&client_id=${idle.clientId}`);
+    const events = await server.admin.request(
+      'GET',
+      `/audit-events?type=client.idle_removed&client_id=${idle.clientId}`,
+    );
     expect(events.body.items).toHaveLength(1);
   });
 });

@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
-import { startInstallation } from '../../src/process/single-process.ts';
+import { startSingleProcess } from '../../src/process/single-process.ts';
 import { introspect, postForm, requestToken, revoke, type TestClient } from '../support/admin.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 import {
@@ -116,9 +116,9 @@ describe('tokens', () => {
     const grew = await growth(
       [
         [ISSUED, {}],
-        [refused, { door: 'token', reason: 'invalid_target' }],
-        [refused, { door: 'token', reason: 'invalid_client' }],
-        [refused, { door: 'token', reason: 'unsupported_grant_type' }],
+        [refused, { endpoint: 'token', reason: 'invalid_target' }],
+        [refused, { endpoint: 'token', reason: 'invalid_client' }],
+        [refused, { endpoint: 'token', reason: 'unsupported_grant_type' }],
         [refused, {}],
       ],
       async () => {
@@ -140,7 +140,7 @@ describe('tokens', () => {
     const grew = await growth(
       [
         [ISSUED, {}],
-        ['lanyard_refusals_total', { door: 'token', reason: 'server_error' }],
+        ['lanyard_refusals_total', { endpoint: 'token', reason: 'server_error' }],
       ],
       async () => expect((await exchange(server, app, issued)).status).toBe(500),
     );
@@ -156,7 +156,7 @@ describe('tokens', () => {
         ['lanyard_tokens_revoked_total', { kind: 'access_token', format: 'opaque' }],
         [REPLAYS, { grant_type: 'refresh_token' }],
         [REPLAYS, { grant_type: 'authorization_code' }],
-        ['lanyard_refusals_total', { door: 'token', reason: 'invalid_grant' }],
+        ['lanyard_refusals_total', { endpoint: 'token', reason: 'invalid_grant' }],
       ],
       async () => {
         await revoke(server.issuer, machine, await clientToken(server, machine, { resource: OPAQUE_API }));
@@ -186,7 +186,7 @@ test('introspections are counted by outcome, which the caller is not told', asyn
     [
       ...['active', 'unknown', 'foreign', 'void'].map((outcome) => [NAME, { outcome }] as const),
       [NAME, {}],
-      ['lanyard_refusals_total', { door: 'introspection', reason: 'invalid_client' }],
+      ['lanyard_refusals_total', { endpoint: 'introspection', reason: 'invalid_client' }],
     ],
     async () => {
       await introspect(server.issuer, machine, token);
@@ -226,9 +226,9 @@ test('logins are counted by outcome', async () => {
 test('refusals of the admin API and of userinfo are counted at their door', async () => {
   const grew = await growth(
     [
-      ['lanyard_refusals_total', { door: 'admin', reason: 'missing_token' }],
-      ['lanyard_refusals_total', { door: 'admin', reason: 'invalid_token' }],
-      ['lanyard_refusals_total', { door: 'userinfo', reason: 'invalid_token' }],
+      ['lanyard_refusals_total', { endpoint: 'admin', reason: 'missing_token' }],
+      ['lanyard_refusals_total', { endpoint: 'admin', reason: 'invalid_token' }],
+      ['lanyard_refusals_total', { endpoint: 'userinfo', reason: 'invalid_token' }],
     ],
     async () => {
       await fetch(`${server.issuer}/admin/v1/clients`);
@@ -417,7 +417,7 @@ describe('the listener', () => {
     const { connectionString } = server;
     const config = loadConfig({ LANYARD_PORT: String(await freePort()), LANYARD_METRICS_PORT: String(port) });
     const start = () =>
-      startInstallation({ config, connectionString, secretKey: SECRET_KEY, log: createLog('silent') });
+      startSingleProcess({ config, connectionString, secretKey: SECRET_KEY, log: createLog('silent') });
     await expect(start()).rejects.toMatchObject({
       code: 'EADDRINUSE',
       message: expect.stringContaining(`LANYARD_METRICS_PORT ${port}: listen EADDRINUSE`),

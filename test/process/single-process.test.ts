@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
-import { startInstallation } from '../../src/process/single-process.ts';
+import { startSingleProcess } from '../../src/process/single-process.ts';
 import { requestToken } from '../support/admin.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { freePort, SECRET_KEY } from '../support/server.ts';
@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 function start(port: number) {
-  return startInstallation({
+  return startSingleProcess({
     config: loadConfig({ LANYARD_PORT: String(port) }),
     connectionString: database.connectionString,
     secretKey: SECRET_KEY,

@@ -6,7 +6,11 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createDatabase, type Database } from '../../src/database/database.ts';
 import { createLog } from '../../src/log.ts';
-import { AlreadyConsumedError, createHotStore, type HotStore } from '../../src/provider/storage/artifact-store.ts';
+import {
+  AlreadyConsumedError,
+  type ArtifactStore,
+  createArtifactStore,
+} from '../../src/provider/storage/artifact-store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const ROWS = 50_000;
@@ -16,7 +20,7 @@ const BACKEND = { name: 'test_backend', text: 'SELECT pg_backend_pid() AS pid' }
 
 let testDatabase: TestDatabase;
 let database: Database;
-let hotStore: HotStore;
+let artifactStore: ArtifactStore;
 let sql: pg.Pool;
 
 beforeAll(async () => {
@@ -24,7 +28,7 @@ beforeAll(async () => {
   const { connectionString } = testDatabase;
   // One connection for gathered statements, so that the plans of the beginning are the plans of the end.
   database = createDatabase({ connectionString, poolSize: 3, queueSize: 1_000, log: createLog('silent') });
-  hotStore = createHotStore(database);
+  artifactStore = createArtifactStore(database);
   sql = new pg.Pool({ connectionString, max: 1 });
 });
 afterAll(async () => {
@@ -40,11 +44,11 @@ const CONSUMED = [['RefreshToken'], ['AuthorizationCode'], ['RefreshToken', 'Aut
 async function useAllStatements(ids: readonly Buffer[]): Promise<void> {
   for (const models of FOUND) {
     const keys = models.flatMap((model) => ids.map((id) => ({ model, id })));
-    await Promise.all(keys.map(({ model, id }) => hotStore.find(model, id)));
-    await Promise.all(keys.map(({ model, id }) => hotStore.findFamily(model, id)));
+    await Promise.all(keys.map(({ model, id }) => artifactStore.find(model, id)));
+    await Promise.all(keys.map(({ model, id }) => artifactStore.findTokenWithGrant(model, id)));
   }
-  await Promise.all(ids.map((id) => hotStore.findSessions(id.toString('hex'))));
-  await Promise.all(ids.map((id) => hotStore.findJwtStatus(id, id)));
+  await Promise.all(ids.map((id) => artifactStore.findSessions(id.toString('hex'))));
+  await Promise.all(ids.map((id) => artifactStore.findJwtStatus(id, id)));
   const members = { clientId: undefined, accountId: undefined, grantId: undefined, userCode: undefined };
   const artifact = { payload: {}, issuedAt: 1, expiresAt: 2, uid: undefined, ...members };
   for (const models of CONSUMED) {
@@ -52,8 +56,8 @@ async function useAllStatements(ids: readonly Buffer[]): Promise<void> {
       models.flatMap((model) =>
         ids.map(async (id) => {
           const session = { ...artifact, id: randomBytes(32), model: 'Session' };
-          await hotStore.commit([{ kind: 'upsert', artifact: session }]);
-          await hotStore
+          await artifactStore.commit([{ kind: 'upsert', artifact: session }]);
+          await artifactStore
             .commit([
               { kind: 'consume', model, id },
               { kind: 'upsert', artifact: { ...artifact, id: randomBytes(32), model: 'RefreshToken' } },
@@ -69,7 +73,7 @@ async function useAllStatements(ids: readonly Buffer[]): Promise<void> {
 }
 
 async function scans(): Promise<{ whole: number; rowsOfWhole: number; byIndex: number; entriesOfIndex: number }> {
-  await database.hotQuery(FLUSH, []);
+  await database.batchQuery(FLUSH, []);
   const { rows } = await sql.query(
     `SELECT sum(seq_scan)::int AS whole, sum(seq_tup_read)::int AS rows_of_whole, sum(idx_scan)::int AS by_index
      FROM pg_stat_user_tables WHERE relname LIKE 'oidc_artifacts%' OR relname IN ('revoked_tokens', 'audit_events')`,
@@ -80,7 +84,7 @@ async function scans(): Promise<{ whole: number; rowsOfWhole: number; byIndex: n
 }
 
 async function backend(): Promise<number | undefined> {
-  return (await database.hotQuery<{ pid: number }>(BACKEND, [])).rows[0]?.pid;
+  return (await database.batchQuery<{ pid: number }>(BACKEND, [])).rows[0]?.pid;
 }
 
 test('statements that were planned on empty tables find their rows by index among fifty thousand', async () => {
@@ -111,9 +115,12 @@ test('statements that were planned on empty tables find their rows by index amon
   expect(after.byIndex - before.byIndex).toBeGreaterThanOrEqual(8 * NEEDED);
   // An index that is read from end to end is no better than the table.
   expect(after.entriesOfIndex - before.entriesOfIndex).toBeLessThan(100 * NEEDED);
-  expect(await hotStore.findFamily('RefreshToken', ids[0] as Buffer)).toMatchObject({ grant: {}, session: {} });
+  expect(await artifactStore.findTokenWithGrant('RefreshToken', ids[0] as Buffer)).toMatchObject({
+    grant: {},
+    session: {},
+  });
   for (const model of CONSUMED.flat()) {
-    for (const id of ids) expect(await hotStore.find(model, id)).toMatchObject({ consumedAt: expect.any(Number) });
+    for (const id of ids) expect(await artifactStore.find(model, id)).toMatchObject({ consumedAt: expect.any(Number) });
   }
   expect(await backend()).toBe(startedOn);
 });

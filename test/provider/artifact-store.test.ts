@@ -5,7 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createDatabase, type Database } from '../../src/database/database.ts';
 import { createLog } from '../../src/log.ts';
-import { AlreadyConsumedError, createHotStore, type HotStore } from '../../src/provider/storage/artifact-store.ts';
+import {
+  AlreadyConsumedError,
+  type ArtifactStore,
+  createArtifactStore,
+} from '../../src/provider/storage/artifact-store.ts';
 import type { Artifact } from '../../src/provider/storage/artifacts.ts';
 import type { Write } from '../../src/provider/storage/writes.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -15,14 +19,14 @@ const log = createLog('silent');
 
 let testDatabase: TestDatabase;
 let databases: Database[];
-let nodes: [HotStore, HotStore];
+let nodes: [ArtifactStore, ArtifactStore];
 let sql: pg.Pool;
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
   databases = [1, 2].map(() => createDatabase({ connectionString, poolSize: 6, queueSize: 5_000, log }));
-  nodes = databases.map((database) => createHotStore(database)) as [HotStore, HotStore];
+  nodes = databases.map((database) => createArtifactStore(database)) as [ArtifactStore, ArtifactStore];
   sql = new pg.Pool({ connectionString, max: 2 });
 });
 afterAll(async () => {
@@ -132,7 +136,7 @@ describe('of 50 units that consume the same refresh token at once over two nodes
       const [results] = await Promise.all([
         Promise.allSettled(
           ids.map((id, number) => {
-            const node = nodes[number % 2] as HotStore;
+            const node = nodes[number % 2] as ArtifactStore;
             return node.commit([upsert('AccessToken', id), consume(spent), audit(`race ${round} ${number}`)]);
           }),
         ),

@@ -109,9 +109,9 @@ describe('a code is exchanged without the engine, with the same answer and the s
     ['a client that need not use PKCE', 'without PKCE', NO_PKCE, { code_verifier: undefined }],
     ['the same with PKCE', 'without PKCE', {}, {}],
   ])('%s', async (_name, client, params, change) => {
-    const { status, body, events, isShort } = await sameAtToken(() => codeForm(client, params, change));
+    const { status, body, events, isFast } = await sameAtToken(() => codeForm(client, params, change));
     const count = body.refresh_token === undefined ? 1 : 2;
-    expect([status, events, isShort]).toEqual([
+    expect([status, events, isFast]).toEqual([
       200,
       Array.from({ length: count }, () => expect.objectContaining({ type: 'token.issued' })),
       true,
@@ -121,8 +121,8 @@ describe('a code is exchanged without the engine, with the same answer and the s
 
 describe('a refresh token is used without the engine, with the same answer and the same audit events:', () => {
   test.each(REQUESTS)('%s', async (_name, client, params) => {
-    const { status, isShort } = await sameAtToken(() => refreshForm(client, params));
-    expect([status, isShort]).toEqual([200, true]);
+    const { status, isFast } = await sameAtToken(() => refreshForm(client, params));
+    expect([status, isFast]).toEqual([200, true]);
   });
 
   test('a public client gets another one each time, and the family keeps its age and its history', async () => {
@@ -175,24 +175,24 @@ describe('left to the engine, with the same answer and the same audit events:', 
     ['the claims parameter', () => codeForm('public', { claims: '{"id_token":{"email":null}}' })],
     ['the same at a refresh', () => refreshForm('public', { claims: '{"userinfo":{"email":null}}' })],
   ])('%s', async (_name, make) => {
-    const { isShort } = await sameAtToken(make);
-    expect(isShort).toBe(false);
+    const { isFast } = await sameAtToken(make);
+    expect(isFast).toBe(false);
   });
 
   test('the code of another client: a thief who is a client himself gains nothing', async () => {
-    const { isShort, status, body } = await sameAtToken(async () => {
+    const { isFast, status, body } = await sameAtToken(async () => {
       const stolen = await codeForm('basic');
       return { ...stolen, ...basicOf('without refresh') };
     });
-    expect([isShort, status, body.error]).toEqual([false, 400, 'invalid_grant']);
+    expect([isFast, status, body.error]).toEqual([false, 400, 'invalid_grant']);
   });
 
   test('the refresh token of another client', async () => {
-    const { isShort, status, body } = await sameAtToken(async () => {
+    const { isFast, status, body } = await sameAtToken(async () => {
       const { refreshToken } = await obtainTokens(server, of('basic'), {}, { agent });
       return form('public', { grant_type: 'refresh_token', refresh_token: refreshToken });
     });
-    expect([isShort, status, body.error]).toEqual([false, 400, 'invalid_grant']);
+    expect([isFast, status, body.error]).toEqual([false, 400, 'invalid_grant']);
   });
 
   test('a code for the second time: who got in between loses what it gave (RFC 6749 §4.1.2)', async () => {
@@ -217,8 +217,8 @@ const basicOf = (name: string) => ({ headers: basic(of(name).clientId, of(name).
 
 describe('what has ended', () => {
   const refusedBothWays = async (make: () => Promise<Sent>) => {
-    const { isShort, status, body } = await sameAtToken(make);
-    expect([isShort, status, body.error]).toEqual([false, 400, 'invalid_grant']);
+    const { isFast, status, body } = await sameAtToken(make);
+    expect([isFast, status, body.error]).toEqual([false, 400, 'invalid_grant']);
   };
 
   test('a revoked refresh token', () =>
@@ -274,8 +274,8 @@ describe('userinfo', () => {
     ['offline_access', 'public', { scope: 'openid offline_access', prompt: 'consent' }],
     ['a pairwise subject', 'pairwise', { scope: 'openid profile' }],
   ])('is answered without the engine, with the same answer: %s', async (_name, client, params) => {
-    const { status, body, isShort } = await same(bearer(await accessToken(client, params)));
-    expect([status, isShort]).toEqual([200, true]);
+    const { status, body, isFast } = await same(bearer(await accessToken(client, params)));
+    expect([status, isFast]).toEqual([200, true]);
     expect(body.sub).toEqual(expect.any(String));
   });
 
@@ -325,29 +325,29 @@ describe('userinfo', () => {
       },
     ],
   ])('is left to the engine, with the same answer: %s', async (_name, make) => {
-    const { isShort } = await same(await make());
-    expect(isShort).toBe(false);
+    const { isFast } = await same(await make());
+    expect(isFast).toBe(false);
   });
 
   test('ends with the token, its session and its user', async () => {
     const revoked = await accessToken('basic');
     await revoke(server.issuer, of('basic'), revoked);
-    expect(await same(bearer(revoked))).toMatchObject({ isShort: false, status: 401 });
+    expect(await same(bearer(revoked))).toMatchObject({ isFast: false, status: 401 });
 
     const ended = await accessToken('public');
     await server.sql.query(`DELETE FROM oidc_artifacts WHERE model = 'Session'`);
-    expect(await same(bearer(ended))).toMatchObject({ isShort: false, status: 401 });
+    expect(await same(bearer(ended))).toMatchObject({ isFast: false, status: 401 });
   });
 
   test('ends with the session although a request that was underway has stored that once more', async () => {
     const ended = await accessToken('public');
-    expect(await same(bearer(ended))).toMatchObject({ isShort: true, status: 200 });
+    expect(await same(bearer(ended))).toMatchObject({ isFast: true, status: 200 });
     await server.sql.query(`CREATE TABLE kept AS SELECT * FROM oidc_artifacts WHERE model = 'Session'`);
     const { body } = await server.admin.request('GET', `/users/${aliceId}/sessions?limit=100`);
     for (const { id } of body.items as { id: string }[]) {
       expect((await server.admin.request('DELETE', `/users/${aliceId}/sessions/${id}`)).status).toBe(204);
     }
     await server.sql.query('INSERT INTO oidc_artifacts SELECT * FROM kept');
-    expect(await same(bearer(ended))).toMatchObject({ isShort: false, status: 401 });
+    expect(await same(bearer(ended))).toMatchObject({ isFast: false, status: 401 });
   });
 });

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { compactVerify, importJWK, type JWK } from 'jose';
 import { generateKey, KEY_ALGORITHMS } from '../../src/keys/generate-key.ts';
 import { open } from '../../src/keys/seal.ts';
-import { GatheredSigningKey } from '../../src/provider/configuration/signing-keys.ts';
+import { BatchSigningKey } from '../../src/provider/configuration/signing-keys.ts';
 
 const SECRET = Buffer.alloc(32, 7);
 
@@ -23,7 +23,7 @@ async function makeKeyPair(alg: string): Promise<KeyPair> {
 }
 
 /** A compact JWS (RFC 7515 §3.1) as the engine puts it together. */
-async function signText(key: GatheredSigningKey, text: string): Promise<string> {
+async function signText(key: BatchSigningKey, text: string): Promise<string> {
   const parts = [JSON.stringify({ alg: key.alg, kid: key.kid }), text].map((part) =>
     Buffer.from(part).toString('base64url'),
   );
@@ -38,10 +38,10 @@ async function verifiedText(jws: string, { publicJwk, alg }: KeyPair): Promise<s
 
 describe.each([...KEY_ALGORITHMS])('%s', (alg) => {
   let pair: KeyPair;
-  let key: GatheredSigningKey;
+  let key: BatchSigningKey;
   beforeAll(async () => {
     pair = await makeKeyPair(alg);
-    key = new GatheredSigningKey(pair);
+    key = new BatchSigningKey(pair);
   });
 
   test('a signature is verified with the public key, and with no other', async () => {
@@ -69,12 +69,12 @@ describe.each([...KEY_ALGORITHMS])('%s', (alg) => {
 test('a key that is none is refused when the engine is made, not when it has to sign', async () => {
   const pair = await makeKeyPair('ES256');
   const other = await makeKeyPair('RS256');
-  expect(() => new GatheredSigningKey({ ...pair, privateJwk: { kty: 'EC' } })).toThrow();
-  expect(() => new GatheredSigningKey({ ...pair, privateJwk: other.privateJwk })).toThrow();
+  expect(() => new BatchSigningKey({ ...pair, privateJwk: { kty: 'EC' } })).toThrow();
+  expect(() => new BatchSigningKey({ ...pair, privateJwk: other.privateJwk })).toThrow();
 });
 
 test('what is asked for in one turn of the event loop goes to the threads in one go, at its end', async () => {
-  const key = new GatheredSigningKey(await makeKeyPair('ES256'));
+  const key = new BatchSigningKey(await makeKeyPair('ES256'));
   const { subtle } = globalThis.crypto;
   const order: string[] = [];
   const original = subtle.sign;

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Adapter } from 'oidc-provider';
 import type { Query } from '../../src/database/database.ts';
 import { createDirectory } from '../../src/provider/policy/directory.ts';
-import { AlreadyConsumedError, createHotStore } from '../../src/provider/storage/artifact-store.ts';
+import { AlreadyConsumedError, createArtifactStore } from '../../src/provider/storage/artifact-store.ts';
 import { createUnitOfWork, type UnitOfWork } from '../../src/provider/storage/unit-of-work.ts';
 import { createStorage } from '../../src/provider/tokens/model-adapter.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
@@ -17,17 +17,17 @@ let storage: (model: string) => Adapter;
 
 beforeAll(async () => {
   engine = await startTestEngine();
-  const { database, jwtBridge } = engine;
-  const hotStore = createHotStore(database);
-  unitOfWork = createUnitOfWork(hotStore);
+  const { database, jwtAccessTokens } = engine;
+  const artifactStore = createArtifactStore(database);
+  unitOfWork = createUnitOfWork(artifactStore);
   const directory = createDirectory(database);
   const atOnce = async (write: (query: Query) => Promise<unknown>) => void (await write(database.query));
   storage = createStorage({
     ...database,
-    hotStore,
+    artifactStore,
     directory,
     unitOfWork,
-    jwtBridge,
+    jwtAccessTokens,
     logout: { write: atOnce, writeFirst: atOnce },
     artifactKey: Buffer.alloc(32, 7),
   });

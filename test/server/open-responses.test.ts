@@ -1,13 +1,13 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from '@jest/globals';
-import { createSlots } from '../../src/server/graceful-shutdown.ts';
+import { createOpenResponses } from '../../src/server/graceful-shutdown.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
 
 test('what was put in is present until it is taken out, once', () => {
-  const slots = createSlots<{ name: string }>();
+  const slots = createOpenResponses<{ name: string }>();
   const [a, b, c] = [{ name: 'a' }, { name: 'b' }, { name: 'c' }];
   const takeA = slots.put(a);
   slots.put(b);
@@ -34,7 +34,7 @@ function heldAfter(put: (item: object) => () => void): number {
 }
 
 test('what is gone is not kept alive by what went before it, as it would be in a Set', () => {
-  const slots = createSlots();
+  const slots = createOpenResponses();
   expect(heldAfter((item) => slots.put(item))).toBeLessThan(2_000_000);
   const set = new Set<object>();
   const put = (item: object) => {

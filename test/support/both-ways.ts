@@ -113,7 +113,7 @@ export interface BothWays {
   readonly body: Record<string, unknown>;
   readonly events: unknown;
   /** answered without the engine's pipeline */
-  readonly isShort: boolean;
+  readonly isFast: boolean;
 }
 
 /**
@@ -133,5 +133,5 @@ export async function sameBothWays(
   // It only ever says yes: a refusal is the engine's, or of whoever stands before both.
   if (short.answer.status === 200) expect(long.isOfEngine).toBe(true);
   else expect(short.isOfEngine).toBe(long.isOfEngine);
-  return { ...short.answer, events: short.events, isShort: !short.isOfEngine };
+  return { ...short.answer, events: short.events, isFast: !short.isOfEngine };
 }

@@ -61,7 +61,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     logoutNotices: { add: async () => {} },
     secretVerifier,
     pages,
-    entrance: { middlewares: [], dress: () => {}, rawHeaders: () => [] },
+    prelude: { middlewares: [], setCommonHeaders: () => {}, rawHeaders: () => [] },
     metrics: createMetrics(),
     log,
   };

@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import pg from 'pg';
 import { type Config, loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
-import { startInstallation } from '../../src/process/single-process.ts';
-import type { Installation } from '../../src/process/startup.ts';
+import { startSingleProcess } from '../../src/process/single-process.ts';
+import type { Instance } from '../../src/process/startup.ts';
 import { type AdminClient, createAdminClient } from './admin.ts';
 import { createTestDatabase } from './database.ts';
 
@@ -36,7 +36,7 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
   const { connectionString } = testDatabase;
   const logLines: string[] = [];
   const log = createLog('trace', { write: (line: string) => void logLines.push(line) });
-  const start = async (variables: Record<string, string>): Promise<[Installation, Config]> => {
+  const start = async (variables: Record<string, string>): Promise<[Instance, Config]> => {
     const config = loadConfig({
       LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET,
       DATABASE_URL: connectionString,
@@ -46,7 +46,7 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
       ...variables,
     });
     const secretKey = config.secretKey as string;
-    return [await startInstallation({ config, connectionString, secretKey, log }), config];
+    return [await startSingleProcess({ config, connectionString, secretKey, log }), config];
   };
 
   const [installation, config] = await onFreePort((port) => start({ LANYARD_PORT: String(port) }));

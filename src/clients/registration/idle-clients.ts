@@ -3,7 +3,7 @@
 
 import type { Database, Query } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
-import { repeat } from '../../periodic-task.ts';
+import { startPeriodicTask } from '../../periodic-task.ts';
 
 /** A removal is one transaction, and must not be a long one. */
 const BATCH = 100;
@@ -32,7 +32,7 @@ const SQL = {
              DELETE FROM clients WHERE client_id IN (SELECT client_id FROM idle)
            )
            INSERT INTO audit_events (type, actor, client_id, detail)
-           SELECT 'client.reaped', 'system', client_id, jsonb_build_object('registered_by', registered_by) FROM idle
+           SELECT 'client.idle_removed', 'system', client_id, jsonb_build_object('registered_by', registered_by) FROM idle
            RETURNING client_id`,
   },
   use: {
@@ -73,7 +73,10 @@ export async function listIdleClients(
 }
 
 /** @returns the ids of those that are gone; when there are as many as a batch holds, there may be more */
-export async function reapIdleClients(query: Query, days: number): Promise<{ clientIds: string[]; hasMore: boolean }> {
+export async function removeIdleClients(
+  query: Query,
+  days: number,
+): Promise<{ clientIds: string[]; hasMore: boolean }> {
   const { rows } = await query<{ client_id: string }>(SQL.reap, [days]);
   return { clientIds: rows.map((row) => row.client_id), hasMore: rows.length === BATCH };
 }
@@ -84,13 +87,13 @@ export async function noteClientUse(query: Query, clientId: string): Promise<voi
 }
 
 /** @returns a function that stops it and waits for the batch underway */
-export function startReaping(database: Database, idleDays: number, log: Log): () => Promise<void> {
-  return repeat(
+export function startIdleClientRemoval(database: Database, idleDays: number, log: Log): () => Promise<void> {
+  return startPeriodicTask(
     async (signal) => {
       for (let hasMore = true; hasMore && !signal.aborted; ) {
-        const reaped = await reapIdleClients(database.query, idleDays);
-        if (reaped.clientIds.length > 0) log.info({ client_ids: reaped.clientIds }, 'idle clients removed');
-        ({ hasMore } = reaped);
+        const removed = await removeIdleClients(database.query, idleDays);
+        if (removed.clientIds.length > 0) log.info({ client_ids: removed.clientIds }, 'idle clients removed');
+        ({ hasMore } = removed);
       }
     },
     { intervalMs: INTERVAL_MS, onError: (error) => log.warn({ error }, 'idle clients could not be removed') },

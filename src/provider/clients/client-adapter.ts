@@ -7,10 +7,10 @@ import type { IncomingMessage } from 'node:http';
 import Provider, { type Adapter, type Client } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
 import { authenticatesWithSecret, isOfDocument } from '../../clients/client.ts';
-import type { KnownClient } from '../../clients/lookup.ts';
+import type { CachedClient } from '../../clients/lookup.ts';
 import type { SecretVerifier } from '../../clients/secret.ts';
 import { touchSecrets } from '../../clients/store.ts';
-import { createGatherer } from '../../database/batcher.ts';
+import { createBatcher } from '../../database/batcher.ts';
 import type { Database } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
 import { refusingOverload } from '../http/overload.ts';
@@ -23,7 +23,7 @@ const LAST_USED_RESOLUTION_MS = 60_000;
 /** as many clients as the directory remembers */
 const MAX_REMEMBERED = 20_000;
 
-interface Judgement {
+interface Verification {
   readonly clientId: string;
   readonly presented: string;
   readonly isRight: Promise<boolean>;
@@ -48,7 +48,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const { query } = database;
   const standIn = `stand-in.${randomBytes(32).toString('base64url')}`;
   const lastTouched = new Map<string, number>();
-  const touch = createGatherer<string, undefined>({
+  const touch = createBatcher<string, undefined>({
     maxRunning: 1,
     maxWaiting: database.queueSize,
     async run(secretIds) {
@@ -59,7 +59,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const noteDocument = createDocumentNotes(database);
 
   /** By request: the short path asks first, the engine again when it is left to refuse. A wrong secret costs one argon2. */
-  const judged = new WeakMap<IncomingMessage, Judgement>();
+  const judged = new WeakMap<IncomingMessage, Verification>();
 
   function isSecretOf(request: IncomingMessage | undefined, clientId: string, presented: string): Promise<boolean> {
     const known = request && judged.get(request);
@@ -88,7 +88,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
 
   /** The engine would serialise and hash the metadata at every lookup to find the instance that it made of them. */
   function rememberInstances({ Client }: Provider): void {
-    const instances = new WeakMap<KnownClient, Client>();
+    const instances = new WeakMap<CachedClient, Client>();
     const find = Client.find;
     Client.find = async (clientId) => {
       // The engine asks for the audience of whatever somebody presents as an ID token.
@@ -117,7 +117,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
    */
   async function findByDocument(
     clientId: string,
-    known: KnownClient | undefined,
+    known: CachedClient | undefined,
     find: (clientId: string) => Promise<Client | undefined>,
   ): Promise<Client | undefined> {
     if (!clientId.startsWith('https://')) return undefined;

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import Provider, { type Client } from 'oidc-provider';
 import { recordAudit } from '../../audit/audit.ts';
 import { type ClientMetadata, clientMetadataSchema, METADATA_DOCUMENT } from '../../clients/client.ts';
-import type { KnownClient } from '../../clients/lookup.ts';
+import type { CachedClient } from '../../clients/lookup.ts';
 import { insertClient, updateClient } from '../../clients/store.ts';
 import type { Database } from '../../database/database.ts';
 
@@ -27,16 +27,16 @@ export function asksForDocuments(): boolean {
 /** @returns writes the client down when it is new, or another than this process has seen before */
 export function createDocumentNotes(
   database: Pick<Database, 'transaction' | 'changes'>,
-): (client: Client, known: KnownClient | undefined) => Promise<void> {
+): (client: Client, known: CachedClient | undefined) => Promise<void> {
   // Two nodes may hold two editions of a document for a while. Each writes what is new to itself, once, and not in turns with the other.
   const seen = new Map<string, string>();
 
   return async (client, known) => {
     const { clientId } = client;
     const metadata = describe(client);
-    const edition = JSON.stringify(metadata);
-    if (known !== undefined && seen.get(clientId) === edition) return;
-    if (known === undefined || !isDeepStrictEqual(known.metadata, JSON.parse(edition))) {
+    const revision = JSON.stringify(metadata);
+    if (known !== undefined && seen.get(clientId) === revision) return;
+    if (known === undefined || !isDeepStrictEqual(known.metadata, JSON.parse(revision))) {
       await database.transaction(async (query) => {
         const actor = `client:${clientId}`;
         if (known !== undefined) {
@@ -51,7 +51,7 @@ export function createDocumentNotes(
       await database.changes.settled();
     }
     if (seen.size > MAX_REMEMBERED) seen.clear();
-    seen.set(clientId, edition);
+    seen.set(clientId, revision);
   };
 }
 

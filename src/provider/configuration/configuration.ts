@@ -13,7 +13,7 @@ import { cookies } from './cookies.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
 import { createPairwiseIdentifier } from './pairwise.ts';
-import { GatheredSigningKey } from './signing-keys.ts';
+import { BatchSigningKey } from './signing-keys.ts';
 
 const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
 
@@ -57,7 +57,7 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
   const signingAlgorithms = [...new Set(signingKeys.map(({ alg }) => alg))] as never[];
   return {
     routes: ROUTES,
-    jwks: { keys: signingKeys.map((key) => new GatheredSigningKey(key)) },
+    jwks: { keys: signingKeys.map((key) => new BatchSigningKey(key)) },
     scopes: ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'],
     claims: {
       ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),

@@ -18,7 +18,7 @@ const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
   PS256: { name: 'RSA-PSS', hash: 'SHA-256', saltLength: 32 },
 };
 
-export class GatheredSigningKey extends ExternalSigningKey {
+export class BatchSigningKey extends ExternalSigningKey {
   readonly #key: Pick<SigningKey, 'kid' | 'alg'>;
   readonly #publicKey: KeyObject;
   readonly #privateKey: webcrypto.CryptoKey;

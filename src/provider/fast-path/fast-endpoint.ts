@@ -10,7 +10,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { handBack } from '../http/form-body.ts';
 
 /** What one endpoint answers to plain requests. */
-export interface ShortAnswer {
+export interface FastEndpoint {
   /** whether the request line and the headers are plain; whoever says yes reads the body */
   takes(request: IncomingMessage): boolean;
   /** @returns undefined to leave the request to the engine; an error does that too */
@@ -20,11 +20,11 @@ export interface ShortAnswer {
 }
 
 /** @returns undefined if the request is not plain, at once; otherwise whether it has been answered */
-export type ShortPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
+export type FastPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
 
-export interface ShortPathDeps {
+export interface FastPathDeps {
   /** by path */
-  readonly answers: Readonly<Record<string, ShortAnswer>>;
+  readonly answers: Readonly<Record<string, FastEndpoint>>;
   /** what every answer carries: names and values by turns */
   readonly rawHeaders: (request: IncomingMessage) => readonly string[];
 }
@@ -32,10 +32,14 @@ export interface ShortPathDeps {
 /** Headers that change what the engine does with a request. */
 const MEANINGFUL_HEADERS = ['origin', 'dpop', 'oauth-client-attestation', 'transfer-encoding', 'content-encoding'];
 
-export function createShortPath({ answers, rawHeaders }: ShortPathDeps): ShortPath {
+export function createFastPath({ answers, rawHeaders }: FastPathDeps): FastPath {
   const byPath = new Map(Object.entries(answers));
 
-  async function tryToAnswer(short: ShortAnswer, request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  async function tryToAnswer(
+    short: FastEndpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<boolean> {
     const text = await textOf(short, request).catch(() => undefined);
     if (text === undefined) {
       // The engine meets the same trouble, and has the words for it; or it is over by then.
@@ -65,8 +69,8 @@ export function createShortPath({ answers, rawHeaders }: ShortPathDeps): ShortPa
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** @returns a handler that takes the short way where there is one. An answer that breaks off must not end the process. */
-export function shortWayFirst(
-  short: ShortPath,
+export function fastPathFirst(
+  short: FastPath,
   { long, onBrokenOff }: { readonly long: Handler; readonly onBrokenOff: (error: unknown) => void },
 ): Handler {
   return (request, response) => {
@@ -81,7 +85,7 @@ export function shortWayFirst(
   };
 }
 
-async function textOf(short: ShortAnswer, request: IncomingMessage): Promise<string | undefined> {
+async function textOf(short: FastEndpoint, request: IncomingMessage): Promise<string | undefined> {
   const body = await short.answer(request);
   return body && JSON.stringify(body);
 }

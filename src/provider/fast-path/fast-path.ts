@@ -1,25 +1,25 @@
 // The endpoints that have a short way to their answers (short-path), put together.
 
-import { createFindFamily, type FamilyDeps } from '../tokens/token-with-grant.ts';
-import { createShortPath, type ShortPath, type ShortPathDeps } from './fast-endpoint.ts';
-import { type ShortIntrospectionDeps, shortIntrospection } from './introspection.ts';
-import { type ShortTokenDeps, shortToken } from './token.ts';
-import { shortUserinfo } from './userinfo.ts';
+import { createFindTokenWithGrant, type TokenWithGrantDeps } from '../tokens/token-with-grant.ts';
+import { createFastPath, type FastPath, type FastPathDeps } from './fast-endpoint.ts';
+import { type FastIntrospectionDeps, fastIntrospection } from './introspection.ts';
+import { type FastTokenDeps, fastToken } from './token.ts';
+import { fastUserinfo } from './userinfo.ts';
 
-export interface ShortAnswersDeps
-  extends Omit<ShortIntrospectionDeps & ShortTokenDeps, 'findFamily'>,
-    FamilyDeps,
-    Pick<ShortPathDeps, 'rawHeaders'> {
+export interface FastEndpointsDeps
+  extends Omit<FastIntrospectionDeps & FastTokenDeps, 'findTokenWithGrant'>,
+    TokenWithGrantDeps,
+    Pick<FastPathDeps, 'rawHeaders'> {
   readonly paths: Readonly<Record<'token' | 'introspection' | 'userinfo', string>>;
 }
 
-export function shortAnswers({ paths, rawHeaders, ...deps }: ShortAnswersDeps): ShortPath {
-  const all = { ...deps, findFamily: createFindFamily(deps) };
-  return createShortPath({
+export function fastEndpoints({ paths, rawHeaders, ...deps }: FastEndpointsDeps): FastPath {
+  const all = { ...deps, findTokenWithGrant: createFindTokenWithGrant(deps) };
+  return createFastPath({
     answers: {
-      [paths.token]: shortToken(all),
-      [paths.introspection]: shortIntrospection(all),
-      [paths.userinfo]: shortUserinfo(all),
+      [paths.token]: fastToken(all),
+      [paths.introspection]: fastIntrospection(all),
+      [paths.userinfo]: fastUserinfo(all),
     },
     rawHeaders,
   });

@@ -7,27 +7,27 @@ import { hasOnly } from '../grants/grant.ts';
 import type { Directory } from '../policy/directory.ts';
 import { findIssuedToken, hasItsGrant, type IssuedToken } from '../tokens/find-token.ts';
 import { type IntrospectionPolicy, introspectionOutcome, nameOf, REFRESH_TOKEN_TYPE } from '../tokens/introspection.ts';
-import type { JwtBridge } from '../tokens/jwt-access-tokens.ts';
-import { markedModel } from '../tokens/token-prefixes.ts';
-import type { FindFamily } from '../tokens/token-with-grant.ts';
-import type { ShortAnswer } from './fast-endpoint.ts';
+import type { JwtAccessTokens } from '../tokens/jwt-access-tokens.ts';
+import { modelByPrefix } from '../tokens/token-prefixes.ts';
+import type { FindTokenWithGrant } from '../tokens/token-with-grant.ts';
+import type { FastEndpoint } from './fast-endpoint.ts';
 import { announcesPlainForm, type PlainFormDeps, readPlainForm } from './plain-request.ts';
 
-export interface ShortIntrospectionDeps extends PlainFormDeps {
+export interface FastIntrospectionDeps extends PlainFormDeps {
   readonly provider: Provider;
   readonly directory: Directory;
-  readonly findFamily: FindFamily;
+  readonly findTokenWithGrant: FindTokenWithGrant;
   readonly introspectionPolicy: IntrospectionPolicy;
-  readonly jwtBridge: Pick<JwtBridge, 'verify' | 'toStored'>;
+  readonly jwtAccessTokens: Pick<JwtAccessTokens, 'verify' | 'toStored'>;
   readonly metrics: Pick<Metrics, 'introspected'>;
 }
 
 const INACTIVE = { active: false } as const;
 
-export function shortIntrospection(deps: ShortIntrospectionDeps): ShortAnswer {
+export function fastIntrospection(deps: FastIntrospectionDeps): FastEndpoint {
   /** @returns undefined: something about this token changes the answer in a way that is the engine's business */
   async function describe(asked: object, caller: Client, value: string): Promise<{ active: boolean } | undefined> {
-    const token = await findStandingToken(deps, value);
+    const token = await findActiveToken(deps, value);
     if (token === undefined) return INACTIVE;
     if (!isOrdinary(token) || (await hasPairwiseSubject(deps, token))) return undefined;
     if (!(await deps.introspectionPolicy(asked, caller, token))) return INACTIVE;
@@ -58,7 +58,7 @@ export function shortIntrospection(deps: ShortIntrospectionDeps): ShortAnswer {
       const { client, params } = form;
       const value = params.get('token');
       if (value === undefined || client.clientAuthMethod === 'none') return;
-      if (markedModel(value) === undefined && value.split('.').length !== 3) return;
+      if (modelByPrefix(value) === undefined && value.split('.').length !== 3) return;
       const answer = await describe(request, client, value);
       if (answer !== undefined) deps.metrics.introspected(introspectionOutcome(answer.active, request));
       return answer;
@@ -67,9 +67,9 @@ export function shortIntrospection(deps: ShortIntrospectionDeps): ShortAnswer {
 }
 
 /** @returns undefined if there is none that is valid now; its client and its user have still to be asked about */
-async function findStandingToken(deps: ShortIntrospectionDeps, value: string): Promise<IssuedToken | undefined> {
-  const model = markedModel(value);
-  if (model === 'AccessToken' || model === 'RefreshToken') return (await deps.findFamily(model, value))?.source;
+async function findActiveToken(deps: FastIntrospectionDeps, value: string): Promise<IssuedToken | undefined> {
+  const model = modelByPrefix(value);
+  if (model === 'AccessToken' || model === 'RefreshToken') return (await deps.findTokenWithGrant(model, value))?.source;
   const token = await findIssuedToken(deps, value);
   return token?.isValid && (await hasItsGrant(deps.provider, token)) ? token : undefined;
 }
@@ -84,7 +84,7 @@ function isOrdinary(token: IssuedToken): boolean {
 }
 
 /** The subject is another one at each sector. */
-async function hasPairwiseSubject({ directory }: ShortIntrospectionDeps, token: IssuedToken): Promise<boolean> {
+async function hasPairwiseSubject({ directory }: FastIntrospectionDeps, token: IssuedToken): Promise<boolean> {
   const client = token.clientId === undefined ? undefined : await directory.findClient(token.clientId);
   return client?.metadata.subject_type === 'pairwise';
 }

@@ -4,25 +4,25 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { Client } from 'oidc-provider';
-import { type ShortClientCredentialsDeps, shortClientCredentials } from '../grants/client-credentials.ts';
-import { type ShortUserGrantsDeps, shortCodeExchange, shortRefresh } from '../grants/code-and-refresh.ts';
-import type { Granted, ShortGrant } from '../grants/grant.ts';
+import { type FastClientCredentialsDeps, fastClientCredentials } from '../grants/client-credentials.ts';
+import { type FastUserGrantsDeps, fastCodeExchange, fastRefresh } from '../grants/code-and-refresh.ts';
+import type { FastGrant, Granted } from '../grants/grant.ts';
 import { overloadIn } from '../http/overload.ts';
 import { AlreadyConsumedError } from '../storage/artifact-store.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { noteFailedCommit } from '../tokens/token-transaction.ts';
-import type { ShortAnswer } from './fast-endpoint.ts';
+import type { FastEndpoint } from './fast-endpoint.ts';
 import { announcesPlainForm, type PlainFormDeps, readPlainForm } from './plain-request.ts';
 
-export interface ShortTokenDeps extends PlainFormDeps, ShortClientCredentialsDeps, ShortUserGrantsDeps {
+export interface FastTokenDeps extends PlainFormDeps, FastClientCredentialsDeps, FastUserGrantsDeps {
   readonly unitOfWork: UnitOfWork;
 }
 
-export function shortToken(deps: ShortTokenDeps): ShortAnswer {
-  const grants = new Map<string, ShortGrant>([
-    ['client_credentials', shortClientCredentials(deps)],
-    ['authorization_code', shortCodeExchange(deps)],
-    ['refresh_token', shortRefresh(deps)],
+export function fastToken(deps: FastTokenDeps): FastEndpoint {
+  const grants = new Map<string, FastGrant>([
+    ['client_credentials', fastClientCredentials(deps)],
+    ['authorization_code', fastCodeExchange(deps)],
+    ['refresh_token', fastRefresh(deps)],
   ]);
 
   async function grant(request: IncomingMessage): Promise<Granted | undefined> {

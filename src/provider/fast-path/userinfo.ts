@@ -4,14 +4,14 @@ import type Provider from 'oidc-provider';
 import type { Client } from 'oidc-provider';
 import { standardClaims } from '../../users/user.ts';
 import type { Directory } from '../policy/directory.ts';
-import { markedModel } from '../tokens/token-prefixes.ts';
-import type { FindFamily } from '../tokens/token-with-grant.ts';
-import type { ShortAnswer } from './fast-endpoint.ts';
+import { modelByPrefix } from '../tokens/token-prefixes.ts';
+import type { FindTokenWithGrant } from '../tokens/token-with-grant.ts';
+import type { FastEndpoint } from './fast-endpoint.ts';
 
-export interface ShortUserinfoDeps {
+export interface FastUserinfoDeps {
   readonly provider: Provider;
   readonly directory: Directory;
-  readonly findFamily: FindFamily;
+  readonly findTokenWithGrant: FindTokenWithGrant;
 }
 
 const BEARER = /^Bearer ([\w-]+)$/;
@@ -22,7 +22,7 @@ type Claims = new (
   options: { client: Client },
 ) => { scope(scope: string): unknown; result(): Promise<object> };
 
-export function shortUserinfo({ provider, directory, findFamily }: ShortUserinfoDeps): ShortAnswer {
+export function fastUserinfo({ provider, directory, findTokenWithGrant }: FastUserinfoDeps): FastEndpoint {
   const { Claims } = provider as unknown as { Claims: Claims };
   return {
     exposedHeaders: 'DPoP-Nonce,WWW-Authenticate',
@@ -30,8 +30,8 @@ export function shortUserinfo({ provider, directory, findFamily }: ShortUserinfo
 
     async answer({ headers }) {
       const [, value = ''] = BEARER.exec(headers.authorization ?? '') ?? [];
-      if (markedModel(value) !== 'AccessToken') return;
-      const { source: token, grant } = (await findFamily('AccessToken', value)) ?? {};
+      if (modelByPrefix(value) !== 'AccessToken') return;
+      const { source: token, grant } = (await findTokenWithGrant('AccessToken', value)) ?? {};
       // Bound to a key; for a resource server; with the claims parameter (§5.5): not plain.
       if (token === undefined || grant === undefined || token.isSenderConstrained()) return;
       if (token.aud !== undefined || token.claims !== undefined || !token.scopes.has('openid')) return;

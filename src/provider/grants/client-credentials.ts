@@ -4,9 +4,9 @@ import type Provider from 'oidc-provider';
 import type { ClientCredentials } from 'oidc-provider';
 import type { Directory } from '../policy/directory.ts';
 import { findPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
-import { hasOnly, type ShortGrant } from './grant.ts';
+import { type FastGrant, hasOnly } from './grant.ts';
 
-export interface ShortClientCredentialsDeps {
+export interface FastClientCredentialsDeps {
   readonly provider: Provider;
   readonly directory: Directory;
   readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
@@ -17,7 +17,7 @@ const SCOPES = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
 
 type ResourceServerClass = new (identifier: string, info: object) => ClientCredentials['resourceServer'];
 
-export function shortClientCredentials(deps: ShortClientCredentialsDeps): ShortGrant {
+export function fastClientCredentials(deps: FastClientCredentialsDeps): FastGrant {
   const { provider, directory } = deps;
   const { ResourceServer } = provider as unknown as { ResourceServer: ResourceServerClass };
   return async (client, params) => {

@@ -9,13 +9,13 @@ import { isSameClient } from '../../client-binding.ts';
 import { standardClaims } from '../../users/user.ts';
 import type { Directory } from '../policy/directory.ts';
 import { findPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
-import type { FindFamily } from '../tokens/token-with-grant.ts';
-import { hasOnly, type ShortGrant } from './grant.ts';
+import type { FindTokenWithGrant } from '../tokens/token-with-grant.ts';
+import { type FastGrant, hasOnly } from './grant.ts';
 
-export interface ShortUserGrantsDeps {
+export interface FastUserGrantsDeps {
   readonly provider: Provider;
   readonly directory: Directory;
-  readonly findFamily: FindFamily;
+  readonly findTokenWithGrant: FindTokenWithGrant;
   readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
 }
 
@@ -36,11 +36,12 @@ type ResourceServerClass = new (identifier: string, info: object) => AccessToken
 /** RFC 7636 §4.1 */
 const CODE_VERIFIER = /^[\w.~-]{43,128}$/;
 
-export function shortCodeExchange(deps: ShortUserGrantsDeps): ShortGrant {
+export function fastCodeExchange(deps: FastUserGrantsDeps): FastGrant {
   const { provider } = deps;
   return async (client, params) => {
     if (!hasOnly(params, ['grant_type', 'code', 'redirect_uri', 'code_verifier'])) return;
-    const { source: code, grant } = (await deps.findFamily('AuthorizationCode', params.get('code') ?? '')) ?? {};
+    const { source: code, grant } =
+      (await deps.findTokenWithGrant('AuthorizationCode', params.get('code') ?? '')) ?? {};
     if (code === undefined || grant === undefined || !isPlain(code, client)) return;
     if (code.redirectUri !== params.get('redirect_uri')) return;
     if (!isProvenBy(params.get('code_verifier'), code.codeChallenge, code.codeChallengeMethod)) return;
@@ -57,12 +58,12 @@ export function shortCodeExchange(deps: ShortUserGrantsDeps): ShortGrant {
   };
 }
 
-export function shortRefresh(deps: ShortUserGrantsDeps): ShortGrant {
+export function fastRefresh(deps: FastUserGrantsDeps): FastGrant {
   const { provider } = deps;
   return async (client, params) => {
     if (!hasOnly(params, ['grant_type', 'refresh_token'])) return;
     const presented = params.get('refresh_token') ?? '';
-    const { source: old, grant } = (await deps.findFamily('RefreshToken', presented)) ?? {};
+    const { source: old, grant } = (await deps.findTokenWithGrant('RefreshToken', presented)) ?? {};
     if (old === undefined || grant === undefined || !isPlain(old, client)) return;
 
     const issue = await prepare(deps, client, old, grant);
@@ -134,7 +135,7 @@ const AUDIENCE = Symbol('audience');
 
 /** Asks whether user and policy still stand. Nothing is written before the answer. @returns undefined if something is amiss */
 async function prepare(
-  { provider, directory, resourcePolicy }: ShortUserGrantsDeps,
+  { provider, directory, resourcePolicy }: FastUserGrantsDeps,
   client: Client,
   source: Source,
   grant: Grant,

@@ -9,12 +9,12 @@ import { isSameClient } from '../../client-binding.ts';
 import type { Actor } from '../tokens/delegation.ts';
 import { findIssuedToken, hasItsGrant, type IssuedToken } from '../tokens/find-token.ts';
 import type { IntrospectionPolicy } from '../tokens/introspection.ts';
-import type { JwtBridge } from '../tokens/jwt-access-tokens.ts';
+import type { JwtAccessTokens } from '../tokens/jwt-access-tokens.ts';
 
 export interface ExchangeTokensDeps {
   readonly provider: Provider;
   readonly introspectionPolicy: IntrospectionPolicy;
-  readonly jwtBridge: Pick<JwtBridge, 'verify' | 'toStored'>;
+  readonly jwtAccessTokens: Pick<JwtAccessTokens, 'verify' | 'toStored'>;
   /** Configuration `pairwiseIdentifier` */
   readonly pairwiseIdentifier: (ctx: KoaContextWithOIDC, accountId: string, client: Client) => Promise<string>;
 }

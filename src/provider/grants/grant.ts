@@ -10,7 +10,7 @@ export interface Granted {
 }
 
 /** One grant type. @returns undefined to leave the request to the engine */
-export type ShortGrant = (client: Client, params: ReadonlyMap<string, string>) => Promise<Granted | undefined>;
+export type FastGrant = (client: Client, params: ReadonlyMap<string, string>) => Promise<Granted | undefined>;
 
 export function hasOnly(params: ReadonlyMap<string, string>, names: readonly string[]): boolean {
   for (const name of params.keys()) if (!names.includes(name)) return false;

@@ -84,7 +84,7 @@ export function registerTokenExchange(deps: TokenExchangeDeps): void {
       limitLifetime(token, subject, info.accessTokenTTL);
       ctx.oidc.entity('AccessToken', token);
       const value = await token.save();
-      await unitOfWork.write({ kind: 'audit', event: hopEvent(ctx, token, subject, target) });
+      await unitOfWork.write({ kind: 'audit', event: exchangeEvent(ctx, token, subject, target) });
       ctx.body = {
         access_token: value,
         issued_token_type: params.requested_token_type ?? ACCESS_TOKEN_TYPE,
@@ -117,7 +117,12 @@ function assertTypes(params: Params): void {
 }
 
 /** What the audit log keeps of each hop. */
-function hopEvent(ctx: KoaContextWithOIDC, token: ExchangedToken, subject: SubjectToken, target: string): AuditEvent {
+function exchangeEvent(
+  ctx: KoaContextWithOIDC,
+  token: ExchangedToken,
+  subject: SubjectToken,
+  target: string,
+): AuditEvent {
   return {
     type: 'token.exchanged',
     actor: `client:${token.clientId}`,

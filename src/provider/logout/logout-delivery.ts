@@ -6,7 +6,7 @@ import { wantsLogoutNotices } from '../../clients/store.ts';
 import type { Database } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
-import { repeat } from '../../periodic-task.ts';
+import { startPeriodicTask } from '../../periodic-task.ts';
 import type { LogoutNotices, SendLogoutNotice } from './logout-notices.ts';
 
 export interface LogoutDeliveryDeps {
@@ -61,7 +61,7 @@ export function startLogoutDelivery({
 
   const onError = (error: unknown) => log.warn({ error }, 'the delivery of logout notices could not begin');
   database.changes.subscribe('client', () => void beginIfNeeded().catch(onError));
-  const stopAsking = repeat(beginIfNeeded, { intervalMs: INTERVAL_MS, onError });
+  const stopAsking = startPeriodicTask(beginIfNeeded, { intervalMs: INTERVAL_MS, onError });
   return async () => {
     isStopped = true;
     await stopAsking();

@@ -8,7 +8,7 @@ import type { Client, KoaContextWithOIDC } from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import type { Query } from '../../database/database.ts';
 import { type AuthorizationDetail, whyDetailFails } from '../../resource-servers/authorization-details.ts';
-import type { KnownResourceServer } from '../../resource-servers/lookup.ts';
+import type { CachedResourceServer } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 import { findPermitted } from './resource-server-policy.ts';
 
@@ -117,7 +117,7 @@ async function assertAllowed(
 
 /** The details that this resource server is meant by and knows the type of. */
 function declaredBy(
-  resourceServer: KnownResourceServer | undefined,
+  resourceServer: CachedResourceServer | undefined,
   details: readonly AuthorizationDetail[],
 ): AuthorizationDetail[] {
   if (resourceServer === undefined) return [];

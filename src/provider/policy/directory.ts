@@ -2,18 +2,18 @@
 // rarely. It is kept in memory as long as the change feed vouches for it (database/cache), and read in gathered statements
 // otherwise, so that a change counts on every node at once.
 
-import { type KnownClient, lookUpClients } from '../../clients/lookup.ts';
+import { type CachedClient, lookUpClients } from '../../clients/lookup.ts';
 import { type Answer, createCache } from '../../database/cache.ts';
 import type { Database } from '../../database/database.ts';
 import {
-  type KnownGrants,
-  type KnownResourceServer,
+  type CachedGrants,
+  type CachedResourceServer,
   lookUpGrants,
   lookUpResourceServers,
 } from '../../resource-servers/lookup.ts';
 import { canonicalSpelling } from '../../resource-servers/resource-server.ts';
-import { type KnownUser, lookUpUsers } from '../../users/lookup.ts';
-import { createGathering, type StoreMetrics } from '../storage/batching.ts';
+import { type CachedUser, lookUpUsers } from '../../users/lookup.ts';
+import { createBatching, type StoreMetrics } from '../storage/batching.ts';
 
 /** Some 2 KB each: 40 MB at most, far more clients than are busy at the same time. */
 const MAX_CLIENTS = 20_000;
@@ -22,17 +22,17 @@ const MAX_RESOURCE_SERVERS = 2_000;
 
 export interface Directory {
   /** disabled ones too */
-  findClient(clientId: string): Answer<KnownClient>;
+  findClient(clientId: string): Answer<CachedClient>;
   /** disabled ones too */
-  findUser(userId: string): Answer<KnownUser>;
+  findUser(userId: string): Answer<CachedUser>;
   /** under either spelling of an empty path */
-  findResourceServer(identifier: string): Answer<KnownResourceServer>;
+  findResourceServer(identifier: string): Answer<CachedResourceServer>;
   /** the policy rows of a client; empty when it may call nothing, undefined when it cannot exist */
-  findGrants(clientId: string): Answer<KnownGrants>;
+  findGrants(clientId: string): Answer<CachedGrants>;
 }
 
-export function createDirectory({ hotQuery, changes, queueSize }: Database, metrics?: StoreMetrics): Directory {
-  const gather = createGathering({ queueSize }, metrics);
+export function createDirectory({ batchQuery, changes, queueSize }: Database, metrics?: StoreMetrics): Directory {
+  const gather = createBatching({ queueSize }, metrics);
 
   function remembering<Value extends object>(
     topic: string,
@@ -51,13 +51,13 @@ export function createDirectory({ hotQuery, changes, queueSize }: Database, metr
     });
   }
 
-  const clients = remembering('client', MAX_CLIENTS, (ids) => lookUpClients(hotQuery, ids));
-  const users = remembering('user', MAX_USERS, (ids) => lookUpUsers(hotQuery, ids));
-  const grants = remembering('client_grants', MAX_CLIENTS, (ids) => lookUpGrants(hotQuery, ids));
+  const clients = remembering('client', MAX_CLIENTS, (ids) => lookUpClients(batchQuery, ids));
+  const users = remembering('user', MAX_USERS, (ids) => lookUpUsers(batchQuery, ids));
+  const grants = remembering('client_grants', MAX_CLIENTS, (ids) => lookUpGrants(batchQuery, ids));
   const resourceServers = remembering(
     'resource_server',
     MAX_RESOURCE_SERVERS,
-    (identifiers) => lookUpResourceServers(hotQuery, identifiers),
+    (identifiers) => lookUpResourceServers(batchQuery, identifiers),
     canonicalSpelling,
   );
 

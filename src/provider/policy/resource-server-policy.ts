@@ -4,11 +4,11 @@
 import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { isSelfRegistered } from '../../clients/client.ts';
-import { grantAt, type KnownResourceServer } from '../../resource-servers/lookup.ts';
+import { type CachedResourceServer, grantAt } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 
 export interface Permitted {
-  readonly resourceServer: KnownResourceServer;
+  readonly resourceServer: CachedResourceServer;
   /** what the policy row and the resource server both have */
   readonly scope: string;
   /** may hand on tokens of users for it */

@@ -16,7 +16,7 @@ export interface IssuedTo {
   readonly issuedAt: number;
 }
 
-export interface Standing {
+export interface TokenStatus {
   /** undefined as well where the client must not be able to tell users apart by more than its pairwise subjects */
   readonly username: string | undefined;
   readonly audiences: readonly TokenAudience[];
@@ -25,7 +25,7 @@ export interface Standing {
 }
 
 /** @returns undefined if the token is void */
-export async function findStanding(directory: Directory, token: IssuedTo): Promise<Standing | undefined> {
+export async function findTokenStatus(directory: Directory, token: IssuedTo): Promise<TokenStatus | undefined> {
   const [client, user, grants] = await Promise.all([
     directory.findClient(token.clientId),
     token.accountId === undefined ? undefined : directory.findUser(token.accountId),

@@ -38,7 +38,7 @@ export const FIND_SESSIONS = {
 };
 
 /** What a user's token or code depends on, in the same round trip: its grant, and the session that it ends with. */
-export const findFamilyStatement = forEachTable((table) => ({
+export const findTokenWithGrantStatement = forEachTable((table) => ({
   ...AS_ARRAYS,
   name: `find_family_in_${table}`,
   text: `SELECT ${COLUMNS}, ${columns('g')}, ${columns('s')}

@@ -15,15 +15,15 @@ import {
   commitConsumingStatements,
   EVENT_ROWS,
   FIND_SESSIONS,
-  findFamilyStatement,
   findStatement,
+  findTokenWithGrantStatement,
   JWT_ROWS,
   JWT_STATUS,
   KEY_ROWS,
   ONLY_EVENT_ROWS,
   UID_ROWS,
 } from './artifact-statements.ts';
-import { createGathering, type StoreMetrics } from './batching.ts';
+import { createBatching, type StoreMetrics } from './batching.ts';
 import { toRows, type Write } from './writes.ts';
 
 /** Somebody else consumed the same artifact first. */
@@ -50,7 +50,7 @@ export interface StoredArtifact {
 }
 
 /** A user's token or code with what it depends on. */
-export interface StoredFamily {
+export interface StoredTokenWithGrant {
   readonly source: StoredArtifact;
   readonly grant: StoredArtifact | undefined;
   /** only of what ends with it; the one that lasts longest */
@@ -63,9 +63,9 @@ export interface JwtStatus {
   readonly accountId: string | undefined;
 }
 
-export interface HotStore {
+export interface ArtifactStore {
   find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
-  findFamily(model: string, id: Buffer): Promise<StoredFamily | undefined>;
+  findTokenWithGrant(model: string, id: Buffer): Promise<StoredTokenWithGrant | undefined>;
   /** Several when the id of a session has rotated: it keeps its uid. The one that lasts longest comes first. */
   findSessions(uid: string): Promise<readonly StoredArtifact[]>;
   /** @param grantId undefined for a token that no user stands behind */
@@ -85,36 +85,42 @@ const UNIQUE_VIOLATION = '23505';
 
 type Consume = Extract<Write, { kind: 'consume' }>;
 
-export function createHotStore(
-  { hotQuery, queueSize }: Pick<Database, 'hotQuery' | 'queueSize'>,
+export function createArtifactStore(
+  { batchQuery, queueSize }: Pick<Database, 'batchQuery' | 'queueSize'>,
   metrics?: StoreMetrics,
-): HotStore {
-  const gather = createGathering({ queueSize }, metrics);
+): ArtifactStore {
+  const gather = createBatching({ queueSize }, metrics);
 
   const find = gather<{ model: string; id: Buffer }, readonly StoredArtifact[]>('find', async (keys) => {
-    const { rows } = await hotQuery<Row>(findStatement(modelsOf(keys)), toKeyRows(keys));
+    const { rows } = await batchQuery<Row>(findStatement(modelsOf(keys)), toKeyRows(keys));
     return byPosition(rows, keys.length);
   });
 
-  const findFamily = gather<{ model: string; id: Buffer }, StoredFamily | undefined>('find_family', async (keys) => {
-    const { rows } = await hotQuery<Row>(findFamilyStatement(modelsOf(keys)), toKeyRows(keys));
-    const found: (StoredFamily | undefined)[] = keys.map(() => undefined);
-    for (const row of rows) {
-      const [source, grant, session] = [0, 1, 2].map((index) => toStored(row, index));
-      if (source !== undefined) found[row[0]] = { source, grant, session };
-    }
-    return found;
-  });
+  const findTokenWithGrant = gather<{ model: string; id: Buffer }, StoredTokenWithGrant | undefined>(
+    'find_family',
+    async (keys) => {
+      const { rows } = await batchQuery<Row>(findTokenWithGrantStatement(modelsOf(keys)), toKeyRows(keys));
+      const found: (StoredTokenWithGrant | undefined)[] = keys.map(() => undefined);
+      for (const row of rows) {
+        const [source, grant, session] = [0, 1, 2].map((index) => toStored(row, index));
+        if (source !== undefined) found[row[0]] = { source, grant, session };
+      }
+      return found;
+    },
+  );
 
   const findSessions = gather<string, readonly StoredArtifact[]>('find_sessions', async (uids) => {
-    const { rows } = await hotQuery<Row>(FIND_SESSIONS, UID_ROWS.encode(uids.map((uid, position) => [position, uid])));
+    const { rows } = await batchQuery<Row>(
+      FIND_SESSIONS,
+      UID_ROWS.encode(uids.map((uid, position) => [position, uid])),
+    );
     return byPosition(rows, uids.length);
   });
 
   const findJwtStatus = gather<{ jtiHash: Buffer; grantId: Buffer | undefined }, JwtStatus>(
     'jwt_status',
     async (tokens) => {
-      const { rows } = await hotQuery<{ position: number; is_revoked: boolean; account_id: string | null }>(
+      const { rows } = await batchQuery<{ position: number; is_revoked: boolean; account_id: string | null }>(
         JWT_STATUS,
         JWT_ROWS.encode(tokens.map(({ jtiHash, grantId }, position) => [position, jtiHash, grantId ?? null])),
       );
@@ -128,11 +134,11 @@ export function createHotStore(
 
   async function store<R>(statements: CommitStatements, { areNew, values }: { areNew: boolean; values: unknown[] }) {
     try {
-      if (areNew) return await hotQuery<R>(statements.inserting, values);
+      if (areNew) return await batchQuery<R>(statements.inserting, values);
     } catch (error) {
       if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
     }
-    return hotQuery<R>(statements.replacing, values);
+    return batchQuery<R>(statements.replacing, values);
   }
 
   const commitPlain = gather<readonly Write[], undefined>(
@@ -140,7 +146,7 @@ export function createHotStore(
     async (units) => {
       const { areNew, artifacts, events } = toRows(units);
       // JWTs have no rows, only events.
-      if (artifacts.length === 0) await hotQuery(COMMIT_EVENTS, ONLY_EVENT_ROWS.encode(events));
+      if (artifacts.length === 0) await batchQuery(COMMIT_EVENTS, ONLY_EVENT_ROWS.encode(events));
       else await store(COMMIT, { areNew, values: [...ARTIFACT_ROWS.encode(artifacts), ...EVENT_ROWS.encode(events)] });
       return units.map(() => undefined);
     },
@@ -168,7 +174,7 @@ export function createHotStore(
 
   return {
     find: async (model, id) => (await find({ model, id }))[0],
-    findFamily: (model, id) => findFamily({ model, id }),
+    findTokenWithGrant: (model, id) => findTokenWithGrant({ model, id }),
     findSessions: (uid) => findSessions(uid),
     findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
     async commit(unit) {

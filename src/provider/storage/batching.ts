@@ -1,21 +1,21 @@
-// Gathered statements (database/gather) as this folder uses them: with the server's limit, counted in the metrics by name.
+// Collected statements (database/gather) as this folder uses them: with the server's limit, counted in the metrics by name.
 
-import { createGatherer, type Gatherer, type GathererOptions } from '../../database/batcher.ts';
+import { type Batcher, type BatcherOptions, createBatcher } from '../../database/batcher.ts';
 import type { Database } from '../../database/database.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 
 export type StoreMetrics = Pick<Metrics, 'observeBatch' | 'watchQueue' | 'cacheRequested'>;
 
 /** @param run one statement for all items, with its results in their order */
-export type Gather = <Item, Result>(
+export type Batch = <Item, Result>(
   operation: string,
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
-  options?: Pick<GathererOptions<Item, Result>, 'maxRunning' | 'isAlternating'>,
-) => Gatherer<Item, Result>;
+  options?: Pick<BatcherOptions<Item, Result>, 'maxRunning' | 'isAlternating'>,
+) => Batcher<Item, Result>;
 
-export function createGathering({ queueSize }: Pick<Database, 'queueSize'>, metrics?: StoreMetrics): Gather {
+export function createBatching({ queueSize }: Pick<Database, 'queueSize'>, metrics?: StoreMetrics): Batch {
   return (operation, run, options) => {
-    const gather = createGatherer({
+    const gather = createBatcher({
       ...options,
       maxWaiting: queueSize,
       run,

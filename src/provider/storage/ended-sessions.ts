@@ -24,6 +24,6 @@ interface RevokedTokens {
   findJwtStatus(jtiHash: Buffer, grantId: undefined): Promise<{ readonly isRevoked: boolean }>;
 }
 
-export async function hasSessionEnded(hotStore: RevokedTokens, uid: string): Promise<boolean> {
-  return (await hotStore.findJwtStatus(hash('sha256', `session ${uid}`, 'buffer'), undefined)).isRevoked;
+export async function hasSessionEnded(artifactStore: RevokedTokens, uid: string): Promise<boolean> {
+  return (await artifactStore.findJwtStatus(hash('sha256', `session ${uid}`, 'buffer'), undefined)).isRevoked;
 }

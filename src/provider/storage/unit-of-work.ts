@@ -4,7 +4,7 @@
 // what was gathered for it is dropped.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { HotStore } from './artifact-store.ts';
+import type { ArtifactStore } from './artifact-store.ts';
 import type { Write } from './writes.ts';
 
 export interface UnitOfWork {
@@ -13,12 +13,12 @@ export interface UnitOfWork {
   /** Calls back when the writes of this request are committed, which those of a refused one never are. */
   afterwards(callback: () => void): void;
   /** Runs `work`, whose writes are kept until whoever called commits them, or lets them go. */
-  gather<T>(requestId: string, work: () => Promise<T>): Promise<Gathered<T>>;
+  gather<T>(requestId: string, work: () => Promise<T>): Promise<Collected<T>>;
   /** of the request around it */
   requestId(): string | undefined;
 }
 
-export interface Gathered<T> {
+export interface Collected<T> {
   readonly result: T;
   /** @throws AlreadyConsumedError when another request was faster; nothing was written then */
   commit(): Promise<void>;
@@ -30,7 +30,7 @@ interface Unit {
   readonly callbacks: (() => void)[];
 }
 
-export function createUnitOfWork({ commit }: Pick<HotStore, 'commit'>): UnitOfWork {
+export function createUnitOfWork({ commit }: Pick<ArtifactStore, 'commit'>): UnitOfWork {
   const current = new AsyncLocalStorage<Unit>();
   return {
     async write(write) {

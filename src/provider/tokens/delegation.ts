@@ -6,7 +6,7 @@ import { isSameClient, mayDelegate } from '../../client-binding.ts';
 import type { Directory } from '../policy/directory.ts';
 import { findPermitted } from '../policy/resource-server-policy.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
-import type { HotStore } from '../storage/artifact-store.ts';
+import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId } from '../storage/artifacts.ts';
 
 /** RFC 8693 §4.1, newest actor outside. */
@@ -60,7 +60,7 @@ export async function namedActor(
 
 export interface DelegationDeps {
   readonly directory: Directory;
-  readonly hotStore: Pick<HotStore, 'find'>;
+  readonly artifactStore: Pick<ArtifactStore, 'find'>;
 }
 
 export interface DelegatedToken {
@@ -75,27 +75,30 @@ export interface DelegatedToken {
  * Whether the chain still stands: the grant with which it began, and each hop as if it were made now. Everybody in it is enabled
  * and not revoked since, has a policy row for the resource server of its hop, and that one accepts the chain as far as it.
  */
-export async function delegationStands(deps: DelegationDeps, token: DelegatedToken): Promise<boolean> {
+export async function isDelegationValid(deps: DelegationDeps, token: DelegatedToken): Promise<boolean> {
   const { delegation, audience, issuedAt } = token;
   const chain = chainOf(delegation);
   const audiences = [...(delegation.lanyard_origin.audiences ?? []), audience];
-  if (audiences.length !== chain.length || !(await grantStands(deps, token))) return false;
+  if (audiences.length !== chain.length || !(await isGrantValid(deps, token))) return false;
   for (const [hop, clientId] of chain.entries()) {
     const hands = chain.slice(0, hop + 1);
-    if (!(await hopStands(deps, { hands, clientId, audience: audiences[hop], issuedAt }))) return false;
+    if (!(await mayActorCall(deps, { hands, clientId, audience: audiences[hop], issuedAt }))) return false;
   }
   return true;
 }
 
 /** What was written by an exchange that raced with the revocation of the grant is void although the grant did not take it along. */
-async function grantStands({ hotStore }: DelegationDeps, { delegation, accountId }: DelegatedToken): Promise<boolean> {
+async function isGrantValid(
+  { artifactStore }: DelegationDeps,
+  { delegation, accountId }: DelegatedToken,
+): Promise<boolean> {
   const { grant_id: grantId, client_id: clientId } = delegation.lanyard_origin;
-  const grant = await hotStore.find('Grant', artifactId('Grant', grantId));
+  const grant = await artifactStore.find('Grant', artifactId('Grant', grantId));
   if (grant === undefined || Number(grant.payload.exp) <= Date.now() / 1000) return false;
   return grant.accountId === accountId && isSameClient(grant.clientId, clientId);
 }
 
-async function hopStands(
+async function mayActorCall(
   { directory }: DelegationDeps,
   hop: { hands: readonly string[]; clientId: string; audience: string | undefined; issuedAt: number },
 ): Promise<boolean> {

@@ -4,30 +4,33 @@
 import type Provider from 'oidc-provider';
 import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
-import type { JwtBridge } from './jwt-access-tokens.ts';
-import { type MarkedModel, markedModel } from './token-prefixes.ts';
+import type { JwtAccessTokens } from './jwt-access-tokens.ts';
+import { modelByPrefix, type PrefixedModel } from './token-prefixes.ts';
 
 export type IssuedToken = AccessToken | ClientCredentials | RefreshToken;
 
 export interface IssuedTokenDeps {
   readonly provider: Provider;
-  readonly jwtBridge: Pick<JwtBridge, 'verify' | 'toStored'>;
+  readonly jwtAccessTokens: Pick<JwtAccessTokens, 'verify' | 'toStored'>;
 }
 
 /** @returns undefined if there is none, or a JWT is not (any more) valid; an opaque one may have expired */
 export async function findIssuedToken(deps: IssuedTokenDeps, value: string): Promise<IssuedToken | undefined> {
-  const model = markedModel(value);
+  const model = modelByPrefix(value);
   return model === undefined ? findJwt(deps, value) : findOpaque(deps.provider, model, value);
 }
 
-function findOpaque(provider: Provider, model: MarkedModel, value: string): Promise<IssuedToken | undefined> {
+function findOpaque(provider: Provider, model: PrefixedModel, value: string): Promise<IssuedToken | undefined> {
   return (provider[model] as typeof provider.AccessToken).find(value);
 }
 
-async function findJwt({ provider, jwtBridge }: IssuedTokenDeps, value: string): Promise<IssuedToken | undefined> {
-  const claims = await jwtBridge.verify(value);
+async function findJwt(
+  { provider, jwtAccessTokens }: IssuedTokenDeps,
+  value: string,
+): Promise<IssuedToken | undefined> {
+  const claims = await jwtAccessTokens.verify(value);
   if (claims === undefined) return undefined;
-  const stored = jwtBridge.toStored(claims);
+  const stored = jwtAccessTokens.toStored(claims);
   return new provider[stored.kind as 'AccessToken'](stored as never) as IssuedToken;
 }
 

@@ -8,8 +8,8 @@ import { bindingClaims, boundClientId, mayIntrospect } from '../../client-bindin
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { IntrospectionOutcome } from '../../metrics/traffic.ts';
 import { spellings } from '../../resource-servers/resource-server.ts';
-import { findStanding, type Standing } from '../policy/token-status.ts';
-import { type DelegationDeps, delegationOf, delegationStands } from './delegation.ts';
+import { findTokenStatus, type TokenStatus } from '../policy/token-status.ts';
+import { type DelegationDeps, delegationOf, isDelegationValid } from './delegation.ts';
 
 /** The members of the three models that this file reads and writes. */
 interface IntrospectedToken {
@@ -42,7 +42,7 @@ export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPo
     const { clientId } = token;
     refusals.set(asked, 'void');
     if (clientId === undefined || !isBound(token)) return false;
-    const standing = await findStanding(directory, {
+    const standing = await findTokenStatus(directory, {
       clientId,
       accountId: token.accountId,
       audiences: token.kind === 'RefreshToken' ? list(token.resource).flatMap(spellings) : list(token.aud),
@@ -52,7 +52,7 @@ export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPo
     const delegation = delegationOf(token.extra);
     const [audience] = list(token.aud);
     const handedOn = delegation && { delegation, audience, accountId: token.accountId, issuedAt: token.iat };
-    if (handedOn && !(await delegationStands(deps, handedOn))) return false;
+    if (handedOn && !(await isDelegationValid(deps, handedOn))) return false;
     const isEntitled = mayIntrospect(
       { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
       {
@@ -80,7 +80,7 @@ function isBound(token: IntrospectedToken): boolean {
 }
 
 /** The engine spreads `extra` into the answer. */
-function report(token: IntrospectedToken, clientId: string, standing: Standing): void {
+function report(token: IntrospectedToken, clientId: string, standing: TokenStatus): void {
   const { gid: _gid, lanyard_origin: _origin, ...extra } = token.extra ?? {};
   token.extra = {
     ...extra,

@@ -15,7 +15,7 @@ import Provider, { type AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
 import { answerTooLarge, handOver, isForm, readFormBody } from '../http/form-body.ts';
-import type { HotStore } from '../storage/artifact-store.ts';
+import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
 
@@ -60,9 +60,9 @@ export interface AcceptedJwt extends VerifiedJwt {
   readonly accountId: string | undefined;
 }
 
-export interface JwtBridge {
+export interface JwtAccessTokens {
   readonly middleware: Middleware;
-  isBridged(id: string): boolean;
+  isPrefixedJwt(id: string): boolean;
   /** For the adapter: the stored-token shape of a bridged JWT, if it is one that stands. */
   find(model: string, id: string): Promise<AdapterPayload | undefined>;
   /** For the adapter: denies the JWT that this request has found, if `jti` is its id. */
@@ -73,18 +73,18 @@ export interface JwtBridge {
   toStored(claims: AcceptedJwt): AdapterPayload;
 }
 
-export interface JwtBridgeDeps {
+export interface JwtAccessTokensDeps {
   readonly query: Query;
-  readonly hotStore: Pick<HotStore, 'findJwtStatus'>;
+  readonly artifactStore: Pick<ArtifactStore, 'findJwtStatus'>;
   readonly issuer: string;
   readonly publicJwks: readonly JWK[];
   readonly paths: ReadonlySet<string>;
 }
 
-export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
-  const { query, hotStore, issuer } = deps;
+export function createJwtAccessTokens(deps: JwtAccessTokensDeps): JwtAccessTokens {
+  const { query, artifactStore, issuer } = deps;
   const keySet = createLocalJWKSet({ keys: [...deps.publicJwks] });
-  type Loaded = Awaited<ReturnType<JwtBridge['verify']>>;
+  type Loaded = Awaited<ReturnType<JwtAccessTokens['verify']>>;
   /** By request: the engine asks three models for the same token. */
   const loads = new WeakMap<object, Map<string, Promise<Loaded>>>();
 
@@ -117,7 +117,7 @@ export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
     if (claims === undefined) return undefined;
     const grant = claims.gid ?? claims.lanyard_origin?.grant_id;
     const grantId = grant === undefined ? undefined : artifactId('Grant', grant);
-    const { isRevoked, accountId } = await hotStore.findJwtStatus(hashOfJti(claims.jti), grantId);
+    const { isRevoked, accountId } = await artifactStore.findJwtStatus(hashOfJti(claims.jti), grantId);
     if (isRevoked || (grantId !== undefined && accountId === undefined)) return undefined;
     return { ...claims, accountId };
   }
@@ -134,7 +134,7 @@ export function createJwtBridge(deps: JwtBridgeDeps): JwtBridge {
 
   return {
     middleware: prefixMiddleware(deps.paths),
-    isBridged: (id) => id.startsWith(PREFIX),
+    isPrefixedJwt: (id) => id.startsWith(PREFIX),
     verify,
 
     toStored,

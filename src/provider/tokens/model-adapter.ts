@@ -9,14 +9,14 @@ import { open, seal } from '../../keys/seal.ts';
 import type { LogoutTransaction } from '../logout/logout-transaction.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
-import { AlreadyConsumedError, type HotStore } from '../storage/artifact-store.ts';
+import { AlreadyConsumedError, type ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from '../storage/artifacts.ts';
 import { hasSessionEnded } from '../storage/ended-sessions.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { delegationOf } from './delegation.ts';
-import type { JwtBridge } from './jwt-access-tokens.ts';
+import type { JwtAccessTokens } from './jwt-access-tokens.ts';
 import { assertNotJustRotated } from './refresh-grace.ts';
-import { isMarkedAsOther } from './token-prefixes.ts';
+import { hasOtherPrefix } from './token-prefixes.ts';
 
 /**
  * The engine looks these up by a second key and saves them again by their id, so the payload must keep it. It is sealed under
@@ -34,16 +34,16 @@ const NAME_OF_SEAL = 'oidc artifact';
 
 export interface StorageDeps {
   readonly query: Query;
-  readonly hotStore: Pick<HotStore, 'find' | 'findSessions' | 'findJwtStatus'>;
+  readonly artifactStore: Pick<ArtifactStore, 'find' | 'findSessions' | 'findJwtStatus'>;
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
-  readonly jwtBridge: JwtBridge;
+  readonly jwtAccessTokens: JwtAccessTokens;
   readonly logout: Pick<LogoutTransaction, 'write' | 'writeFirst'>;
   readonly artifactKey: Buffer;
 }
 
 export function createStorage(deps: StorageDeps): (model: string) => Adapter {
-  const { query, hotStore, directory, unitOfWork, jwtBridge, logout, artifactKey } = deps;
+  const { query, artifactStore, directory, unitOfWork, jwtAccessTokens, logout, artifactKey } = deps;
 
   function sealed(model: string, id: string, payload: AdapterPayload): unknown {
     if (KEEPS_ID.has(model)) return sealWith(artifactKey, payload);
@@ -80,20 +80,20 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
     },
 
     async find(id) {
-      if (jwtBridge.isBridged(id)) return jwtBridge.find(model, id);
-      if (isMarkedAsOther(model, id)) return undefined;
-      const found = await hotStore.find(model, artifactId(model, id));
+      if (jwtAccessTokens.isPrefixedJwt(id)) return jwtAccessTokens.find(model, id);
+      if (hasOtherPrefix(model, id)) return undefined;
+      const found = await artifactStore.find(model, artifactId(model, id));
       if (model === 'RefreshToken' && Provider.ctx?.oidc.route === 'token') refuseJustRotated(found);
       // What was issued by a request that raced with a revocation is void although it was written after it.
       if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
-      if (model === 'Session' && (await hasSessionEnded(hotStore, found.payload.uid as string))) return undefined;
+      if (model === 'Session' && (await hasSessionEnded(artifactStore, found.payload.uid as string))) return undefined;
       const payload = { ...toPayload({ ...found, payload: opened(model, id, found.payload) }), jti: id };
       return model === 'AuthorizationCode' ? replayable(payload) : payload;
     },
 
     async findByUid(uid) {
-      if (model !== 'Session' || (await hasSessionEnded(hotStore, uid))) return undefined;
-      for (const found of await hotStore.findSessions(uid)) {
+      if (model !== 'Session' || (await hasSessionEnded(artifactStore, uid))) return undefined;
+      for (const found of await artifactStore.findSessions(uid)) {
         if (await isNotRevoked(directory, found)) return toPayload(found);
       }
       return undefined;
@@ -119,7 +119,7 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
       if (model === 'Session') return logout.writeFirst(remove);
       if (model === 'Grant') return logout.write(remove);
       const isGone = await remove(query);
-      if (!isGone) await jwtBridge.destroy(id);
+      if (!isGone) await jwtAccessTokens.destroy(id);
     },
 
     // The engine asks each model in turn, and the Grant. The first to be asked takes all of it in one statement: a crash

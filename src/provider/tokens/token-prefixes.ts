@@ -6,12 +6,12 @@ import type Provider from 'oidc-provider';
 
 const MARKS = { AccessToken: 'lya_', ClientCredentials: 'lyc_', RefreshToken: 'lyr_' } as const;
 
-export type MarkedModel = keyof typeof MARKS;
+export type PrefixedModel = keyof typeof MARKS;
 
 /** Makes this engine instance mark what it issues from now on. */
-export function markTokens(provider: Provider): void {
+export function prefixTokens(provider: Provider): void {
   for (const [model, mark] of Object.entries(MARKS)) {
-    const prototype = provider[model as MarkedModel].prototype as unknown as IssuingModel;
+    const prototype = provider[model as PrefixedModel].prototype as unknown as IssuingModel;
     const generateTokenId = prototype.generateTokenId;
     prototype.generateTokenId = function () {
       const id = generateTokenId.call(this);
@@ -27,13 +27,13 @@ interface IssuingModel {
 }
 
 /** @returns undefined if there is no mark */
-export function markedModel(id: string): MarkedModel | undefined {
-  for (const [model, mark] of Object.entries(MARKS)) if (id.startsWith(mark)) return model as MarkedModel;
+export function modelByPrefix(id: string): PrefixedModel | undefined {
+  for (const [model, mark] of Object.entries(MARKS)) if (id.startsWith(mark)) return model as PrefixedModel;
   return undefined;
 }
 
 /** Whether this id belongs to one of the other models, so that there is nothing to look for. */
-export function isMarkedAsOther(model: string, id: string): boolean {
-  const marked = markedModel(id);
+export function hasOtherPrefix(model: string, id: string): boolean {
+  const marked = modelByPrefix(id);
   return marked !== undefined && marked !== model;
 }

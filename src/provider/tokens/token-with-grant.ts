@@ -6,7 +6,7 @@ import type { AccessToken, AuthorizationCode, Grant, RefreshToken } from 'oidc-p
 import { isSameClient } from '../../client-binding.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
-import type { HotStore, StoredArtifact } from '../storage/artifact-store.ts';
+import type { ArtifactStore, StoredArtifact } from '../storage/artifact-store.ts';
 import { artifactId } from '../storage/artifacts.ts';
 
 interface Models {
@@ -15,25 +15,29 @@ interface Models {
   AuthorizationCode: AuthorizationCode;
 }
 
-export interface Family<Source> {
+export interface TokenWithGrant<Source> {
   readonly source: Source;
   /** undefined: a token that another one was exchanged for has none of its own */
   readonly grant: Grant | undefined;
 }
 
 /** @returns undefined unless it is there, may be used now, and all that it depends on stands */
-export type FindFamily = <Model extends keyof Models>(
+export type FindTokenWithGrant = <Model extends keyof Models>(
   model: Model,
   value: string,
-) => Promise<Family<Models[Model]> | undefined>;
+) => Promise<TokenWithGrant<Models[Model]> | undefined>;
 
-export interface FamilyDeps {
+export interface TokenWithGrantDeps {
   readonly provider: Provider;
-  readonly hotStore: Pick<HotStore, 'findFamily'>;
+  readonly artifactStore: Pick<ArtifactStore, 'findTokenWithGrant'>;
   readonly directory: Directory;
 }
 
-export function createFindFamily({ provider, hotStore, directory }: FamilyDeps): FindFamily {
+export function createFindTokenWithGrant({
+  provider,
+  artifactStore,
+  directory,
+}: TokenWithGrantDeps): FindTokenWithGrant {
   /** The engine's model of a row that has not been revoked. */
   async function revive<T>(
     Model: new (payload: never) => T,
@@ -45,7 +49,7 @@ export function createFindFamily({ provider, hotStore, directory }: FamilyDeps):
   }
 
   return async <Model extends keyof Models>(model: Model, value: string) => {
-    const stored = await hotStore.findFamily(model, artifactId(model, value));
+    const stored = await artifactStore.findTokenWithGrant(model, artifactId(model, value));
     // RFC 6749 §4.1.2, RFC 9700 §4.14.2: what was used before is for the engine, which revokes what came of it.
     if (stored === undefined || stored.source.consumedAt !== undefined) return undefined;
     const source = await revive(

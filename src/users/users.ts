@@ -4,12 +4,12 @@ import { randomUUID } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, notFound } from '../errors.ts';
-import { untilTokensAreNewer, watermarkForNow } from '../not-before.ts';
+import { notBeforeForNow, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import * as store from './store.ts';
 import type { User, UserClaims } from './user.ts';
 
-export interface Accounts {
+export interface Users {
   create(input: NewUser, by: ChangedBy): Promise<User>;
   change(userId: string, change: UserChange, ifVersion: number | undefined, by: ChangedBy): Promise<User>;
   setDisabled(userId: string, isDisabled: boolean, ifVersion: number | undefined, by: ChangedBy): Promise<User>;
@@ -39,14 +39,14 @@ export interface RevokedFromUser {
   readonly sessions: number;
 }
 
-export interface AccountsDeps {
+export interface UsersDeps {
   readonly database: Database;
   readonly passwords: PasswordHasher;
   /** removes what the engine has stored for a user, sessions included */
   readonly removeArtifacts: (query: Query, accountId: string) => Promise<RevokedFromUser>;
 }
 
-export function createAccounts(deps: AccountsDeps): Accounts {
+export function createUsers(deps: UsersDeps): Users {
   const { database, passwords } = deps;
 
   function changing<T>(
@@ -68,7 +68,7 @@ export function createAccounts(deps: AccountsDeps): Accounts {
 
   /** Ends everything that was given to a user; JWTs by the watermark. */
   async function revokeEverything(query: Query, userId: string): Promise<RevokedFromUser & { notBefore: Date }> {
-    const notBefore = watermarkForNow();
+    const notBefore = notBeforeForNow();
     await store.setUserNotBefore(query, userId, notBefore);
     const counts = await deps.removeArtifacts(query, userId);
     return { ...counts, notBefore };
