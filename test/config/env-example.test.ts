@@ -8,7 +8,7 @@ import { loadConfig } from '../../src/config/config.ts';
 import { VARIABLES, type Variable } from '../../src/config/variables.ts';
 import { configurationTable, envExample } from '../support/configuration-docs.ts';
 
-const read = (path: string) => readFile(join(import.meta.dirname, '..', path), 'utf8');
+const read = (path: string) => readFile(join(import.meta.dirname, '../..', path), 'utf8');
 
 /** Biome fills the columns of a table with spaces. */
 const withoutPadding = (markdown: string) =>
