@@ -2,8 +2,10 @@
 
 import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
+import { isSessionNotFound } from '../provider/engine-internals.ts';
+import type { DeviceProblem } from '../provider/engine-types.ts';
 import { formTargets } from '../provider/http/form-post.ts';
-import type { DeviceProblem, Pages } from '../provider/http/pages.ts';
+import type { Pages } from '../provider/http/pages.ts';
 import { requestInWords } from './consent.ts';
 import { showPage } from './pages.ts';
 
@@ -29,7 +31,7 @@ const DEVICE_PROBLEMS: Readonly<Record<DeviceProblem, string>> = {
 export function enginePages({ query, log }: { query: Query; log: Log }): Pages {
   return {
     async renderError(ctx, out, error) {
-      const isStale = error.name === 'SessionNotFound';
+      const isStale = isSessionNotFound(error);
       if (ctx.status >= 500) log.error({ error, request_id: ctx.get('x-request-id') }, 'error page');
       showPage(
         ctx,

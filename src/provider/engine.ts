@@ -6,8 +6,7 @@
 // requests that are underway end where they began.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type Koa from 'koa';
-import type { Middleware } from 'koa';
+import Koa, { type Middleware } from 'koa';
 import Provider from 'oidc-provider';
 import type { SecretVerifier } from '../clients/secret.ts';
 import type { Database } from '../database/database.ts';
@@ -25,6 +24,7 @@ import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
 import { createPairwiseIdentifier } from './configuration/pairwise.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
+import { assertEngineInternals } from './engine-internals.ts';
 import { reportEvents } from './events.ts';
 import { fastPathFirst } from './fast-path/fast-endpoint.ts';
 import { fastEndpoints } from './fast-path/fast-path.ts';
@@ -47,7 +47,7 @@ import { createResourcePolicy } from './policy/resource-server-policy.ts';
 import { METHODS, ROUTES } from './routes.ts';
 import { createArtifactStore } from './storage/artifact-store.ts';
 import { createUnitOfWork } from './storage/unit-of-work.ts';
-import { bindJwt, bindModels, bindOpaque, bindPushedRequests } from './tokens/binding-hooks.ts';
+import { bindIdTokens, bindJwt, bindOpaque } from './tokens/binding-hooks.ts';
 import { namedActor } from './tokens/delegation.ts';
 import { createIntrospectionPolicy, introspectionAnswers } from './tokens/introspection.ts';
 import { createJwtAccessTokens, type JwtAccessTokens } from './tokens/jwt-access-tokens.ts';
@@ -147,98 +147,96 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
 }
 
 function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
-  const { config, database, prelude, metrics, log } = deps;
-  const { query } = database;
-  const { directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter, noteUse, logout } =
-    parts;
+  const { config, prelude, metrics, log } = deps;
   const jwtAccessTokens = createJwtAccessTokens({
-    query,
-    artifactStore,
+    query: deps.database.query,
+    artifactStore: parts.artifactStore,
     issuer: config.issuer,
     publicJwks: keys.signingKeys.map((key) => key.publicJwk),
     paths: new Set([ROUTES.introspection, ROUTES.revocation]),
   });
-  const storage = createStorage({
-    query,
-    artifactStore,
-    directory,
-    unitOfWork,
-    jwtAccessTokens,
-    logout,
-    artifactKey: deps.artifactKey,
-  });
-
-  const provider = new Provider(config.issuer, {
-    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
-    adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
-    findAccount: createFindAccount(directory),
-    loadExistingGrant: createLoadExistingGrant(query),
-    extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
-    formats: {
-      customizers: { jwt: bindJwt },
-      bitsOfOpaqueRandomness: 256,
-    },
-    features: features({
-      ...{ ...deps, directory, resourcePolicy, introspectionPolicy },
-      documentThrottle: parts.documentThrottle,
-    }),
-  });
-  // proxyHeaders has rewritten X-Forwarded-* to one trustworthy value each, so that the engine may believe them.
-  provider.proxy = true;
-  // What reaches this went wrong while an answer was already on its way.
-  (provider as unknown as Koa).on('error', (error) => log.warn({ error }, 'an answer broke off'));
-  acceptAliases(provider, config.mutualTls.origin);
-  clientAdapter.install(provider);
-  nameUnauthorizedClients(provider);
-  bindModels(provider);
-  bindPushedRequests(provider);
-  prefixTokens(provider);
-  endSessionsForGood(provider, logout, config.lifetimes.sessionSeconds);
-  detectReplays(provider, query);
-  reportEvents(provider, { artifactStore, unitOfWork, logout, noteUse, metrics, log });
-  for (const middleware of prelude.middlewares) provider.use(middleware);
-  provider.use(exactPaths(METHODS));
-  provider.use(readableRequestObjects({ path: ROUTES.authorization, pages: deps.pages }));
-  const parameters = {
-    [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
-    [ROUTES.end_session]: LOGOUT_PARAMETERS,
-  };
-  provider.use(postedRequests({ parameters, pages: deps.pages }));
-  provider.use(refuseLargeForms(CLIENT_ENDPOINTS));
-  provider.use(clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }));
-  provider.use(declaredDetailsTypes(query));
-  slowDown(provider, query);
-  provider.use(deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages: deps.pages }));
-  provider.use(tokenTransaction({ database, unitOfWork, metrics, log, path: ROUTES.token }));
-  provider.use(logout.middleware);
-  provider.use(formPostPages(deps.pages.renderFormPost));
-  provider.use(introspectionAnswers(ROUTES.introspection, metrics));
+  const provider = createProvider(deps, { ...parts, jwtAccessTokens }, keys);
+  assertEngineInternals(provider);
+  installHooks(provider, deps, parts);
+  for (const middleware of middlewares(deps, { ...parts, jwtAccessTokens })) provider.use(middleware);
   registerTokenExchange({
-    ...{ provider, directory, resourcePolicy, introspectionPolicy, jwtAccessTokens, unitOfWork },
+    ...{ ...parts, provider, jwtAccessTokens },
     pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
   });
-  provider.use(jwtAccessTokens.middleware);
-  const { logoutNotices: notices } = deps;
-  const sendLogoutNotice = installLogoutNotices({ provider, notices, logout, directory });
+  const sendLogoutNotice = installLogoutNotices({ provider, notices: deps.logoutNotices, logout: parts.logout });
   const fastPath = fastEndpoints({
-    ...{ provider, directory, artifactStore, clientAdapter, resourcePolicy, introspectionPolicy },
-    ...{ jwtAccessTokens, unitOfWork, metrics, paths: ROUTES, rawHeaders: prelude.rawHeaders },
+    ...{ ...parts, provider, jwtAccessTokens, metrics, paths: ROUTES, rawHeaders: prelude.rawHeaders },
   });
-  const long = provider.callback();
+  const callback = provider.callback();
   const handler = fastPathFirst(fastPath, {
     long(request, response) {
       prelude.setCommonHeaders(request, response);
-      void long(request, response);
+      void callback(request, response);
     },
     onBrokenOff: (error) => log.warn({ error }, 'an answer broke off'),
   });
   return { provider, jwtAccessTokens, handler, sendLogoutNotice };
 }
 
+type PartsOfKeys = Parts & { readonly jwtAccessTokens: JwtAccessTokens };
+
+function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys): Provider {
+  const { config, database, artifactKey, log } = deps;
+  const { directory, clientAdapter } = parts;
+  const storage = createStorage({ ...parts, query: database.query, artifactKey });
+  const provider = new Provider(config.issuer, {
+    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
+    findAccount: createFindAccount(directory),
+    loadExistingGrant: createLoadExistingGrant(database.query),
+    extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
+    formats: { customizers: { jwt: bindJwt }, bitsOfOpaqueRandomness: 256 },
+    features: features({ ...deps, ...parts }),
+  });
+  // The request prelude has rewritten X-Forwarded-* to one trusted value each.
+  provider.proxy = true;
+  return provider;
+}
+
+/** What is attached to the engine once it is there: replaced methods (engine-internals) and listeners. */
+function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): void {
+  const { config, database, metrics, log } = deps;
+  // An error that reaches this came after the answer had begun.
+  Koa.prototype.on.call(provider, 'error', (error) => log.warn({ error }, 'an answer broke off'));
+  acceptAliases(provider, config.mutualTls.origin);
+  parts.clientAdapter.install(provider);
+  nameUnauthorizedClients(provider);
+  bindIdTokens(provider);
+  prefixTokens(provider);
+  endSessionsForGood(provider, { logout: parts.logout, sessionSeconds: config.lifetimes.sessionSeconds, log });
+  detectReplays(provider, database.query);
+  slowDown(provider, database.query);
+  reportEvents(provider, { ...parts, metrics, log });
+}
+
+/** In the order in which a request passes them, in front of the engine's own routes. */
+function middlewares(deps: ProviderDeps, parts: PartsOfKeys): Middleware[] {
+  const { config, database, pages, metrics, log } = deps;
+  const parameters = {
+    [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
+    [ROUTES.end_session]: LOGOUT_PARAMETERS,
+  };
+  return [
+    ...deps.prelude.middlewares,
+    exactPaths(METHODS),
+    readableRequestObjects({ path: ROUTES.authorization, pages }),
+    postedRequests({ parameters, pages }),
+    refuseLargeForms(CLIENT_ENDPOINTS),
+    clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
+    declaredDetailsTypes(database.query),
+    deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),
+    tokenTransaction({ database, unitOfWork: parts.unitOfWork, metrics, log, path: ROUTES.token }),
+    parts.logout.middleware,
+    formPostPages(pages.renderFormPost),
+    introspectionAnswers(ROUTES.introspection, metrics),
+    parts.jwtAccessTokens.middleware,
+  ];
+}
+
 /** A login or consent page in progress. */
 export type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
-
-/** The cookie and the stored interaction or session do not fit (any more). */
-export function isSessionNotFound(error: unknown): boolean {
-  return error instanceof Error && error.name === 'SessionNotFound';
-}

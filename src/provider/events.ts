@@ -1,11 +1,13 @@
 // What the engine reports: issued and revoked tokens go to the audit log (with the tokens, in one transaction), refusals to
 // the log with the reason that the client does not see.
 
-import Provider, { type errors, type KoaContextWithOIDC } from 'oidc-provider';
+import type Provider from 'oidc-provider';
+import type { errors, KoaContextWithOIDC } from 'oidc-provider';
 import { type AuditEvent, recordAudit } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
 import type { EndpointLabel } from '../metrics/closed-lists.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { currentContext } from './engine-internals.ts';
 import { DEVICE_DENIED } from './grants/device-flow.ts';
 import type { LogoutTransaction } from './logout/logout-transaction.ts';
 import type { ArtifactStore } from './storage/artifact-store.ts';
@@ -40,7 +42,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
 
   /** @param isApart whatever becomes of the unit of work around it */
   function audit(event: AuditEvent, isApart = false): void {
-    const requestId = unitOfWork.requestId() ?? Provider.ctx?.get('x-request-id');
+    const requestId = unitOfWork.requestId() ?? currentContext()?.get('x-request-id');
     const write = { kind: 'audit', event: { requestId, ...event } } as const;
     (isApart ? artifactStore.commit([write]) : unitOfWork.write(write)).catch((error) => {
       log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');
@@ -77,7 +79,7 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('client_credentials.issued', (token) => issued(token as ReportedToken));
 
   const destroyed = (token: object) => {
-    if (Provider.ctx?.oidc.route === 'revocation') tokenEvent('token.revoked', token as ReportedToken);
+    if (currentContext()?.oidc.route === 'revocation') tokenEvent('token.revoked', token as ReportedToken);
   };
   provider.on('access_token.destroyed', destroyed);
   provider.on('client_credentials.destroyed', destroyed);

@@ -4,6 +4,7 @@ import type Provider from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { authenticatesWithSecret, type ClientMetadata } from '../../clients/client.ts';
 import { AppError } from '../../errors.ts';
+import { faultyMemberOf } from '../engine-internals.ts';
 
 type EngineClientClass = (new (metadata: object) => unknown) & { validate(metadata: object): Promise<void> };
 
@@ -47,7 +48,7 @@ function asLoaded(clientId: string, metadata: ClientMetadata): object {
 function toAppError(error: unknown, metadata: ClientMetadata, member?: string): unknown {
   if (!(error instanceof errors.OIDCProviderError)) return error;
   const detail = error.error_description ?? 'is not valid';
-  const faults = [{ pointer: `/${member ?? faultyMember(detail, metadata)}`, detail }];
+  const faults = [{ pointer: `/${member ?? faultyMemberOf(detail, metadata)}`, detail }];
   return new AppError('validation_failed', detail, { faults, cause: error });
 }
 
@@ -55,11 +56,4 @@ function toAppError(error: unknown, metadata: ClientMetadata, member?: string): 
 export function forEngine(metadata: ClientMetadata): object {
   const { authorization_details_types: _, ...others } = metadata;
   return others;
-}
-
-/** The engine names the member somewhere in its sentence. */
-function faultyMember(sentence: string, metadata: ClientMetadata): string {
-  if (/JSON Web Key Set/i.test(sentence)) return 'jwks';
-  const words = sentence.split(/[^a-z_]+/);
-  return words.find((word) => word.includes('_') || word in metadata) ?? '';
 }

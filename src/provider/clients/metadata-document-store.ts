@@ -2,12 +2,13 @@
 // can be disabled, consented to and counted, operators see what it is, and where nothing new is given, nobody waits for its host.
 
 import { isDeepStrictEqual } from 'node:util';
-import Provider, { type Client } from 'oidc-provider';
+import type { Client } from 'oidc-provider';
 import { recordAudit } from '../../audit/audit.ts';
 import { type ClientMetadata, clientMetadataSchema, METADATA_DOCUMENT } from '../../clients/client.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
 import { insertClient, updateClient } from '../../clients/store.ts';
 import type { Database } from '../../database/database.ts';
+import { currentContext } from '../engine-internals.ts';
 
 const MAX_REMEMBERED = 10_000;
 
@@ -21,7 +22,7 @@ const ROUTES_THAT_ASK: ReadonlySet<string> = new Set([
 
 /** Whether the request underway is to be judged by the document as it is now. */
 export function asksForDocuments(): boolean {
-  return ROUTES_THAT_ASK.has(Provider.ctx?.oidc?.route ?? '');
+  return ROUTES_THAT_ASK.has(currentContext()?.oidc?.route ?? '');
 }
 
 /** @returns writes the client down when it is new, or another than this process has seen before */

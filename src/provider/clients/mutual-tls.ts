@@ -2,9 +2,9 @@
 
 import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Context } from 'koa';
 import type Provider from 'oidc-provider';
 import type { Configuration } from 'oidc-provider';
+import { overrideMethod } from '../engine-internals.ts';
 import { subjectMatches } from './certificate-subject.ts';
 
 export interface ClientCertificate {
@@ -70,15 +70,17 @@ export function endpointAliases(
 export function acceptAliases(provider: Provider, origin: string | undefined): void {
   if (origin === undefined) return;
   const routes = new Set<string>(Object.values(ALIASED));
-  const prototype = provider.OIDCContext.prototype as Provider['OIDCContext']['prototype'] & { readonly ctx: Context };
-  const { urlFor, clientJwtAuthExpectedAudience } = prototype;
-  prototype.urlFor = function (name, options) {
-    const url = urlFor.call(this, name, options);
-    const isCalled = name === this.route && routes.has(name) && this.ctx.state.origin === origin;
-    return isCalled ? origin + new URL(url).pathname : url;
-  };
-  prototype.clientJwtAuthExpectedAudience = function () {
-    const audiences = ['token', this.route].map((name) => provider.urlFor(name));
-    return new Set([...clientJwtAuthExpectedAudience.call(this), ...audiences]);
-  };
+  overrideMethod(provider, 'OIDCContext.prototype.urlFor', (urlFor) => {
+    return function (name, options) {
+      const url = urlFor.call(this, name, options);
+      const isCalled = name === this.route && routes.has(name) && this.ctx.state.origin === origin;
+      return isCalled ? origin + new URL(url).pathname : url;
+    };
+  });
+  overrideMethod(provider, 'OIDCContext.prototype.clientJwtAuthExpectedAudience', (expectedAudience) => {
+    return function () {
+      const audiences = ['token', this.route].map((name) => provider.urlFor(name));
+      return new Set([...expectedAudience.call(this), ...audiences]);
+    };
+  });
 }

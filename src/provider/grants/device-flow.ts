@@ -9,8 +9,8 @@ import { type Client, type Configuration, errors, type KoaContextWithOIDC } from
 import { isSameClient } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
 import type { GuessThrottle } from '../../users/throttle.ts';
-import { readEngineForm } from '../http/engine-form.ts';
-import type { DeviceProblem, Pages } from '../http/pages.ts';
+import { deviceProblemOf, readEngineForm } from '../engine-internals.ts';
+import type { Pages } from '../http/pages.ts';
 import { artifactId } from '../storage/artifacts.ts';
 
 /** RFC 8628 §3.2: what a device that is told nothing else has to keep to. */
@@ -50,9 +50,10 @@ export function deviceFlow(pages: DevicePages): NonNullable<NonNullable<Configur
     mask: '****-****',
     deviceInfo: (ctx) => ({ ip: ctx.ip }),
     async userCodeInputSource(ctx, form, _out, error) {
-      if (error?.name === 'NotFoundError') guesses.add(ctx);
-      if (error?.name === 'AbortedError') ctx.oidc.provider.emit(DEVICE_DENIED, ctx);
-      await pages.renderUserCode(ctx, { ...readEngineForm(form), problem: error && problemOf(error) });
+      const problem = error && deviceProblemOf(error);
+      if (problem === 'unknown') guesses.add(ctx);
+      if (problem === 'aborted') ctx.oidc.provider.emit(DEVICE_DENIED, ctx);
+      await pages.renderUserCode(ctx, { ...readEngineForm(form), problem });
     },
     async userCodeConfirmSource(ctx, form, client, deviceInfo, userCode) {
       const { params } = ctx.oidc.entities.DeviceCode as unknown as { params: Record<string, unknown> };
@@ -63,18 +64,6 @@ export function deviceFlow(pages: DevicePages): NonNullable<NonNullable<Configur
       await pages.renderDeviceDone(ctx);
     },
   };
-}
-
-const PROBLEMS: Readonly<Record<string, DeviceProblem>> = {
-  NotFoundError: 'unknown',
-  ExpiredError: 'expired',
-  AlreadyUsedError: 'used',
-  AbortedError: 'aborted',
-  NoCodeError: 'missing',
-};
-
-function problemOf(error: Error): DeviceProblem {
-  return PROBLEMS[error.name] ?? 'failed';
 }
 
 export interface DeviceAnswersDeps {

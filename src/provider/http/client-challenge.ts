@@ -3,12 +3,13 @@
 
 import type { Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
+import { asEngineContext } from '../engine-internals.ts';
 
 export function clientChallenge(options: { issuer: string; paths: ReadonlySet<string> }): Middleware {
   return async (ctx, next) => {
     await next();
     if (ctx.method !== 'POST' || !options.paths.has(ctx.path)) return;
-    if (ctx.status === 400 && namesNoClient(ctx as unknown as KoaContextWithOIDC)) {
+    if (ctx.status === 400 && namesNoClient(asEngineContext(ctx))) {
       ctx.status = 401;
       ctx.body = { error: 'invalid_client', error_description: 'client authentication is required' };
     }

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import getRawBody from 'raw-body';
+import { provideBody } from '../engine-internals.ts';
 
 /** The engine's own limit, which it does not apply to a body that was read before. */
 const LIMIT_BYTES = 56 * 1024;
@@ -45,21 +46,5 @@ export async function readFormBody(request: IncomingMessage): Promise<string | u
 /** What was read from a request, if anything was. */
 export function handBack(request: IncomingMessage): void {
   const body = read.get(request);
-  if (body !== undefined) handOver(request, body);
-}
-
-/**
- * Lets the engine read this body as it reads every other. (It would also take it from `req.body`, with a warning on the
- * console.) If it ever reads in another way it finds the stream at its end, and refuses.
- */
-export function handOver(request: IncomingMessage, text: string): void {
-  const body = Buffer.from(text);
-  request.headers['content-length'] = String(body.length);
-  Object.defineProperty(request, 'readable', { value: true, configurable: true });
-  Object.defineProperty(request, 'iterator', {
-    configurable: true,
-    value: async function* () {
-      yield body;
-    },
-  });
+  if (body !== undefined) provideBody(request, body);
 }

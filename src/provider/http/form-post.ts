@@ -4,12 +4,10 @@
 
 import type { Middleware } from 'koa';
 import type { Client, KoaContextWithOIDC } from 'oidc-provider';
+import { asEngineContext, readFormPostPage } from '../engine-internals.ts';
+import type { FormPostPage } from '../engine-types.ts';
 
-export interface FormPost {
-  /** as HTML, escaped by the engine */
-  readonly action: string;
-  /** as HTML, escaped by the engine */
-  readonly inputs: string;
+export interface FormPost extends FormPostPage {
   /** see formTargets */
   readonly targets: readonly string[];
 }
@@ -17,9 +15,9 @@ export interface FormPost {
 export function formPostPages(show: (ctx: KoaContextWithOIDC, form: FormPost) => void): Middleware {
   return async (koaContext, next) => {
     await next();
-    const form = readFormPost(koaContext.body);
+    const form = readFormPostPage(koaContext.body);
     if (form === undefined) return;
-    const ctx = koaContext as unknown as KoaContextWithOIDC;
+    const ctx = asEngineContext(koaContext);
     const { Interaction: interaction, Client: client } = ctx.oidc.entities;
     // A change of user: the old session ends, the interaction goes on, and may end at the app without another page.
     const clientId = interaction?.params.client_id;
@@ -31,13 +29,6 @@ export function formPostPages(show: (ctx: KoaContextWithOIDC, form: FormPost) =>
     );
     show(ctx, { ...form, targets });
   };
-}
-
-function readFormPost(body: unknown): { action: string; inputs: string } | undefined {
-  if (typeof body !== 'string' || !body.includes('<title>Submitting Callback</title>')) return undefined;
-  const [, action, inputs] = /<form method="post" action="([^"]+)">(.*?)<noscript>/s.exec(body) ?? [];
-  if (action === undefined || inputs === undefined) throw new Error('the form page of the engine has changed');
-  return { action, inputs };
 }
 
 /**

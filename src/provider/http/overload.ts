@@ -1,8 +1,9 @@
 // Too much at once, in the engine's words. Not a wrong secret and not our failure: the client is told to come back (RFC 6749
 // §4.1.2.1 has the code for it, RFC 9110 §10.2.3 the header).
 
-import Provider, { errors } from 'oidc-provider';
+import { errors } from 'oidc-provider';
 import { AppError } from '../../errors.ts';
+import { currentContext } from '../engine-internals.ts';
 
 export const OVERLOADED_BODY = {
   error: 'temporarily_unavailable',
@@ -22,7 +23,7 @@ export function refusingOverload<T>(work: Promise<T>): Promise<T> {
   return work.catch((error: unknown) => {
     const overload = overloadIn(error);
     if (overload === undefined) throw error;
-    Provider.ctx?.set('Retry-After', String(overload.retryAfterSeconds ?? 1));
+    currentContext()?.set('Retry-After', String(overload.retryAfterSeconds ?? 1));
     const refusal = new errors.OIDCProviderError(503, OVERLOADED_BODY.error, { cause: overload });
     throw Object.assign(refusal, { expose: true, error_description: OVERLOADED_BODY.error_description });
   });

@@ -1,16 +1,8 @@
 // The pages that the engine needs and does not make: whoever builds it brings them along (interaction/engine-pages).
 
 import type { Client, KoaContextWithOIDC } from 'oidc-provider';
+import type { DeviceProblem, EngineForm } from '../engine-types.ts';
 import type { FormPost } from './form-post.ts';
-
-/** Of a form of the engine: values escaped by it. */
-export interface EngineForm {
-  readonly action: string;
-  readonly xsrf: string;
-}
-
-/** Why a user code leads nowhere. */
-export type DeviceProblem = 'unknown' | 'expired' | 'used' | 'aborted' | 'missing' | 'failed';
 
 export interface DeviceRequest {
   readonly client: Client;
@@ -23,7 +15,7 @@ export interface DeviceRequest {
 
 export interface Pages {
   renderError(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
-  renderLogout(ctx: KoaContextWithOIDC, form: { action: string; xsrf: string }): Promise<void>;
+  renderLogout(ctx: KoaContextWithOIDC, form: EngineForm): Promise<void>;
   renderSignedOut(ctx: KoaContextWithOIDC): Promise<void>;
   /** where a person types in what a device shows */
   renderUserCode(ctx: KoaContextWithOIDC, page: EngineForm & { problem: DeviceProblem | undefined }): Promise<void>;

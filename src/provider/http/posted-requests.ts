@@ -3,7 +3,7 @@
 // have to sign in again. It is sent on to the same address by GET, where they come along.
 
 import type { Middleware } from 'koa';
-import type { KoaContextWithOIDC } from 'oidc-provider';
+import { asEngineContext } from '../engine-internals.ts';
 import { isForm, readFormBody } from './form-body.ts';
 import type { Pages } from './pages.ts';
 
@@ -44,7 +44,7 @@ export function postedRequests(deps: {
       ? 'the request is too long; push it (RFC 9126)'
       : 'the request must be a form (application/x-www-form-urlencoded)';
     const out = { error: 'invalid_request', error_description };
-    await deps.pages.renderError(ctx as unknown as KoaContextWithOIDC, out, new Error(error_description));
+    await deps.pages.renderError(asEngineContext(ctx), out, new Error(error_description));
   };
 }
 

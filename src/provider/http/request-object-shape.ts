@@ -3,7 +3,7 @@
 
 import { decodeJwt } from 'jose';
 import type { Middleware } from 'koa';
-import type { KoaContextWithOIDC } from 'oidc-provider';
+import { asEngineContext } from '../engine-internals.ts';
 import type { Pages } from './pages.ts';
 
 /** Kept as JSON (OpenID Connect Core §5.5, RFC 9396 §2). */
@@ -16,7 +16,7 @@ export function readableRequestObjects(deps: { path: string; pages: Pick<Pages, 
     ctx.status = 400;
     const error_description = 'a member of the request object has no text';
     const out = { error: 'invalid_request_object', error_description };
-    await deps.pages.renderError(ctx as unknown as KoaContextWithOIDC, out, new Error(error_description));
+    await deps.pages.renderError(asEngineContext(ctx), out, new Error(error_description));
   };
 }
 

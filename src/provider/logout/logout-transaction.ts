@@ -5,9 +5,9 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Middleware } from 'koa';
-import type { KoaContextWithOIDC } from 'oidc-provider';
 import type { Database, Query } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
+import { asEngineContext } from '../engine-internals.ts';
 import type { Pages } from '../http/pages.ts';
 
 type Write = (query: Query) => Promise<unknown>;
@@ -55,7 +55,7 @@ export function createLogoutTransaction({ database, path, pages, log }: LogoutTr
         ctx.remove('Location');
         ctx.status = 500;
         const out = { error: 'server_error', error_description: 'You are still signed in. Try again.' };
-        await pages.renderError(ctx as unknown as KoaContextWithOIDC, out, error as Error);
+        await pages.renderError(asEngineContext(ctx), out, error as Error);
       }
     },
   };

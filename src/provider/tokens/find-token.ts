@@ -4,6 +4,7 @@
 import type Provider from 'oidc-provider';
 import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
+import { reviveModel } from '../engine-internals.ts';
 import type { JwtAccessTokens } from './jwt-access-tokens.ts';
 import { modelByPrefix, type PrefixedModel } from './token-prefixes.ts';
 
@@ -31,7 +32,7 @@ async function findJwt(
   const claims = await jwtAccessTokens.verify(value);
   if (claims === undefined) return undefined;
   const stored = jwtAccessTokens.toStored(claims);
-  return new provider[stored.kind as 'AccessToken'](stored as never) as IssuedToken;
+  return reviveModel(provider, stored.kind as PrefixedModel, { ...stored });
 }
 
 /** The grant of a user still stands and is the one of this token. */

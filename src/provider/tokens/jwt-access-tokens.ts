@@ -1,26 +1,26 @@
 // Lets the engine's own introspection and revocation endpoints handle JWT access tokens, which it refuses otherwise.
 //
 //  1. A middleware in front of the engine writes a prefix before a JWT in the `token` parameter, so that the engine takes it
-//     for an opaque token. A prefix that the caller wrote is made harmless.
-//  2. The engine authenticates the caller, then asks the storage adapter for that token. Only then is the JWT verified here
-//     and handed over in the shape of a stored opaque token, so that one code path serves both kinds.
+//     for an opaque token. A prefix that the caller wrote is replaced.
+//  2. The engine authenticates the caller, then asks the adapter for that token. Only then is the JWT verified here and returned
+//     in the shape of a stored opaque token, so that one code path serves both kinds.
 //
-// If a version of the engine changes any of this, JWTs are not found: it fails closed. (oidc-provider.md §A, option a)
+// If a version of the engine changes any of this, JWTs are not found: it fails closed.
 
 import { hash } from 'node:crypto';
 import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
 import type { Middleware } from 'koa';
 import { LRUCache } from 'lru-cache';
-import Provider, { type AdapterPayload } from 'oidc-provider';
+import type { AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
-import { answerTooLarge, handOver, isForm, readFormBody } from '../http/form-body.ts';
+import { currentContext, JWT_PREFIX, provideBody } from '../engine-internals.ts';
+import { answerTooLarge, isForm, readFormBody } from '../http/form-body.ts';
 import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
 
-const PREFIX = 'jwt:';
-const BRIDGED_ROUTES = new Set(['introspection', 'revocation']);
+const PREFIXED_ROUTES = new Set(['introspection', 'revocation']);
 /** The clock of another node may be behind by this much. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
@@ -50,22 +50,22 @@ interface VerifiedJwt extends JWTPayload {
   /** of a token that was exchanged: where the chain began */
   readonly lanyard_origin?: Origin;
   readonly scope?: string;
-  /** RFC 7800: the key that whoever presents it must have */
+  /** RFC 7800: the key that a sender must prove */
   readonly cnf?: { readonly jkt?: string; readonly 'x5t#S256'?: string };
   readonly authorization_details?: readonly object[];
 }
 
 export interface AcceptedJwt extends VerifiedJwt {
-  /** of the user whose grant stands behind it */
+  /** of the user whose grant it belongs to */
   readonly accountId: string | undefined;
 }
 
 export interface JwtAccessTokens {
   readonly middleware: Middleware;
   isPrefixedJwt(id: string): boolean;
-  /** For the adapter: the stored-token shape of a bridged JWT, if it is one that stands. */
+  /** For the adapter: a prefixed JWT in the shape of a stored token, if it is valid. */
   find(model: string, id: string): Promise<AdapterPayload | undefined>;
-  /** For the adapter: denies the JWT that this request has found, if `jti` is its id. */
+  /** For the adapter: revokes the JWT that this request has found, if `jti` is its id. */
   destroy(jti: string): Promise<void>;
   /** Verifies signature, issuer, type, expiry and single revocation, for callers outside the engine. */
   verify(jwt: string): Promise<AcceptedJwt | undefined>;
@@ -82,16 +82,54 @@ export interface JwtAccessTokensDeps {
 }
 
 export function createJwtAccessTokens(deps: JwtAccessTokensDeps): JwtAccessTokens {
-  const { query, artifactStore, issuer } = deps;
-  const keySet = createLocalJWKSet({ keys: [...deps.publicJwks] });
-  type Loaded = Awaited<ReturnType<JwtAccessTokens['verify']>>;
+  const readClaims = createClaimsReader(deps.issuer, deps.publicJwks);
+  const verify = (jwt: string) => findAccepted(deps.artifactStore, readClaims, jwt);
   /** By request: the engine asks three models for the same token. */
-  const loads = new WeakMap<object, Map<string, Promise<Loaded>>>();
+  const loads = new WeakMap<object, Map<string, ReturnType<typeof verify>>>();
 
-  /** By the hash of the token. The keys of this bridge stay the same, so a signature that was right stays right. */
+  async function loadOnce(jwt: string): ReturnType<typeof verify> {
+    const request = currentContext();
+    if (request === undefined || !PREFIXED_ROUTES.has(request.oidc.route)) return undefined;
+    const ofRequest = loads.get(request) ?? new Map<string, ReturnType<typeof verify>>();
+    loads.set(request, ofRequest);
+    const load = ofRequest.get(jwt) ?? verify(jwt);
+    ofRequest.set(jwt, load);
+    return load;
+  }
+
+  return {
+    middleware: prefixMiddleware(deps.paths),
+    isPrefixedJwt: (id) => id.startsWith(JWT_PREFIX),
+    verify,
+
+    toStored,
+
+    async find(model, id) {
+      const claims = await loadOnce(id.slice(JWT_PREFIX.length));
+      const stored = claims && toStored(claims);
+      return stored?.kind === model ? stored : undefined;
+    },
+
+    async destroy(jti) {
+      const request = currentContext();
+      for (const load of (request && loads.get(request)?.values()) ?? []) {
+        const claims = await load;
+        if (claims?.jti !== jti) continue;
+        await deps.query(REVOKE, [hashOfJti(jti), new Date(claims.exp * 1000)]);
+      }
+    },
+  };
+}
+
+type ClaimsReader = (jwt: string) => Promise<VerifiedJwt | undefined>;
+
+/** Signature, issuer, type, expiry and binding; nothing of it needs the database. */
+function createClaimsReader(issuer: string, publicJwks: readonly JWK[]): ClaimsReader {
+  const keySet = createLocalJWKSet({ keys: [...publicJwks] });
+  /** By the hash of the token. The keys stay the same, so a signature that was valid stays valid. */
   const verified = new LRUCache<string, VerifiedJwt>({ max: MAX_VERIFIED });
 
-  async function readClaims(jwt: string): Promise<VerifiedJwt | undefined> {
+  return async (jwt) => {
     const key = hash('sha256', jwt, 'base64url');
     const remembered = verified.get(key);
     if (remembered !== undefined) return hasExpired(remembered) ? undefined : remembered;
@@ -110,50 +148,22 @@ export function createJwtAccessTokens(deps: JwtAccessTokensDeps): JwtAccessToken
     } catch {
       return undefined;
     }
-  }
-
-  async function verify(jwt: string): Promise<Loaded> {
-    const claims = await readClaims(jwt);
-    if (claims === undefined) return undefined;
-    const grant = claims.gid ?? claims.lanyard_origin?.grant_id;
-    const grantId = grant === undefined ? undefined : artifactId('Grant', grant);
-    const { isRevoked, accountId } = await artifactStore.findJwtStatus(hashOfJti(claims.jti), grantId);
-    if (isRevoked || (grantId !== undefined && accountId === undefined)) return undefined;
-    return { ...claims, accountId };
-  }
-
-  function loadOnce(jwt: string): Promise<Loaded> {
-    const request = Provider.ctx;
-    if (request === undefined || !BRIDGED_ROUTES.has(request.oidc.route)) return Promise.resolve(undefined);
-    const ofRequest = loads.get(request) ?? new Map<string, Promise<Loaded>>();
-    loads.set(request, ofRequest);
-    const load = ofRequest.get(jwt) ?? verify(jwt);
-    ofRequest.set(jwt, load);
-    return load;
-  }
-
-  return {
-    middleware: prefixMiddleware(deps.paths),
-    isPrefixedJwt: (id) => id.startsWith(PREFIX),
-    verify,
-
-    toStored,
-
-    async find(model, id) {
-      const claims = await loadOnce(id.slice(PREFIX.length));
-      const stored = claims && toStored(claims);
-      return stored?.kind === model ? stored : undefined;
-    },
-
-    async destroy(jti) {
-      const request = Provider.ctx;
-      for (const load of (request && loads.get(request)?.values()) ?? []) {
-        const claims = await load;
-        if (claims?.jti !== jti) continue;
-        await query(REVOKE, [hashOfJti(jti), new Date(claims.exp * 1000)]);
-      }
-    },
   };
+}
+
+/** Whether the token has been revoked, alone or with its grant. */
+async function findAccepted(
+  artifactStore: JwtAccessTokensDeps['artifactStore'],
+  readClaims: ClaimsReader,
+  jwt: string,
+): Promise<AcceptedJwt | undefined> {
+  const claims = await readClaims(jwt);
+  if (claims === undefined) return undefined;
+  const grant = claims.gid ?? claims.lanyard_origin?.grant_id;
+  const grantId = grant === undefined ? undefined : artifactId('Grant', grant);
+  const { isRevoked, accountId } = await artifactStore.findJwtStatus(hashOfJti(claims.jti), grantId);
+  if (isRevoked || (grantId !== undefined && accountId === undefined)) return undefined;
+  return { ...claims, accountId };
 }
 
 /** RFC 7519 §4.1.4 */
@@ -192,19 +202,19 @@ function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
       const body = await readFormBody(ctx.req);
       if (body === undefined) return answerTooLarge(ctx);
       // A doubled parameter stays doubled: the engine refuses that.
-      const marked = [...new URLSearchParams(body)].map(([name, value]): [string, string] => {
-        return [name, name === 'token' ? mark(value) : value];
+      const prefixed = [...new URLSearchParams(body)].map(([name, value]): [string, string] => {
+        return [name, name === 'token' ? withPrefix(value) : value];
       });
-      handOver(ctx.req, new URLSearchParams(marked).toString());
+      provideBody(ctx.req, new URLSearchParams(prefixed).toString());
     }
     await next();
   };
 }
 
-/** Only this function writes the prefix; one that the caller wrote leads nowhere. */
-function mark(token: string): string {
-  if (token.startsWith(PREFIX)) return 'invalid';
-  return isJwt(token) ? PREFIX + token : token;
+/** Only this function writes the prefix: with one of its own, a caller could have an opaque token taken for a JWT. */
+function withPrefix(token: string): string {
+  if (token.startsWith(JWT_PREFIX)) return 'invalid';
+  return isJwt(token) ? JWT_PREFIX + token : token;
 }
 
 function isJwt(token: string): boolean {

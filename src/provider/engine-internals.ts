@@ -1,0 +1,227 @@
+// Everything of oidc-provider that Lanyard replaces, calls or reads outside its documented interface: the list to go through at an
+// upgrade. Other files reach these members through the functions below. `assertEngineInternals` runs when the server starts, so
+// that a renamed member stops the start instead of failing a request. What only shows when the engine works (its HTML, the names
+// of its errors, how it reads a body) is tried at the start by engine-probe.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Context } from 'koa';
+import Provider, {
+  type Client,
+  errors,
+  type IdToken,
+  type KoaContextWithOIDC,
+  type TokenEndpointGrantContext,
+} from 'oidc-provider';
+// Made for custom grants, but outside of semantic versioning.
+import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
+import type {
+  ClaimsChoice,
+  DeviceProblem,
+  EngineForm,
+  FormPostPage,
+  GrantContextInput,
+  ReplacedMethods,
+  RevivedModels,
+} from './engine-types.ts';
+
+const WRITTEN_AGAINST = '9.13';
+
+/** By member: which file needs it, and why. */
+type Uses<Member extends string = string> = Readonly<Record<Member, readonly [file: string, reason: string]>>;
+
+// 1. Methods that are replaced. Their types are in engine-types.
+
+const REPLACED: Uses<keyof ReplacedMethods> = {
+  'Client.find': ['clients/client-adapter', 'one instance for each revision of a client, without hashing its metadata'],
+  'Client.prototype.compareClientSecret': ['clients/client-adapter', 'secrets are stored as hashes'],
+  'Client.prototype.grantTypeAllowed': ['clients/unauthorized-client', 'RFC 6749 §5.2: unauthorized_client'],
+  'Client.prototype.responseTypeAllowed': ['clients/unauthorized-client', 'RFC 6749 §4.1.2.1: unauthorized_client'],
+  'Client.prototype.backchannelLogout': ['logout/logout-notices', 'notices are jobs and survive a crash'],
+  'ReplayDetection.unique': ['configuration/replay-detection', 'one INSERT decides, on all nodes'],
+  'DeviceCode.find': ['grants/device-flow', 'RFC 8628 §3.5: slow_down'],
+  'IdToken.prototype.issue': ['tokens/binding-hooks', 'no ID token without azp'],
+  'AccessToken.prototype.generateTokenId': ['tokens/token-prefixes', 'secret scanners find leaked tokens'],
+  'ClientCredentials.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],
+  'RefreshToken.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],
+  'OIDCContext.prototype.urlFor': ['clients/mutual-tls', 'RFC 8705 §5: a DPoP proof may name an alias'],
+  'OIDCContext.prototype.clientJwtAuthExpectedAudience': ['clients/mutual-tls', 'an assertion may name either address'],
+};
+
+/**
+ * @param make gets the method of the engine and returns the one that takes its place
+ * @returns the method of the engine
+ */
+export function overrideMethod<Path extends keyof ReplacedMethods>(
+  provider: Provider,
+  path: Path,
+  make: (original: ReplacedMethods[Path]) => ReplacedMethods[Path],
+): ReplacedMethods[Path] {
+  const { owner, name } = ownerOf(provider, path);
+  const original = owner[name] as ReplacedMethods[Path];
+  owner[name] = make(original);
+  return original;
+}
+
+// 2. Classes, methods and functions that are called.
+
+const CALLED: Uses = {
+  'constructor.ctx': ['here', '`currentContext`'],
+  createContext: ['here', '`createGrantContext`'],
+  OIDCContext: ['here', '`createGrantContext`'],
+  'OIDCContext.prototype.entity': ['here', '`createGrantContext`; token exchange names the token that it has issued'],
+  Claims: ['fast-path/userinfo', 'which claims a scope brings'],
+  ResourceServer: ['grants', 'gives a token its audience, format and lifetime'],
+  Client: ['clients/engine-metadata', 'metadata is validated by the schema that will load it'],
+  'Client.validate': ['clients/engine-metadata', 'the document at sector_identifier_uri'],
+  'Client.prototype.metadata': ['clients/metadata-document-store', 'a metadata document as the engine understood it'],
+  AccessToken: ['here', '`reviveModel`, like the next four'],
+  AuthorizationCode: ['here', '`reviveModel`'],
+  ClientCredentials: ['here', '`reviveModel`'],
+  RefreshToken: ['here', '`reviveModel`'],
+  Grant: ['here', '`reviveModel`'],
+  IdToken: ['here', '`createIdToken`'],
+  'Session.get': ['interaction/engine-pages', 'whether the browser is still signed in'],
+};
+
+const GRANT_HELPERS = [
+  ...['validateDpop', 'checkDpopRequired', 'checkDpopReplay', 'checkMtlsCert', 'validateClientScope'],
+  ...['resolveRequestedResources', 'resolveAndApplyResource', 'applyAuthorizationDetails', 'findGrantSource'],
+  ...['consumeGrantSource', 'validateGrant', 'findAccount', 'applyRefreshTokenBindings', 'buildTokenResponse'],
+];
+
+export { grantHelpers };
+
+/** @throws Error that names the first member which this engine does not have */
+export function assertEngineInternals(provider: Provider, helpers: object = grantHelpers): void {
+  for (const path of [...Object.keys(REPLACED), ...Object.keys(CALLED)]) {
+    if (!hasMember(provider, path)) throw changedEngine(path);
+  }
+  for (const name of GRANT_HELPERS) if (!hasMember(helpers, name)) throw changedEngine(name);
+}
+
+export function changedEngine(missing: string): Error {
+  return new Error(`oidc-provider has no ${missing}; Lanyard was written against ${WRITTEN_AGAINST}`);
+}
+
+function hasMember(root: object, path: string): boolean {
+  const { owner, name } = ownerOf(root, path);
+  // A getter that has a value during requests only.
+  return path === 'constructor.ctx' ? name in owner : typeof owner[name] === 'function';
+}
+
+function ownerOf(root: object, path: string): { owner: Record<string, unknown>; name: string } {
+  const names = path.split('.');
+  const name = names.pop() as string;
+  const owner = names.reduce<unknown>((each, next) => (each as Record<string, unknown> | undefined)?.[next], root);
+  return { owner: (owner ?? {}) as Record<string, unknown>, name };
+}
+
+/** The request that is underway. @returns undefined outside of the engine's routes */
+export function currentContext(): KoaContextWithOIDC | undefined {
+  return Provider.ctx;
+}
+
+/** For middlewares in front of the engine: `oidc` is there once one of its routes has matched, and Koa's type does not have it. */
+export function asEngineContext(ctx: Context): KoaContextWithOIDC {
+  return ctx as unknown as KoaContextWithOIDC;
+}
+
+/** What the grant helpers work on, for a request that did not pass the engine's router. `currentContext` does not find it. */
+export function createGrantContext(
+  provider: Provider,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { route, client, params }: GrantContextInput,
+): TokenEndpointGrantContext {
+  const ctx = Object.assign(provider.createContext(request, response), { _matchedRouteName: route });
+  const oidc = Object.assign(new provider.OIDCContext(ctx), { params });
+  oidc.entity('Client', client);
+  return Object.assign(ctx, { oidc }) as unknown as TokenEndpointGrantContext;
+}
+
+/** The model of a stored payload, as the engine's `find` makes it. */
+export function reviveModel<Model extends keyof RevivedModels>(
+  provider: Provider,
+  model: Model,
+  payload: Readonly<Record<string, unknown>>,
+): RevivedModels[Model] {
+  const Revived = provider[model] as unknown as new (payload: object) => RevivedModels[Model];
+  return new Revived(payload);
+}
+
+/** @param available the claims of the user  @param choice members that the engine's types leave out */
+export function createIdToken(
+  provider: Provider,
+  available: Record<string, unknown>,
+  context: { readonly client: Client; readonly ctx?: KoaContextWithOIDC },
+  choice: ClaimsChoice,
+): IdToken {
+  return Object.assign(new provider.IdToken(available, context), choice);
+}
+
+// 3. What is read of its HTML.
+
+/** The forms of a logout and of the device flow. @throws Error when the HTML is another one */
+export function readEngineForm(html: string): EngineForm {
+  const action = /action="([^"]*)"/.exec(html)?.[1];
+  const xsrf = /name="xsrf" value="([^"]*)"/.exec(html)?.[1];
+  if (action === undefined || xsrf === undefined) throw changedEngine('form with action and xsrf');
+  return { action, xsrf };
+}
+
+/** The page that submits a form by itself. @returns undefined for every other body @throws Error when the HTML is another one */
+export function readFormPostPage(body: unknown): FormPostPage | undefined {
+  if (typeof body !== 'string' || !body.includes('<title>Submitting Callback</title>')) return undefined;
+  const [, action, inputs] = /<form method="post" action="([^"]+)">(.*?)<noscript>/s.exec(body) ?? [];
+  if (action === undefined || inputs === undefined) throw changedEngine('page of response_mode=form_post');
+  return { action, inputs };
+}
+
+// 4. What is read of its errors.
+
+/** The cookie and the stored interaction or session do not fit (any more). */
+export function isSessionNotFound(error: unknown): boolean {
+  return error instanceof errors.SessionNotFound;
+}
+
+/** `error.name`: the classes are not exported. */
+export const DEVICE_PROBLEMS: Readonly<Record<string, DeviceProblem>> = {
+  NotFoundError: 'unknown',
+  ExpiredError: 'expired',
+  AlreadyUsedError: 'used',
+  AbortedError: 'aborted',
+  NoCodeError: 'missing',
+};
+
+/** At the page where a user code is typed in. */
+export function deviceProblemOf(error: Error): DeviceProblem {
+  return DEVICE_PROBLEMS[error.name] ?? 'failed';
+}
+
+/** Which member of the metadata the English sentence of an `invalid_client_metadata` is about. */
+export function faultyMemberOf(sentence: string, metadata: object): string {
+  if (/JSON Web Key Set/i.test(sentence)) return 'jwks';
+  const words = sentence.split(/[^a-z_]+/);
+  return words.find((word) => word.includes('_') || word in metadata) ?? '';
+}
+
+// 5. How it reads a request.
+
+/** Lets the engine read this body as it reads every other. A `req.body` it would take too, with a warning on the console. */
+export function provideBody(request: IncomingMessage, text: string): void {
+  const body = Buffer.from(text);
+  request.headers['content-length'] = String(body.length);
+  Object.defineProperty(request, 'readable', { value: true, configurable: true });
+  Object.defineProperty(request, 'iterator', {
+    configurable: true,
+    value: async function* () {
+      yield body;
+    },
+  });
+}
+
+/**
+ * Written before a JWT, it makes introspection and revocation take that for an opaque token and ask the adapter for it; a JWT
+ * they would refuse without asking. If the engine ever does so here too, JWTs are not found: that fails closed.
+ */
+export const JWT_PREFIX = 'jwt:';

@@ -1,0 +1,77 @@
+// The types that oidc-provider's own leave out or narrow, for engine-internals: which methods are replaced, and what goes in and out.
+
+import type { Context } from 'koa';
+import type Provider from 'oidc-provider';
+import type {
+  AccessToken,
+  AuthorizationCode,
+  Client,
+  ClientCredentials,
+  DeviceCode,
+  Grant,
+  IdToken,
+  RefreshToken,
+  ResponseType,
+} from 'oidc-provider';
+
+/** The context of a request: `ctx` is missing in the engine's type. */
+type EngineContext = Provider['OIDCContext']['prototype'] & { readonly ctx: Context };
+
+/** In no type of the engine. */
+type GenerateTokenId = (this: { readonly format?: string | undefined }) => string;
+
+/** The methods that `overrideMethod` replaces. */
+export interface ReplacedMethods {
+  'Client.find': (this: unknown, clientId: string) => Promise<Client | undefined>;
+  'Client.prototype.compareClientSecret': (this: Client, presented: string) => Promise<boolean>;
+  'Client.prototype.grantTypeAllowed': (this: Client, type: string) => boolean;
+  'Client.prototype.responseTypeAllowed': (this: Client, type: ResponseType) => boolean;
+  'Client.prototype.backchannelLogout': (this: Client, accountId: string, sid: string) => Promise<unknown>;
+  'ReplayDetection.unique': (this: unknown, iss: string, jti: string, exp: number) => Promise<boolean>;
+  'DeviceCode.find': (this: unknown, value: string, options?: object) => Promise<DeviceCode | undefined>;
+  'IdToken.prototype.issue': (this: IdToken, options: Parameters<IdToken['issue']>[0]) => Promise<string>;
+  'AccessToken.prototype.generateTokenId': GenerateTokenId;
+  'ClientCredentials.prototype.generateTokenId': GenerateTokenId;
+  'RefreshToken.prototype.generateTokenId': GenerateTokenId;
+  'OIDCContext.prototype.urlFor': (this: EngineContext, name: string, options?: Record<string, unknown>) => string;
+  'OIDCContext.prototype.clientJwtAuthExpectedAudience': (this: EngineContext) => Set<string>;
+}
+
+/** The models that are built from stored payloads. */
+export interface RevivedModels {
+  AccessToken: AccessToken;
+  AuthorizationCode: AuthorizationCode;
+  ClientCredentials: ClientCredentials;
+  RefreshToken: RefreshToken;
+  Grant: Grant;
+}
+
+/** A request that did not pass the engine's router. */
+export interface GrantContextInput {
+  /** name of the route, e.g. `token` */
+  readonly route: string;
+  readonly client: Client;
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+/** Which claims an ID token gets. */
+export interface ClaimsChoice {
+  readonly scope: string;
+  readonly mask: Readonly<Record<string, unknown>>;
+  readonly rejected: readonly string[];
+}
+
+/** What our pages need of a form that the engine has made: both values are escaped by it. */
+export interface EngineForm {
+  readonly action: string;
+  readonly xsrf: string;
+}
+
+/** The form that submits itself: HTML, escaped by the engine. */
+export interface FormPostPage {
+  readonly action: string;
+  readonly inputs: string;
+}
+
+/** Why a user code leads nowhere. */
+export type DeviceProblem = 'unknown' | 'expired' | 'used' | 'aborted' | 'missing' | 'failed';
