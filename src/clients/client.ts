@@ -3,6 +3,9 @@
 import { z } from 'zod';
 import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
 
+/** OpenID Connect Core §3.1.2.1, §5.4, §11 */
+export const OPENID_SCOPES: readonly string[] = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'];
+
 export interface Client {
   readonly clientId: string;
   readonly metadata: ClientMetadata;

@@ -20,6 +20,8 @@ export interface RequestPrelude {
   setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** The same for an answer that is written in one go: names and values by turns. */
   rawHeaders(request: IncomingMessage): string[];
+  /** That of our origins by which the client has come. @returns undefined for an address of which we are not the server */
+  originOf(request: IncomingMessage): string | undefined;
   /** What stands first in every app. Behind it `ctx.state.origin` is that of our origins by which the client has come. */
   readonly middlewares: readonly Middleware[];
 }
@@ -47,6 +49,7 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
       for (const [name, value] of deps.securityHeaders) response.setHeader(name, value);
       response.setHeader('X-Request-Id', String(request.headers[REQUEST_ID_HEADER]));
     },
+    originOf: (request) => origins.get(request),
     rawHeaders: (request) => [...flatHeaders, 'X-Request-Id', String(request.headers[REQUEST_ID_HEADER])],
     middlewares: [
       problemAnswers(deps.log),

@@ -4,7 +4,7 @@
 // of its errors, how it reads a body) is tried at the start by engine-probe.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Context } from 'koa';
+import type { Context, Middleware } from 'koa';
 import Provider, {
   type Client,
   errors,
@@ -12,14 +12,18 @@ import Provider, {
   type KoaContextWithOIDC,
   type TokenEndpointGrantContext,
 } from 'oidc-provider';
+// Without types of their own: engine-modules.d.ts.
+import { introspection, revocation, token, userinfo } from 'oidc-provider/lib/actions/index.js';
+import als from 'oidc-provider/lib/helpers/als.js';
 // Made for custom grants, but outside of semantic versioning.
 import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
+import cors from 'oidc-provider/lib/shared/cors.js';
+import getErrorHandler from 'oidc-provider/lib/shared/error_handler.js';
 import type {
   ClaimsChoice,
   DeviceProblem,
   EngineForm,
   FormPostPage,
-  GrantContextInput,
   ReplacedMethods,
   RevivedModels,
 } from './engine-types.ts';
@@ -38,7 +42,6 @@ const REPLACED: Uses<keyof ReplacedMethods> = {
   'Client.prototype.responseTypeAllowed': ['clients/unauthorized-client', 'RFC 6749 §4.1.2.1: unauthorized_client'],
   'Client.prototype.backchannelLogout': ['logout/logout-notices', 'notices are jobs and survive a crash'],
   'ReplayDetection.unique': ['configuration/replay-detection', 'one INSERT decides, on all nodes'],
-  'DeviceCode.find': ['grants/device-flow', 'RFC 8628 §3.5: slow_down'],
   'IdToken.prototype.issue': ['tokens/binding-hooks', 'no ID token without azp'],
   'AccessToken.prototype.generateTokenId': ['tokens/token-prefixes', 'secret scanners find leaked tokens'],
   'ClientCredentials.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],
@@ -66,10 +69,11 @@ export function overrideMethod<Path extends keyof ReplacedMethods>(
 
 const CALLED: Uses = {
   'constructor.ctx': ['here', '`currentContext`'],
-  createContext: ['here', '`createGrantContext`'],
-  OIDCContext: ['here', '`createGrantContext`'],
-  'OIDCContext.prototype.entity': ['here', '`createGrantContext`; token exchange names the token that it has issued'],
-  Claims: ['fast-path/userinfo', 'which claims a scope brings'],
+  createContext: ['here', '`createEngineContext`'],
+  OIDCContext: ['here', '`createEngineContext`'],
+  'OIDCContext.prototype.entity': ['tokens/userinfo', 'names client and token to CORS and WWW-Authenticate'],
+  'OIDCContext.prototype.getAccessToken': ['tokens/userinfo', 'RFC 6750 §2'],
+  Claims: ['tokens/userinfo', 'which claims a scope brings'],
   ResourceServer: ['grants', 'gives a token its audience, format and lifetime'],
   Client: ['clients/engine-metadata', 'metadata is validated by the schema that will load it'],
   'Client.validate': ['clients/engine-metadata', 'the document at sector_identifier_uri'],
@@ -83,13 +87,24 @@ const CALLED: Uses = {
   'Session.get': ['interaction/engine-pages', 'whether the browser is still signed in'],
 };
 
-const GRANT_HELPERS = [
-  ...['validateDpop', 'checkDpopRequired', 'checkDpopReplay', 'checkMtlsCert', 'validateClientScope'],
-  ...['resolveRequestedResources', 'resolveAndApplyResource', 'applyAuthorizationDetails', 'findGrantSource'],
-  ...['consumeGrantSource', 'validateGrant', 'findAccount', 'applyRefreshTokenBindings', 'buildTokenResponse'],
-];
+const GRANT_HELPERS = ['validateDpop', 'checkDpopReplay'];
 
-export { grantHelpers };
+/** RFC 9449 §4.3. @param accessToken the one that the proof is sent with @returns undefined if there is no proof */
+export function validateDpop(provider: Provider, ctx: KoaContextWithOIDC, accessToken?: string) {
+  return grantHelpers.validateDpop(provider, ctx as TokenEndpointGrantContext, accessToken);
+}
+
+type DpopProof = Awaited<ReturnType<typeof validateDpop>>;
+
+/** RFC 9449 §11.1. Does nothing without a proof. */
+export function checkDpopReplay(
+  provider: Provider,
+  ctx: KoaContextWithOIDC,
+  proof: DpopProof,
+  clientId: string | undefined,
+): Promise<void> {
+  return grantHelpers.checkDpopReplay(provider, ctx as TokenEndpointGrantContext, proof, clientId ?? '');
+}
 
 /** @throws Error that names the first member which this engine does not have */
 export function assertEngineInternals(provider: Provider, helpers: object = grantHelpers): void {
@@ -126,17 +141,20 @@ export function asEngineContext(ctx: Context): KoaContextWithOIDC {
   return ctx as unknown as KoaContextWithOIDC;
 }
 
-/** What the grant helpers work on, for a request that did not pass the engine's router. `currentContext` does not find it. */
-export function createGrantContext(
+/** The context of a request that did not pass the engine's router. @param route its name, e.g. `token` */
+export function createEngineContext(
   provider: Provider,
   request: IncomingMessage,
   response: ServerResponse,
-  { route, client, params }: GrantContextInput,
-): TokenEndpointGrantContext {
+  route: string,
+): KoaContextWithOIDC {
   const ctx = Object.assign(provider.createContext(request, response), { _matchedRouteName: route });
-  const oidc = Object.assign(new provider.OIDCContext(ctx), { params });
-  oidc.entity('Client', client);
-  return Object.assign(ctx, { oidc }) as unknown as TokenEndpointGrantContext;
+  return Object.assign(asEngineContext(ctx), { oidc: new provider.OIDCContext(asEngineContext(ctx)) });
+}
+
+/** Makes it the `currentContext` of the work. */
+export function runInContext<T>(ctx: KoaContextWithOIDC, work: () => Promise<T>): Promise<T> {
+  return als.run(ctx, work);
 }
 
 /** The model of a stored payload, as the engine's `find` makes it. */
@@ -205,23 +223,51 @@ export function faultyMemberOf(sentence: string, metadata: object): string {
   return words.find((word) => word.includes('_') || word in metadata) ?? '';
 }
 
-// 5. How it reads a request.
+// 5. The steps of its endpoints: arrays of middlewares, which a Provider reads when it is constructed.
 
-/** Lets the engine read this body as it reads every other. A `req.body` it would take too, with a warning on the console. */
-export function provideBody(request: IncomingMessage, text: string): void {
-  const body = Buffer.from(text);
-  request.headers['content-length'] = String(body.length);
-  Object.defineProperty(request, 'readable', { value: true, configurable: true });
-  Object.defineProperty(request, 'iterator', {
-    configurable: true,
-    value: async function* () {
-      yield body;
-    },
+export type EndpointName = 'introspection' | 'userinfo';
+type Answer = (ctx: KoaContextWithOIDC) => Promise<void>;
+
+const steps: Readonly<Record<EndpointName | 'token', Middleware[]>> = { introspection, token, userinfo };
+
+const answers = new WeakMap<Provider, Readonly<Record<EndpointName, Answer>>>();
+
+/** What makes the answers of this engine, in place of its own steps. */
+export function answerWith(provider: Provider, own: Readonly<Record<EndpointName, Answer>>): void {
+  answers.set(provider, own);
+}
+
+/** RFC 7662, OpenID Connect Core §5.3: what the client has to prove is checked before, a signature (RFC 9701) is made after. */
+endWith(introspection, 'renderTokenResponse', 'introspection');
+endWith(userinfo, 'validateAccessToken', 'userinfo');
+/** JWT access tokens are found by the adapter (tokens/jwt-access-tokens). */
+remove(introspection, 'rejectStructuredTokens');
+remove(revocation, 'rejectStructuredTokens');
+
+/** @param first the first of the steps whose place is taken */
+function endWith(steps: Middleware[], first: string, name: EndpointName): void {
+  steps.splice(indexOf(steps, first), steps.length, (ctx) => {
+    const { provider } = asEngineContext(ctx).oidc;
+    const answer = answers.get(provider)?.[name];
+    if (answer === undefined) throw new Error(`nothing answers at ${name}`);
+    return answer(asEngineContext(ctx));
   });
 }
 
-/**
- * Written before a JWT, it makes introspection and revocation take that for an opaque token and ask the adapter for it; a JWT
- * they would refuse without asking. If the engine ever does so here too, JWTs are not found: that fails closed.
- */
-export const JWT_PREFIX = 'jwt:';
+function remove(steps: Middleware[], name: string): void {
+  steps.splice(indexOf(steps, name), 1);
+}
+
+function indexOf(steps: Middleware[], name: string): number {
+  const index = steps.findIndex((step) => step.name === name);
+  if (index === -1) throw changedEngine(`step ${name}`);
+  return index;
+}
+
+/** Errors as the engine renders them, with its event; then everything between the body and the answer. */
+export function endpointSteps(name: EndpointName | 'token', errorEvent: string): Middleware[] {
+  const transport = ['noCache', 'urlencoded', 'jwtIntrospectionResponse'];
+  return [getErrorHandler(errorEvent), ...steps[name].filter((step) => !transport.includes(step.name))];
+}
+
+export { cors };

@@ -22,14 +22,16 @@ import { createFindAccount } from './configuration/account.ts';
 import { type EngineKeys, type ProtocolDeps, protocol } from './configuration/configuration.ts';
 import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
-import { createPairwiseIdentifier } from './configuration/pairwise.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
-import { assertEngineInternals } from './engine-internals.ts';
+import { answerWith, assertEngineInternals } from './engine-internals.ts';
 import { reportEvents } from './events.ts';
-import { fastPathFirst } from './fast-path/fast-endpoint.ts';
-import { fastEndpoints } from './fast-path/fast-path.ts';
-import { deviceAnswers, slowDown } from './grants/device-flow.ts';
-import { registerTokenExchange } from './grants/token-exchange.ts';
+import { bothTransports, createFastPath } from './fast-path/fast-path.ts';
+import { clientCredentials } from './grants/client-credentials.ts';
+import { authorizationCode, refreshToken } from './grants/code-and-refresh.ts';
+import { deviceCode } from './grants/device-code.ts';
+import { deviceAnswers } from './grants/device-flow.ts';
+import { registerGrants } from './grants/grant.ts';
+import { tokenExchange } from './grants/token-exchange.ts';
 import { clientChallenge } from './http/client-challenge.ts';
 import { exactPaths } from './http/exact-paths.ts';
 import { refuseLargeForms } from './http/form-body.ts';
@@ -49,11 +51,14 @@ import { createArtifactStore } from './storage/artifact-store.ts';
 import { createUnitOfWork } from './storage/unit-of-work.ts';
 import { bindIdTokens, bindJwt, bindOpaque } from './tokens/binding-hooks.ts';
 import { namedActor } from './tokens/delegation.ts';
-import { createIntrospectionPolicy, introspectionAnswers } from './tokens/introspection.ts';
+import { createIntrospection, createIntrospectionPolicy } from './tokens/introspection.ts';
 import { createJwtAccessTokens, type JwtAccessTokens } from './tokens/jwt-access-tokens.ts';
 import { createStorage } from './tokens/model-adapter.ts';
+import { createPairwiseIdentifier } from './tokens/pairwise.ts';
+import { createRevokeReplayed } from './tokens/replayed.ts';
 import { prefixTokens } from './tokens/token-prefixes.ts';
-import { tokenTransaction } from './tokens/token-transaction.ts';
+import { createFindTokenWithGrant } from './tokens/token-with-grant.ts';
+import { createUserinfo } from './tokens/userinfo.ts';
 
 /** What stands around every answer of this server. */
 export interface EnginePrelude {
@@ -63,9 +68,13 @@ export interface EnginePrelude {
   setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** the same headers, names and values by turns */
   rawHeaders(request: IncomingMessage): readonly string[];
+  /** that of our origins by which the client has come */
+  originOf(request: IncomingMessage): string | undefined;
 }
 
-export interface ProviderDeps extends ProtocolDeps {
+export interface ProviderDeps extends Omit<ProtocolDeps, 'pairwiseIdentifier'> {
+  /** secret, and never changed */
+  readonly pairwiseSalt: string;
   readonly database: Database;
   readonly secretVerifier: SecretVerifier;
   /** seals what must be found by something else than its id */
@@ -127,7 +136,7 @@ export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
 
 type Parts = ReturnType<typeof createParts>;
 
-function createParts({ config, database, secretVerifier, pages, metrics, log }: ProviderDeps) {
+function createParts({ config, database, pairwiseSalt, secretVerifier, pages, metrics, log }: ProviderDeps) {
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
   const directory = refusingOverloads(sharedDirectory);
@@ -143,39 +152,60 @@ function createParts({ config, database, secretVerifier, pages, metrics, log }: 
   return {
     ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
     ...{ noteUse, guesses, documentThrottle, logout },
+    pairwiseIdentifier: createPairwiseIdentifier(pairwiseSalt),
+    revokeReplayed: createRevokeReplayed({ database, metrics }),
   };
 }
 
 function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
-  const { config, prelude, metrics, log } = deps;
+  const { config, database, metrics } = deps;
   const jwtAccessTokens = createJwtAccessTokens({
-    query: deps.database.query,
+    query: database.query,
     artifactStore: parts.artifactStore,
     issuer: config.issuer,
     publicJwks: keys.signingKeys.map((key) => key.publicJwk),
-    paths: new Set([ROUTES.introspection, ROUTES.revocation]),
   });
   const provider = createProvider(deps, { ...parts, jwtAccessTokens }, keys);
   assertEngineInternals(provider);
   installHooks(provider, deps, parts);
-  for (const middleware of middlewares(deps, { ...parts, jwtAccessTokens })) provider.use(middleware);
-  registerTokenExchange({
-    ...{ ...parts, provider, jwtAccessTokens },
-    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+  for (const middleware of middlewares(deps, parts)) provider.use(middleware);
+  const findTokenWithGrant = createFindTokenWithGrant({ ...parts, provider });
+  const shared = { ...deps, ...parts, query: database.query, provider, jwtAccessTokens, findTokenWithGrant };
+  registerGrants(shared, [
+    clientCredentials(shared),
+    authorizationCode(shared),
+    refreshToken(shared),
+    deviceCode(shared),
+    tokenExchange(shared),
+  ]);
+  const introspect = createIntrospection({ ...shared, metrics });
+  answerWith(provider, {
+    async introspection(ctx) {
+      const { client, params } = ctx.oidc;
+      ctx.body = client && (await introspect(client, String(params?.token)));
+    },
+    userinfo: createUserinfo(shared),
   });
   const sendLogoutNotice = installLogoutNotices({ provider, notices: deps.logoutNotices, logout: parts.logout });
-  const fastPath = fastEndpoints({
-    ...{ ...parts, provider, jwtAccessTokens, metrics, paths: ROUTES, rawHeaders: prelude.rawHeaders },
+  return { provider, jwtAccessTokens, handler: createHandler(deps, provider), sendLogoutNotice };
+}
+
+function createHandler({ config, prelude, log }: ProviderDeps, provider: Provider): Engine['handler'] {
+  const fastPath = createFastPath({
+    provider,
+    clientChallenge: clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
+    certificateHeader: config.mutualTls.header,
+    rawHeaders: prelude.rawHeaders,
+    originOf: prelude.originOf,
   });
   const callback = provider.callback();
-  const handler = fastPathFirst(fastPath, {
-    long(request, response) {
-      prelude.setCommonHeaders(request, response);
-      void callback(request, response);
-    },
-    onBrokenOff: (error) => log.warn({ error }, 'an answer broke off'),
-  });
-  return { provider, jwtAccessTokens, handler, sendLogoutNotice };
+  const engine: Engine['handler'] = (request, response) => {
+    prelude.setCommonHeaders(request, response);
+    void callback(request, response);
+  };
+  return bothTransports(fastPath, engine, (error, { headers }) =>
+    log.error({ error, request_id: headers['x-request-id'] }, 'an answer broke off'),
+  );
 }
 
 type PartsOfKeys = Parts & { readonly jwtAccessTokens: JwtAccessTokens };
@@ -185,7 +215,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   const { directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    ...protocol({ ...deps, ...parts, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),
@@ -210,13 +240,12 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
   prefixTokens(provider);
   endSessionsForGood(provider, { logout: parts.logout, sessionSeconds: config.lifetimes.sessionSeconds, log });
   detectReplays(provider, database.query);
-  slowDown(provider, database.query);
   reportEvents(provider, { ...parts, metrics, log });
 }
 
 /** In the order in which a request passes them, in front of the engine's own routes. */
-function middlewares(deps: ProviderDeps, parts: PartsOfKeys): Middleware[] {
-  const { config, database, pages, metrics, log } = deps;
+function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
+  const { config, database, pages } = deps;
   const parameters = {
     [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
     [ROUTES.end_session]: LOGOUT_PARAMETERS,
@@ -230,11 +259,8 @@ function middlewares(deps: ProviderDeps, parts: PartsOfKeys): Middleware[] {
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     declaredDetailsTypes(database.query),
     deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),
-    tokenTransaction({ database, unitOfWork: parts.unitOfWork, metrics, log, path: ROUTES.token }),
     parts.logout.middleware,
     formPostPages(pages.renderFormPost),
-    introspectionAnswers(ROUTES.introspection, metrics),
-    parts.jwtAccessTokens.middleware,
   ];
 }
 

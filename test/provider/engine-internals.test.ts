@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type Provider from 'oidc-provider';
-import { assertEngineInternals, grantHelpers } from '../../src/provider/engine-internals.ts';
+import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
+import { assertEngineInternals } from '../../src/provider/engine-internals.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 
 let engine: TestEngine;
@@ -15,10 +16,18 @@ afterAll(() => engine.stop());
 const LIST = [
   ...['Client.find', 'Client.prototype.compareClientSecret', 'Client.prototype.grantTypeAllowed'],
   ...['Client.prototype.responseTypeAllowed', 'Client.prototype.backchannelLogout', 'ReplayDetection.unique'],
-  ...['DeviceCode.find', 'IdToken.prototype.issue', 'AccessToken.prototype.generateTokenId'],
+  ...['IdToken.prototype.issue', 'AccessToken.prototype.generateTokenId'],
   ...['ClientCredentials.prototype.generateTokenId', 'RefreshToken.prototype.generateTokenId'],
   ...['OIDCContext.prototype.urlFor', 'OIDCContext.prototype.clientJwtAuthExpectedAudience'],
-  ...['constructor.ctx', 'createContext', 'OIDCContext', 'OIDCContext.prototype.entity', 'Claims', 'ResourceServer'],
+  ...[
+    'constructor.ctx',
+    'createContext',
+    'OIDCContext',
+    'OIDCContext.prototype.entity',
+    'OIDCContext.prototype.getAccessToken',
+    'Claims',
+    'ResourceServer',
+  ],
   ...[
     'Client',
     'Client.validate',

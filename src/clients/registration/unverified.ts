@@ -2,7 +2,7 @@
 // address (client ID metadata documents). It is judged by the same rules as what an operator registers (rules.ts), and by these.
 
 import { AppError, type FaultyMember } from '../../errors.ts';
-import { type ClientMetadata, clientMetadataSchema, withDefaults } from '../client.ts';
+import { type ClientMetadata, clientMetadataSchema, OPENID_SCOPES, withDefaults } from '../client.ts';
 
 /** What an initial access token lets software say; a member that is missing allows what everybody may. */
 export interface AllowedRegistration {
@@ -13,7 +13,6 @@ export interface AllowedRegistration {
 
 /** What software may be without an operator. The grants with which it acts for itself are not among them. */
 const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
-const OPENID_SCOPES = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'];
 
 /** Members that make a client weaker, concern operators, or would have this server fetch something for a stranger. */
 export const OPERATORS_MEMBERS: readonly string[] = [
