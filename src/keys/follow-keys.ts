@@ -100,7 +100,7 @@ async function reload(options: FollowKeysOptions, inUse: readonly SigningKey[]):
   const { database, secretKeys, log } = options;
   const { signingKeys, fault } = await readSigningKeys(database, secretKeys.sealingKeys, inUse);
   if (fault !== undefined) {
-    log.error({ error: fault }, 'some signing keys could not be read: this process does not use them');
+    log.error({ error: fault }, 'some of the signing keys could not be read: this process does not use them');
   }
   return withCookieKeys(options, signingKeys);
 }

@@ -1,4 +1,5 @@
-// Sealing with LANYARD_SECRET_KEY: a copy of the database without it gives an attacker no signing key.
+// Sealing with LANYARD_SECRET_KEY: a copy of the database without it gives an attacker no signing
+// key.
 
 import { describe, expect, test } from '@jest/globals';
 import { deriveKeys, open, openWithOneOf, seal } from '../../src/keys/seal.ts';

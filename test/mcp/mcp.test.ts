@@ -1,6 +1,6 @@
-// An MCP server behind the guard, as docs/mcp.md shows it, and the unmodified client of the MCP SDK.
-// The client knows the URL of the MCP server only: it discovers the authorization server, registers
-// itself, signs its user in, and calls a tool. The test acts as the user.
+// An MCP server behind the guard, as docs/mcp.md shows it, and the unmodified client of the MCP
+// SDK. The client knows the URL of the MCP server only: it discovers the authorization server,
+// registers itself, signs its user in, and calls a tool. The test acts as the user.
 
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,5 +1,5 @@
-// Requests to URLs that clients register. An attacker could use one to reach internal servers, or to
-// make this server wait and fill its memory.
+// Requests to URLs that clients register. An attacker could use one to reach internal servers, or
+// to make this server wait and fill its memory.
 
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
