@@ -99,13 +99,13 @@ describe('PKCE (RFC 9700 §2.1.1)', () => {
 });
 
 describe('only response_type=code (RFC 9700 §2.1.2)', () => {
-  test.each(['token', 'id_token', 'code id_token', 'code token', 'id_token token', 'none', 'nonsense'])(
+  test.each(['token', 'id_token', 'code id_token', 'code token', 'id_token token', 'none', 'unknown'])(
     '%s is refused, and no token is in the response',
     async (response_type) => {
       const page = await request({ response_type, nonce: 'a nonce' });
-      const told = page.leavesTo?.href ?? page.html;
-      expect(told).toMatch(/unsupported_response_type|unauthorized_client|invalid_request/);
-      expect(told).not.toMatch(/access_token=|id_token=|[?&#]code=/);
+      const refusal = page.leavesTo?.href ?? page.html;
+      expect(refusal).toMatch(/unsupported_response_type|unauthorized_client|invalid_request/);
+      expect(refusal).not.toMatch(/access_token=|id_token=|[?&#]code=/);
     },
   );
 
@@ -180,7 +180,7 @@ describe('other requests that are refused', () => {
   });
 
   test('a response_mode that would put the code elsewhere', async () => {
-    const page = await request({ response_mode: 'nonsense' });
+    const page = await request({ response_mode: 'unknown' });
     expect(page.leavesTo?.searchParams.get('error') ?? page.status).not.toBe(200);
     const { html, leavesTo } = await request({ response_mode: 'fragment', prompt: 'none' });
     expect(`${leavesTo?.href}${html}`).not.toMatch(/[?&#]code=/);

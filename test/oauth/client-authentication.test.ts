@@ -170,7 +170,7 @@ describe('client_credentials', () => {
     expect((await requestToken(server.issuer, app)).status).toBe(400);
   });
 
-  test.each(['password', 'implicit', 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'nonsense', 'constructor'])(
+  test.each(['password', 'implicit', 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'unknown', 'constructor'])(
     'grant_type %s is unsupported',
     async (grant_type) => {
       const { status, body } = await requestToken(server.issuer, client, { grant_type });

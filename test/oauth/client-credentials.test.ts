@@ -127,7 +127,7 @@ describe('which scopes', () => {
   });
 
   test('only scopes that it was not granted: invalid_scope', async () => {
-    for (const scope of ['delete', 'openid', 'pay', 'nonsense']) {
+    for (const scope of ['delete', 'openid', 'pay', 'unknown']) {
       const { status, body } = await requestToken(server.issuer, one, { scope });
       expect([scope, status, body.error]).toEqual([scope, 400, 'invalid_scope']);
     }

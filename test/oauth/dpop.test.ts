@@ -194,7 +194,7 @@ describe('nonces', () => {
   });
 
   test('a nonce that this server did not issue is refused', async () => {
-    const answer = await askForToken(careful, await proof({ claims: { nonce: 'made-up' } }));
+    const answer = await askForToken(careful, await proof({ claims: { nonce: 'invented' } }));
     expect(answer.body.error).toBe('use_dpop_nonce');
   });
 });

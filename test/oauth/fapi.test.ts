@@ -296,7 +296,7 @@ describe('refused at a request', () => {
     const form = { grant_type: 'refresh_token', refresh_token: 'whichever' };
     const ahead = (claims: Record<string, unknown>) =>
       dpopProof(dpopKey, { htm: 'POST', htu: `${server.issuer}/oauth2/token` }, { claims });
-    const { headers } = await tokenRequest(form, { proof: await ahead({ nonce: 'made-up' }) });
+    const { headers } = await tokenRequest(form, { proof: await ahead({ nonce: 'invented' }) });
     const nonce = headers.get('dpop-nonce');
     const answer = await tokenRequest(form, { proof: await ahead({ nonce, iat: inSeconds(90) }) });
     expect([answer.status, answer.body.error]).toEqual([400, 'invalid_dpop_proof']);

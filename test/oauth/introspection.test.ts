@@ -126,7 +126,7 @@ describe('the members for an active token (RFC 7662 §2.2)', () => {
   test('the token is found with any token_type_hint (RFC 7662 §2.1)', async () => {
     const opaque = await clientToken(server, app, { resource: VAULT });
     for (const token of [tokens.accessToken, tokens.refreshToken, opaque]) {
-      for (const token_type_hint of ['access_token', 'refresh_token', 'id_token', 'nonsense', '']) {
+      for (const token_type_hint of ['access_token', 'refresh_token', 'id_token', 'unknown', '']) {
         const { body } = await postForm(`${server.issuer}/oauth2/introspect`, app, { token, token_type_hint });
         expect(body.active).toBe(true);
       }

@@ -178,7 +178,7 @@ test('the client is refused with a secret, and without authentication', async ()
 });
 
 test('malformed assertions: 400 or 401', async () => {
-  for (const garbage of ['x', 'a.b.c', '..', 'e30.e30.', `${'x'.repeat(40_000)}.y.z`, 'a\0b']) {
-    expect([400, 401]).toContain((await present(garbage)).status);
+  for (const malformed of ['x', 'a.b.c', '..', 'e30.e30.', `${'x'.repeat(40_000)}.y.z`, 'a\0b']) {
+    expect([400, 401]).toContain((await present(malformed)).status);
   }
 });

@@ -113,14 +113,14 @@ describe('pushed authorization requests', () => {
     const request = { request_uri: String(body.request_uri) };
     const page = await open(strict, request);
     expect([page.leavesTo, page.html]).toEqual([undefined, expect.stringContaining('id="error-page"')]);
-    const told = await open(strict, { ...request, redirect_uri: REDIRECT_URI, state: 'of the other' });
-    expect(errorOf(told)).toBe('invalid_request_uri');
-    expect(told.leavesTo?.searchParams.get('state')).toBe('of the other');
+    const refusal = await open(strict, { ...request, redirect_uri: REDIRECT_URI, state: 'of the other' });
+    expect(errorOf(refusal)).toBe('invalid_request_uri');
+    expect(refusal.leavesTo?.searchParams.get('state')).toBe('of the other');
     expect((await open(app, request)).html).toContain('id="login-page"');
   });
 
   test('an invented request_uri, and one of another server, lead to the error page', async () => {
-    for (const request_uri of ['urn:ietf:params:oauth:request_uri:made-up', 'https://evil.example/request.jwt']) {
+    for (const request_uri of ['urn:ietf:params:oauth:request_uri:invented', 'https://evil.example/request.jwt']) {
       const page = await open(app, { request_uri });
       expect(page.html).toContain('id="error-page"');
     }

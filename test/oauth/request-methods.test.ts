@@ -98,7 +98,7 @@ test('all parameters of a link are accepted in a form', async () => {
     ['id_token_hint', 'x', 'invalid_request'],
     ['max_age', 'x', 'invalid_request'],
     ['prompt', 'none', 'login_required'],
-    ['response_mode', 'nonsense', 'unsupported_response_mode'],
+    ['response_mode', 'unknown', 'unsupported_response_mode'],
   ];
   for (const [name, value, error] of faults) {
     const page = await post(params({ code_challenge: pkcePair().challenge, [name]: value }));

@@ -99,7 +99,7 @@ describe.each(APIS)('a %s access token', (_name, resource) => {
   });
 
   test('is found with any token_type_hint (RFC 7009 §2.1)', async () => {
-    for (const token_type_hint of ['refresh_token', 'access_token', 'nonsense']) {
+    for (const token_type_hint of ['refresh_token', 'access_token', 'unknown']) {
       const token = await clientToken(server, app, { resource });
       const { status } = await postForm(`${server.issuer}/oauth2/revoke`, app, { token, token_type_hint });
       expect(status).toBe(200);

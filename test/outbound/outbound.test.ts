@@ -70,7 +70,7 @@ test.each([
   // The metadata service of a cloud, like 169.254.169.254.
   '168.63.129.16',
   '::ffff:168.63.129.16',
-  'nonsense',
+  'malformed',
   '',
 ])('%s is not on the public internet', (address) => {
   expect(isPublicAddress(address)).toBe(false);
