@@ -48,7 +48,7 @@ export async function runWithAutocannon(workload: RequestWorkload, options: Load
         ...(bodies === undefined ? {} : { setupRequest: (request) => ({ ...request, body: takeBody() }) }),
         onResponse(status, text) {
           if (status < 200 || status > 299) faults.add(`status ${status}: ${text.slice(0, 200)}`);
-          else if (!isExpected(workload, text)) faults.add(`wrong response: ${text.slice(0, 200)}`);
+          else if (!isExpected(workload, text)) faults.add(`wrong answer: ${text.slice(0, 200)}`);
           else if (bodies?.next !== undefined) queue.push(nextBody(bodies.next, text));
           if (faults.size > 0) run.stop();
         },
