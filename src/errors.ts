@@ -1,24 +1,24 @@
-// The closed list of errors of Lanyard's own endpoints (admin API, pages, health). The OAuth
-// endpoints answer with the engine's errors. Each code has one status and one title. `detail` is
-// for the caller and never contains a secret; `cause` is for the log only. Any error that is not
-// an AppError is answered as `internal_error` with a request id.
+// The closed list of errors that Lanyard's own endpoints (admin API, pages, health, metrics) answer
+// with. The engine has its own list for the OAuth endpoints. Each code has one status and one
+// title; `detail` is written for the caller and never carries a secret; `cause` is for the log
+// only. Anything that is not an AppError becomes `internal_error` with a request id.
 
 const ERRORS = {
   malformed_request: { status: 400, title: 'Malformed request' },
-  validation_failed: { status: 400, title: 'The request has invalid members' },
+  validation_failed: { status: 400, title: 'Invalid request' },
   invalid_cursor: { status: 400, title: 'Invalid cursor' },
-  foreign_origin: { status: 403, title: 'Cross-site form submission' },
+  foreign_origin: { status: 403, title: 'The form was sent from another site' },
   not_found: { status: 404, title: 'Not found' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
-  already_exists: { status: 409, title: 'The resource already exists' },
-  conflict: { status: 409, title: 'The request conflicts with the current state' },
-  precondition_failed: { status: 412, title: 'The resource has changed since it was read' },
-  content_too_large: { status: 413, title: 'The request body is too large' },
-  unsupported_media_type: { status: 415, title: 'Unsupported content type' },
-  misdirected_request: { status: 421, title: 'This server does not serve that host' },
-  too_many_requests: { status: 429, title: 'Too many requests' },
+  already_exists: { status: 409, title: 'Already exists' },
+  conflict: { status: 409, title: 'Conflict with the current state' },
+  precondition_failed: { status: 412, title: 'Changed since it was read' },
+  content_too_large: { status: 413, title: 'Request body too large' },
+  unsupported_media_type: { status: 415, title: 'Unsupported media type' },
+  misdirected_request: { status: 421, title: 'Misdirected request' },
+  too_many_requests: { status: 429, title: 'Too many attempts' },
   internal_error: { status: 500, title: 'Internal server error' },
-  overloaded: { status: 503, title: 'The server is overloaded' },
+  overloaded: { status: 503, title: 'Server too busy' },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
@@ -59,11 +59,11 @@ export function notFound(what: string): AppError {
 }
 
 /**
- * RFC 9110 §13.1.1: a change applies only to the version that the caller has read.
+ * RFC 9110 §13.1.1: a change is made only to the version that the caller has read.
  * @param ifVersion from If-Match; undefined: any version
  */
 export function assertVersion(ifVersion: number | undefined, version: number | undefined): void {
   if (ifVersion !== undefined && ifVersion !== version) {
-    throw new AppError('precondition_failed', 'read the resource again and repeat the change');
+    throw new AppError('precondition_failed', 'read it again and repeat the change');
   }
 }
