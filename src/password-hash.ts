@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import argon2 from 'argon2';
 import pLimit from 'p-limit';
 import { AppError } from './errors.ts';
-import type { PasswordLoad } from './metrics/machinery.ts';
+import type { PasswordLoad } from './metrics/internals.ts';
 
 /** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. */
 const PARAMETERS = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;

@@ -373,7 +373,7 @@ describe('a new LANYARD_SECRET_KEY', () => {
     } finally {
       await renewed.stop();
     }
-    await expect(startOtherNode(server)).rejects.toThrow('LANYARD_SECRET_KEY does not open the signing keys');
+    await expect(startOtherNode(server)).rejects.toThrow('LANYARD_SECRET_KEY does not decrypt the signing keys');
   });
 
   test('the keys that have leaked with the one before count for nothing any more, also where that is still in use', async () => {

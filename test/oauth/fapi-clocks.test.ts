@@ -1,5 +1,6 @@
-// Clocks differ (FAPI 2.0 Security Profile §5.3.2.1): what a client signs is accepted when its clock is a few seconds ahead of ours, and
-// refused when it is from the future: it may have been made in advance, by somebody who had the key for a moment.
+// Clocks differ (FAPI 2.0 Security Profile §5.3.2.1): a JWT of a client is accepted a few seconds
+// ahead. Further in the future it is refused: an attacker with short access to the key could have
+// signed it in advance.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Answer, type TestClient, toAnswer } from '../support/admin.ts';

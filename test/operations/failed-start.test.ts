@@ -70,7 +70,7 @@ describe('a start that fails says why', () => {
 
   test('the secret key is another one than the one that sealed the signing keys', async () => {
     const { stderr } = await failedStart({ LANYARD_SECRET_KEY: 'another secret key, which is long enough for one' });
-    expect(stderr).toMatch(/LANYARD_SECRET_KEY does not open the signing keys/);
+    expect(stderr).toMatch(/LANYARD_SECRET_KEY does not decrypt the signing keys/);
     expect(await isPostgresGone(home)).toBe(true);
   }, 30_000);
 
