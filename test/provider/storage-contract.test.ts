@@ -1,5 +1,5 @@
-// What the engine expects of its adapter (oidc-provider.md §G), held against ours on a real PostgreSQL; and what nobody expects
-// but everybody hopes for: that a copy of the database holds nothing that can be used.
+// What the engine expects of its adapter, checked on a real PostgreSQL; and that a copy of the database holds nothing that can
+// be used.
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -253,14 +253,14 @@ describe('a unit of work', () => {
       await storage('AccessToken').upsert(token, payload(), 60);
       await storage('AuthorizationCode').consume(code);
     };
-    const gathered = await unitOfWork.gather('a request', work);
-    await expect(gathered.commit()).rejects.toThrow(AlreadyConsumedError);
+    const collected = await unitOfWork.collect('a request', work);
+    await expect(collected.commit()).rejects.toThrow(AlreadyConsumedError);
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
-  test('that nobody commits writes nothing', async () => {
+  test('that is not committed writes nothing', async () => {
     const token = newId();
-    await unitOfWork.gather('a request', async () => storage('AccessToken').upsert(token, payload(), 60));
+    await unitOfWork.collect('a request', async () => storage('AccessToken').upsert(token, payload(), 60));
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
@@ -271,8 +271,8 @@ describe('a unit of work', () => {
       await storage('AccessToken').upsert(id, payload(), 60);
     };
     const [one] = await Promise.all([
-      unitOfWork.gather('one', save(kept)),
-      unitOfWork.gather('another', save(dropped)),
+      unitOfWork.collect('one', save(kept)),
+      unitOfWork.collect('another', save(dropped)),
     ]);
     await one.commit();
     expect(await storage('AccessToken').find(kept)).toBeDefined();

@@ -36,13 +36,13 @@ export function fastToken(deps: FastTokenDeps): FastEndpoint {
     exposedHeaders: 'DPoP-Nonce,WWW-Authenticate',
     takes: announcesPlainForm,
     async answer(request) {
-      const gathered = await deps.unitOfWork.gather(String(request.headers['x-request-id'] ?? ''), () =>
+      const collected = await deps.unitOfWork.collect(String(request.headers['x-request-id'] ?? ''), () =>
         grant(request),
       );
-      if (gathered.result === undefined) return undefined;
-      const { body, idToken } = gathered.result;
+      if (collected.result === undefined) return undefined;
+      const { body, idToken } = collected.result;
       try {
-        const [signed] = await Promise.all([idToken, gathered.commit()]);
+        const [signed] = await Promise.all([idToken, collected.commit()]);
         return { ...body, id_token: signed };
       } catch (error) {
         // Another request was faster, or there was no room: the engine sees the same.

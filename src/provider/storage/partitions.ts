@@ -29,7 +29,7 @@ function partitionOf(model: string): ArtifactPartition {
   return Object.hasOwn(PARTITIONS, model) ? PARTITIONS[model as keyof typeof PARTITIONS] : OTHER;
 }
 
-/** A statement for each partition, for those that want nothing of any other: PostgreSQL need not get ready to look into all six. */
+/** One statement per partition: PostgreSQL does not have to prepare for all six where one is enough. */
 export function forEachTable<T>(statementOn: (table: ArtifactTable) => T): (models: readonly string[]) => T {
   const statements = new Map<ArtifactTable, T>();
   return (models) => {

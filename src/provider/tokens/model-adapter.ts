@@ -71,7 +71,7 @@ export function createStorage(deps: StorageDeps): (model: string) => Adapter {
           clientId: payload.clientId,
           accountId: payload.accountId,
           grantId: issuedUnder(model, payload),
-          uid: payload.uid,
+          uid: payload.expiresWithSession ? payload.sessionUid : payload.uid,
           userCode: payload.userCode === undefined ? undefined : hashUserCode(payload.userCode),
           issuedAt,
           expiresAt,

@@ -58,8 +58,8 @@ export function tokenTransaction(deps: TokenTransactionDeps): Middleware {
     if (ctx.method !== 'POST' || ctx.path !== deps.path) return next();
     try {
       if (failedCommits.has(ctx.req)) throw failedCommits.get(ctx.req);
-      const gathered = await unitOfWork.gather(ctx.get('x-request-id'), next);
-      if (ctx.status === 200) await gathered.commit();
+      const collected = await unitOfWork.collect(ctx.get('x-request-id'), next);
+      if (ctx.status === 200) await collected.commit();
     } catch (error) {
       const overload = overloadIn(error);
       // The body holds tokens that do not exist: it must not leave.
