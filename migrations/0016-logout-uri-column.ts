@@ -1,5 +1,6 @@
-// What is looked up is a column, never a member of JSON that clients wrote. It is generated, so that servers of the version
-// before, which write the metadata only, can run beside those of this version.
+// What is looked up is a column, never a member of JSON that clients wrote. It is generated, so
+// that servers of the version before, which write the metadata only, can run beside those of this
+// version.
 
 import type { Knex } from 'knex';
 

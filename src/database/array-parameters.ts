@@ -1,8 +1,9 @@
-// Rows as parameters: one array per column, in PostgreSQL's binary form, which it reads as it is. What `pg` makes of a JavaScript
-// array is text, which costs both sides several times as much.
+// Rows as parameters: one array per column, in PostgreSQL's binary form, which it reads as it is.
+// What `pg` makes of a JavaScript array is text, which costs both sides several times as much.
 //
-// Rows of several callers share a statement. A caller finishes its own row first (`finish`): everything that can be wrong with
-// a value is found there, where it concerns that caller only. Finished rows can always be encoded.
+// Rows of several callers share a statement. A caller finishes its own row first (`finish`):
+// everything that can be wrong with a value is found there, where it concerns that caller only.
+// Finished rows can always be encoded.
 
 /** The types that our rows are made of, with their OIDs (pg_type.dat). */
 const TYPES = { text: 25, bytea: 17, json: 114, jsonb: 3802, float8: 701, int4: 23 } as const;
@@ -16,7 +17,7 @@ declare const finished: unique symbol;
 /** A row whose values PostgreSQL accepts. */
 export type FinishedRow = readonly ColumnValue[] & { readonly [finished]: true };
 
-/** A value that the column of its row cannot hold. The message names the column, never the value. */
+/** A value that its column cannot hold. The message names the column, never the value. */
 export class UnstorableValueError extends Error {
   readonly column: string;
 
@@ -32,17 +33,20 @@ export interface RowsParameter {
   readonly source: string;
   /** the number of the parameter after its own */
   readonly nextParameter: number;
-  /** @param values in the order of the columns, without the position  @throws UnstorableValueError */
+  /**
+   * @param values in the order of the columns, without the position
+   * @throws UnstorableValueError
+   */
   finish(values: readonly ColumnValue[]): FinishedRow;
   /**
-   * @param positions of the items that the rows belong to; undefined: row and item have the same position
+   * @param positions of the items that the rows belong to; undefined: those of the rows
    * @returns the parameters, one per column
    */
   encode(rows: readonly FinishedRow[], positions?: readonly number[]): Buffer[];
 }
 
 /**
- * @param position the name of the first column, which tells the item that a row belongs to: its position in the batch
+ * @param position the name of the first column: the position of the item that a row belongs to
  * @param firstParameter the number of the parameter of the position; the columns follow it
  */
 export function rowsParameter(
@@ -53,7 +57,7 @@ export function rowsParameter(
   const names = Object.keys(columns);
   const types = Object.values(columns);
   const all = [[position, 'int4'], ...Object.entries(columns)];
-  // In the select list PostgreSQL takes the arrays apart side by side; in FROM it would store each of them first.
+  // In the select list PostgreSQL takes the arrays apart side by side; in FROM it stores them first.
   const selected = all.map(([name, type], index) => `unnest($${firstParameter + index}::${type}[]) AS ${name}`);
   return {
     nextParameter: firstParameter + all.length,
@@ -79,7 +83,7 @@ function problemOf(type: ColumnType, value: ColumnValue | undefined): string | u
   if (type === 'float8') return Number.isFinite(value) ? undefined : 'is not a finite number';
   if (typeof value !== 'string') return 'is not a text';
   if (type === 'text') return problemOfText(value);
-  // JSON.stringify escapes NUL and lone surrogates. json keeps these escapes as they are, jsonb cannot.
+  // JSON.stringify escapes NUL and lone surrogates: json keeps the escapes as they are, jsonb cannot.
   return type === 'jsonb' && value.includes('\\u') && UNSTORABLE_ESCAPE.test(value)
     ? 'contains NUL or a lone surrogate'
     : undefined;
@@ -124,7 +128,7 @@ function headerBytes(length: number): number {
   return (length === 0 ? 3 : 5) * LENGTH_BYTES;
 }
 
-/** array_recv: dimensions, whether there are nulls, type of the elements; length and lower bound; then the elements. */
+/** array_recv: dimensions, has nulls, type of the elements; length, lower bound; the elements. */
 function finishArray(type: keyof typeof TYPES, length: number, hasNull: boolean, end: number): Buffer {
   const header = [length === 0 ? 0 : 1, hasNull ? 1 : 0, TYPES[type], length, 1];
   header.slice(0, headerBytes(length) / LENGTH_BYTES).reduce((at, value) => scratch.writeInt32BE(value, at), 0);

@@ -1,24 +1,27 @@
-// Puts what many requests want at the same moment into one statement: items that wait while a statement runs go out with the
-// next one. There are no timers: a single request is not slower, and many share the cost of a round trip, a plan and a commit.
+// Puts what many requests want at the same moment into one statement: items that wait while a
+// statement runs go out with the next one. There are no timers: a single request is not slower, and
+// many share the cost of a round trip, a plan and a commit.
 //
-// Each caller gets the answer for its own item after the statement has committed. What can be wrong with an item is checked
-// before it gets here (array-parameters). What PostgreSQL still refuses (sql-state) is found by bisection and fails alone. Any
-// other error fails the whole batch and nothing of it is sent again: it may have been stored, or would only fail once more.
+// Each caller gets the answer for its own item after the statement has committed. What can be wrong
+// with an item is checked before it gets here (array-parameters). What PostgreSQL still refuses
+// (sql-state) is found by bisection and fails alone. Any other error fails the whole batch and
+// nothing of it is sent again: it may have been stored, or would only fail once more.
 
 import { AppError } from '../errors.ts';
 import { isContentError } from './sql-state.ts';
 
 export interface BatcherOptions<Item, Result> {
-  /** One statement, or one transaction, for all items. Its results are in the order of the items. */
+  /** One statement, or one transaction, for all items. Results are in the order of the items. */
   run(items: readonly Item[]): Promise<readonly Result[]>;
   /** statements at the same time; two keep a connection busy while the other answer is read */
   readonly maxRunning?: number;
   /**
-   * With one statement at a time: of items that arrive together while none runs, half go out first. From then on the callers of
-   * one half are answered while the statement of the other half runs, so that database and callers work at the same time.
+   * With one statement at a time: of items that arrive together while none runs, half go out first.
+   * From then on the callers of one half are answered while the statement of the other half runs,
+   * so that database and callers work at the same time.
    */
   readonly isAlternating?: boolean;
-  /** items in one statement: enough to share the cost, few enough that no caller waits long for the others */
+  /** items in one statement: enough to share its cost, few enough that it does not take long */
   readonly maxBatch?: number;
   /** items that wait for a statement to end; beyond it callers get `overloaded` */
   readonly maxWaiting: number;
@@ -49,7 +52,7 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
   let running = 0;
   let isScheduled = false;
 
-  /** At the end of this turn of the event loop, so that requests which arrived together go out together. */
+  /** At the end of this turn of the event loop: requests that arrived together go out together. */
   function schedule(): void {
     if (isScheduled || running >= maxRunning || waiting.length === 0) return;
     isScheduled = true;
@@ -115,8 +118,9 @@ async function attempt<Item, Result>(
 }
 
 /**
- * Of a batch that was rolled back because of what is in it. Halves run in order, so that of two items that exclude each other the
- * first one is stored. Callers are answered as soon as their part has ended.
+ * Of a batch that was rolled back because of what is in it. Halves run in order, so that of two
+ * items that exclude each other the first one is stored. Callers are answered as soon as their part
+ * has ended.
  */
 async function bisect<Item, Result>(batch: Batch<Item, Result>, options: Running<Item, Result>): Promise<void> {
   const parts = halves(batch);

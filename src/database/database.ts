@@ -1,8 +1,10 @@
-// Owns the connections to PostgreSQL: one pool of `pg` connections for single statements and transactions, one for batches; the
-// feed of changes that other nodes commit. Statements have names (prepared once per connection), and a transaction offers the
-// same `Query`, so that a store function does not care where it runs. What needs a statement of its own stands elsewhere: this
-// folder knows no tables. The other parts: batcher (one statement for many callers), array-parameters (its rows), cache, job-queue,
-// migrations (the only use of Knex), and the PostgreSQL that Lanyard can start itself (embedded/).
+// Owns the connections to PostgreSQL: one pool of `pg` connections for single statements and
+// transactions, one for batches; the feed of changes that other nodes commit. Statements have names
+// (prepared once per connection), and a transaction offers the same `Query`, so that a store
+// function does not care where it runs. What needs a statement of its own stands elsewhere: this
+// folder knows no tables. The other parts: batcher (one statement for many callers),
+// array-parameters (its rows), cache, job-queue, migrations (the only use of Knex), and the
+// PostgreSQL that Lanyard can start itself (embedded/).
 
 import pg from 'pg';
 import type { Log } from '../log.ts';
@@ -22,7 +24,10 @@ export interface QueryResult<Row> {
   readonly rowCount: number;
 }
 
-/** Runs one named statement: on any connection of the pool, or on the one connection of a transaction. */
+/**
+ * Runs one named statement: on any connection of the pool, or on the one connection of a
+ * transaction.
+ */
 export type Query = <Row>(statement: Statement, values: readonly unknown[]) => Promise<QueryResult<Row>>;
 
 export interface DatabaseOptions {
@@ -51,12 +56,16 @@ export interface Database {
 const CONNECT_TIMEOUT_MS = 5_000;
 /** No statement of ours takes seconds; one that does is stuck. PostgreSQL ends it. */
 const STATEMENT_TIMEOUT_MS = 30_000;
-/** Where not even that comes back, the connection was cut without a word; TCP would wait for a quarter of an hour. */
+/**
+ * Where not even that comes back, the connection was cut without a word; TCP would wait for a
+ * quarter of an hour.
+ */
 const ANSWER_TIMEOUT_MS = 35_000;
 
 /**
- * For batches: planned once, since planning takes longer than running them, and never by reading a table whole, which would be
- * right while the table is small and wrong for as long as the plan is kept. All of them have an index to go by.
+ * For batches: planned once, since planning takes longer than running them, and never by reading a
+ * table whole, which would be right while the table is small and wrong for as long as the plan is
+ * kept. All of them have an index to go by.
  */
 const BATCH_POOL_SETTINGS =
   'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; ' +
@@ -104,9 +113,11 @@ function createPool(options: Pick<pg.PoolConfig, 'max' | 'connectionString' | 'o
     query_timeout: ANSWER_TIMEOUT_MS,
     keepAlive: true,
   });
-  // An idle connection that dies is replaced at the next use; without a listener it would end the process.
+  // An idle connection that dies is replaced at the next use; without a listener it would end the
+  // process.
   pool.on('error', (error) => log.warn({ error }, 'an idle database connection was lost'));
-  // The same for one that dies inside a transaction: its next statement fails, which is how the caller learns of it.
+  // The same for one that dies inside a transaction: its next statement fails, which is how the
+  // caller learns of it.
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
@@ -115,12 +126,16 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   try {
     return await pool.connect();
   } catch (error) {
-    // PostgreSQL refused a parameter of the connection (22023): no fault of the statement that waits for it.
+    // PostgreSQL refused a parameter of the connection (22023): no fault of the statement that
+    // waits for it.
     throw isContentError(error) ? new Error('the database refused the connection', { cause: error }) : error;
   }
 }
 
-/** Unlike `pool.query` it keeps a connection, with all that was prepared on it, when only the statement was at fault. */
+/**
+ * Unlike `pool.query` it keeps a connection, with all that was prepared on it, when only the
+ * statement was at fault.
+ */
 async function runOnce<Row>(
   pool: pg.Pool,
   statement: Statement,

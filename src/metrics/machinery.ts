@@ -129,7 +129,7 @@ function createChangeFeedMetrics(registry: Registry) {
   };
 }
 
-/** `general` serves transactions and single statements, `hot` the gathered ones. */
+/** `general` serves transactions and single statements, `batch` the batches. */
 function createPoolGauges(registry: Registry) {
   const watched = new Map<string, { pool: PoolState; limit: number }>();
   const perPool = (name: string, help: string, read: (pool: PoolState, limit: number) => number) =>

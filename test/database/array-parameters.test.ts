@@ -1,5 +1,5 @@
-// Rows go to PostgreSQL in a binary form that we write: what a caller sends must come out as it went in, and must not end its
-// value, or its row, and begin something of its own.
+// Rows go to PostgreSQL in a binary form that we write: what a caller sends must come out as it
+// went in, and must not end its value, or its row, and begin something of its own.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';

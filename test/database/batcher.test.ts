@@ -1,4 +1,5 @@
-// Items that wait while a statement runs go out with the next one: on a real table, with real failures.
+// Items that wait while a statement runs go out with the next one: on a real table, with real
+// failures.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';

@@ -1,4 +1,5 @@
-// The pool: transactions that are whole or nothing, connections that die at the worst moment, and those that are kept.
+// The pool: transactions that are whole or nothing, connections that die at the worst moment, and
+// those that are kept.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -89,7 +90,8 @@ test('a transaction whose work goes on after a failed statement is an error, not
   expect((await database.query<{ count: number }>(COUNT, [])).rows).toEqual([{ count: 0 }]);
 });
 
-// One caller's faulty values would make the server connect, and prepare all of its statements, again and again.
+// One caller's faulty values would make the server connect, and prepare all of its statements,
+// again and again.
 describe('after a statement has failed, its connection', () => {
   const backend = async () => (await database.batchQuery<{ pid: number }>(PID, [])).rows[0]?.pid;
   const FAIL = {

@@ -1,5 +1,5 @@
-// Requests of many clients share statements. What one of them sends must not cost the others their answer, nor make their
-// statement run once for each of them.
+// Requests of many clients share statements. What one of them sends must not cost the others their
+// answer, nor make their statement run once for each of them.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { requestToken, type TestClient } from '../support/admin.ts';
@@ -23,7 +23,10 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-/** An authorization request of a user who is signed in and has allowed the app: it stores a code at once. */
+/**
+ * An authorization request of a user who is signed in and has allowed the app: it stores a code at
+ * once.
+ */
 function authorize(agent: UserAgent, claims: string) {
   const url = authorizationUrl(server.issuer, {
     client_id: app.clientId,

@@ -1,5 +1,5 @@
-// The plans of batches are made once and kept: the ones that were made while the tables were empty must not read them whole when
-// they have grown.
+// The plans of batches are made once and kept: the ones that were made while the tables were empty
+// must not read them whole when they have grown.
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -26,7 +26,8 @@ let sql: pg.Pool;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
-  // One connection for batches, which is kept while the tables are filled: the first plans are the last ones.
+  // One connection for batches, which is kept while the tables are filled: the first plans are the
+  // last ones.
   database = createDatabase({ connectionString, poolSize: 3, queueSize: 1_000, log: createLog('silent') });
   database.batchPool.options.idleTimeoutMillis = 0;
   artifactStore = createArtifactStore(database);

@@ -1,4 +1,5 @@
-// Batches of reads and writes on two nodes: units are whole or nothing, and what may happen once happens once.
+// Batches of reads and writes on two nodes: units are whole or nothing, and what may happen once
+// happens once.
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -299,7 +300,8 @@ describe('what one request sends', () => {
     return { sizes, node: createArtifactStore(databases[0] as Database, metrics) };
   }
 
-  // A signed-in user could fail the token requests of others, or make each of them cost a statement of its own.
+  // A signed-in user could fail the token requests of others, or make each of them cost a statement
+  // of its own.
   test.each<[string, Write]>([
     ['a payload that is nested 6,000 deep', upsert('AccessToken', newId(), { payload: { claims: nest(6_000) } })],
     ['a payload with a cycle', upsert('AccessToken', newId(), { payload: cycle })],

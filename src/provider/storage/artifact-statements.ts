@@ -1,4 +1,5 @@
-// The SQL of artifact-store. Parameters are rows, one for each of the callers that share the statement.
+// The SQL of artifact-store. Parameters are rows, one for each of the callers that share the
+// statement.
 
 import { AUDIT_COLUMNS } from '../../audit/audit.ts';
 import { type FinishedRow, type RowsParameter, rowsParameter } from '../../database/array-parameters.ts';
@@ -32,7 +33,10 @@ export const findStatement = forEachTable((table) => ({
   text: `SELECT ${COLUMNS} FROM ${KEY_ROWS.source} k JOIN ${table} a ON a.model = k.model AND a.id = k.id`,
 }));
 
-/** With OFFSET each uid is looked up by itself; a join planned while there were no sessions reads all of them. */
+/**
+ * With OFFSET each uid is looked up by itself; a join planned while there were no sessions reads
+ * all of them.
+ */
 export const FIND_SESSIONS = {
   ...AS_ARRAYS,
   name: 'sessions_find',
@@ -43,8 +47,9 @@ export const FIND_SESSIONS = {
 };
 
 /**
- * What a user's token or code depends on, in the same round trip: its grant, and the session that it ends with. Payloads are
- * never searched: JSON that clients wrote can make `->>` fail, and with it the statement of all who share it.
+ * What a user's token or code depends on, in the same round trip: its grant, and the session that
+ * it ends with. Payloads are never searched: JSON that clients wrote can make `->>` fail, and with
+ * it the statement of all who share it.
  */
 export const findTokenWithGrantStatement = forEachTable((table) => ({
   ...AS_ARRAYS,
@@ -60,7 +65,10 @@ export const findTokenWithGrantStatement = forEachTable((table) => ({
          ) s ON true`,
 }));
 
-/** With OFFSET each token is looked up by itself; without, an early plan reads all revoked ones into a hash table. */
+/**
+ * With OFFSET each token is looked up by itself; without, an early plan reads all revoked ones into
+ * a hash table.
+ */
 export const JWT_STATUS = {
   name: 'jwt_status',
   text: `SELECT k.position, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti_hash = k.jti_hash OFFSET 0) AS is_revoked,
@@ -99,7 +107,10 @@ function storing(condition: string, onConflict: string): string {
     )`;
 }
 
-/** Two statements of one effect: `inserting` fails where a row is there already, and costs a sixth less per row. */
+/**
+ * Two statements of one effect: `inserting` fails where a row is there already, and costs a sixth
+ * less per row.
+ */
 export interface CommitStatements {
   readonly inserting: Statement;
   readonly replacing: Statement;

@@ -1,10 +1,12 @@
-// Owns what many requests read and write of the engine's short-lived models (tokens, codes, grants, sessions). What they want at
-// the same moment goes out in one statement (database/batcher), and each caller is answered after its commit. Single statements
-// on the same tables are in artifacts; unit-of-work collects what one request writes.
+// Owns what many requests read and write of the engine's short-lived models (tokens, codes, grants,
+// sessions). What they want at the same moment goes out in one statement (database/batcher), and
+// each caller is answered after its commit. Single statements on the same tables are in artifacts;
+// unit-of-work collects what one request writes.
 //
-// What one request writes is a unit: all of it is stored, or none. A unit may consume one artifact; of two requests that consume
-// the same one, the second loses its whole unit, while the others of its statement are stored. One statement decides that, on all
-// nodes. Whatever is wrong with a value fails in its own request, before the request joins a batch.
+// What one request writes is a unit: all of it is stored, or none. A unit may consume one artifact;
+// of two requests that consume the same one, the second loses its whole unit, while the others of
+// its statement are stored. One statement decides that, on all nodes. Whatever is wrong with a
+// value fails in its own request, before the request joins a batch.
 
 import type { FinishedRow } from '../../database/array-parameters.ts';
 import type { Database } from '../../database/database.ts';
@@ -57,19 +59,19 @@ export interface StoredTokenWithGrant {
 
 export interface JwtStatus {
   readonly isRevoked: boolean;
-  /** of the user whose grant the token was issued under; undefined: there is no such grant (any more) */
+  /** of the user whose grant the token was issued under; undefined: there is no such grant */
   readonly accountId: string | undefined;
 }
 
 export interface ArtifactStore {
   find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
   findTokenWithGrant(model: string, id: Buffer): Promise<StoredTokenWithGrant | undefined>;
-  /** Several when the id of a session has rotated: it keeps its uid. The one that lasts longest comes first. */
+  /** Several when the id of a session has rotated: it keeps its uid. The longest-lived is first. */
   findSessions(uid: string): Promise<readonly StoredArtifact[]>;
   /** @param grantId undefined for a token without a user */
   findJwtStatus(jtiHash: Buffer, grantId: Buffer | undefined): Promise<JwtStatus>;
   /**
-   * @throws AlreadyConsumedError when the unit consumes what was consumed before; nothing of it was stored then
+   * @throws AlreadyConsumedError when it consumes what was consumed before; nothing was stored then
    * @throws UnstorableValueError and other errors of `finishUnit`; nothing of it was sent then
    */
   commit(unit: readonly Write[]): Promise<void>;
@@ -78,8 +80,8 @@ export interface ArtifactStore {
 type Deps = Pick<Database, 'batchQuery'>;
 
 /**
- * The caller's position, then the columns of one artifact or of three. As an array: an object for each row, with a member for each
- * column, costs several times as much.
+ * The caller's position, then the columns of one artifact or of three. As an array: an object for
+ * each row, with a member for each column, costs several times as much.
  */
 type Row = readonly [position: number, ...unknown[]];
 
@@ -92,12 +94,14 @@ export function createArtifactStore(
   const findOneWithGrant = batch('find_with_grant', (keys: readonly FinishedRow[]) => findTokensWithGrants(deps, keys));
   const findByUid = batch('find_sessions', (uids: readonly FinishedRow[]) => findSessionsByUid(deps, uids));
   const findStatus = batch('jwt_status', (tokens: readonly FinishedRow[]) => findJwtStatuses(deps, tokens));
-  // One statement at a time: what waits meanwhile shares the next one, and most of what a statement costs is the same for any size.
+  // One statement at a time: what waits meanwhile shares the next one, and most of what a statement
+  // costs is the same for any size.
   const commitPlain = batch('commit', (units: readonly FinishedUnit[]) => commitUnits(deps, units), {
     maxRunning: 1,
     isAlternating: true,
   });
-  // One at a time: two would wait for each other's rows, and a larger statement costs less than two.
+  // One at a time: two would wait for each other's rows, and a larger statement costs less than
+  // two.
   const commitConsuming = batch(
     'commit_consuming',
     (units: readonly FinishedUnit[]) => commitConsumingUnits(deps, units),
@@ -138,7 +142,10 @@ async function findTokensWithGrants(
   return found;
 }
 
-/** Rows that were stored before the column `uid` named the session of a token have it in their payload only. */
+/**
+ * Rows that were stored before the column `uid` named the session of a token have it in their
+ * payload only.
+ */
 async function completeSession(
   store: Pick<ArtifactStore, 'findSessions' | 'findJwtStatus'>,
   found: StoredTokenWithGrant | undefined,

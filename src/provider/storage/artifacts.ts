@@ -1,5 +1,6 @@
-// Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy of the database holds no
-// usable token, code or cookie. What every request does with them is in artifact-store.
+// Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy
+// of the database holds no usable token, code or cookie. What every request does with them is in
+// artifact-store.
 
 import { hash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
@@ -20,7 +21,10 @@ const SQL = {
   removeOfAccount: { name: 'artifact_remove_of_account', text: removal('account_id = $1') },
 };
 
-/** A statement on all partitions is planned at each use, which takes three times as long as running it. */
+/**
+ * A statement on all partitions is planned at each use, which takes three times as long as running
+ * it.
+ */
 const destroyStatement = forEachTable((table) => ({
   name: `artifact_destroy_in_${table}`,
   text: `DELETE FROM ${table} WHERE model = $1 AND id = $2`,
@@ -31,9 +35,9 @@ const grantOfStatement = forEachTable((table) => ({
 }));
 
 /**
- * A row is valid only while its client and its user exist and have no later "not before": what was issued by a request that
- * raced with a revocation is void although it was written after it. Expired and consumed rows are returned: the engine tells
- * them apart.
+ * A row is valid only while its client and its user exist and have no later "not before": what was
+ * issued by a request that raced with a revocation is void although it was written after it.
+ * Expired and consumed rows are returned: the engine tells them apart.
  */
 function selectValid(condition: string): string {
   return `SELECT a.payload, extract(epoch FROM a.consumed_at)::float8 AS consumed_at FROM oidc_artifacts a
@@ -111,7 +115,9 @@ export async function findGrantOf(query: Query, model: string, id: Buffer): Prom
   return { grantId: row.grant_id, clientId: row.client_id ?? undefined, accountId: row.account_id ?? undefined };
 }
 
-/** A grant with everything that was issued under it; JWTs turn inactive because their grant is gone. */
+/**
+ * A grant with everything that was issued under it; JWTs turn inactive because their grant is gone.
+ */
 export async function removeGrant(query: Query, grantId: Buffer): Promise<void> {
   await query(SQL.removeGrant, [grantId]);
 }

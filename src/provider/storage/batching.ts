@@ -1,4 +1,5 @@
-// Batches (database/batcher) as this folder uses them: with the server's limit, counted in the metrics by name.
+// Batches (database/batcher) as this folder uses them: with the server's limit, counted in the
+// metrics by name.
 
 import { type Batcher, type BatcherOptions, createBatcher } from '../../database/batcher.ts';
 import type { Database } from '../../database/database.ts';

@@ -1,11 +1,15 @@
-// Which sessions have ended, by the uid that a session keeps when its id changes. They are rows of revoked_tokens.
+// Which sessions have ended, by the uid that a session keeps when its id changes. They are rows of
+// revoked_tokens.
 
 import { hash } from 'node:crypto';
 import type { Query } from '../../database/database.ts';
 
 const HASH = (uid: string) => `sha256(convert_to('session ' || ${uid}, 'UTF8'))`;
 
-/** For statements on rows of sessions. With OFFSET it is asked by index, and not made a join that may read the table whole. */
+/**
+ * For statements on rows of sessions. With OFFSET it is asked by index, and not made a join that
+ * may read the table whole.
+ */
 export const HAS_ENDED = `EXISTS (SELECT 1 FROM revoked_tokens WHERE jti_hash = ${HASH('uid')} OFFSET 0)`;
 
 const INSERT = {
@@ -14,7 +18,10 @@ const INSERT = {
          VALUES (${HASH('$1::text')}, now() + make_interval(secs => $2)) ON CONFLICT DO NOTHING`,
 };
 
-/** @param sessionSeconds for how long a request in progress may store it again; the sweep leaves an hour more */
+/**
+ * @param sessionSeconds for how long a request in progress may store it again; the sweep leaves an
+ * hour more
+ */
 export async function markSessionEnded(query: Query, uid: string, sessionSeconds: number): Promise<void> {
   await query(INSERT, [uid, sessionSeconds]);
 }

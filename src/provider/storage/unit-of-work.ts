@@ -1,6 +1,7 @@
-// One unit per token request. What is written while POST /oauth2/token is answered (a code consumed, an access token, a refresh
-// token, the audit events) is collected here and committed together before the answer is sent: a crash in between leaves either
-// everything or nothing, and no connection is held meanwhile. An answer that is an error issued nothing, so what was collected
+// One unit per token request. What is written while POST /oauth2/token is answered (a code
+// consumed, an access token, a refresh token, the audit events) is collected here and committed
+// together before the answer is sent: a crash in between leaves either everything or nothing, and
+// no connection is held meanwhile. An answer that is an error issued nothing, so what was collected
 // for it is dropped.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
@@ -8,7 +9,7 @@ import type { ArtifactStore } from './artifact-store.ts';
 import type { Write } from './writes.ts';
 
 export interface UnitOfWork {
-  /** Stores it with the other writes of this request, or at once when there is no unit of work around it. */
+  /** Stores it with the other writes of this request; at once outside of a unit of work. */
   write(write: Write): Promise<void>;
   /** Calls back when the writes of this request are committed; never when it is refused. */
   afterwards(callback: () => void): void;

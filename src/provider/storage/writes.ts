@@ -26,7 +26,8 @@ const SAVED_ONCE = new Set(['AccessToken', 'ClientCredentials', 'RefreshToken', 
 
 /**
  * Serialises the writes of one request, before they share a statement with those of others.
- * @throws UnstorableValueError, and whatever JSON.stringify throws (cycles, BigInt, too many levels)
+ * @throws UnstorableValueError, and whatever JSON.stringify throws (cycles, BigInt, too many
+ * levels)
  */
 export function finishUnit(unit: readonly Write[]): FinishedUnit {
   const artifacts: FinishedRow[] = [];
@@ -67,7 +68,10 @@ export function place(
   return { rows, positions };
 }
 
-/** Of an artifact that one request saves several times, the last state: one statement can store it only once. */
+/**
+ * Of an artifact that one request saves several times, the last state: one statement can store it
+ * only once.
+ */
 function withoutRepetitions(unit: readonly Write[]): readonly Write[] {
   if (unit.length < 2) return unit;
   return unit.filter(
