@@ -20,7 +20,7 @@ const COLUMNS = 'client_id, metadata, registered_by, disabled_at, version, creat
 const SQL = {
   wantsLogoutNotices: {
     name: 'client_wants_logout_notices',
-    text: `SELECT EXISTS (SELECT 1 FROM clients WHERE metadata->>'backchannel_logout_uri' IS NOT NULL) AS found`,
+    text: `SELECT EXISTS (SELECT 1 FROM clients WHERE backchannel_logout_uri IS NOT NULL) AS found`,
   },
   find: { name: 'client_find', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1` },
   lock: { name: 'client_lock', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1 FOR UPDATE` },

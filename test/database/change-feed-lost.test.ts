@@ -1,4 +1,4 @@
-// The feed without its connection: nothing may be believed from memory while changes may be missed.
+// The feed without its connection: memory is not used while changes may be missed.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
@@ -68,11 +68,11 @@ describe('a listener whose connection is ended', () => {
     await remember();
     await killNamed(sql, LISTENER);
     await until(() => !feed.isLive(), 'the end noticed', 200);
-    await rename('changed while nobody listened');
-    expect(await alice()).toBe('changed while nobody listened');
+    await rename('changed while the feed was down');
+    expect(await alice()).toBe('changed while the feed was down');
     expect(asked.splice(0)).toEqual(['bypass']);
     expect(await timed(() => until(feed.isLive, 'a live feed'))).toBeLessThan(1_000);
-    expect(await alice()).toBe('changed while nobody listened');
+    expect(await alice()).toBe('changed while the feed was down');
     expect(asked.splice(0)).toEqual(['miss']);
     await rename('again');
     await feed.settled();
@@ -94,13 +94,13 @@ describe('a connection that is cut without a word', () => {
   test('is noticed within two seconds and a half; from then on nothing is taken from memory, and it comes back', async () => {
     await remember();
     proxy.cut();
-    await rename('nobody was told');
+    await rename('changed unnoticed');
     expect(await timed(() => until(() => !feed.isLive(), 'the cut noticed'))).toBeLessThan(2_500);
-    expect(await alice()).toBe('nobody was told');
+    expect(await alice()).toBe('changed unnoticed');
     expect(asked.splice(0)).toEqual(['bypass']);
     proxy.mend();
     await until(feed.isLive, 'a live feed');
-    expect(await alice()).toBe('nobody was told');
+    expect(await alice()).toBe('changed unnoticed');
     await rename('everybody was told');
     await feed.settled();
     expect(await alice()).toBe('everybody was told');
@@ -109,9 +109,9 @@ describe('a connection that is cut without a word', () => {
   test('does not hold settled() for longer than that; after it memory is not asked', async () => {
     await remember();
     proxy.cut();
-    await rename('nobody was told');
+    await rename('changed unnoticed');
     expect(await timed(() => feed.settled())).toBeLessThan(2_500);
-    expect(await alice()).toBe('nobody was told');
+    expect(await alice()).toBe('changed unnoticed');
   });
 });
 
@@ -143,7 +143,7 @@ describe('close() ends soon', () => {
   test.each<[string, (proxy: CuttableProxy) => void]>([
     ['at once after its start', () => {}],
     ['when the database has never said a word', (silent) => silent.cut()],
-  ])('%s, and nobody listens afterwards', async (_name, prepare) => {
+  ])('%s, and no connection listens afterwards', async (_name, prepare) => {
     const silent = await startProxy(testDatabase.connectionString);
     prepare(silent);
     const young = startChangeFeed({ connectionString: silent.connectionString, log });

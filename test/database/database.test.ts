@@ -1,4 +1,5 @@
-// The pool: transactions that are whole or nothing, and connections that die at the worst moment.
+// The pool: transactions that are whole or nothing, connections that die at the worst moment, and
+// those that are kept.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -76,6 +77,40 @@ describe('a transaction', () => {
     expect(await count()).toBe(0);
     await database.transaction((query) => query(INSERT, [3]));
     expect((await database.query<{ count: number }>(COUNT, [])).rows).toEqual([{ count: 1 }]);
+  });
+});
+
+test('a transaction whose work goes on after a failed statement is an error, not a commit', async () => {
+  const committed = database.transaction(async (query) => {
+    await query(INSERT, [1]);
+    await query(INSERT, [1]).catch(() => {});
+  });
+  await expect(committed).rejects.toThrow('nothing was committed');
+  expect(await count()).toBe(0);
+  expect((await database.query<{ count: number }>(COUNT, [])).rows).toEqual([{ count: 0 }]);
+});
+
+// One caller's faulty values would make the server connect, and prepare all of its statements,
+// again and again.
+describe('after a statement has failed, its connection', () => {
+  const backend = async () => (await database.batchQuery<{ pid: number }>(PID, [])).rows[0]?.pid;
+  const FAIL = {
+    name: 'test_fail',
+    text: `DO $$ BEGIN RAISE EXCEPTION 'raised for the test' USING ERRCODE = '53100'; END $$`,
+  };
+
+  test('is used again where the values were at fault', async () => {
+    const before = await backend();
+    await database.batchQuery(INSERT, [1]);
+    await expect(database.batchQuery(INSERT, [1])).rejects.toMatchObject({ code: '23505' });
+    await expect(database.batchQuery(INSERT, ['one'])).rejects.toMatchObject({ code: '22P02' });
+    expect(await backend()).toBe(before);
+  });
+
+  test('is thrown away where the database was', async () => {
+    const before = await backend();
+    await expect(database.batchQuery(FAIL, [])).rejects.toMatchObject({ code: '53100' });
+    expect(await backend()).not.toBe(before);
   });
 });
 

@@ -1,5 +1,5 @@
-// The plans of gathered statements are made once and kept: also the ones that were made while the tables were empty must not
-// read them whole when they have grown.
+// The plans of batches are made once and kept: the ones that were made while the tables were empty
+// must not read them whole when they have grown.
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -26,8 +26,10 @@ let sql: pg.Pool;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
-  // One connection for gathered statements, so that the plans of the beginning are the plans of the end.
+  // One connection for batches, which is kept while the tables are filled: the first plans are the
+  // last ones.
   database = createDatabase({ connectionString, poolSize: 3, queueSize: 1_000, log: createLog('silent') });
+  database.batchPool.options.idleTimeoutMillis = 0;
   artifactStore = createArtifactStore(database);
   sql = new pg.Pool({ connectionString, max: 1 });
 });
@@ -95,8 +97,8 @@ test('statements that were planned on empty tables find their rows by index amon
 
   await sql.query(
     `INSERT INTO oidc_artifacts (model, id, payload, uid, grant_id, issued_at, expires_at)
-     SELECT model, sha256(n::text::bytea), json_build_object('sessionUid', uid, 'expiresWithSession', true),
-       CASE model WHEN 'Session' THEN uid END, sha256(n::text::bytea), now(), now() + interval '1 hour'
+     SELECT model, sha256(n::text::bytea), '{}', CASE model WHEN 'Grant' THEN NULL ELSE uid END, sha256(n::text::bytea),
+       now(), now() + interval '1 hour'
      FROM generate_series(1, $1::int) n, encode(sha256(n::text::bytea), 'hex') uid,
        unnest('{RefreshToken,AccessToken,AuthorizationCode,Grant,Session}'::text[]) model`,
     [ROWS],

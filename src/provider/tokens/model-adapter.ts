@@ -71,7 +71,7 @@ async function store({ directory, seals, unitOfWork }: Deps, { model, id, payloa
       clientId: payload.clientId,
       accountId: payload.accountId,
       grantId: issuedUnder(model, payload),
-      uid: payload.uid,
+      uid: payload.expiresWithSession ? payload.sessionUid : payload.uid,
       userCode: payload.userCode === undefined ? undefined : seals.hashUserCode(payload.userCode),
       issuedAt,
       expiresAt,
