@@ -15,6 +15,7 @@ export const PRUNED_TABLES = [
   'replay_guard',
   'device_polls',
   'client_secrets',
+  'initial_access_tokens',
   'login_throttle',
   'audit_events',
 ] as const;

@@ -49,6 +49,10 @@ test('what has been expired for an hour goes, from every table that has an expir
   await run(
     `INSERT INTO client_secrets VALUES ('for ever', 'app', 'x', now(), NULL), ('over', 'app', 'x', now(), now() - interval '2 h')`,
   );
+  await run(
+    `INSERT INTO initial_access_tokens (id, token_hash, note, max_uses, allowed, expires_at)
+     SELECT n, decode(md5(n::text), 'hex'), '', 1, '{}', now() + (n - 2) * interval '2 hours' FROM generate_series(1, 3) n`,
+  );
 
   const report = await pruneOnce(database);
   expect(report.removed).toEqual({
@@ -58,6 +62,7 @@ test('what has been expired for an hour goes, from every table that has an expir
     revoked_tokens: 1,
     replay_guard: 1,
     client_secrets: 1,
+    initial_access_tokens: 1,
     login_throttle: 1,
   });
   expect(report.isBehind).toBe(false);
@@ -70,6 +75,15 @@ test('every partition is swept', async () => {
   const { rows } = await run(
     `SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'oidc_artifacts'::regclass`,
   );
+  expect(PRUNED_TABLES).toEqual(expect.arrayContaining(rows.map((row) => row.name)));
+});
+
+test('every table whose rows expire is swept', async () => {
+  const { rows } = await run(
+    `SELECT c.relname AS name FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+     WHERE a.attname = 'expires_at' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace`,
+  );
+  expect(rows.length).toBeGreaterThan(8);
   expect(PRUNED_TABLES).toEqual(expect.arrayContaining(rows.map((row) => row.name)));
 });
 
@@ -186,10 +200,9 @@ test('the shortest retention and what the schema insists on agree, also in a wee
     const pruner = createPruner(there.query, { auditRetentionDays: 7 });
     let removed = 0;
     // The boundary moves through these rows while they are swept.
-    for (const endAt = performance.now() + 2_000; performance.now() < endAt; ) {
+    while (removed <= 6_000) {
       removed += (await pruner.round()).removed.audit_events;
     }
-    expect(removed).toBeGreaterThan(3_000);
   } finally {
     await there.close();
   }
