@@ -1,6 +1,7 @@
 // The numbers by themselves: what is shown before anything has happened, and how many series there can be at most.
 
 import { readFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/config.ts';
@@ -8,7 +9,7 @@ import { createClientLabels, MAX_CLIENT_LABELS, OTHER } from '../../src/metrics/
 import { ENDPOINT_LABELS, GRANT_TYPES, TOKEN_KINDS } from '../../src/metrics/closed-lists.ts';
 import { createEndpointFinder, ENDPOINTS } from '../../src/metrics/endpoints.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
-import { serveMetrics } from '../../src/metrics/serve.ts';
+import { createMetricsServer } from '../../src/metrics/serve.ts';
 import { ROUTES } from '../../src/provider/routes.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
 
@@ -199,17 +200,13 @@ test('paths have the names of their endpoints, whatever stands behind them', () 
 test('numbers that cannot be read are a 500 without a word, and the reason is for the log', async () => {
   const errors: unknown[] = [];
   const broken = new Error('hidden reason');
-  const listener = await serveMetrics({
-    host: '127.0.0.1',
-    port: 0,
-    read: () => Promise.reject(broken),
-    onError: (error) => errors.push(error),
-  });
+  const listener = createMetricsServer({ read: () => Promise.reject(broken), onError: (error) => errors.push(error) });
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
   try {
-    const response = await fetch(`http://127.0.0.1:${listener.port}/metrics`);
+    const response = await fetch(`http://127.0.0.1:${(listener.address() as AddressInfo).port}/metrics`);
     expect([response.status, await response.text()]).toEqual([500, '']);
     expect(errors).toEqual([broken]);
   } finally {
-    await listener.close();
+    listener.close();
   }
 });

@@ -63,8 +63,8 @@ describe('a start that fails says why', () => {
     await new Promise<void>((resolve) => neighbour.listen(port, '127.0.0.1', resolve));
     const { stderr } = await failedStart();
     await new Promise((resolve) => neighbour.close(resolve));
-    expect(stderr).toContain(`${port}`);
-    expect(stderr).toContain('LANYARD_PORT');
+    expect(stderr).toContain(`LANYARD_PORT ${port}`);
+    expect(stderr).toMatch(new RegExp(`; try LANYARD_PORT=${port + 1}\n$`));
     expect(await isPostgresGone(home)).toBe(true);
   }, 30_000);
 

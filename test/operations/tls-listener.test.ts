@@ -28,7 +28,7 @@ beforeEach(async () => {
   logLines.length = 0;
 });
 afterEach(async () => {
-  await listener?.close();
+  await listener?.stopReading();
   listener?.server.closeAllConnections();
   listener?.server.close();
   await rm(folder, { recursive: true });
@@ -126,7 +126,7 @@ test('a renewed certificate is shown without a restart, and files that do not go
   const port = await listen();
   expect(await shake(port)).toBe('before');
   await write({ cert: after.cert });
-  await eventually(async () => expect(logLines.join()).toContain('it keeps those of before'));
+  await eventually(async () => expect(logLines.join()).toContain('it keeps the ones that it has'));
   expect(await shake(port)).toBe('before');
   await write({ key: after.key });
   await eventually(async () => expect(await shake(port)).toBe('after'));
