@@ -62,7 +62,7 @@ describe('the first start', () => {
 });
 
 describe('a stop', () => {
-  test.each(['SIGINT', 'SIGTERM'] as const)(
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     'by %s lets a request that has begun finish, and does not wait for another on the same connection',
     async (signal) => {
       const lanyard = await start({ home, port });
