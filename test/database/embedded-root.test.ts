@@ -131,7 +131,7 @@ async function runAs(uid: number, gid: number, dataDir: string): Promise<string>
   const { home: checkout } = await copyCheckout(open);
   const script = `
     import { statSync } from 'node:fs';
-    import { startEmbeddedPostgres } from ${JSON.stringify(join(checkout, 'src', 'database', 'embedded.ts'))};
+    import { startEmbeddedPostgres } from ${JSON.stringify(join(checkout, 'src', 'database', 'embedded', 'embedded-postgres.ts'))};
     const postgres = await startEmbeddedPostgres({ dataDir: ${JSON.stringify(dataDir)}, log: () => {} });
     console.log('uid', statSync('/proc/' + postgres.pid).uid);
     await postgres.stop();`;

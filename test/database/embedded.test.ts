@@ -205,7 +205,7 @@ test('reports what PostgreSQL said when it does not start, and frees the folder'
 test('hears the last words and the end of a process that has ended before anybody asked', async () => {
   const words: string[] = [];
   const script = ['-c', 'echo "last words" >&2; exit 3'];
-  const { exited, silent } = await spawnAs(
+  const { exited, stderrClosed } = await spawnAs(
     undefined,
     'sh',
     [],
@@ -214,7 +214,7 @@ test('hears the last words and the end of a process that has ended before anybod
   );
   await sleep(200);
   expect(await exited).toEqual({ code: 3, signal: null });
-  await silent;
+  await stderrClosed;
   expect(words).toEqual(['last words']);
 });
 
