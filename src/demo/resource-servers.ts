@@ -1,5 +1,5 @@
-// The two APIs of the demo, as their own developers would write them: real HTTP servers that know the issuer's address, their
-// own identifier, and whose tokens they accept. In another project the first import reads `from 'lanyard/guard'`.
+// The two APIs of the demo, as their developers would write them: real HTTP servers that know the address of the issuer, their own
+// identifier, and the clients whose tokens they accept. In another project the guard is imported from 'lanyard/guard'.
 
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -33,7 +33,7 @@ export function startOrders(issuer: string): Promise<Api> {
   return listen(app.callback());
 }
 
-/** Express; asks Lanyard about every token, so that a revocation counts at once. Accepts tokens of app-b. */
+/** Express; introspects every token, so that a revocation counts at once. Accepts tokens of app-b. */
 export function startBilling(issuer: string, introspection: { clientId: string; clientSecret: string }): Promise<Api> {
   const guard = createGuard({ issuer, audience: BILLING, clients: ['app-b'], mode: 'introspection', introspection });
   const app = express();
