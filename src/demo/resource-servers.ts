@@ -33,7 +33,7 @@ export function startOrders(issuer: string): Promise<Api> {
   return listen(app.callback());
 }
 
-/** Express; introspects every token, so that a revocation counts at once. Accepts tokens of app-b. */
+/** Express; asks Lanyard about every token, so that a revocation counts at once. Accepts tokens of app-b. */
 export function startBilling(issuer: string, introspection: { clientId: string; clientSecret: string }): Promise<Api> {
   const guard = createGuard({ issuer, audience: BILLING, clients: ['app-b'], mode: 'introspection', introspection });
   const app = express();
