@@ -1,13 +1,12 @@
 // Jobs are stored with what else a transaction stores, and done at least once, whoever of many processes starts first, and
 // whoever of many recipients does not answer.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { createDatabase, type Database } from '../../src/database/database.ts';
 import { createJobQueue, type JobQueue } from '../../src/database/job-queue.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { until } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 
 interface Job {
   readonly recipient: string;
@@ -60,7 +59,7 @@ test('of many processes that begin at once on an empty database each stores its 
   ]);
   await until(() => done.length >= all.length);
   expect(done.sort()).toEqual([0, 1, 2, 3, 4, 5]);
-}, 60_000);
+});
 
 test('a job is as good as the transaction that stores it', async () => {
   const queue = createQueue();
@@ -74,7 +73,7 @@ test('a job is as good as the transaction that stores it', async () => {
   await database.transaction((query) => queue.add(query, job(2)));
   await until(() => done.length > 0);
   expect(done).toEqual([2]);
-}, 60_000);
+});
 
 test('transactions that hold every connection of the pool may all be the first to store a job', async () => {
   const queue = createQueue();
@@ -85,33 +84,33 @@ test('transactions that hold every connection of the pool may all be the first t
   await Promise.all(all);
   const [stored] = await ask<{ count: number }>('SELECT count(*)::int FROM lanyard_jobs.job');
   expect(stored?.count).toBe(max);
-}, 60_000);
+});
 
 test('a recipient that lets us wait, with jobs without end, keeps nobody else waiting', async () => {
   const queue = createQueue();
   for (let number = 0; number < 30; number++) await queue.add(database.query, job(number, 'slow'));
   let slow = 0;
   const done: string[] = [];
-  const letGo = new AbortController();
+  const released = Promise.withResolvers<void>();
   await queue.work(async ({ recipient }) => {
     if (recipient === 'slow') {
       slow += 1;
-      await sleep(60_000, undefined, { signal: letGo.signal }).catch(() => {});
+      await released.promise;
     }
     done.push(recipient);
   });
   try {
     await until(() => slow >= 3);
     for (let number = 0; number < 5; number++) await queue.add(database.query, job(number, `quick ${number}`));
-    await until(() => done.length >= 5, 'that the others were served', 6_000);
+    await until(() => done.length >= 5, 'the jobs of the others');
     expect(done.every((recipient) => recipient.startsWith('quick'))).toBe(true);
     expect(slow).toBe(3);
   } finally {
     const stopping = queue.stop();
-    letGo.abort();
+    released.resolve();
     await stopping;
   }
-}, 60_000);
+});
 
 test('a beginning that failed leaves nothing behind, and the next one makes up for it', async () => {
   await createQueue().add(database.query, job(1));
@@ -126,4 +125,4 @@ test('a beginning that failed leaves nothing behind, and the next one makes up f
   await queue.add(database.query, job(2));
   const [stored] = await ask<{ count: number }>('SELECT count(*)::int FROM lanyard_jobs.job');
   expect(stored?.count).toBe(2);
-}, 60_000);
+});

@@ -63,7 +63,7 @@ describe('the demo', () => {
   beforeAll(async () => {
     temporaryDir = await mkdtemp(join(tmpdir(), 'lanyard-demo-test-'));
     run = await runDemo(temporaryDir);
-  }, 90_000);
+  });
   afterAll(() => rm(temporaryDir, { recursive: true, force: true }));
 
   test('ends with 0, and nothing went wrong', () => {
@@ -118,7 +118,7 @@ describe('in the middle of the demo', () => {
     expect(exitCode).toBe(130);
     expect(stdout).not.toContain('did what they should');
     expect(await readdir(temporaryDir)).toEqual([]);
-  }, 60_000);
+  });
 
   test('a database that dies makes it fail, say so and clean up', async () => {
     const { exitCode, stdout } = await runDemo(temporaryDir, {
@@ -129,7 +129,7 @@ describe('in the middle of the demo', () => {
     expect(stdout).toContain('The demo has failed');
     expect(exitCode).toBe(1);
     expect(await readdir(temporaryDir)).toEqual([]);
-  }, 60_000);
+  });
 });
 
 async function killPostgres(temporaryDir: string): Promise<void> {

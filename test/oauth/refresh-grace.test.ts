@@ -86,7 +86,9 @@ test('two tabs at two nodes: the same, whichever node each has come to', async (
     const first = toTokens(await refresh(server, lenient, late.refreshToken));
     await ageUse(late.refreshToken, 61);
     const replay = { grant_type: 'refresh_token', refresh_token: late.refreshToken };
-    expect((await other.post('/oauth2/token', lenient, replay)).body.error_description).toBe('grant request is invalid');
+    expect((await other.post('/oauth2/token', lenient, replay)).body.error_description).toBe(
+      'grant request is invalid',
+    );
     expect(await isActive(server, lenient, first.accessToken)).toBe(false);
   } finally {
     await other.stop();

@@ -4,9 +4,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, SignJWT } from 'jose';
 import { type Answer, introspect, postForm, revoke, type TestClient } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import { hidden } from '../support/device.ts';
 import { ACCESS_TOKEN, EXCHANGE, exchangeChains, JWT } from '../support/exchange-chain.ts';
-import { moveClock, resetClock } from '../support/clock.ts';
 import { countBlocked, lockTable } from '../support/hold.ts';
 import { ALICE, CODE_FLOW, INACTIVE, isActive, obtainCode, obtainTokens, REDIRECT_URI } from '../support/oauth.ts';
 import { until } from '../support/patience.ts';

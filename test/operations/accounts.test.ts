@@ -12,7 +12,7 @@ import { type LanyardProcess, makeHome, postmasterOf, removeHome, start, stop, s
 /** Debian's `nobody` */
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
-afterEach(stopAll, 60_000);
+afterEach(stopAll);
 
 async function expectWorking(lanyard: LanyardProcess): Promise<void> {
   const client = { clientId: 'lanyard-admin', clientSecret: lanyard.adminSecret as string };
@@ -50,7 +50,7 @@ if (isRoot) {
     expect(await stop(lanyard)).toBe(0);
     await removeHome(home);
     await rm(open, { recursive: true, force: true });
-  }, 90_000);
+  });
 
   test('started by root from a checkout that only root can enter, data and programs of PostgreSQL included', async () => {
     const closed = await mkdtemp(join(tmpdir(), 'lanyard-root-'));
@@ -65,7 +65,7 @@ if (isRoot) {
     expect(again.adminSecret).toBeUndefined();
     expect(await stop(again)).toBe(0);
     await rm(closed, { recursive: true, force: true });
-  }, 90_000);
+  });
 } else {
   test('started by an ordinary user, everything belongs to that user and is closed to others', async () => {
     const home = await makeHome();
@@ -74,5 +74,5 @@ if (isRoot) {
     await expectClosed(home, process.getuid?.());
     expect(await stop(lanyard)).toBe(0);
     await removeHome(home);
-  }, 90_000);
+  });
 }

@@ -11,7 +11,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { createLog } from '../../src/log.ts';
 import { openTlsListener, type TlsListener } from '../../src/server/tls-listener.ts';
 import { type Certificate, makeCertificate } from '../support/certificates.ts';
-import { eventually } from '../support/oauth.ts';
+import { eventually } from '../support/patience.ts';
 
 const before = makeCertificate({ subject: [['CN', 'before']], dns: ['localhost'], isAuthority: true });
 const after = makeCertificate({ subject: [['CN', 'after']], dns: ['localhost'], isAuthority: true });

@@ -2,10 +2,10 @@
 // let in goes without an answer.
 
 import { Agent, request as httpRequest } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { createBackOff } from '../../src/process/restart-delay.ts';
 import { requestToken } from '../support/admin.ts';
+import { until } from '../support/patience.ts';
 import {
   isAlive,
   type LanyardProcess,
@@ -29,8 +29,8 @@ const env = { LANYARD_WORKERS: String(WORKERS) };
 beforeAll(async () => {
   home = await makeHome();
   port = await freePort();
-}, 90_000);
-afterEach(stopAll, 60_000);
+});
+afterEach(stopAll);
 afterAll(() => removeHome(home));
 
 /** The log says who they are when they die; before that, Linux knows the children. */
@@ -44,12 +44,6 @@ async function workersOf(lanyard: LanyardProcess): Promise<number[]> {
     if (parent === lanyard.pid && command.includes('start.mjs')) found.push(Number(name));
   }
   return found;
-}
-
-async function until(condition: () => Promise<boolean>, withinMs = 20_000): Promise<void> {
-  for (const end = Date.now() + withinMs; !(await condition()); await sleep(20)) {
-    if (Date.now() > end) throw new Error('it did not come');
-  }
 }
 
 type Outcome = 'answered' | 'refused' | 'lost';
@@ -66,8 +60,6 @@ function ask(agent: Agent): Promise<Outcome> {
     };
     const outgoing = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/oauth2/token', agent, headers });
     outgoing.setHeader('host', `localhost:${port}`);
-    // A connection that was on its way to a worker that was killed is never answered.
-    outgoing.setTimeout(5_000, () => outgoing.destroy(new Error('no answer')));
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
       resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'lost');
     });
@@ -83,19 +75,31 @@ function ask(agent: Agent): Promise<Outcome> {
   });
 }
 
-/** Loops on kept-alive connections until nobody lets them in any more, or `isOver`. */
-function startLoad(isOver: () => boolean = () => false) {
+/** Loops on kept-alive connections until connections are refused, or until stop() closes them. */
+function startLoad() {
   const counts = { answered: 0, refused: 0, lost: 0 };
-  const loops = Array.from({ length: LOOPS }, async () => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    while (!isOver()) {
+  const agents = Array.from({ length: LOOPS }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+  let isOver = false;
+  const loops = agents.map(async (agent) => {
+    while (!isOver) {
       const outcome = await ask(agent);
+      if (isOver) break;
       counts[outcome]++;
       if (outcome === 'refused') break;
     }
     agent.destroy();
   });
-  return { counts, ended: Promise.all(loops) };
+  const ended = Promise.all(loops);
+  return {
+    counts,
+    ended,
+    async stop() {
+      isOver = true;
+      // A connection that was on its way to a worker that was killed is never answered.
+      for (const agent of agents) agent.destroy();
+      await ended;
+    },
+  };
 }
 
 describe('a start', () => {
@@ -109,7 +113,7 @@ describe('a start', () => {
     const { status } = await requestToken(lanyard.issuer, { clientId: 'lanyard-admin', clientSecret: adminSecret });
     expect(status).toBe(200);
     expect(await stop(lanyard)).toBe(0);
-  }, 90_000);
+  });
 
   test('at a port that is taken ends with that message, and no worker stays', async () => {
     const first = await start({ home, port, env });
@@ -120,29 +124,24 @@ describe('a start', () => {
     expect(second.stderr).not.toContain('client_secret');
     expect(await stop(first)).toBe(0);
     await removeHome(other);
-  }, 90_000);
+  });
 });
 
 describe('under load', () => {
-  test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s loses no request that was let in',
-    async (signal) => {
-      const lanyard = await start({ home, port, env });
-      const load = startLoad();
-      await until(async () => load.counts.answered > 500);
-      expect(await stop(lanyard, signal)).toBe(0);
-      await load.ended;
-      expect(load.counts.lost).toBe(0);
-      expect(load.counts.refused).toBe(LOOPS);
-      expect(await workersOf(lanyard)).toEqual([]);
-    },
-    90_000,
-  );
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s loses no request that was let in', async (signal) => {
+    const lanyard = await start({ home, port, env });
+    const load = startLoad();
+    await until(async () => load.counts.answered > 500);
+    expect(await stop(lanyard, signal)).toBe(0);
+    await load.ended;
+    expect(load.counts.lost).toBe(0);
+    expect(load.counts.refused).toBe(LOOPS);
+    expect(await workersOf(lanyard)).toEqual([]);
+  });
 
   test('a worker that is killed is replaced, and the others go on meanwhile', async () => {
     const lanyard = await start({ home, port, env });
-    let isOver = false;
-    const load = startLoad(() => isOver);
+    const load = startLoad();
     await until(async () => load.counts.answered > 200);
     const [victim] = await workersOf(lanyard);
     process.kill(victim as number, 'SIGKILL');
@@ -150,14 +149,13 @@ describe('under load', () => {
     await until(async () => load.counts.answered > before + 200);
     await until(async () => (await workersOf(lanyard)).length === WORKERS);
     expect(await workersOf(lanyard)).not.toContain(victim);
-    isOver = true;
-    await load.ended;
+    await load.stop();
     // What the victim had in its hands is lost; nobody else's.
     expect(load.counts.lost).toBeLessThanOrEqual(LOOPS);
     expect(load.counts.refused).toBe(0);
     expect(lanyard.stdout).toContain('"signal":"SIGKILL"');
     expect(await stop(lanyard)).toBe(0);
-  }, 90_000);
+  });
 });
 
 test('workers without a primary end, and give the port back', async () => {
@@ -168,7 +166,7 @@ test('workers without a primary end, and give the port back', async () => {
   for (const pid of workers) await until(async () => !(await isAlive(pid)));
   const next = await start({ home, port, env });
   expect(await stop(next)).toBe(0);
-}, 120_000);
+});
 
 describe('the pause before a worker is replaced', () => {
   test('doubles while workers die young, up to half a minute', () => {
