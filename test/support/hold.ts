@@ -38,6 +38,16 @@ export async function killBlocked(sql: pg.Pool): Promise<number> {
   return rowCount ?? 0;
 }
 
+/** How many connections have that name now. */
+export async function countNamed(sql: pg.Pool, applicationName: string): Promise<number> {
+  const { rows } = await sql.query(
+    `SELECT count(*)::int AS count FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = $1`,
+    [applicationName],
+  );
+  return rows[0].count;
+}
+
 /** Ends the connections of one name. @returns how many */
 export async function killNamed(sql: pg.Pool, applicationName: string): Promise<number> {
   const { rowCount } = await sql.query(
