@@ -122,7 +122,7 @@ describe('an endpoint that cannot be asked is no reason to let anybody in; 503 w
     ['answers with a list', () => tiny.answerJson(PATHS.introspection, [activeAnswer()])],
     ['answers with true', () => tiny.answerJson(PATHS.introspection, true)],
     ['answers with nothing', () => tiny.answer(PATHS.introspection, (_req, res) => void res.end())],
-    ['hangs up', () => tiny.answer(PATHS.introspection, (req) => void req.destroy())],
+    ['hangs up', () => tiny.answer(PATHS.introspection, (req) => void req.socket.destroy())],
     ['hangs up in the middle', () => tiny.answer(PATHS.introspection, halfAnAnswer)],
   ])('%s', async (_, breakIt) => {
     const guard = guardWith();
@@ -165,7 +165,7 @@ describe('an endpoint that cannot be asked is no reason to let anybody in; 503 w
     res.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"invalid_client"}');
   };
   const halfAnAnswer: Parameters<TinyIssuer['answer']>[1] = (req, res) => {
-    res.writeHead(200, { 'content-length': '1000' }).write('{"active":true', () => req.destroy());
+    res.writeHead(200, { 'content-length': '1000' }).write('{"active":true', () => req.socket.destroy());
   };
 });
 

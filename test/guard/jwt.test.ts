@@ -251,7 +251,7 @@ describe('the public keys', () => {
       'redirect',
       (it) => it.answer(PATHS.jwks, (_req, res) => void res.writeHead(302, { location: '/evil' }).end()),
     ],
-    ['jwks', 'hang up', (it) => it.answer(PATHS.jwks, (req) => void req.destroy())],
+    ['jwks', 'hang up', (it) => it.answer(PATHS.jwks, (req) => void req.socket.destroy())],
     ['discovery', 'fails', (it) => it.answer(PATHS.discovery, (_req, res) => void res.writeHead(503).end())],
     [
       'discovery',
