@@ -74,21 +74,21 @@ test('every partition is swept', async () => {
 });
 
 test('four nodes at once remove each row exactly once, and none waits', async () => {
-  await fill('AccessToken', 20_000, '-1 day');
+  await fill('AccessToken', 5_000, '-1 day');
   await run('ANALYZE oidc_artifacts');
   const reports = await Promise.all([1, 2, 3, 4].map(() => pruneOnce(database)));
-  expect(total(reports)).toBe(20_000);
+  expect(total(reports)).toBe(5_000);
   // What a node passed over because another held it is gone with the other's commit.
   expect(await count()).toBe(0);
 });
 
 test('a row that a request holds is passed over without waiting, and goes an hour later at the latest', async () => {
-  await fill('AccessToken', 3_000, '-1 day');
+  await fill('AccessToken', 1_000, '-1 day');
   const holder = await database.pool.connect();
   await holder.query('BEGIN');
   await holder.query('SELECT 1 FROM oidc_artifacts ORDER BY expires_at LIMIT 1 FOR UPDATE');
   const pruner = createPruner(database.query);
-  expect(total([await pruner.round()])).toBe(2_999);
+  expect(total([await pruner.round()])).toBe(999);
   await holder.query('COMMIT');
   holder.release();
   expect(total([await pruneOnce(database)])).toBe(1);
@@ -102,7 +102,7 @@ test('a batch takes few rows, and fewer when it was slow', async () => {
   expect(nextBatchRows(400, 400, 51)).toBe(200);
   expect(nextBatchRows(51, 51, 2_000)).toBe(50);
 
-  await fill('AccessToken', 5_000, '-1 day');
+  await fill('AccessToken', 1_000, '-1 day');
   const limits: number[] = [];
   const slow: Query = async (statement, values) => {
     limits.push(values[0] as number);
@@ -116,7 +116,7 @@ test('a batch takes few rows, and fewer when it was slow', async () => {
 });
 
 test('the sweep goes on while it is behind, tells each round, and ends promptly in the middle of one', async () => {
-  await fill('AccessToken', 30_000, '-1 day');
+  await fill('AccessToken', 6_000, '-1 day');
   const slow: Database = {
     ...database,
     query: async (statement, values) => {
@@ -125,7 +125,7 @@ test('the sweep goes on while it is behind, tells each round, and ends promptly 
     },
   };
   const stop = startPruning(slow, silent, { intervalMs: 1 });
-  await until(async () => (await count()) <= 28_000);
+  await until(async () => (await count()) <= 5_000);
   const stopping = stop();
   const leftAtStop = await count();
   await stopping;
@@ -136,11 +136,12 @@ test('the sweep goes on while it is behind, tells each round, and ends promptly 
 
   const reports: PruneReport[] = [];
   const stopNext = startPruning(database, silent, { intervalMs: 1, onRound: (report) => reports.push(report) });
-  await until(() => reports.length >= 3);
+  const last = () => reports.at(-1);
+  await until(() => reports.length > 1 && last()?.lagSeconds === 0, 'a round that finds nothing');
   await stopNext();
   expect(total(reports)).toBe(left);
   expect(reports[0]?.lagSeconds).toBeGreaterThan(22 * 3_600);
-  expect(reports.at(-1)).toMatchObject({ lagSeconds: 0, isBehind: false });
+  expect(last()?.isBehind).toBe(false);
 });
 
 test('audit events stay for ever, or as long as the operator says, whichever server sweeps', async () => {
@@ -181,14 +182,14 @@ test('the shortest retention and what the schema insists on agree, also in a wee
     );
     expect(rows).toEqual([{ h: 169 }]);
     await run(`INSERT INTO audit_events (type, actor, at)
-      SELECT 'token.issued', 'somebody', now() - interval '168 hours' + n * interval '100 microseconds'
-      FROM generate_series(-3000, 15000) n`);
+      SELECT 'token.issued', 'somebody', now() - interval '168 hours' + n * interval '200 microseconds'
+      FROM generate_series(-500, 5000) n`);
     const pruner = createPruner(there.query, { auditRetentionDays: 7 });
     let removed = 0;
     // The boundary moves through these rows while they are swept.
     await until(async () => {
       removed += (await pruner.round()).removed.audit_events;
-      return removed === 18_001;
+      return removed === 5_501;
     }, 'the removal of every row');
   } finally {
     await there.close();
