@@ -1,6 +1,6 @@
 // `npm run demo`: plays a whole story against a real Lanyard with a database of its own, which is removed at the end, also after a
-// failure or Ctrl-C. It exits with 0 only if every step did what it should. This folder owns the story and everything in it, and
-// hands on nothing.
+// failure or Ctrl-C. It exits with 0 only if every step did what it should. This folder owns the story and everything in it; no
+// other folder uses it.
 //
 // story.ts is what happens; steps.ts compares and prints; requests.ts and browser.ts speak HTTP; resource-servers.ts are the
 // two APIs; fixtures.ts registers them, the apps and the user.

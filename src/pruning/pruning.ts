@@ -1,6 +1,6 @@
 // Removes expired rows for as long as the server runs; any number of nodes may do so at once. This folder owns the list of tables that
 // expire and the statements that sweep them (sweeps.ts), the rounds over these tables (round.ts), and, here, their repetition. It
-// hands on a report of each round, for the metrics, and writes one audit event an hour at most.
+// reports each round, for the metrics, and writes one audit event an hour at most.
 
 import { recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';

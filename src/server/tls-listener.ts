@@ -68,7 +68,7 @@ async function read(files: TlsFiles): Promise<SecureContextOptions> {
       ? undefined
       : readText('LANYARD_TLS_CLIENT_CA_FILE', files.clientAuthoritiesFile),
   ]);
-  // Without a list, OpenSSL would trust the public authorities, from which anybody can get a certificate.
+  // Without a list, OpenSSL would trust the public authorities, from which any client can get a certificate.
   return { cert, key, ca: ca ?? [], minVersion: 'TLSv1.2', ciphers: CIPHERS };
 }
 

