@@ -1,6 +1,6 @@
 // Checks a password, with the same work whether the user exists or not: a quick "no" would tell an attacker which names exist.
 
-import { HASH_OF_NOBODY, type PasswordHasher } from '../password-hash.ts';
+import { HASH_OF_UNKNOWN_USER, type PasswordHasher } from '../password-hash.ts';
 
 /** Bounds the work of one run; long enough for any pass phrase. */
 export const MAX_PASSWORD_LENGTH = 256;
@@ -16,7 +16,7 @@ export function createPasswordCheck(passwords: PasswordHasher): PasswordCheck {
   return {
     async isRight(storedHash, presented) {
       if (presented.length > MAX_PASSWORD_LENGTH) return false;
-      const isMatch = await passwords.verify(storedHash ?? HASH_OF_NOBODY, presented);
+      const isMatch = await passwords.verify(storedHash ?? HASH_OF_UNKNOWN_USER, presented);
       return isMatch && storedHash !== undefined;
     },
   };

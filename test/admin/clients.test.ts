@@ -1,7 +1,8 @@
 // Registering clients and looking after their secrets.
 
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { introspect, requestToken } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const API = 'https://api.example';
@@ -13,6 +14,7 @@ beforeAll(async () => {
   await server.admin.createApi('https://opaque.example', { scopes: ['read'], access_token_format: 'opaque' });
 });
 afterAll(() => server.stop());
+afterEach(resetClock);
 
 const request: TestServer['admin']['request'] = (...args) => server.admin.request(...args);
 const faultyMembers = (body: Record<string, unknown>) =>
@@ -199,12 +201,12 @@ describe('secrets', () => {
 
   test('rotation with overlap: both work, then the old one ends', async () => {
     const { clientId, clientSecret: old } = await server.admin.createClient();
-    const { body } = await request('POST', `/clients/${clientId}/secrets`, { overlap_seconds: 1 });
+    const { body } = await request('POST', `/clients/${clientId}/secrets`, { overlap_seconds: 60 });
     expect([await authenticates(clientId, old), await authenticates(clientId, body.client_secret as string)]).toEqual([
       true,
       true,
     ]);
-    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    moveClock(60);
     expect([await authenticates(clientId, old), await authenticates(clientId, body.client_secret as string)]).toEqual([
       false,
       true,

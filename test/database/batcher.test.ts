@@ -8,8 +8,8 @@ import { createDatabase, type Database, type Query } from '../../src/database/da
 import { AppError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { countBlocked, killBlocked, lockTable, until } from '../support/hold.ts';
-import { startProxy } from '../support/proxy.ts';
+import { countBlocked, killBlocked, lockTable } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 
 const INSERT = { name: 'test_words', text: 'INSERT INTO words SELECT * FROM unnest($1::text[]) RETURNING word' };
 

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { type ChangeFeed, startChangeFeed } from '../../src/database/change-feed.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { until } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 
 const TOPICS = ['client', 'client_grants', 'resource_server', 'user'];
 

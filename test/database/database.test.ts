@@ -1,12 +1,12 @@
 // The pool: transactions that are whole or nothing, connections that die at the worst moment, and
 // those that are kept.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createDatabase, type Database, type Query } from '../../src/database/database.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { until, WAIT_MS } from '../support/patience.ts';
 
 const INSERT = { name: 'test_insert', text: 'INSERT INTO kept VALUES ($1)' };
 const COUNT = { name: 'test_count', text: 'SELECT count(*)::int AS count FROM kept' };
@@ -40,8 +40,7 @@ async function count(): Promise<number> {
 
 async function killBackendOf(query: Query): Promise<void> {
   const { rows } = await query<{ pid: number }>(PID, []);
-  await other.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
-  await sleep(100);
+  await other.query('SELECT pg_terminate_backend($1, $2)', [rows[0]?.pid, WAIT_MS]);
 }
 
 describe('a transaction', () => {
@@ -116,7 +115,7 @@ describe('after a statement has failed, its connection', () => {
 
 test('an idle connection that is lost is logged, without the password, and replaced at the next use', async () => {
   await killBackendOf(database.query);
+  await until(() => lines.join('').includes('an idle database connection was lost'));
   expect((await database.query<{ count: number }>(COUNT, [])).rows).toEqual([{ count: 0 }]);
-  expect(lines.join('')).toContain('an idle database connection was lost');
   expect(lines.join('')).not.toContain(new URL(testDatabase.connectionString).password);
 });

@@ -1,8 +1,10 @@
 // Mode `introspection` against an endpoint over HTTP, which also sends invalid responses.
 
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createGuard, type GuardOptions, type IntrospectionOptions } from '../../src/guard/index.ts';
+import { createGuard, type Guard, type GuardOptions, type IntrospectionOptions } from '../../src/guard/index.ts';
 import { createIntrospectionCache } from '../../src/guard/introspection-cache.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
+import { WAIT_MS } from '../support/patience.ts';
 import { refused } from './refused.ts';
 import { AUDIENCE, nowSeconds, PATHS, sendJson, startTinyIssuer, type TinyIssuer, tokenClaims } from './tiny-issuer.ts';
 
@@ -12,6 +14,7 @@ beforeEach(async () => {
   tiny.answerJson(PATHS.introspection, activeAnswer());
 });
 afterEach(() => tiny.close());
+afterEach(resetClock);
 
 const TOKEN = 'opaque-token_1';
 
@@ -25,7 +28,7 @@ function guardWith(introspection: Partial<IntrospectionOptions> = {}, options: P
     audience: AUDIENCE,
     clients: ['app-a'],
     mode: 'introspection',
-    introspection: { clientId: 'orders-api', clientSecret: 'secret', timeoutMs: 500, ...introspection },
+    introspection: { clientId: 'orders-api', clientSecret: 'secret', timeoutMs: WAIT_MS, ...introspection },
     ...options,
   });
 }
@@ -115,20 +118,30 @@ describe('without a response of the endpoint no token is accepted; 503 when it',
     ['answers with a page', () => tiny.answer(PATHS.introspection, (_req, res) => void res.end('<html></html>'))],
     ['answers with a list', () => tiny.answerJson(PATHS.introspection, [activeAnswer()])],
     ['answers with true', () => tiny.answerJson(PATHS.introspection, true)],
-    ['answers with an empty body', () => tiny.answer(PATHS.introspection, (_req, res) => void res.end())],
-    ['closes the connection', () => tiny.answer(PATHS.introspection, (req) => void req.destroy())],
-    ['closes the connection in the middle', () => tiny.answer(PATHS.introspection, partialResponse)],
-    ['never answers', () => tiny.answer(PATHS.introspection, () => {})],
-    ['never finishes', () => tiny.answer(PATHS.introspection, (_req, res) => void res.write('{"active":'))],
+    ['answers with nothing', () => tiny.answer(PATHS.introspection, (_req, res) => void res.end())],
+    ['hangs up', () => tiny.answer(PATHS.introspection, (req) => void req.socket.destroy())],
+    ['hangs up in the middle', () => tiny.answer(PATHS.introspection, halfAnAnswer)],
   ])('%s', async (_, breakIt) => {
     const guard = guardWith();
     await check(guard);
     breakIt();
+    await expectUnavailable(guard);
+  });
+
+  test.each<[string, () => void]>([
+    ['never answers', () => tiny.answer(PATHS.introspection, () => {})],
+    ['never finishes', () => tiny.answer(PATHS.introspection, (_req, res) => void res.write('{"active":'))],
+  ])('%s', async (_, breakIt) => {
+    breakIt();
+    await expectUnavailable(guardWith({ endpoint: `${tiny.issuer}${PATHS.introspection}`, timeoutMs: 500 }));
+  });
+
+  async function expectUnavailable(guard: Guard): Promise<void> {
     const refusal = await refused(guard, `Bearer ${TOKEN}`);
     expect(refusal).toMatchObject({ status: 503, code: 'temporarily_unavailable', body: { error: refusal.code } });
     expect(refusal.headers['Retry-After']).toMatch(/^\d+$/);
     expect(`${refusal.stack} ${refusal.cause}`).not.toContain(TOKEN);
-  });
+  }
 
   test('redirects, and neither credentials nor token are sent to the other URL', async () => {
     tiny.answer(PATHS.introspection, (_req, res) => void res.writeHead(307, { location: '/elsewhere' }).end());
@@ -148,9 +161,8 @@ describe('without a response of the endpoint no token is accepted; 503 when it',
   const unauthorized: Parameters<TinyIssuer['answer']>[1] = (_req, res) => {
     res.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"invalid_client"}');
   };
-  const partialResponse: Parameters<TinyIssuer['answer']>[1] = (req, res) => {
-    res.writeHead(200, { 'content-length': '1000' }).write('{"active":true');
-    setTimeout(() => req.destroy(), 20);
+  const halfAnAnswer: Parameters<TinyIssuer['answer']>[1] = (req, res) => {
+    res.writeHead(200, { 'content-length': '1000' }).write('{"active":true', () => req.socket.destroy());
   };
 });
 
@@ -164,22 +176,22 @@ describe('the cache', () => {
     expect((await refused(guard, `Bearer ${TOKEN}`)).status).toBe(401);
   });
 
-  test('returns a response for its time, and a revocation takes effect after that', async () => {
-    const guard = guardWith({ cacheSeconds: 1 });
+  test('answers for its time, and a revocation is seen after that', async () => {
+    const guard = guardWith({ cacheSeconds: 60 });
     await check(guard);
     tiny.answerJson(PATHS.introspection, { active: false });
     expect((await check(guard)).clientId).toBe('app-a');
-    expect(introspectionCount()).toBe(1);
-    await new Promise((resolve) => setTimeout(resolve, 1100));
+    expect(asked()).toBe(1);
+    moveClock(60);
     expect((await refused(guard, `Bearer ${TOKEN}`)).status).toBe(401);
   });
 
-  test('does not keep a response beyond the expiry of the token (RFC 7662 §4)', async () => {
-    tiny.answerJson(PATHS.introspection, activeAnswer({ exp: nowSeconds() + 1 }));
+  test('does not outlive the token, however long it may keep answers (RFC 7662 §4)', async () => {
+    tiny.answerJson(PATHS.introspection, activeAnswer({ exp: nowSeconds() + 60 }));
     const guard = guardWith({ cacheSeconds: 3600 });
     await check(guard);
-    await new Promise((resolve) => setTimeout(resolve, 1100));
-    // The clock tolerance would still accept it, so that the issuer has to be called.
+    moveClock(60);
+    // The clock tolerance would still accept it; only the issuer can say that it is over.
     tiny.answerJson(PATHS.introspection, { active: false });
     expect((await refused(guard, `Bearer ${TOKEN}`)).status).toBe(401);
     expect(introspectionCount()).toBe(2);

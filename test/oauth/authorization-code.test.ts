@@ -1,6 +1,5 @@
 // Authorization code and PKCE, from the first page to the refresh, and attempts with a stolen code.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import {
@@ -13,7 +12,7 @@ import {
 } from 'openid-client';
 import { artifactId } from '../../src/provider/storage/artifacts.ts';
 import { introspect, requestToken, type TestClient } from '../support/admin.ts';
-import { countBlocked, lockTable, until } from '../support/hold.ts';
+import { countBlocked, lockTable } from '../support/hold.ts';
 import {
   CODE_FLOW,
   exchange,
@@ -25,6 +24,7 @@ import {
   tally,
   toTokens,
 } from '../support/oauth.ts';
+import { until, untilSecond } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, pkcePair, signInAndAllow } from '../support/user-agent.ts';
 
@@ -204,7 +204,7 @@ describe.each([
     const held = await lockTable(server.connectionString, 'revoked_tokens');
     const second = exchange(server, app, issued, { left_to: 'the engine' });
     await until(async () => (await countBlocked(server.sql)) === 1);
-    await sleep(1_100);
+    await untilSecond(Math.floor(Date.now() / 1000) + 2);
     await held.release();
     expect((await second).body.error).toBe('invalid_grant');
     expect(await isActive(server, app, tokens.accessToken)).toBe(false);

@@ -1,7 +1,8 @@
 // The authorization endpoint with a session of the browser and earlier consent.
 
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import {
   ALICE,
   authorizationUrl,
@@ -24,6 +25,7 @@ beforeAll(async () => {
   app = await server.admin.createClient(CODE_FLOW);
 });
 afterAll(() => server.stop());
+afterEach(resetClock);
 
 const pkce = () => ({ code_challenge: pkcePair().challenge, code_challenge_method: 'S256' });
 
@@ -62,8 +64,8 @@ describe('prompt and max_age (OpenID Connect Core §3.1.2.1)', () => {
     const agent = createUserAgent(server.issuer);
     await obtainCode(server, app, {}, { agent });
     expect((await request({ max_age: '3600' }, agent)).leavesTo?.searchParams.has('code')).toBe(true);
-    await new Promise((resolve) => setTimeout(resolve, 2_100));
-    expect((await request({ max_age: '1' }, agent)).html).toContain('id="login-page"');
+    moveClock(3_601);
+    expect((await request({ max_age: '3600' }, agent)).html).toContain('id="login-page"');
   });
 
   test('login_hint fills in the username, escaped', async () => {

@@ -1,11 +1,13 @@
 // The device flow (RFC 8628) with stolen codes, users who change their mind, parallel requests of a
 // device, and expired codes.
 
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import { approveDevice, confirmDevice, DEVICE_GRANT, hidden, typeUserCode } from '../support/device.ts';
-import { ALICE, eventually, isActive, PUBLIC, refresh, tally, toTokens } from '../support/oauth.ts';
+import { ALICE, isActive, PUBLIC, refresh, tally, toTokens } from '../support/oauth.ts';
+import { eventually } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { dpopProof, newSigner } from '../support/signing.ts';
 import { createUserAgent, formAction } from '../support/user-agent.ts';
@@ -25,9 +27,7 @@ beforeAll(async () => {
   bobId = await server.admin.createUser(BOB.username, BOB.password);
 });
 afterAll(() => server.stop());
-afterEach(() => {
-  jest.restoreAllMocks();
-});
+afterEach(resetClock);
 
 async function newDevice(members: Record<string, unknown> = {}): Promise<TestClient> {
   const client = await server.admin.createClient({
@@ -154,8 +154,7 @@ describe('a device that sends parallel requests', () => {
 describe('expired codes', () => {
   test('a code that was never entered', async () => {
     const { device_code: code, user_code: userCode } = await start();
-    const now = Date.now();
-    jest.spyOn(Date, 'now').mockImplementation(() => now + 601_000);
+    moveClock(601);
     expect((await poll(code)).body.error).toBe('expired_token');
     const page = await typeUserCode(server.issuer, inBrowser(), userCode);
     expect([page.status, page.html.includes('The code has expired')]).toEqual([400, true]);
@@ -164,8 +163,7 @@ describe('expired codes', () => {
   test('a code that was allowed, but not redeemed in time', async () => {
     const { device_code: code, user_code: userCode } = await start();
     await approveDevice(server.issuer, userCode);
-    const now = Date.now();
-    jest.spyOn(Date, 'now').mockImplementation(() => now + 601_000);
+    moveClock(601);
     expect((await poll(code)).body).toMatchObject({ error: 'expired_token' });
   });
 

@@ -5,9 +5,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import type { TestClient } from '../support/admin.ts';
-import { countBlocked, until } from '../support/hold.ts';
+import { countBlocked } from '../support/hold.ts';
 import { ALICE, authorizationUrl, CODE_FLOW, isActive, obtainTokens, refresh } from '../support/oauth.ts';
 import { startOtherNode } from '../support/other-node.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, type PageVisit, type UserAgent } from '../support/user-agent.ts';
 

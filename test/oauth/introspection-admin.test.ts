@@ -11,6 +11,7 @@ import {
   toTokens,
   type UserTokens,
 } from '../support/oauth.ts';
+import { untilNextSecond } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const APIS = ['https://jwt.example', 'https://opaque.example'] as const;
@@ -97,7 +98,7 @@ describe('the client', () => {
   test('removed: all its tokens are inactive, also if another client gets the same id later', async () => {
     await change('DELETE', `/clients/${app.clientId}`);
     await expectInactive([...ofClient, ...allOf(ofUser)], [api]);
-    await new Promise((resolve) => setTimeout(resolve, 1_100)); // iat counts whole seconds
+    await untilNextSecond(); // what the heir is given has another iat
     const heir = await change('POST', '/clients', { client_id: app.clientId, grant_types: ['client_credentials'] });
     await server.admin.allow(app.clientId, JWT_API, ['read']);
     const caller = { clientId: app.clientId, clientSecret: heir.client_secret as string };

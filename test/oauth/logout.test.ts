@@ -10,7 +10,6 @@ import {
   ALICE,
   authorizationUrl,
   CODE_FLOW,
-  eventually,
   exchange,
   isActive,
   obtainCode,
@@ -20,6 +19,7 @@ import {
   toTokens,
   type UserTokens,
 } from '../support/oauth.ts';
+import { eventually, until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, type PageVisit, type UserAgent } from '../support/user-agent.ts';
 
@@ -300,9 +300,13 @@ describe('back-channel logout', () => {
     const [before, after] = [decodeJwt(first?.logoutToken as string), decodeJwt(second?.logoutToken as string)];
     expect(after.jti).not.toBe(before.jti);
     expect(after.sid).toBe(before.sid);
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    await until(async () => {
+      const ofApp = "SELECT state FROM lanyard_jobs.job WHERE data->>'clientId' = $1";
+      const { rows } = await server.sql.query(ofApp, [app.clientId]);
+      return rows.length === 1 && rows[0].state === 'completed';
+    }, 'the end of the notice, which nothing sends again');
     expect(calls).toBe(2);
-  }, 60_000);
+  });
 
   test('no request is sent to an internal address, neither by its URI nor by a redirect', async () => {
     const inside = await createApp({ backchannel_logout_uri: 'https://169.254.169.254/latest/meta-data' });

@@ -16,6 +16,7 @@ import {
   REDIRECT_URI,
   refresh,
 } from '../support/oauth.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair } from '../support/user-agent.ts';
 
@@ -233,11 +234,9 @@ describe('an operator', () => {
     await server.sql.query(`UPDATE clients SET created_at = now() - interval '90 days' WHERE client_id = $1`, [
       app.clientId,
     ]);
-    // The last use is written asynchronously.
+    // The time of the last use is written after the answer.
     const age = `UPDATE client_uses SET last_used_at = now() - interval '90 days' WHERE client_id = $1`;
-    for (let attempt = 0; (await server.sql.query(age, [app.clientId])).rowCount === 0 && attempt < 100; attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await until(async () => (await server.sql.query(age, [app.clientId])).rowCount === 1, 'the row of the last use');
     const query = async (statement: { text: string }, values: unknown[]) => {
       const { rows, rowCount } = await server.sql.query(statement.text, values);
       return { rows, rowCount: rowCount ?? 0 };

@@ -17,6 +17,7 @@ import {
   toTokens,
   userinfo,
 } from '../support/oauth.ts';
+import { untilSecond } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { newSigner, requestObject, type Signer } from '../support/signing.ts';
 import { createUserAgent, formAction } from '../support/user-agent.ts';
@@ -130,17 +131,15 @@ test('without response_type: an error for the app', async () => {
 });
 
 describe('a second request in the same browser', () => {
-  const later = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-
-  test('max_age=1 and prompt=login require a new login, with a new auth_time; max_age=10000 does not', async () => {
+  test('max_age=1 and prompt=login have the user sign in again, and auth_time says so; max_age=10000 has not', async () => {
     const agent = createUserAgent(server.issuer);
     const authTime = ({ idToken }: { idToken: string }) => Number(decodeJwt(idToken).auth_time);
     const first = authTime(await tokens({}, { agent }));
-    await later(2);
+    await untilSecond(first + 2);
     expect(authTime(await tokens({ max_age: '10000' }, { agent }))).toBe(first);
     const second = authTime(await tokens({ max_age: '1' }, { agent }));
     expect(second).toBeGreaterThan(first);
-    await later(1);
+    await untilSecond(second + 1);
     expect(authTime(await tokens({ prompt: 'login' }, { agent }))).toBeGreaterThan(second);
   });
 

@@ -8,7 +8,6 @@ import type { TestClient } from '../support/admin.ts';
 import {
   ALICE,
   CODE_FLOW,
-  eventually,
   honest,
   isActive,
   loggedFailures,
@@ -18,6 +17,7 @@ import {
   tally,
   toTokens,
 } from '../support/oauth.ts';
+import { eventually } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent } from '../support/user-agent.ts';
 

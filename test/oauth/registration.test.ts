@@ -16,6 +16,7 @@ import {
   obtainTokens,
   REDIRECT_URI,
 } from '../support/oauth.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair } from '../support/user-agent.ts';
 
@@ -441,12 +442,7 @@ describe('client ID metadata documents', () => {
   });
 });
 
-describe('idle clients', () => {
-  async function until(isTrue: () => Promise<boolean>): Promise<void> {
-    for (let attempt = 0; attempt < 100 && !(await isTrue()); attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
+describe('software that is idle', () => {
   async function isNoted({ clientId }: TestClient): Promise<boolean> {
     return (await server.sql.query('SELECT 1 FROM client_uses WHERE client_id = $1', [clientId])).rows.length > 0;
   }
@@ -456,7 +452,7 @@ describe('idle clients', () => {
     const busy = await registered({ ...APP, client_name: 'Busy' });
     const { accessToken: idleToken } = await obtainTokens(server, idle, { scope: 'openid read', resource: OPEN_API });
     expect(await isActive(server, introspector, idleToken)).toBe(true);
-    // The last use is written asynchronously.
+    // The time of the last use is written after the answer.
     await until(() => isNoted(idle));
     await server.sql.query(`UPDATE client_uses SET last_used_at = now() - interval '40 days'`);
     await server.sql.query(`UPDATE clients SET created_at = now() - interval '40 days' WHERE client_id = ANY($1)`, [

@@ -13,7 +13,7 @@ import {
 } from '../../src/provider/storage/artifact-store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
-const ROWS = 50_000;
+const ROWS = 10_000;
 const NEEDED = 5;
 const FLUSH = { name: 'test_flush', text: 'SELECT pg_stat_force_next_flush()' };
 const BACKEND = { name: 'test_backend', text: 'SELECT pg_backend_pid() AS pid' };
@@ -89,7 +89,7 @@ async function backend(): Promise<number | undefined> {
   return (await database.batchQuery<{ pid: number }>(BACKEND, [])).rows[0]?.pid;
 }
 
-test('statements that were planned on empty tables find their rows by index among fifty thousand', async () => {
+test('statements that were planned on empty tables find their rows by index among ten thousand', async () => {
   const startedOn = await backend();
   const unknown = Array.from({ length: NEEDED }, () => randomBytes(32));
   for (let time = 0; time < 10; time++) await useAllStatements(unknown);

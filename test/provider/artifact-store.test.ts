@@ -15,7 +15,8 @@ import type { Artifact } from '../../src/provider/storage/artifacts.ts';
 import { markSessionEnded } from '../../src/provider/storage/ended-sessions.ts';
 import type { Write } from '../../src/provider/storage/writes.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { countBlocked, lockTable, until } from '../support/hold.ts';
+import { countBlocked, lockTable } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 
 const log = createLog('silent');
 

@@ -10,6 +10,7 @@ import { AlreadyConsumedError, createArtifactStore } from '../../src/provider/st
 import { createUnitOfWork, type UnitOfWork } from '../../src/provider/storage/unit-of-work.ts';
 import { createStorage } from '../../src/provider/tokens/model-adapter.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { until } from '../support/patience.ts';
 
 let engine: TestEngine;
 let unitOfWork: UnitOfWork;
@@ -274,8 +275,10 @@ describe('a unit of work', () => {
 
   test('of one request has nothing to do with another that runs at the same time', async () => {
     const [kept, dropped] = [newId(), newId()];
+    const begun: string[] = [];
     const save = (id: string) => async () => {
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      begun.push(id);
+      await until(() => begun.length === 2, 'both at the same time');
       await storage('AccessToken').upsert(id, payload(), 60);
     };
     const [one] = await Promise.all([

@@ -7,6 +7,7 @@ import { decodeJwt, decodeProtectedHeader } from 'jose';
 import Koa from 'koa';
 import Provider from 'oidc-provider';
 import type { TestClient } from './admin.ts';
+import { WAIT_MS } from './patience.ts';
 import type { TestServer } from './server.ts';
 
 export interface Sent {
@@ -81,7 +82,7 @@ function comparable(value: unknown, name = ''): unknown {
   if (!value.includes('.')) return `${value.slice(0, 4)}… of ${value.length}`;
   const { jti, iat, exp, ...claims } = decodeJwt(value);
   expect(typeof jti).toBe(name === 'access_token' ? 'string' : 'undefined');
-  expect(Math.abs(Date.now() / 1000 - (iat ?? 0))).toBeLessThan(5);
+  expect(Math.abs(Date.now() / 1000 - (iat ?? 0))).toBeLessThan(WAIT_MS / 1000);
   // Signed user information expires with its token, which is a moment older in one of the two.
   const lifetime = Math.round(((exp ?? 0) - (iat ?? 0)) / (name === 'text' ? 10 : 1));
   return { header: decodeProtectedHeader(value), claims, lifetime };
