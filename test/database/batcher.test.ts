@@ -10,6 +10,7 @@ import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { countBlocked, killBlocked, lockTable } from '../support/hold.ts';
 import { until } from '../support/patience.ts';
+import { startProxy } from '../support/proxy.ts';
 
 const INSERT = { name: 'test_words', text: 'INSERT INTO words SELECT * FROM unnest($1::text[]) RETURNING word' };
 

@@ -181,7 +181,7 @@ describe('the cache', () => {
     await check(guard);
     tiny.answerJson(PATHS.introspection, { active: false });
     expect((await check(guard)).clientId).toBe('app-a');
-    expect(asked()).toBe(1);
+    expect(introspectionCount()).toBe(1);
     moveClock(60);
     expect((await refused(guard, `Bearer ${TOKEN}`)).status).toBe(401);
   });
