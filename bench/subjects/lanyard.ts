@@ -78,7 +78,7 @@ async function readStartCommand(): Promise<{ nodeOptions: readonly string[]; scr
 
 /** The comparison is process against process. A variable that Lanyard does not know would stop it. */
 function oneWorker(): Record<string, string> {
-  const isKnown = VARIABLES.some(({ name }) => (name as string) === 'LANYARD_WORKERS');
+  const isKnown = Object.hasOwn(VARIABLES, 'LANYARD_WORKERS');
   return isKnown ? { LANYARD_WORKERS: '1' } : {};
 }
 
