@@ -1,6 +1,7 @@
-// The closed list of errors that Lanyard's own endpoints (admin API, pages, health, metrics) answer with. The engine has its own
-// list for the OAuth endpoints. Each code has one status and one title; `detail` is written for the caller and never
-// carries a secret; `cause` is for the log only. Anything that is not an AppError becomes `internal_error` with a request id.
+// The closed list of errors that Lanyard's own endpoints (admin API, pages, health, metrics) answer
+// with. The engine has its own list for the OAuth endpoints. Each code has one status and one
+// title; `detail` is written for the caller and never carries a secret; `cause` is for the log
+// only. Anything that is not an AppError becomes `internal_error` with a request id.
 
 const ERRORS = {
   malformed_request: { status: 400, title: 'Malformed request' },
@@ -22,7 +23,7 @@ const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** One faulty member: `pointer` is a JSON Pointer (RFC 6901) into the body, or `?name` for a query parameter. */
+/** `pointer` is a JSON Pointer (RFC 6901) into the body, or `?name` for a query parameter. */
 export interface FaultyMember {
   readonly pointer: string;
   readonly detail: string;

@@ -1,5 +1,6 @@
-// The guard of the admin API: our own guard library on our own tokens. It verifies them in this process instead of over the
-// network, so that a revoked token, a disabled client or a removed policy row is refused at once.
+// The guard of the admin API: our own guard library on our own tokens. It verifies them in this
+// process instead of over the network, so that a revoked token, a disabled client or a removed
+// policy row is refused at once.
 
 import type { IncomingMessage } from 'node:http';
 import type { Query } from '../database/database.ts';
@@ -38,7 +39,8 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
 
   async function verify(token: string): Promise<Record<string, unknown> | undefined> {
     const claims = await engine.jwtAccessTokens.verify(token);
-    // No exchanged token (RFC 8693) is accepted, whatever the delegation rule of this API says: operators act themselves.
+    // No exchanged token (RFC 8693) is accepted, whatever the delegation rule of this API says:
+    // operators act themselves.
     if (claims === undefined || claims.lanyard_origin !== undefined) return undefined;
     const status = await findTokenStatus(engine.directory, {
       clientId: claims.client_id,

@@ -1,5 +1,5 @@
-// What a new installation needs for the admin API: a resource server, and the client `lanyard-admin` that may call it. Run at
-// every start; what exists is not changed.
+// What a new installation needs for the admin API: a resource server, and the client
+// `lanyard-admin` that may call it. Run at every start; what exists is not changed.
 
 import { recordAudit } from '../audit/audit.ts';
 import { withDefaults } from '../clients/client.ts';
@@ -30,7 +30,8 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
 
   return database.transaction(async (query) => {
     const by = { actor: 'system', clientId: ADMIN_CLIENT_ID };
-    // Two servers may start at once on an empty database: the one that inserts the client makes the rest.
+    // Two servers may start at once on an empty database: the one that inserts the client makes the
+    // rest.
     const client = await insertClient(
       query,
       ADMIN_CLIENT_ID,

@@ -1,4 +1,5 @@
-// GET /admin/v1/openapi.json: OpenAPI 3.1, generated from the route values and their zod schemas, which also parse the requests.
+// GET /admin/v1/openapi.json: OpenAPI 3.1, generated from the route values and their zod schemas,
+// which also parse the requests.
 
 import { z } from 'zod';
 import type { ApiRoute } from '../http/api-route.ts';

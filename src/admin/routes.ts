@@ -1,4 +1,5 @@
-// /admin/v1: mounts the routes of all features behind the guard, each with the scope that it requires.
+// /admin/v1: mounts the routes of all features behind the guard, each with the scope that it
+// requires.
 
 import Router from '@koa/router';
 import type { ChangeFeed } from '../database/change-feed.ts';
@@ -22,7 +23,8 @@ export function adminRoutes(deps: {
     document ??= openApiDocument(deps.routes, { issuer: deps.issuer, version: deps.version });
     ctx.body = document;
   });
-  // When a change is answered, it is in force in this process. Other nodes learn of it at the same time.
+  // When a change is answered, it is in force in this process. Other nodes learn of it at the same
+  // time.
   router.use(async (ctx, next) => {
     await next();
     if (ctx.method !== 'GET') await deps.changes.settled();

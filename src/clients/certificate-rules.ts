@@ -1,11 +1,12 @@
-// Rules for client metadata about certificates (RFC 8705 §2): a client that could never authenticate, or that names a subject
-// which its authentication method does not use, is refused with the faulty member.
+// Rules for client metadata about certificates (RFC 8705 §2): a client that could never
+// authenticate, or that names a subject which its authentication method does not use, is refused
+// with the faulty member.
 
 import { isIP } from 'node:net';
 import type { FaultyMember } from '../errors.ts';
 import type { ClientMetadata } from './client.ts';
 
-/** RFC 8705 §2.1.2: each member with what its value must look like to be found in a certificate. */
+/** RFC 8705 §2.1.2: each member with the form of its values in a certificate. */
 const SUBJECT_MEMBERS = [
   { member: 'tls_client_auth_subject_dn', isValid: (value: string) => /^\s*[\w.-]+\s*=/.test(value) },
   { member: 'tls_client_auth_san_dns', isValid: () => true },
@@ -28,7 +29,8 @@ export function certificateFaults(metadata: ClientMetadata): FaultyMember[] {
     const names = SUBJECT_MEMBERS.map(({ member }) => member).join(', ');
     refuse('token_endpoint_auth_method', `tls_client_auth needs one of ${names}`);
   } else {
-    // "A client using the tls_client_auth authentication method MUST use exactly one of the below metadata parameters".
+    // "A client using the tls_client_auth authentication method MUST use exactly one of the below
+    // metadata parameters".
     for (const { member } of others) refuse(member, `contradicts ${first.member}: there must be exactly one`);
     if (!first.isValid(metadata[first.member] ?? '')) refuse(first.member, 'does not have the form of such a name');
   }

@@ -1,4 +1,5 @@
-// A client: an application that may ask for tokens. Its metadata keep the names of RFC 7591 in requests, rows and the engine.
+// A client: an application that may ask for tokens. Its metadata keep the names of RFC 7591 in
+// requests, rows and the engine.
 
 import { z } from 'zod';
 import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
@@ -20,7 +21,7 @@ const flag = z.boolean('must be true or false');
 const list = (item: z.ZodType<string>, most: number) =>
   z.array(item, 'must be a list').max(most, `must have ${most} entries at most`);
 
-/** Shapes and sizes only: the engine's own schema checks the values (clients.ts, assertLoadable). */
+/** Shapes and sizes only: the engine's schema checks the values (assertLoadable). */
 const metadataFields = {
   client_name: z.string('must be text').max(200, 'must have 200 characters at most'),
   application_type: word.meta({ description: 'web (default) or native' }),
@@ -112,7 +113,7 @@ export const clientPatchSchema = z.strictObject(
 export type ClientMetadata = Readonly<z.infer<typeof clientMetadataSchema>>;
 export type ClientPatch = z.infer<typeof clientPatchSchema>;
 
-/** RFC 7591 §2 with our defaults filled in, so that a change of a default does not change registered clients. */
+/** RFC 7591 §2 with our defaults filled in: a new default does not change registered clients. */
 export function withDefaults(input: ClientMetadata): ClientMetadata {
   const metadata = { ...profileDefaults(input), ...input };
   const grantTypes = metadata.grant_types ?? ['authorization_code'];
@@ -124,7 +125,8 @@ export function withDefaults(input: ClientMetadata): ClientMetadata {
     redirect_uris: metadata.redirect_uris ?? [],
     token_endpoint_auth_method: metadata.token_endpoint_auth_method ?? 'client_secret_basic',
     id_token_signed_response_alg: metadata.id_token_signed_response_alg ?? 'ES256',
-    // RFC 9700 §2.1.1: PKCE for public clients is a MUST, for confidential ones RECOMMENDED. We require it unless the client is registered otherwise.
+    // RFC 9700 §2.1.1: PKCE for public clients is a MUST, for confidential ones RECOMMENDED. We
+    // require it unless the client is registered otherwise.
     require_pkce: metadata.require_pkce ?? true,
   };
 }

@@ -1,7 +1,7 @@
-// Clients: the applications that ask for tokens. This folder owns their registration (by operators here, by themselves in
-// registration/), their metadata and secrets; it provides Client values and the functions below, each of which is one
-// transaction with its audit event. Metadata pass the engine's own schema before they are stored: what is stored can be loaded.
-// Which APIs a client may call is not decided here (resource-servers/), nor what its tokens are (provider/).
+// Clients: the applications that ask for tokens. This folder owns their metadata and secrets, and
+// their registration: by operators here, dynamic in registration/. It provides Client values and
+// the functions below, each one transaction with its audit event. What a client may call is policy
+// (resource-servers/); its tokens are issued by provider/.
 
 import { randomBytes } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
@@ -78,7 +78,7 @@ export interface ClientsDeps {
   readonly passwords: PasswordHasher;
   /** checks metadata by the engine's own schema; throws AppError `validation_failed` */
   readonly assertLoadable: (clientId: string, metadata: ClientMetadata) => void;
-  /** checks that the `sector_identifier_uri`, if there is one, names the redirect URIs; throws AppError `validation_failed` */
+  /** checks that the `sector_identifier_uri`, if any, names the redirect URIs; throws the same */
   readonly assertSector: (clientId: string, metadata: ClientMetadata) => Promise<void>;
   /** removes what the engine has stored for a client */
   readonly removeArtifacts: (query: Query, clientId: string) => Promise<RevokedCounts>;
@@ -221,7 +221,7 @@ export function createClients(deps: ClientsDeps): Clients {
   };
 }
 
-/** Runs `work` in one transaction that has locked the client, after a check of the version that the caller has read. */
+/** Runs `work` in one transaction that has locked the client and checked its version. */
 function locked<T>(
   { database }: ClientsDeps,
   clientId: string,

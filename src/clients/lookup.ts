@@ -1,4 +1,5 @@
-// Finds many clients with one statement: what the engine and introspection need to know of them at every request.
+// Finds many clients with one statement: what the engine and introspection need to know of them at
+// every request.
 
 import type { Query } from '../database/database.ts';
 import type { Client } from './client.ts';

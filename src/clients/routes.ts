@@ -1,4 +1,5 @@
-// /admin/v1/clients: register, read, change, remove and disable clients. Their secrets: secret-routes.ts.
+// /admin/v1/clients: register, read, change, remove and disable clients. Their secrets:
+// secret-routes.ts.
 
 import { z } from 'zod';
 import type { Query } from '../database/database.ts';

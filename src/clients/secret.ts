@@ -1,8 +1,9 @@
 // Client secrets: how they are made, stored and checked.
 //
-// A generated secret has 256 bits, for which one SHA-256 is enough. An imported secret may be weak, so it is stored as argon2id;
-// because that costs 25 ms, a success is cached, in this process only, under an HMAC with a key of this process. The cache key
-// contains the stored hash, so that no entry fits a rotated or removed secret. Failures are not cached.
+// A generated secret has 256 bits, for which one SHA-256 is enough. An imported secret may be weak,
+// so it is stored as argon2id; because that costs 25 ms, a success is cached, in this process only,
+// under an HMAC with a key of this process. The cache key contains the stored hash, so that no
+// entry fits a rotated or removed secret. Failures are not cached.
 
 import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -29,7 +30,7 @@ export function hashGeneratedSecret(secret: string): string {
 }
 
 export interface SecretVerifier {
-  /** @returns the stored secret that was presented; undefined if there is none, or it has expired */
+  /** @returns the stored secret that was presented; undefined if none matches or it has expired */
   match(clientId: string, stored: readonly StoredSecret[], presented: string): Promise<StoredSecret | undefined>;
 }
 

@@ -1,12 +1,13 @@
-// Security profiles: one member at registration that means everything FAPI 2.0 requires of a client. Missing members are filled
-// in at registration and contradicting ones are refused, so that the stored metadata say what applies. What only a request shows
-// (algorithms, audiences, lifetimes) is checked in provider/configuration/fapi.ts.
+// Security profiles: one member at registration that means everything FAPI 2.0 requires of a
+// client. Missing members are filled in at registration and contradicting ones are refused, so that
+// the stored metadata say what applies. What only a request shows (algorithms, audiences,
+// lifetimes) is checked in provider/configuration/fapi.ts.
 
 import type { FaultyMember } from '../errors.ts';
 
 export const SECURITY_PROFILES = ['fapi2', 'fapi2-message-signing'] as const;
 
-/** FAPI 2.0 Security Profile §5.4.1, for what a client signs and what is signed for it. RS256 is not among them. */
+/** FAPI 2.0 Security Profile §5.4.1, for all signatures. RS256 is not among them. */
 export const FAPI_ALGORITHMS = ['PS256', 'ES256', 'EdDSA', 'Ed25519'];
 
 const JWT_RESPONSE_MODES = ['jwt', 'query.jwt', 'fragment.jwt', 'form_post.jwt'];
@@ -57,7 +58,8 @@ export function profileFaults({ security_profile: profile, ...members }: Members
   );
   // Native clients use any loopback port (RFC 8252 §7.3); here redirect URIs are compared exactly.
   demand(members.application_type !== 'native', 'application_type', 'must be web');
-  // FAPI 2.0 Security Profile §5.3.2.2: no response over an unencrypted connection; only native clients have loopback URIs.
+  // FAPI 2.0 Security Profile §5.3.2.2: no response over an unencrypted connection; only native
+  // clients have loopback URIs.
   for (const uri of Array.isArray(members.redirect_uris) ? members.redirect_uris : []) {
     demand(isHttps(uri), 'redirect_uris', 'must be https');
   }

@@ -1,5 +1,5 @@
-// A client must not remove or disable itself: a script that removes every client would lose its own access to the admin API, and
-// with the last admin client no one could restore it.
+// A client must not remove or disable itself: a script that removes every client would lose its own
+// access to the admin API, and with the last admin client no one could restore it.
 
 import { isSameClient } from '../client-binding.ts';
 import { AppError } from '../errors.ts';

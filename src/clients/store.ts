@@ -1,5 +1,5 @@
-// Rows of `clients` and `client_secrets`, and the one mapping from a row to a Client. A change first locks the row (lockClient),
-// so that the version that the caller has read can be compared.
+// Rows of `clients` and `client_secrets`, and the one mapping from a row to a Client. A change
+// first locks the row (lockClient), so that the version that the caller has read can be compared.
 
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
@@ -36,7 +36,8 @@ const SQL = {
   },
   insert: {
     name: 'client_insert',
-    // A client with the id of a removed one must not inherit its JWTs: none that is older than the client is valid.
+    // A client with the id of a removed one must not inherit its JWTs: none that is older than the
+    // client is valid.
     text: `INSERT INTO clients (client_id, name, metadata, registered_by, registration_token_hash, registration_allowed,
                                 tokens_not_before)
            VALUES ($1, $2, $3, $4, $5, $6, date_trunc('second', now()))
@@ -114,7 +115,7 @@ export async function lockClient(query: Query, clientId: string): Promise<Client
   return toClient(rows[0]);
 }
 
-/** @returns up to `limit` + 1 clients after `after`, by client_id; `search` looks into ids and names */
+/** @returns up to `limit` + 1 clients, by client_id; `search` looks into ids and names */
 export async function listClients(
   query: Query,
   page: { after: string | undefined; limit: number; search: string | undefined },

@@ -1,5 +1,6 @@
-// The configuration: `loadConfig` turns the environment into one frozen value, or reports all faults at once. This folder owns
-// the variables (variables.ts is the one table of them) and provides a Config; only main.ts reads the environment itself.
+// The configuration: `loadConfig` turns the environment into one frozen value, or reports all
+// faults at once. This folder owns the variables (variables.ts is the one table of them) and
+// provides a Config; only main.ts reads the environment itself.
 //
 // A variable that is set to the empty string counts as not set. Secrets may be given as a file:
 // LANYARD_SECRET_KEY_FILE=/run/secrets/key.

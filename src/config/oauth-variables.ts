@@ -1,4 +1,5 @@
-// The variables of what the server issues and to whom: lifetimes, login, registration, requests to addresses of clients.
+// The variables of what the server issues and to whom: lifetimes, login, registration, requests to
+// addresses of clients.
 
 import { count, hostList, hostListOrAll, integer, proxyUrl, seconds, yesOrNo } from './values.ts';
 import type { VariableTable } from './variable.ts';
@@ -16,7 +17,8 @@ export const LIFETIMES = {
   },
   LANYARD_ACCESS_TOKEN_TTL_SECONDS: {
     ...lifetime,
-    // Short, because a resource server that verifies JWTs by itself sees no revocation before they expire.
+    // Short, because a resource server that verifies JWTs by itself sees no revocation before they
+    // expire.
     default: '600',
     text: 'Lifetime of access tokens, unless the resource server sets its own.',
   },

@@ -1,4 +1,5 @@
-// The variables of the server as a process: where it listens, its database, its secrets, TLS, log and metrics.
+// The variables of the server as a process: where it listens, its database, its secrets, TLS, log
+// and metrics.
 
 import {
   databaseUrl,

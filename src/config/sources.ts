@@ -10,7 +10,8 @@ const TABLE: readonly [name: string, variable: Variable][] = Object.entries(VARI
 
 /**
  * The text of each known variable, from the environment or from the file that `<name>_FILE` names.
- * @param faults gets a sentence for each variable that is unknown, given twice, or names a file that cannot be read
+ * @param faults gets a sentence for each variable that is unknown, given twice, or names a file
+ *   that cannot be read
  */
 export function readTexts(env: Environment, faults: string[]): Map<string, string> {
   const texts = new Map<string, string>();

@@ -1,5 +1,5 @@
-// The kinds of values in the configuration. Each schema turns the text of a variable into its value, or says what is wrong
-// with it.
+// The kinds of values in the configuration. Each schema turns the text of a variable into its
+// value, or says what is wrong with it.
 
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
@@ -61,7 +61,8 @@ export const proxyList = z
   });
 
 function isAddressOrRange(entry: string): boolean {
-  // ipaddr.js also takes octal and shortened IPv4 addresses (127.1), and zones; isIP knows the usual spelling only.
+  // ipaddr.js also takes octal and shortened IPv4 addresses (127.1), and zones; isIP knows the
+  // usual spelling only.
   const [address = ''] = entry.split('/');
   if (isIP(address) === 0 || address.includes('%')) return false;
   return entry === address || ipaddr.isValidCIDR(entry);

@@ -1,4 +1,5 @@
-// What one variable of the configuration is: how its text is parsed, and what the documentation says about it.
+// What one variable of the configuration is: how its text is parsed, and what the documentation
+// says about it.
 
 import type { z } from 'zod';
 
@@ -13,7 +14,7 @@ interface Common {
   readonly isSecret?: true;
 }
 
-/** Either a default that the schema parses, or the words for what holds while the variable is not set. */
+/** With a default that the schema parses, or with words for what applies while it is not set. */
 export type Variable = Common &
   ({ readonly default: string; readonly whenUnset?: never } | { readonly whenUnset: string; readonly default?: never });
 

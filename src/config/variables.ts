@@ -1,5 +1,5 @@
-// The one table of the configuration. The parser reads it (sources.ts), and .env.example and docs/configuration.md are made
-// from it, which a test holds.
+// The one table of the configuration. The parser reads it (sources.ts), and .env.example and
+// docs/configuration.md are made from it, which a test holds.
 
 import type { z } from 'zod';
 import { LIFETIMES, LOGIN, OUTBOUND, REGISTRATION } from './oauth-variables.ts';

@@ -1,4 +1,5 @@
-// POST …/disable, …/enable and …/revoke-tokens: how an operator ends the access of a client or a user. The same for both.
+// POST …/disable, …/enable and …/revoke-tokens: how an operator ends the access of a client or a
+// user. The same for both.
 
 import { z } from 'zod';
 import { type ApiAnswer, type ApiRoute, apiRoute, type Caller } from './api-route.ts';

@@ -1,5 +1,6 @@
-// An endpoint of the admin API as one value: what it takes (zod schemas), what it answers, and its handler. The schemas parse
-// the requests, and the OpenAPI document is generated from the same ones, so that the two cannot differ.
+// An endpoint of the admin API as one value: what it takes (zod schemas), what it answers, and its
+// handler. The schemas parse the requests, and the OpenAPI document is generated from the same
+// ones, so that the two cannot differ.
 
 import type Router from '@koa/router';
 import type { Middleware } from 'koa';

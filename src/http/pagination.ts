@@ -1,5 +1,6 @@
-// Cursor pagination: `?limit=&cursor=`, answered with `{"items": [], "next_cursor": null}`. A cursor is the key of the last
-// item, so that pages neither repeat nor skip items when rows are added or removed.
+// Cursor pagination: `?limit=&cursor=`, answered with `{"items": [], "next_cursor": null}`. A
+// cursor is the key of the last item, so that pages neither repeat nor skip items when rows are
+// added or removed.
 
 import { z } from 'zod';
 import { AppError } from '../errors.ts';

@@ -1,5 +1,5 @@
-// Errors as RFC 9457 problem details. What is not an AppError is logged with its cause and answered as `internal_error`, with
-// the request id and nothing else.
+// Errors as RFC 9457 problem details. What is not an AppError is logged with its cause and answered
+// as `internal_error`, with the request id and nothing else.
 
 import type { Context, Middleware } from 'koa';
 import { AppError } from '../errors.ts';
@@ -48,7 +48,8 @@ export function problemAnswers(log: Log): Middleware {
     try {
       await next();
       if ((ctx.body !== undefined && ctx.body !== null) || ctx.respond === false) return;
-      // The router answers 501 for methods that it does not know at all. RFC 9110 §15.5.6: it has set `Allow`.
+      // The router answers 501 for methods that it does not know at all. RFC 9110 §15.5.6: it has
+      // set `Allow`.
       if (![404, 405, 501].includes(ctx.status)) return;
       const allowed = ctx.response.get('Allow');
       if (allowed) throw new AppError('method_not_allowed', `allowed: ${allowed}`);

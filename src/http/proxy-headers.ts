@@ -1,6 +1,7 @@
-// What a reverse proxy may say about a request. X-Forwarded-* headers are used only when the peer is a trusted proxy. They are
-// rewritten to one value each, so that Koa and the engine can read them without asking again. The Host is checked here too: the
-// engine builds absolute URLs from it, and a foreign one would put an attacker's address into the discovery document.
+// What a reverse proxy may say about a request. X-Forwarded-* headers are used only when the peer
+// is a trusted proxy. They are rewritten to one value each, so that Koa and the engine can read
+// them without asking again. The Host is checked here too: the engine builds absolute URLs from it,
+// and a foreign one would put an attacker's address into the discovery document.
 
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
@@ -14,8 +15,8 @@ export interface ProxyHeadersOptions {
 }
 
 /**
- * @returns rewrites the headers of a request, and returns which of our origins it was sent to; undefined: it was meant for
- * another server
+ * @returns a function that rewrites the headers of a request and returns which of our origins it was
+ * sent to; undefined: it was sent to another server
  */
 export function createProxyHeaders(options: ProxyHeadersOptions): (request: IncomingMessage) => string | undefined {
   const issuer = new URL(options.origins[0]);
@@ -37,7 +38,7 @@ export function createProxyHeaders(options: ProxyHeadersOptions): (request: Inco
   };
 }
 
-/** From the right, the first address that is not a trusted proxy: a client can invent everything left of it. */
+/** From the right, the first address that is no trusted proxy: a client can invent the others. */
 function clientAddress(
   peerAddress: string,
   forwardedFor: string | undefined,

@@ -1,6 +1,6 @@
-// One log line per request: method, path, status, duration, request id. Never headers, bodies or the query string, which carry
-// codes, tokens and state. The request id is also sent to the caller, and set as a header of the request, from which audit events
-// take it.
+// One log line per request: method, path, status, duration, request id. Never headers, bodies or
+// the query string, which carry codes, tokens and state. The request id is also sent to the caller,
+// and set as a header of the request, from which audit events take it.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -48,7 +48,7 @@ export function createRequestLog({ metrics, endpointOf, ...deps }: RequestLogDep
   };
 }
 
-/** RFC 9112 §3.2: a request names a path, or (to a proxy, but any server must take it) an absolute URL. */
+/** RFC 9112 §3.2: the target is a path, or an absolute URL, which every server must accept. */
 export function pathOf({ url = '/' }: IncomingMessage): string {
   if (!url.startsWith('/')) return URL.parse(url)?.pathname ?? '/';
   const end = url.indexOf('?');

@@ -1,6 +1,7 @@
-// What every request passes first, whichever app answers it: it gets an id and a log line, the headers of proxies are checked,
-// and a request for another host is refused. This folder owns what all HTTP endpoints of ours have in common: reading bodies,
-// admin API routes, problem details, pagination. Only routes.ts files and server/ import it.
+// What every request passes first, whichever app answers it: it gets an id and a log line, the
+// headers of proxies are checked, and a request for another host is refused. This folder owns what
+// all HTTP endpoints of ours have in common: reading bodies, admin API routes, problem details,
+// pagination. Only routes.ts files and server/ import it.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
@@ -11,17 +12,17 @@ import { createProxyHeaders, type ProxyHeadersOptions } from './proxy-headers.ts
 import { createRequestLog, REQUEST_ID_HEADER, type RequestLogDeps } from './request-log.ts';
 import type { Header } from './security-headers.ts';
 
-/** Health checks use an address instead of our name. Their answers contain nothing that depends on the Host header. */
+/** Health checks use an address instead of a name; their answers do not depend on the Host. */
 const ANY_HOST_PATHS = /^\/health\//;
 
 export interface RequestPrelude {
-  /** @returns whether the request is for this server; if not, the first of `middlewares` refuses it */
+  /** @returns whether the request is for this server; if not, `middlewares` refuse it */
   accept(request: IncomingMessage, response: ServerResponse): boolean;
   /** Sets the headers of every answer. */
   setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** The same for `writeHead`: names and values alternate. */
   rawHeaders(request: IncomingMessage): string[];
-  /** The first middlewares of every app. After them `ctx.state.origin` is the origin that the request was sent to. */
+  /** The first ones of every app. They set `ctx.state.origin`, to which the request was sent. */
   readonly middlewares: readonly Middleware[];
 }
 

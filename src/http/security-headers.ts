@@ -1,4 +1,5 @@
-// The security headers of every answer. Pages set their own Content-Security-Policy, which names the targets of their forms.
+// The security headers of every answer. Pages set their own Content-Security-Policy, which names
+// the targets of their forms.
 
 import type { Context, Middleware } from 'koa';
 import helmet from 'koa-helmet';

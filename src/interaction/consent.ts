@@ -1,4 +1,5 @@
-// Consent: what an authorization request asks for, in words for the user, and what is stored when the user allows it.
+// Consent: what an authorization request asks for, in words for the user, and what is stored when
+// the user allows it.
 
 import { isDeepStrictEqual } from 'node:util';
 import { recordAudit } from '../audit/audit.ts';
@@ -67,7 +68,7 @@ function missingScopes(interaction: Interaction): Scopes {
   return { identityScopes, apiScopes };
 }
 
-/** A page may be due although nothing is missing: `prompt=consent`, or a native app, whose client_id any app can use. */
+/** With `prompt=consent`, and for native apps, the page is shown although nothing is missing. */
 async function allowedBefore({ provider }: Engine, { grantId, params }: Interaction): Promise<Scopes> {
   const grant = grantId === undefined ? undefined : await provider.Grant.find(grantId);
   const requested = new Set(String(params.scope ?? '').split(' '));
@@ -144,7 +145,8 @@ export async function requestInWords(query: Query, params: Readonly<Record<strin
 }
 
 /**
- * Stores what the user allows: as remembered consent for the client, and as the grant of this session.
+ * Stores what the user allows: as remembered consent for the client, and as the grant of this
+ * session.
  * @returns the id of the grant
  */
 export async function allow(

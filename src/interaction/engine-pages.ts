@@ -1,4 +1,5 @@
-// The pages that the engine asks for: errors that must not go to the client, logout, the device flow, form_post responses.
+// The pages that the engine asks for: errors that must not go to the client, logout, the device
+// flow, form_post responses.
 
 import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -12,7 +13,7 @@ export interface EnginePagesDeps {
   readonly log: Log;
 }
 
-/** For the person in front of the browser; the engine's description, for developers, is shown below. */
+/** For the user; the engine's own description, for developers, is shown below. */
 const EXPLANATIONS: Readonly<Record<string, string>> = {
   invalid_client: 'The app that sent you here is not registered with this server.',
   invalid_redirect_uri: 'The app wants you to be sent to an address that it has not registered.',

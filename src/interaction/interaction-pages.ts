@@ -1,4 +1,5 @@
-// The pages of an interaction: login, consent, and what is shown when a request cannot be answered with either.
+// The pages of an interaction: login, consent, and what is shown when a request cannot be answered
+// with either.
 
 import type { Context } from 'koa';
 import { isSelfRegistered } from '../clients/client.ts';
@@ -62,7 +63,7 @@ async function findClientOf({ engine }: InteractionPagesDeps, interaction: Inter
   return client;
 }
 
-/** The host by which a client can be recognised that no operator has registered; it chose its name itself. */
+/** The host of a client that no operator has registered; it chose its name itself. */
 async function unverifiedHost(
   { engine }: InteractionPagesDeps,
   clientId: string,

@@ -1,5 +1,6 @@
-// Signing in: throttle, password, audit event. The result is only right or wrong: an unknown user, a disabled one and a wrong
-// password cannot be told apart, neither by the answer nor by the time it takes.
+// Signing in: throttle, password, audit event. The result is only right or wrong: an unknown user,
+// a disabled one and a wrong password cannot be told apart, neither by the answer nor by the time
+// it takes.
 
 import { type AuditEventType, recordAudit } from '../audit/audit.ts';
 import type { Query } from '../database/database.ts';

@@ -1,5 +1,6 @@
-// Renders the pages: Eta templates with one inline style sheet. The only script is the one that submits a form_post response.
-// Each page's Content-Security-Policy names what is inline by its hash, and the places that its form may lead to.
+// Renders the pages: Eta templates with one inline style sheet. The only script is the one that
+// submits a form_post response. Each page's Content-Security-Policy names what is inline by its
+// hash, and the places that its form may lead to.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -52,8 +53,9 @@ export const STALE_PAGE = {
 };
 
 /**
- * @param options.formTargets CSP sources that the form of this page may lead to, beside this server. Browsers also check
- *   `form-action` for the redirects that follow the form, so the client's redirect URI belongs here.
+ * @param options.formTargets CSP sources that the form of this page may lead to, beside this
+ *   server. Browsers also check `form-action` for the redirects that follow the form, so the
+ *   client's redirect URI belongs here.
  * @param options.submitsItself the page may run the one script that submits its form
  */
 export function showPage(

@@ -5,9 +5,10 @@ import type { Engine } from '../provider/engine.ts';
 import { ROUTES } from '../provider/routes.ts';
 
 /**
- * The browser that began this login may repeat its request, if that went through the browser: a pushed one (RFC 9126) would be
- * refused. Another browser, which was only given the address, is sent to the app to begin a login of its own: the request of the
- * first browser holds that one's state and code challenge.
+ * The browser that began this login may repeat its request, if that went through the browser: a
+ * pushed one (RFC 9126) would be refused. Another browser, which was only given the address, is
+ * sent to the app to begin a login of its own: the request of the first browser holds that one's
+ * state and code challenge.
  * @returns undefined if the interaction is gone, or its app has no page to begin at
  */
 export async function restartUrl(

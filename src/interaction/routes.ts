@@ -1,6 +1,7 @@
-// /interaction/:uid: the pages between the authorization request and its answer. This folder owns login, consent and the other
-// pages that people see; the engine decides which page is due, and each POST here ends in a redirect back to it. A request whose
-// cookie does not belong to the page (an old tab, another browser, another site) gets an error page with a link to a new login.
+// /interaction/:uid: the pages between the authorization request and its answer. This folder owns
+// login, consent and the other pages that people see; the engine decides which page is due, and
+// each POST here ends in a redirect back to it. A request whose cookie does not belong to the page
+// (an old tab, another browser, another site) gets an error page with a link to a new login.
 
 import Router from '@koa/router';
 import type { Context, Next } from 'koa';
@@ -34,7 +35,8 @@ export function interactionRoutes(deps: InteractionDeps): Router {
   const router = new Router({ prefix: '/interaction/:uid' });
   router.use((ctx, next) => answerWithPage(deps, ctx, next));
   router.get('/', (ctx) => getPage(deps, ctx));
-  // After a wrong password the address bar shows the address of the form; opening that leads to the page.
+  // After a wrong password the address bar shows the address of the form; opening that leads to the
+  // page.
   for (const form of ['login', 'consent', 'cancel']) {
     router.get(`/${form}`, (ctx) => ctx.redirect(`/interaction/${encodeURIComponent(String(ctx.params.uid))}`));
   }
@@ -128,7 +130,7 @@ async function finish(
   ctx.redirect(returnTo);
 }
 
-/** Only our pages may send our forms. The cookie is SameSite=Lax; this also stops another origin of the same site. */
+/** Only our pages may send our forms; SameSite=Lax does not stop other origins of the same site. */
 function assertOwnForm({ issuer }: InteractionDeps, ctx: Context): void {
   if (ctx.method !== 'POST') return;
   const site = ctx.get('Sec-Fetch-Site');

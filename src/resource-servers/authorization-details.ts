@@ -1,5 +1,6 @@
-// Rich authorization requests (RFC 9396): checks an authorization detail against the type that a resource server declares. The
-// type has a JSON Schema; members that it does not name are refused (RFC 9396 §5).
+// Rich authorization requests (RFC 9396): checks an authorization detail against the type that a
+// resource server declares. The type has a JSON Schema; members that it does not name are refused
+// (RFC 9396 §5).
 
 import { Ajv2020, type AnySchema, type ValidateFunction } from 'ajv/dist/2020.js';
 import { z } from 'zod';

@@ -1,4 +1,5 @@
-// /admin/v1/resource-servers/{identifier}/clients: the policy rows, which list the clients that may call an API, with their scopes.
+// /admin/v1/resource-servers/{identifier}/clients: the policy rows, which list the clients that may
+// call an API, with their scopes.
 
 import { z } from 'zod';
 import type { Query } from '../database/database.ts';

@@ -1,4 +1,5 @@
-// Finds many resource servers, or the policy rows of many clients, with one statement: what every request needs.
+// Finds many resource servers, or the policy rows of many clients, with one statement: what every
+// request needs.
 
 import type { Query } from '../database/database.ts';
 import { type ClientGrantInput, canonicalSpelling, type ResourceServer, spellings } from './resource-server.ts';
@@ -27,7 +28,7 @@ const GRANTS = {
   text: `SELECT ${GRANT_COLUMNS} FROM client_grants WHERE client_id = ANY($1) ORDER BY client_id, resource_server`,
 };
 
-/** @returns one entry for each identifier, which may be spelt either way; undefined for one that does not exist */
+/** @returns one entry for each identifier, in either spelling; undefined if it does not exist */
 export async function lookUpResourceServers(
   query: Query,
   identifiers: readonly string[],
@@ -49,7 +50,8 @@ export async function lookUpGrants(query: Query, clientIds: readonly string[]): 
 }
 
 /**
- * What a client may do at a resource server: its policy row, or else what is granted to dynamically registered clients.
+ * What a client may do at a resource server: its policy row, or else what is granted to dynamically
+ * registered clients.
  * @returns undefined: nothing
  */
 export function grantAt(

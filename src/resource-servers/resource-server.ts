@@ -1,5 +1,6 @@
-// A resource server: an API, named by its identifier, which is the audience of its tokens. A ClientGrant is a policy row
-// ("client C may call resource server R with scopes S"); without one no token is issued.
+// A resource server: an API, named by its identifier, which is the audience of its tokens. A
+// ClientGrant is a policy row ("client C may call resource server R with scopes S"); without one no
+// token is issued.
 
 import { LRUCache } from 'lru-cache';
 import type { DelegationRule } from '../client-binding.ts';
@@ -45,7 +46,7 @@ export type AuthorizationDetailsTypes = Readonly<Record<string, AuthorizationDet
 export interface AuthorizationDetailsType {
   /** shown on the consent page */
   readonly description: string;
-  /** JSON Schema (2020-12) of one authorization detail; undefined: only the members of RFC 9396 §2.2 */
+  /** JSON Schema (2020-12) of a detail; undefined: only the members of RFC 9396 §2.2 */
   readonly schema?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -55,7 +56,7 @@ export interface ClientGrant {
   readonly scopes: readonly string[];
   /** the client may exchange tokens of users for tokens for this resource server (RFC 8693) */
   readonly mayExchange: boolean;
-  /** the one client that may act with tokens of users that this client gets here (RFC 8693 §4.4); undefined: none is named */
+  /** the one client that may exchange users' tokens of this client (RFC 8693 §4.4) */
   readonly mayActClientId: string | undefined;
   readonly version: number;
   readonly createdAt: Date;
@@ -81,8 +82,9 @@ export function fromDelegation(rule: DelegationRule | undefined): StoredDelegati
 }
 
 /**
- * The one other spelling under which the same identifier is asked for: an empty path and "/" are equivalent for http(s)
- * (RFC 3986 §6.2.3), and clients that normalise URLs add the slash. Any other difference is another identifier.
+ * The one other spelling under which the same identifier is asked for: an empty path and "/" are
+ * equivalent for http(s) (RFC 3986 §6.2.3), and clients that normalise URLs add the slash. Any
+ * other difference is another identifier.
  */
 export function otherSpelling(identifier: string): string {
   const url = URL.parse(identifier);

@@ -1,6 +1,7 @@
-// Resource servers: the APIs that tokens are meant for, and the policy. A policy row lists which client may call which API with
-// which scopes. This folder owns both and their types of authorization details; it provides their values and the functions
-// below, each of which is one transaction with its audit event. The policy is applied in provider/policy and in the guard.
+// Resource servers: the APIs that tokens are meant for, and the policy. A policy row lists which
+// client may call which API with which scopes. This folder owns both and their types of
+// authorization details; it provides their values and the functions below, each of which is one
+// transaction with its audit event. The policy is applied in provider/policy and in the guard.
 
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
@@ -139,7 +140,7 @@ export function createResourceServers(deps: ResourceServersDeps): ResourceServer
   };
 }
 
-/** Runs `work` in one transaction that has locked the resource server, after a check of the version that the caller has read. */
+/** Runs `work` in one transaction that has locked the resource server and checked its version. */
 function locked<T>(
   { database }: ResourceServersDeps,
   identifier: string,

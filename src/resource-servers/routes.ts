@@ -1,5 +1,5 @@
-// /admin/v1/resource-servers: the APIs. The identifier is a URI: in a path it is percent-encoded as one segment. The policy
-// rows of an API: grant-routes.ts.
+// /admin/v1/resource-servers: the APIs. The identifier is a URI: in a path it is percent-encoded as
+// one segment. The policy rows of an API: grant-routes.ts.
 
 import { z } from 'zod';
 import type { Query } from '../database/database.ts';

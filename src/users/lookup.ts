@@ -1,4 +1,5 @@
-// Finds many users with one statement: what the engine and introspection need to know of them at every request.
+// Finds many users with one statement: what the engine and introspection need to know of them at
+// every request.
 
 import type { Query } from '../database/database.ts';
 import { toUser, USER_COLUMNS, type UserRow } from './store.ts';

@@ -1,4 +1,5 @@
-// Checks a password, with the same work whether the user exists or not: a faster answer would tell an attacker which names exist.
+// Checks a password, with the same work whether the user exists or not: a faster answer would tell
+// an attacker which names exist.
 
 import { HASH_OF_NOBODY, type PasswordHasher } from '../password-hash.ts';
 
@@ -8,7 +9,7 @@ export const MAX_PASSWORD_LENGTH = 256;
 export const MIN_PASSWORD_LENGTH = 8;
 
 export interface PasswordCheck {
-  /** @param storedHash undefined when there is no such user: the work is the same, the result is false */
+  /** @param storedHash undefined when there is no such user: the same work, and false */
   isRight(storedHash: string | undefined, presented: string): Promise<boolean>;
 }
 

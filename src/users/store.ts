@@ -152,7 +152,7 @@ export async function setUserNotBefore(query: Query, userId: string, notBefore: 
   await query(SQL.setNotBefore, [userId, notBefore]);
 }
 
-/** What a user has allowed a client: scopes by resource server, '' for the OpenID Connect scopes. */
+/** The scopes that a user has allowed a client, by resource server; '' for OpenID Connect. */
 export async function findConsents(query: Query, accountId: string, clientId: string): Promise<Map<string, string[]>> {
   const { rows } = await query<{ resource_server: string; scopes: string[] }>(SQL.consents, [accountId, clientId]);
   return new Map(rows.map((row) => [row.resource_server, row.scopes]));

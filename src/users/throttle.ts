@@ -1,6 +1,6 @@
-// Limits the guessing of passwords, per account and per network address, counted in PostgreSQL for all nodes together. An
-// attempt is counted before the password is checked and given back when it was right: a hundred guesses sent at once are a
-// hundred attempts.
+// Limits the guessing of passwords, per account and per network address, counted in PostgreSQL for
+// all nodes together. An attempt is counted before the password is checked and given back when it
+// was right: a hundred guesses sent at once are a hundred attempts.
 
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -14,7 +14,7 @@ export interface LoginThrottle {
    * @returns undefined if the attempt may be made, else the seconds to wait
    */
   attempt(foldedUsername: string, address: string): Promise<number | undefined>;
-  /** The password was right: resets the count of the account, and gives the address its attempt back. */
+  /** The password was right: resets the account, and gives the address its attempt back. */
   succeeded(foldedUsername: string, address: string): Promise<void>;
 }
 
@@ -30,7 +30,8 @@ export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits):
 
   return {
     async attempt(foldedUsername, address) {
-      // In this order: an address that has no attempts left must not use up those of further accounts.
+      // In this order: an address that has no attempts left must not use up those of further
+      // accounts.
       return (
         (await secondsToWait(addresses, addressKey(address))) ??
         (await secondsToWait(accounts, accountKey(foldedUsername)))
@@ -94,7 +95,7 @@ function accountKey(foldedUsername: string): string {
   return createHash('sha256').update(foldedUsername).digest('base64url');
 }
 
-/** One subscriber or one virtual machine usually has a whole /64 of IPv6, and could take another address for each attempt. */
+/** One subscriber usually has a whole /64 of IPv6, and with it an address for each attempt. */
 function addressKey(address: string): string {
   if (isIP(address) === 0) return address;
   const parsed = ipaddr.process(address);

@@ -1,5 +1,6 @@
-// A user: a person who signs in on our pages. Claims are those of OpenID Connect Core §5.1 and no others, so that a profile
-// cannot put a claim that means something to a resource server (client_id, azp, scope) into a token.
+// A user: a person who signs in on our pages. Claims are those of OpenID Connect Core §5.1 and no
+// others, so that a profile cannot put a claim that means something to a resource server
+// (client_id, azp, scope) into a token.
 
 import { z } from 'zod';
 
@@ -18,7 +19,7 @@ export interface User {
 const words = z.string('must be text').min(1, 'must not be empty').max(500, 'must have 500 characters at most');
 const url = words.refine((value) => /^https?:$/.test(URL.parse(value)?.protocol ?? ''), 'must be an http(s) URL');
 
-/** OpenID Connect Core §5.1, without sub (the id), email (a member of its own) and updated_at (set by the server). */
+/** OpenID Connect Core §5.1, without sub and email (members of User) and updated_at. */
 export const userClaimsSchema = z
   .strictObject({
     name: words,

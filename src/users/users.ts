@@ -1,6 +1,7 @@
-// Users: the people who sign in on our pages. This folder owns their accounts, passwords, remembered consents and the login
-// throttle; it provides User values and the functions below, each of which is one transaction with its audit event. Sessions,
-// grants and tokens of a user belong to provider/, which removes them through `removeArtifacts`.
+// Users: the people who sign in on our pages. This folder owns their accounts, passwords,
+// remembered consents and the login throttle; it provides User values and the functions below, each
+// of which is one transaction with its audit event. Sessions, grants and tokens of a user belong to
+// provider/, which removes them through `removeArtifacts`.
 
 import { randomUUID } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
@@ -73,7 +74,8 @@ async function change(
       claims: input.claims ?? before.claims,
       passwordHash,
     });
-    // An attacker who knew the old password may have a session or a refresh token (ASVS 5.0, 7.4.3).
+    // An attacker who knew the old password may have a session or a refresh token (ASVS 5.0,
+    // 7.4.3).
     if (passwordHash !== undefined) ({ notBefore } = await revokeEverything(deps, query, userId));
     await record(query, 'user.changed', userId, by, { members: Object.keys(input) });
     return changed;
@@ -107,7 +109,7 @@ async function revokeTokens(deps: UsersDeps, userId: string, by: ChangedBy) {
   return revoked;
 }
 
-/** Removes everything that was issued for a user. JWTs have no row: they are void by tokens_not_before. */
+/** Removes everything that was issued for a user; JWTs are void by tokens_not_before. */
 async function revokeEverything(deps: UsersDeps, query: Query, userId: string) {
   const notBefore = notBeforeForNow();
   await store.setUserNotBefore(query, userId, notBefore);
@@ -123,7 +125,7 @@ export function createUsers(deps: UsersDeps): Users {
   };
 }
 
-/** Runs `work` in one transaction that has locked the user, after a check of the version that the caller has read. */
+/** Runs `work` in one transaction that has locked the user and checked the version. */
 function locked<T>(
   { database }: UsersDeps,
   userId: string,

@@ -1,5 +1,6 @@
-// Invalid input at every endpoint of the admin API, found through the OpenAPI document: a 400 that names the faulty member. An
-// operator who gets a 500 cannot tell his mistake from ours; a stored invalid value would break what reads it later.
+// Invalid input at every endpoint of the admin API, found through the OpenAPI document: a 400 that
+// names the faulty member. An operator who gets a 500 cannot tell his mistake from ours; a stored
+// invalid value would break what reads it later.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';

@@ -1,4 +1,5 @@
-// The OpenAPI document is generated from the schemas that parse the requests; here real answers are held against it.
+// The OpenAPI document is generated from the schemas that parse the requests; here real answers are
+// held against it.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';

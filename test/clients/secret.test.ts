@@ -1,4 +1,5 @@
-// Secrets that a person chose cost 25 ms each to check: how often that happens, and what happens when it is too often.
+// Secrets that a person chose cost 25 ms each to check: how often that happens, and what happens
+// when it is too often.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {

@@ -1,4 +1,5 @@
-// The configuration is checked completely at start: no server is better than one with half of the settings that were meant.
+// The configuration is checked completely at start: no server is better than one with half of the
+// settings that were meant.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -169,7 +170,8 @@ describe('an external database', () => {
 });
 
 describe('the issuer', () => {
-  // RFC 8414 §2: https, no query, no fragment. With plain http anyone on the network path reads codes and tokens.
+  // RFC 8414 §2: https, no query, no fragment. With plain http anyone on the network path reads
+  // codes and tokens.
   test.each([
     'http://id.example',
     'http://192.168.1.10:3000',

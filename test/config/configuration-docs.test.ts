@@ -1,5 +1,5 @@
-// What is written about the configuration is what the parser reads. When this fails, write the files anew:
-// node test/support/configuration-docs.ts
+// What is written about the configuration is what the parser reads. When this fails, write the
+// files anew: node test/support/configuration-docs.ts
 
 import { expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/config.ts';

@@ -1,5 +1,5 @@
-// From which address a login comes, behind proxies: that is what is throttled and recorded. A client that could choose its
-// address would have fresh attempts for each guess.
+// From which address a login comes, behind proxies: that is what is throttled and recorded. A
+// client that could choose its address would have fresh attempts for each guess.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';

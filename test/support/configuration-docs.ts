@@ -1,5 +1,5 @@
-// What .env.example and docs/configuration.md say, made from the one table of variables. Run as a program, it writes both:
-// node test/support/configuration-docs.ts
+// What .env.example and docs/configuration.md say, made from the one table of variables. Run as a
+// program, it writes both: node test/support/configuration-docs.ts
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

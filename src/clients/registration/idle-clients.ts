@@ -1,5 +1,6 @@
-// Idle clients: registered dynamically, and without a token for a long time. The list (GET /admin/v1/idle-clients) names exactly
-// the clients that the removal would remove, for operators to look at first.
+// Idle clients: registered dynamically, and without a token for a long time. The list (GET
+// /admin/v1/idle-clients) names exactly the clients that the removal would remove, for operators to
+// look at first.
 
 import type { Database, Query } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
@@ -21,7 +22,8 @@ const SQL = {
              (SELECT last_used_at FROM client_uses u WHERE u.client_id = clients.client_id) AS last_used_at
            FROM clients WHERE ${IDLE} AND ($2::text IS NULL OR client_id > $2) ORDER BY client_id LIMIT $3`,
   },
-  // With its codes, tokens and grants, and an audit event, in one statement. Rows that another node is removing are skipped.
+  // With its codes, tokens and grants, and an audit event, in one statement. Rows that another node
+  // is removing are skipped.
   remove: {
     name: 'idle_client_remove',
     text: `WITH idle AS (

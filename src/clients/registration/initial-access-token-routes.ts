@@ -1,4 +1,5 @@
-// /admin/v1/initial-access-tokens: with such a token, clients are registered without an operator (RFC 7591 §3).
+// /admin/v1/initial-access-tokens: with such a token, clients are registered without an operator
+// (RFC 7591 §3).
 
 import { z } from 'zod';
 import type { Database } from '../../database/database.ts';

@@ -1,5 +1,6 @@
-// Initial access tokens (RFC 7591 §3): with one, clients are registered without an operator. It limits how many, until when, and
-// which metadata. Each use is counted in the transaction that registers the client.
+// Initial access tokens (RFC 7591 §3): with one, clients are registered without an operator. It
+// limits how many, until when, and which metadata. Each use is counted in the transaction that
+// registers the client.
 
 import { hash, randomBytes } from 'node:crypto';
 import { type ChangedBy, recordAudit } from '../../audit/audit.ts';
@@ -41,7 +42,8 @@ const SQL = {
     text: `SELECT ${COLUMNS} FROM initial_access_tokens WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2`,
   },
   remove: { name: 'initial_access_remove', text: 'DELETE FROM initial_access_tokens WHERE id = $1' },
-  // The condition and the count are one statement: concurrent registrations get no more uses than are left.
+  // The condition and the count are one statement: concurrent registrations get no more uses than
+  // are left.
   use: {
     name: 'initial_access_use',
     text: `UPDATE initial_access_tokens SET uses = uses + 1

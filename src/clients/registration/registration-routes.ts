@@ -1,4 +1,5 @@
-// /oauth2/register: dynamic client registration (RFC 7591) and its management (RFC 7592), with the answers and errors of those RFCs.
+// /oauth2/register: dynamic client registration (RFC 7591) and its management (RFC 7592), with the
+// answers and errors of those RFCs.
 
 import Router from '@koa/router';
 import type { Context, Next } from 'koa';
@@ -97,7 +98,7 @@ async function findOwn(deps: RegistrationDeps, ctx: Context): Promise<OwnRegistr
   return { ...(await deps.registrations.find(String(ctx.params.client_id), token)), token };
 }
 
-/** @returns undefined without an Authorization header. @throws InvalidAccessError for one that is no bearer token */
+/** @returns undefined without the header. @throws InvalidAccessError if it has no bearer token */
 function bearerToken(ctx: Context): string | undefined {
   const authorization = ctx.get('Authorization');
   if (authorization === '') return undefined;
@@ -106,7 +107,7 @@ function bearerToken(ctx: Context): string | undefined {
   return token;
 }
 
-/** RFC 7592 §2.2: the request names its client, and "MUST NOT include" the members that the server sets. */
+/** RFC 7592 §2.2: the request names its client, and "MUST NOT include" what the server sets. */
 function assertForThis(document: Record<string, unknown>, client: Client): void {
   const faults = SERVERS_MEMBERS.filter((name) => document[name] !== undefined).map((name) => ({
     pointer: `/${name}`,
@@ -139,7 +140,8 @@ function answerWithError(ctx: Context, error: unknown, { issuer, log }: Registra
   if (error instanceof InvalidAccessError) {
     log.info({ request_id: requestId(ctx), reason: error.message }, 'refused');
     ctx.status = 401;
-    // RFC 6750 §3.1: without any authentication information the answer SHOULD NOT include an error code.
+    // RFC 6750 §3.1: without any authentication information the answer SHOULD NOT include an error
+    // code.
     const reason = ctx.get('Authorization') === '' ? '' : ', error="invalid_token"';
     ctx.set('WWW-Authenticate', `Bearer realm="${issuer}"${reason}`);
     ctx.body = { error: 'invalid_token', error_description: 'the access token is not valid for this request' };
@@ -160,8 +162,8 @@ function codeOf(error: AppError): string {
 }
 
 /**
- * RFC 7591 §3.2.1, RFC 7592 §3: all registered metadata, including what the server has filled in. The secret is in it only when
- * it is new, since only its hash is stored.
+ * RFC 7591 §3.2.1, RFC 7592 §3: all registered metadata, including what the server has filled in.
+ * The secret is in it only when it is new, since only its hash is stored.
  */
 function toWire({ client, secret }: CreatedClient, registrationToken: string, issuer: string) {
   return {

@@ -1,6 +1,7 @@
-// Dynamic client registration (RFC 7591) and its management (RFC 7592). This folder owns what such clients may register
-// (unverified.ts), the initial access tokens, and the removal of idle clients; its clients are ordinary clients. They get no
-// policy row: a resource server that accepts them says so itself (self_registered_clients).
+// Dynamic client registration (RFC 7591) and its management (RFC 7592). This folder owns what such
+// clients may register (unverified.ts), the initial access tokens, and the removal of idle clients;
+// its clients are ordinary clients. They get no policy row: a resource server that accepts them
+// says so itself (self_registered_clients).
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Query } from '../../database/database.ts';
@@ -34,10 +35,11 @@ export interface SelfRegistrations {
     initialAccessToken: string | undefined,
     requestId: string,
   ): Promise<CreatedClient & { registrationToken: string }>;
-  /** @throws InvalidAccessError when there is no such client, or the token is not its registration access token */
+  /** @throws InvalidAccessError when the token is not that of the client */
   find(clientId: string, registrationToken: string): Promise<OwnRegistration>;
   /**
-   * RFC 7592 §2.2: removes the members that the document does not name, except those that only operators set.
+   * RFC 7592 §2.2: removes the members that the document does not name, except those that only
+   * operators set.
    * @returns a secret too when the client needs one from now on
    */
   replace(own: OwnRegistration, document: Record<string, unknown>, requestId: string): Promise<CreatedClient>;
@@ -119,7 +121,7 @@ async function replace(
   return { client: changed, secret };
 }
 
-/** RFC 7592 §2.2: a secret in the request "MUST match the currently issued client secret for that client". */
+/** RFC 7592 §2.2: "MUST match the currently issued client secret for that client" */
 async function assertOwnSecret(
   { query, secretVerifier }: SelfRegistrationsDeps,
   { clientId }: Client,

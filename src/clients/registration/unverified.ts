@@ -1,5 +1,5 @@
-// What a client may register without an operator, whether dynamically (RFC 7591) or by its client ID metadata document. The rules
-// for what an operator registers (metadata-rules.ts) apply too.
+// What a client may register without an operator, whether dynamically (RFC 7591) or by its client
+// ID metadata document. The rules for what an operator registers (metadata-rules.ts) apply too.
 
 import { AppError, type FaultyMember } from '../../errors.ts';
 import { type ClientMetadata, clientMetadataSchema, withDefaults } from '../client.ts';
@@ -11,7 +11,7 @@ export interface AllowedRegistration {
   readonly redirect_hosts?: readonly string[] | undefined;
 }
 
-/** The grants of clients that no operator has registered. Those with which a client acts for itself are not among them. */
+/** Without an operator, a client gets no grant with which it acts for itself. */
 const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
 const OPENID_SCOPES = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'];
 
@@ -22,11 +22,12 @@ export const OPERATORS_MEMBERS: readonly string[] = [
   'sector_identifier_uri',
 ];
 
-/** Characters that reverse or hide the text beside them: users and operators read the name to decide about the client. */
+/** Characters that reverse or hide text: users and operators read the name to decide. */
 const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 /**
- * RFC 7591 §2: "The authorization server MUST ignore any client metadata sent by the client that it does not understand".
+ * RFC 7591 §2: "The authorization server MUST ignore any client metadata sent by the client that it
+ * does not understand".
  * @throws AppError `validation_failed`
  */
 export function parseUnverified(document: Readonly<Record<string, unknown>>): ClientMetadata {
@@ -45,7 +46,7 @@ export function parseUnverified(document: Readonly<Record<string, unknown>>): Cl
   return withDefaults(parsed.data);
 }
 
-/** Apps name the scopes of APIs here too. Those are granted by policy; here only the OpenID Connect scopes count. */
+/** Apps name the scopes of APIs here too. Policy grants those; OpenID Connect scopes are kept. */
 function parseScope(scope: unknown): { scope?: unknown } {
   if (typeof scope !== 'string') return scope === undefined || scope === null ? {} : { scope };
   const own = scope.split(' ').filter((name) => OPENID_SCOPES.includes(name));
