@@ -124,7 +124,7 @@ describe('a user who changes their mind', () => {
     const logout = await agent.visit('/oauth2/logout');
     await agent.submit('/oauth2/logout/confirm', { xsrf: hidden(logout.html, 'xsrf'), logout: 'yes' });
     const stale = await agent.submit(formAction(consent.html, 'consent'), {});
-    expect(stale.html).toContain('This page is not current any more');
+    expect(stale.html).toContain('This page is no longer valid');
     const restart = /id="restart"[^>]* href="([^"]*)"/.exec(stale.html)?.[1] as string;
     expect((await agent.visit(restart)).html).toContain('id="user-code-page"');
     expect((await poll(code, client)).body.error).toBe('authorization_pending');
