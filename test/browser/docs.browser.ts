@@ -6,7 +6,6 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ALICE } from '../support/oauth.ts';
 import { ADMIN_SECRET, freePort, startTestServer, type TestServer } from '../support/server.ts';
@@ -86,21 +85,10 @@ async function walk(path: string): Promise<number> {
       output = await shell.run(text.replace(/paste the code[^']*/, back.searchParams.get('code') ?? ''));
     } else if (language === 'sh' && text !== certificates.text) {
       output = await shell.run(text);
-      if (text.includes('npm run -s orders-api &')) await untilListening(apiPort);
+      if (text.includes('npm run -s orders-api &')) await shell.untilWritten('orders listens on');
     }
   }
   return compared;
-}
-
-async function untilListening(port: number): Promise<void> {
-  for (;;) {
-    const isUp = await fetch(`http://localhost:${port}/`).then(
-      () => true,
-      () => false,
-    );
-    if (isUp) return;
-    await sleep(50);
-  }
 }
 
 describe('the shell blocks', () => {

@@ -4,7 +4,6 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 export const ROOT = join(import.meta.dirname, '../..');
 
@@ -28,6 +27,8 @@ export function pagesOf(index: string): string[] {
 export interface Shell {
   /** @returns what the block wrote to stdout and stderr */
   run(block: string): Promise<string>;
+  /** Resolves when something that runs in the background has written `text` since the last block began. */
+  untilWritten(text: string): Promise<void>;
   /** Ends the shell and what it has started in the background. */
   close(): Promise<void>;
 }
@@ -42,17 +43,27 @@ export function openShell(env: Readonly<Record<string, string>> = {}): Shell {
   });
   const closed = once(shell, 'close');
   let output = '';
+  let onOutput = () => {};
   for (const stream of [shell.stdout, shell.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text;
+      onOutput();
     });
   }
+  const untilWritten = (text: string) =>
+    new Promise<void>((resolve) => {
+      onOutput = () => {
+        if (output.includes(text)) resolve();
+      };
+      onOutput();
+    });
   return {
+    untilWritten,
     async run(block) {
       const end = `end of block ${randomUUID()}\n`;
       output = '';
       shell.stdin.write(`${block}\necho ${end}`);
-      while (!output.includes(end)) await sleep(10);
+      await untilWritten(end);
       return output.replace(end, '');
     },
     async close() {
