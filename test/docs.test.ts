@@ -80,3 +80,21 @@ test('every path of the repository that the maps name exists', async () => {
   }
   expect(missing).toEqual([]);
 });
+
+test('the way of a token request, from main to the answer, is read in at most 500 lines with the map', async () => {
+  const map = await read('docs/architecture.md');
+  const rows = [...map.matchAll(/^\| `(src\/[\w./-]+)` *\| (`.*?`) *\|/gm)];
+  const functions = rows.flatMap(([, path = '', names = '']) =>
+    [...names.matchAll(/`(\w+)`/g)].map(([, name = '']) => ({ path, name })),
+  );
+  expect(functions.length).toBeGreaterThanOrEqual(12);
+  let lines = map.split('\n').length;
+  for (const { path, name } of functions) lines += linesOfFunction(await read(path), name);
+  expect(lines).toBeLessThanOrEqual(500);
+});
+
+function linesOfFunction(source: string, name: string): number {
+  const text = new RegExp(`^(?:export )?(?:async )?function ${name}\\b[\\s\\S]*?^}$`, 'm').exec(source)?.[0];
+  if (text === undefined) throw new Error(`there is no function ${name}: correct docs/architecture.md`);
+  return text.split('\n').length;
+}
