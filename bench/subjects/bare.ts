@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import type { Fixtures, ClientLogin } from '../fixtures.ts';
+import type { ClientLogin, Fixtures } from '../fixtures.ts';
 import { findFreePort, startChild } from './child.ts';
 import { watchProcesses } from './processes.ts';
 import { PATHS, type Subject } from './subject.ts';
