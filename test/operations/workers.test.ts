@@ -61,7 +61,7 @@ function ask(agent: Agent): Promise<Outcome> {
     const outgoing = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/oauth2/token', agent, headers });
     outgoing.setHeader('host', `localhost:${port}`);
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
-      // RFC 9112 §9.3.1: a connection may be closed while idle, also while the next request is on its way to it.
+      // RFC 9112 §9.3.1: an idle connection may be closed while the next request is on its way.
       const isUnread = outgoing.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code ?? '');
       resolve(error.code === 'ECONNREFUSED' ? 'refused' : isUnread ? 'unread' : 'lost');
     });
