@@ -33,19 +33,6 @@ beforeAll(async () => {
 afterEach(stopAll);
 afterAll(() => removeHome(home));
 
-/** The log says who they are when they die; before that, Linux knows the children. */
-async function workersOf(lanyard: LanyardProcess): Promise<number[]> {
-  const { readFile, readdir } = await import('node:fs/promises');
-  const found: number[] = [];
-  for (const name of await readdir('/proc')) {
-    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
-    const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
-    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-    if (parent === lanyard.pid && command.includes('start.mjs')) found.push(Number(name));
-  }
-  return found;
-}
-
 type Outcome = 'answered' | 'refused' | 'unread' | 'lost';
 
 /** One request on a connection that stays open; `refused` means that no process accepted the connection. */
@@ -61,7 +48,7 @@ function ask(agent: Agent): Promise<Outcome> {
     const outgoing = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/oauth2/token', agent, headers });
     outgoing.setHeader('host', `localhost:${port}`);
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
-      // RFC 9112 §9.3.1: an idle connection may be closed while the next request is on its way.
+      // RFC 9112 §9.3.1: a connection may be closed while idle, also while the next request is on its way to it.
       const isUnread = outgoing.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code ?? '');
       resolve(error.code === 'ECONNREFUSED' ? 'refused' : isUnread ? 'unread' : 'lost');
     });
@@ -141,7 +128,10 @@ describe('under load', () => {
     expect(load.counts.refused).toBe(LOOPS);
     // Every request that a worker has read has reached its client with its answer.
     expect(lanyard.stdout.match(/"msg":"request"/g)).toHaveLength(load.counts.answered);
-    expect(await workersOf(lanyard)).toEqual([]);
+    expect(await serverProcessesBelow(lanyard.pid)).toEqual([]);
+    // A stop is nothing to report: neither a stack trace nor a warning.
+    expect(lanyard.stderr).toMatch(/\nStopping\.\n$/);
+    expect(lanyard.stdout).not.toMatch(/"level":"(warn|error|fatal)"|"stack"/);
   });
 
   test('a worker that is killed is replaced, and the others answer meanwhile', async () => {
