@@ -67,7 +67,7 @@ describe('assertEngineInternals', () => {
     expect(missing === path || missing?.startsWith(`${path}.`)).toBe(true);
   });
 
-  test.each(['validateDpop', 'checkDpopReplay', 'checkMtlsCert'])('names the grant helper %s', (name) => {
+  test.each(['validateDpop', 'checkDpopReplay'])('names the grant helper %s', (name) => {
     const helpers = without({ ...grantHelpers }, name);
     expect(() => assertEngineInternals(engine.provider, helpers)).toThrow(`oidc-provider has no ${name};`);
   });
