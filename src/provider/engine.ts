@@ -49,7 +49,7 @@ import { createResourcePolicy } from './policy/resource-server-policy.ts';
 import { METHODS, ROUTES } from './routes.ts';
 import { createArtifactStore } from './storage/artifact-store.ts';
 import { createUnitOfWork } from './storage/unit-of-work.ts';
-import { bindIdTokens, bindJwt, bindOpaque } from './tokens/binding-hooks.ts';
+import { bindIdTokens, bindOpaque, jwtCustomizer } from './tokens/binding-hooks.ts';
 import { namedActor } from './tokens/delegation.ts';
 import { createIntrospection, createIntrospectionPolicy } from './tokens/introspection.ts';
 import { createJwtAccessTokens, type JwtAccessTokens } from './tokens/jwt-access-tokens.ts';
@@ -220,7 +220,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),
     extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
-    formats: { customizers: { jwt: bindJwt }, bitsOfOpaqueRandomness: 256 },
+    formats: { customizers: { jwt: jwtCustomizer(directory) }, bitsOfOpaqueRandomness: 256 },
     features: features({ ...deps, ...parts }),
   });
   // The request prelude has rewritten X-Forwarded-* to one trusted value each.
