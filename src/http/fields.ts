@@ -1,5 +1,5 @@
-// The kinds of text that requests carry. Every one has a maximum length, and none may hold control characters: PostgreSQL
-// refuses NUL, and the others have no business in a name.
+// The kinds of text that requests carry. Each has a maximum length and holds no control characters, which would be invisible in a
+// name. (NUL and half surrogate pairs are refused before, see input/shape.)
 
 import { z } from 'zod';
 
@@ -28,4 +28,8 @@ export const scopeList = z
   .max(200, 'must have 200 entries at most')
   .refine((scopes) => new Set(scopes).size === scopes.length, 'must not name a scope twice');
 
-export const instant = z.iso.datetime().meta({ description: 'RFC 3339, UTC' });
+export const instant = z.iso
+  .datetime()
+  // RFC 3339 has a year 0, PostgreSQL has not.
+  .refine((value) => !value.startsWith('0000'), 'must not be in the year 0')
+  .meta({ description: 'RFC 3339, UTC' });
