@@ -1,5 +1,5 @@
-// What every request passes first, whichever app answers it: it gets its id and its line in the log, what proxies say about it is
-// made trustworthy, and whoever means another server is told so.
+// What every request passes first, whichever app answers it: it gets its id and its line in the log; target, host, scheme and
+// client address are read once and rewritten to what can be trusted; a request for another server is refused.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
@@ -10,7 +10,7 @@ import { createProxyHeaders, type ProxyHeadersOptions } from './proxy-headers.ts
 import { createRequestLog, REQUEST_ID_HEADER, type RequestLogDeps } from './request-log.ts';
 import type { Header } from './security-headers.ts';
 
-/** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
+/** Health checks come from machines that know an address, not our name; their answers do not depend on a Host. */
 const ANY_HOST_PATHS = /^\/health\//;
 
 export interface RequestPrelude {
@@ -20,7 +20,7 @@ export interface RequestPrelude {
   setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** The same for an answer that is written in one go: names and values by turns. */
   rawHeaders(request: IncomingMessage): string[];
-  /** What stands first in every app. Behind it `ctx.state.origin` is that of our origins by which the client has come. */
+  /** The first of every app. Behind it `ctx.state.origin` is that of our origins which the client has used. */
   readonly middlewares: readonly Middleware[];
 }
 
@@ -33,13 +33,19 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
   const logRequest = createRequestLog(deps);
   const readProxyHeaders = createProxyHeaders(deps);
   const origins = new WeakMap<IncomingMessage, string>();
+  const withoutTarget = new WeakSet<IncomingMessage>();
   const flatHeaders = deps.securityHeaders.flat();
   const { host } = new URL(deps.origins[0]);
 
   return {
     accept(request, response) {
+      const hasTarget = readTarget(request);
       logRequest(request, response);
       const origin = readProxyHeaders(request);
+      if (!hasTarget) {
+        withoutTarget.add(request);
+        return false;
+      }
       if (origin !== undefined) origins.set(request, origin);
       return origin !== undefined || ANY_HOST_PATHS.test(request.url ?? '');
     },
@@ -51,6 +57,9 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
     middlewares: [
       problemAnswers(deps.log),
       async (ctx, next) => {
+        if (withoutTarget.has(ctx.req)) {
+          throw new AppError('malformed_request', 'the request target must be a path or an http URL');
+        }
         ctx.state.origin = origins.get(ctx.req);
         if (ctx.state.origin === undefined && !ANY_HOST_PATHS.test(ctx.path)) {
           throw new AppError('misdirected_request', `this server answers for ${host} only`);
@@ -59,4 +68,19 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
       },
     ],
   };
+}
+
+/**
+ * RFC 9112 §3.2: the target is a path, or an absolute URL, whose host counts instead of the Host header (§3.2.2). Behind this it is
+ * a path.
+ * @returns whether it is one of them
+ */
+function readTarget(request: IncomingMessage): boolean {
+  const { url: target = '/', method } = request;
+  if (target.startsWith('/') || (target === '*' && method === 'OPTIONS')) return true;
+  const url = URL.parse(target);
+  const isHttp = url !== null && /^https?:$/.test(url.protocol);
+  request.url = isHttp ? url.pathname + url.search : '/';
+  if (isHttp) request.headers.host = url.host;
+  return isHttp;
 }
