@@ -211,6 +211,8 @@ export function faultyMemberOf(sentence: string, metadata: object): string {
 export function provideBody(request: IncomingMessage, text: string): void {
   const body = Buffer.from(text);
   request.headers['content-length'] = String(body.length);
+  // By a `charset` it would decode other characters than those that were checked.
+  request.headers['content-type'] = 'application/x-www-form-urlencoded';
   Object.defineProperty(request, 'readable', { value: true, configurable: true });
   Object.defineProperty(request, 'iterator', {
     configurable: true,

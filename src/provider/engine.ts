@@ -32,12 +32,12 @@ import { deviceAnswers, slowDown } from './grants/device-flow.ts';
 import { registerTokenExchange } from './grants/token-exchange.ts';
 import { clientChallenge } from './http/client-challenge.ts';
 import { exactPaths } from './http/exact-paths.ts';
-import { refuseLargeForms } from './http/form-body.ts';
 import { formPostPages } from './http/form-post.ts';
+import { inputGate } from './http/input-gate.ts';
 import { refusingOverloads } from './http/overload.ts';
 import type { Pages } from './http/pages.ts';
-import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS, postedRequests } from './http/posted-requests.ts';
-import { readableRequestObjects } from './http/request-object-shape.ts';
+import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS } from './http/parameters.ts';
+import { postedRequests } from './http/posted-requests.ts';
 import { endSessionsForGood } from './logout/end-session.ts';
 import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout/logout-notices.ts';
 import { createLogoutTransaction } from './logout/logout-transaction.ts';
@@ -224,9 +224,8 @@ function middlewares(deps: ProviderDeps, parts: PartsOfKeys): Middleware[] {
   return [
     ...deps.prelude.middlewares,
     exactPaths(METHODS),
-    readableRequestObjects({ path: ROUTES.authorization, pages }),
+    inputGate({ pages, metrics, log }),
     postedRequests({ parameters, pages }),
-    refuseLargeForms(CLIENT_ENDPOINTS),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     declaredDetailsTypes(database.query),
     deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),

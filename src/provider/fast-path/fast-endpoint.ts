@@ -7,7 +7,6 @@
 // engine's answer. test/provider/short-path* send the same requests down both ways and compare.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { handBack } from '../http/form-body.ts';
 
 /** What one endpoint answers to plain requests. */
 export interface FastEndpoint {
@@ -42,8 +41,7 @@ export function createFastPath({ answers, rawHeaders }: FastPathDeps): FastPath 
   ): Promise<boolean> {
     const text = await textOf(short, request).catch(() => undefined);
     if (text === undefined) {
-      // The engine meets the same trouble, and has the words for it; or it is over by then.
-      handBack(request);
+      // The engine meets the same trouble, and has the words for it; or it is over by then. The input gate hands the form back.
       return false;
     }
     const sizeBytes = Buffer.byteLength(text);

@@ -15,7 +15,7 @@ import type { AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
 import { currentContext, JWT_PREFIX, provideBody } from '../engine-internals.ts';
-import { answerTooLarge, isForm, readFormBody } from '../http/form-body.ts';
+import { isForm, readFormBody } from '../http/form-body.ts';
 import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
@@ -198,9 +198,8 @@ function toStored(claims: AcceptedJwt): AdapterPayload {
 
 function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
   return async (ctx, next) => {
-    if (paths.has(ctx.path) && isForm(ctx.req)) {
-      const body = await readFormBody(ctx.req);
-      if (body === undefined) return answerTooLarge(ctx);
+    const body = paths.has(ctx.path) && isForm(ctx.req) ? await readFormBody(ctx.req) : undefined;
+    if (body !== undefined) {
       // A doubled parameter stays doubled: the engine refuses that.
       const prefixed = [...new URLSearchParams(body)].map(([name, value]): [string, string] => {
         return [name, name === 'token' ? withPrefix(value) : value];
