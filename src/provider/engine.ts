@@ -15,7 +15,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { createGuessThrottle } from '../users/throttle.ts';
 import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
-import { DOCUMENT_FETCHES, judgingDocuments } from './clients/metadata-documents.ts';
+import { checkedFetch, DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
@@ -185,7 +185,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   const { directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    ...protocol({ ...deps, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),
