@@ -44,7 +44,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
       assertOwnForm(ctx);
       await next();
     } catch (error) {
-      if (isSessionNotFound(error)) await showStale(ctx);
+      if (error instanceof StaleInteractionError || isSessionNotFound(error)) await showStale(ctx);
       else showError(ctx, toAppError(error, ctx, log));
     }
   });
@@ -215,9 +215,7 @@ export function interactionRoutes(deps: InteractionDeps): Router {
   return router;
 }
 
-class StaleInteractionError extends Error {
-  override readonly name = 'SessionNotFound';
-}
+class StaleInteractionError extends Error {}
 
 function assertPrompt(interaction: Interaction, names: readonly string[]): void {
   if (!names.includes(interaction.prompt.name)) throw new StaleInteractionError();

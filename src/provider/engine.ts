@@ -20,6 +20,7 @@ import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
 import { type EngineKeys, type ProtocolDeps, protocol } from './configuration/configuration.ts';
+import { sessionCookie } from './configuration/cookies.ts';
 import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
 import { createPairwiseIdentifier } from './configuration/pairwise.ts';
@@ -34,6 +35,7 @@ import { clientChallenge } from './http/client-challenge.ts';
 import { exactPaths } from './http/exact-paths.ts';
 import { formPostPages } from './http/form-post.ts';
 import { inputGate } from './http/input-gate.ts';
+import { restartWithoutSession } from './http/lost-session.ts';
 import { refusingOverloads } from './http/overload.ts';
 import type { Pages } from './http/pages.ts';
 import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS } from './http/parameters.ts';
@@ -225,6 +227,7 @@ function middlewares(deps: ProviderDeps, parts: PartsOfKeys): Middleware[] {
     ...deps.prelude.middlewares,
     exactPaths(METHODS),
     inputGate({ pages, metrics, log }),
+    restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     declaredDetailsTypes(database.query),
