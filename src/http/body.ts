@@ -1,4 +1,5 @@
-// Request bodies, read once: with a limit, in the content type that the endpoint expects, through the input gate (input/shape).
+// Request bodies, read once: with a limit, in the content type that the endpoint expects, through
+// the input gate (input/shape).
 
 import type { Context } from 'koa';
 import getRawBody from 'raw-body';
@@ -7,7 +8,10 @@ import { AppError, type FaultyMember } from '../errors.ts';
 import { findEncodedFault } from '../input/encoded.ts';
 import { type Fault, findFault } from '../input/shape.ts';
 
-/** Larger than any honest client registration with its keys, small enough to be read into memory a thousand times. */
+/**
+ * Larger than any honest client registration with its keys, small enough to be read into memory a
+ * thousand times.
+ */
 export const BODY_LIMIT_BYTES = 64 * 1024;
 
 export async function readJson(ctx: Context): Promise<unknown> {
@@ -25,7 +29,10 @@ export async function readJson(ctx: Context): Promise<unknown> {
   return value;
 }
 
-/** A form as the browser sends it. A field that occurs twice is refused: which one counts would be a guess. */
+/**
+ * A form as the browser sends it. A field that occurs twice is refused: which one counts would be a
+ * guess.
+ */
 export async function readForm(ctx: Context): Promise<Record<string, string>> {
   if (!ctx.is('application/x-www-form-urlencoded')) {
     throw new AppError('unsupported_media_type', 'send the form as application/x-www-form-urlencoded');
@@ -76,7 +83,8 @@ async function readText(ctx: Context): Promise<string> {
 
 /**
  * Parses what came in.
- * @param where '/' for a body (pointers are then JSON Pointers), '?' for query parameters, ':' for path parameters
+ * @param where '/' for a body (pointers are then JSON Pointers), '?' for query parameters, ':' for
+ *   path parameters
  * @throws AppError `validation_failed` naming every faulty member
  */
 export function parse<T>(schema: z.ZodType<T>, value: unknown, where: '/' | '?' | ':'): T {

@@ -1,5 +1,6 @@
-// The kinds of text that requests carry. Each has a maximum length and holds no control characters, which would be invisible in a
-// name. (NUL and half surrogate pairs are refused before, see input/shape.)
+// The kinds of text that requests carry. Each has a maximum length and holds no control characters,
+// which would be invisible in a name. (NUL and half surrogate pairs are refused before, see
+// input/shape.)
 
 import { z } from 'zod';
 
@@ -14,7 +15,10 @@ export function text(maxLength: number) {
     .refine((value) => !CONTROL_CHARACTERS.test(value), 'must not contain control characters');
 }
 
-/** RFC 6749 appendix A.1 allows more; these are safe in URLs, headers and logs, and a client id metadata URL still fits. */
+/**
+ * RFC 6749 appendix A.1 allows more; these are safe in URLs, headers and logs, and a client id
+ * metadata URL still fits.
+ */
 export const clientIdField = text(255).regex(
   /^[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$/,
   'may have letters, digits and URL punctuation only',

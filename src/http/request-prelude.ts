@@ -1,5 +1,6 @@
-// What every request passes first, whichever app answers it: it gets its id and its line in the log; target, host, scheme and
-// client address are read once and rewritten to what can be trusted; a request for another server is refused.
+// What every request passes first, whichever app answers it: it gets its id and its line in the
+// log; target, host, scheme and client address are read once and rewritten to what can be trusted;
+// a request for another server is refused.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
@@ -10,17 +11,25 @@ import { createProxyHeaders, type ProxyHeadersOptions } from './proxy-headers.ts
 import { createRequestLog, REQUEST_ID_HEADER, type RequestLogDeps } from './request-log.ts';
 import type { Header } from './security-headers.ts';
 
-/** Health checks come from machines that know an address, not our name; their answers do not depend on a Host. */
+/**
+ * Health checks come from machines that know an address, not our name; their answers do not depend
+ * on a Host.
+ */
 const ANY_HOST_PATHS = /^\/health\//;
 
 export interface RequestPrelude {
-  /** @returns whether the request is for this server; if not, the first of `middlewares` refuses it */
+  /**
+   * @returns whether the request is for this server; if not, the first of `middlewares` refuses it
+   */
   accept(request: IncomingMessage, response: ServerResponse): boolean;
   /** The headers that every answer carries: for an app that adds its own. */
   setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** The same for an answer that is written in one go: names and values by turns. */
   rawHeaders(request: IncomingMessage): string[];
-  /** The first of every app. Behind it `ctx.state.origin` is that of our origins which the client has used. */
+  /**
+   * The first of every app. Behind it `ctx.state.origin` is that of our origins which the client
+   * has used.
+   */
   readonly middlewares: readonly Middleware[];
 }
 
@@ -71,8 +80,8 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
 }
 
 /**
- * RFC 9112 §3.2: the target is a path, or an absolute URL, whose host counts instead of the Host header (§3.2.2). Behind this it is
- * a path.
+ * RFC 9112 §3.2: the target is a path, or an absolute URL, whose host counts instead of the Host
+ * header (§3.2.2). Behind this it is a path.
  * @returns whether it is one of them
  */
 function readTarget(request: IncomingMessage): boolean {

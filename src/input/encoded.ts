@@ -1,6 +1,7 @@
-// Forms and query strings (application/x-www-form-urlencoded) before they are decoded. What their bytes mean must not depend on the
-// parser: Node's `querystring`, which Koa and the engine use, stops at 1,000 parameters, URLSearchParams does not; each puts U+FFFD
-// in the place of what is not UTF-8, which includes encoded surrogates.
+// Forms and query strings (application/x-www-form-urlencoded) before they are decoded. What their
+// bytes mean must not depend on the parser: Node's `querystring`, which Koa and the engine use,
+// stops at 1,000 parameters, URLSearchParams does not; each puts U+FFFD in the place of what is not
+// UTF-8, which includes encoded surrogates.
 
 import { isUtf8 } from 'node:buffer';
 import { type Fault, NUL_FAULT, showable } from './shape.ts';
@@ -12,8 +13,8 @@ const MAX_PARAMETERS = 1_000;
 const SUSPICIOUS = /%(?:00|[89a-f])|[^!-~]/i;
 
 /**
- * RFC 7662 §2.2, RFC 7009 §2.2: a token that cannot exist is inactive and no error. An API passes on whatever was presented to it,
- * and it is only hashed.
+ * RFC 7662 §2.2, RFC 7009 §2.2: a token that cannot exist is inactive and no error. An API passes
+ * on whatever was presented to it, and it is only hashed.
  */
 const UNCHECKED = ['token'];
 

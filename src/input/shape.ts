@@ -1,7 +1,9 @@
-// The shape of input: what no request, document or key may hold, whatever its members mean. Text is what PostgreSQL stores and
-// UTF-8 encodes; JSON is as deep as recursive code can follow (JSON.stringify fails at some 5,000 levels). Everything that comes
-// from outside is checked here once, when it has been read: JSON by findFault, forms and query strings in encoded.ts. This folder
-// knows no endpoints: what is answered is decided by its callers (http/body, provider/http/input-gate, metadata-documents).
+// The shape of input: what no request, document or key may hold, whatever its members mean. Text is
+// what PostgreSQL stores and UTF-8 encodes; JSON is as deep as recursive code can follow
+// (JSON.stringify fails at some 5,000 levels). Everything that comes from outside is checked here
+// once, when it has been read: JSON by findFault, forms and query strings in encoded.ts. This
+// folder knows no endpoints: what is answered is decided by its callers (http/body,
+// provider/http/input-gate, metadata-documents).
 
 export interface Fault {
   /** RFC 6901; of the value that was checked. Safe to show. */
@@ -34,7 +36,8 @@ interface Position {
 }
 
 /**
- * @param root what JSON.parse has made. Its levels are not visited by recursion, so that any depth can be checked.
+ * @param root what JSON.parse has made. Its levels are not visited by recursion, so that any depth
+ *   can be checked.
  * @returns the first fault; undefined if there is none
  */
 export function findFault(root: unknown): Fault | undefined {

@@ -1,5 +1,6 @@
-// What no honest operator sends to the admin API. What is stored once is part of every list afterwards: a row that cannot be written
-// as an answer would take `GET /admin/v1/clients` away from the operators.
+// What no honest operator sends to the admin API. What is stored once is part of every list
+// afterwards: a row that cannot be written as an answer would take `GET /admin/v1/clients` away
+// from the operators.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
@@ -211,7 +212,9 @@ describe('bodies', () => {
   });
 });
 
-/** Of a path or a query string. (`fetch` resolves `..`; for that see test/server/request-targets.) */
+/**
+ * Of a path or a query string. (`fetch` resolves `..`; for that see test/server/request-targets.)
+ */
 const ODD_TEXTS = [
   ...['%00', '%ff', '%C0%80', '%ED%A0%80', '%', '%zz', '%F4%90%80%80', '%0a', '%7f', '%E2%80%AE', '%F0%9F%98%80'],
   ...['%2f', '%5c', "'", '"', '*', '[::bad', 'x'.repeat(3_000), '__proto__', 'toString'],

@@ -1,4 +1,5 @@
-// The pages: addresses, forms and cookies that no browser sends, and requests whose text is unusual but right.
+// The pages: addresses, forms and cookies that no browser sends, and requests whose text is unusual
+// but right.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';

@@ -1,5 +1,6 @@
-// What software says of itself: registrations (RFC 7591, RFC 7592), and the documents that are fetched for a client (`jwks_uri`,
-// `sector_identifier_uri`, client ID metadata documents). Anybody may send or publish them where registration is open.
+// What software says of itself: registrations (RFC 7591, RFC 7592), and the documents that are
+// fetched for a client (`jwks_uri`, `sector_identifier_uri`, client ID metadata documents). Anybody
+// may send or publish them where registration is open.
 
 import type { RequestListener } from 'node:http';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';

@@ -1,6 +1,7 @@
-// JSON inside of OAuth requests (claims, authorization details, request objects, assertions, proofs, hints, tokens) that no honest
-// client sends. Without the input gate an attacker would get a 500 and an error in the log for each of them, could have rows
-// stored that cannot be read again, and could make the requests of others fail that share a batch with his.
+// JSON inside of OAuth requests (claims, authorization details, request objects, assertions,
+// proofs, hints, tokens) that no honest client sends. Without the input gate an attacker would get
+// a 500 and an error in the log for each of them, could have rows stored that cannot be read again,
+// and could make the requests of others fail that share a batch with his.
 
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
@@ -117,7 +118,10 @@ describe('request objects', () => {
     ...authorization({ client_id: keyed.clientId }),
   });
 
-  /** Signed at each endpoint that takes one, and without a signature, which anybody can put into an address. */
+  /**
+   * Signed at each endpoint that takes one, and without a signature, which anybody can put into an
+   * address.
+   */
   async function everyWay(label: string, value: OddValue, member: string, json: string): Promise<OddRequest[]> {
     const signed = await signedJwt(signer, json);
     const ways: [string, OddRequest['send']][] = [
@@ -200,7 +204,9 @@ describe('other JWTs of clients', () => {
     await expectDecency(requests);
   });
 
-  /** The engine neither copies nor stores what is in them: it says itself what is wrong with each. */
+  /**
+   * The engine neither copies nor stores what is in them: it says itself what is wrong with each.
+   */
   const left = (label: string, value: OddValue, send: OddRequest['send']) => ({
     label: `${label} ${value.label}`,
     send,

@@ -1,5 +1,6 @@
-// Request lines and headers as bytes on a socket: what `fetch` would never send, at every app behind the port (engine, admin API,
-// pages, registration, health, metrics). An attacker needs no client for these.
+// Request lines and headers as bytes on a socket: what `fetch` would never send, at every app
+// behind the port (engine, admin API, pages, registration, health, metrics). An attacker needs no
+// client for these.
 
 import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';

@@ -1,4 +1,5 @@
-// JSON that no honest client sends, as text, so that it may hold what JSON.stringify would never write.
+// JSON that no honest client sends, as text, so that it may hold what JSON.stringify would never
+// write.
 
 import { CompactSign } from 'jose';
 import type { Signer } from './signing.ts';
@@ -37,8 +38,8 @@ export const OF_ANOTHER_TYPE: readonly OddValue[] = [
 export const ODD_VALUES: readonly OddValue[] = [...REFUSED, ...OF_ANOTHER_TYPE];
 
 /**
- * Each member with some of the values, and each value with some of the members: all pairs would take minutes. 7 and 22 have no
- * common divisor, so that the values differ from member to member.
+ * Each member with some of the values, and each value with some of the members: all pairs would
+ * take minutes. 7 and 22 have no common divisor, so that the values differ from member to member.
  */
 export function somePairs<Member>(members: readonly Member[], perMember = 7): [member: Member, value: OddValue][] {
   return members.flatMap((member, index) =>

@@ -19,8 +19,9 @@ export function oddRequest(label: string, value: OddValue, member: string, send:
 }
 
 /**
- * Expects that no answer is 5xx and no line of the log an error, that what is refused is a 400 that names the member, that none of
- * it is stored, and that token requests which are sent at the same time go on working.
+ * Expects that no answer is 5xx and no line of the log an error, that what is refused is a 400 that
+ * names the member, that none of it is stored, and that token requests which are sent at the same
+ * time go on working.
  * @param honest a client with client_credentials
  */
 export async function expectNoFaults(

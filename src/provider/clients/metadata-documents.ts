@@ -1,6 +1,7 @@
-// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which URLs may describe a client, and what such a
-// client may be: the same as a dynamically registered one. The engine fetches (through our outbound guard, 5 KB at most), checks
-// that the document names its own URL and no shared secret, and caches it for as long as its headers say, within bounds. It does
+// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which URLs may
+// describe a client, and what such a client may be: the same as a dynamically registered one. The
+// engine fetches (through our outbound guard, 5 KB at most), checks that the document names its own
+// URL and no shared secret, and caches it for as long as its headers say, within bounds. It does
 // not cache failures (§5.2), so how often it is made to fetch is limited by network address.
 
 import type { Configuration } from 'oidc-provider';
@@ -19,7 +20,10 @@ const MAX_SIZE_BYTES = 5 * 1024;
 /** Of one address, which may be that of a whole office. A cached document is not fetched. */
 export const DOCUMENT_FETCHES = { attempts: 60, windowSeconds: 60 };
 
-/** Configuration `features.clientIdMetadataDocument`. @param hosts with or without port; `*`: any */
+/**
+ * Configuration `features.clientIdMetadataDocument`.
+ * @param hosts with or without port; `*`: any
+ */
 export function metadataDocuments(
   hosts: readonly string[],
   throttle: Pick<GuessThrottle, 'attempt'>,
@@ -32,15 +36,17 @@ export function metadataDocuments(
   return {
     enabled: hosts.length > 0,
     ack: 'draft-02',
-    // A minute at least, so that requests cannot cause a fetch each; a day at most, so that a change counts.
+    // A minute at least, so that requests cannot cause a fetch each; a day at most, so that a
+    // change counts.
     cacheDuration: { min: 60, max: 86_400 },
     allowFetch: async (ctx, clientId) => isAllowed(clientId) && (await throttle.attempt(ctx.ip)) === undefined,
   };
 }
 
 /**
- * Configuration `fetch`. What is fetched for a client (`jwks_uri`, `sector_identifier_uri`, metadata documents) passes the input gate;
- * a metadata document is checked as well, and members that it may not set are removed.
+ * Configuration `fetch`. What is fetched for a client (`jwks_uri`, `sector_identifier_uri`,
+ * metadata documents) passes the input gate; a metadata document is checked as well, and members
+ * that it may not set are removed.
  */
 export function checkedFetch(
   send: typeof fetch,

@@ -1,5 +1,6 @@
-// Reads the form of a request, once, through the input gate. Fast path and engine path get it from here: what the gate refuses is no
-// form for either. What was read must be handed back before the engine reads.
+// Reads the form of a request, once, through the input gate. Fast path and engine path get it from
+// here: what the gate refuses is no form for either. What was read must be handed back before the
+// engine reads.
 
 import type { IncomingMessage } from 'node:http';
 import getRawBody from 'raw-body';
@@ -21,7 +22,10 @@ export type FormReading =
 
 const readings = new WeakMap<IncomingMessage, Promise<FormReading>>();
 
-/** RFC 9110 §8.3.1: media types are case-insensitive; what follows a semicolon changes nothing about a form. */
+/**
+ * RFC 9110 §8.3.1: media types are case-insensitive; what follows a semicolon changes nothing about
+ * a form.
+ */
 export function isForm({ method, headers }: IncomingMessage): boolean {
   return method === 'POST' && /^application\/x-www-form-urlencoded[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '');
 }

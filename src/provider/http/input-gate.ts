@@ -1,6 +1,6 @@
-// The first of the engine's middlewares: query string and form of a request, with the JSON inside of them, must have a shape that
-// everything behind it can work with (input/shape). The fast path reads its forms through the same check (form-body), and leaves
-// what is refused to this one.
+// The first of the engine's middlewares: query string and form of a request, with the JSON inside
+// of them, must have a shape that everything behind it can work with (input/shape). The fast path
+// reads its forms through the same check (form-body), and leaves what is refused to this one.
 
 import type { Context, Middleware } from 'koa';
 import { findEncodedFault } from '../../input/encoded.ts';
@@ -62,7 +62,10 @@ function toRefusal({ pointer, detail }: Fault): Refusal {
   return { status: 400, error: ERRORS.get(parameter) ?? 'invalid_request', description };
 }
 
-/** Where the error of a parameter has a name of its own: RFC 6749 §5.2, RFC 8707 §2, RFC 9101 §7, RFC 9396 §5. */
+/**
+ * Where the error of a parameter has a name of its own: RFC 6749 §5.2, RFC 8707 §2, RFC 9101 §7,
+ * RFC 9396 §5.
+ */
 const ERRORS: ReadonlyMap<string, string> = new Map([
   ['scope', 'invalid_scope'],
   ['resource', 'invalid_target'],
@@ -90,7 +93,8 @@ async function refuse(deps: InputGateDeps, ctx: Context, { status, error, descri
   ctx.status = status;
   ctx.set('Cache-Control', 'no-store');
   const out = { error, error_description: description };
-  // As the engine answers: a person is at the authorization endpoint, elsewhere a page is for those who prefer one.
+  // As the engine answers: a person is at the authorization endpoint, elsewhere a page is for those
+  // who prefer one.
   if (ctx.path === ROUTES.authorization || ctx.accepts('json', 'html') === 'html') {
     await deps.pages.renderError(asEngineContext(ctx), out, new Error(description));
   } else ctx.body = out;

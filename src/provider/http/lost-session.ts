@@ -1,5 +1,6 @@
-// Forms of the device flow from a browser without the session of their page: its cookies were removed, or there never was a page.
-// The engine would show the form again and then fail to save the session that it has made for it, which is a 500.
+// Forms of the device flow from a browser without the session of their page: its cookies were
+// removed, or there never was a page. The engine would show the form again and then fail to save
+// the session that it has made for it, which is a 500.
 
 import type { Middleware } from 'koa';
 

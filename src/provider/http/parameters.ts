@@ -1,4 +1,5 @@
-// The parameters of requests that come through a browser. The engine ignores all others (RFC 6749 §3.1).
+// The parameters of requests that come through a browser. The engine ignores all others (RFC 6749
+// §3.1).
 
 export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
   ...['client_id', 'redirect_uri', 'response_type', 'response_mode', 'scope', 'state', 'nonce'],

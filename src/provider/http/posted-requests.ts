@@ -1,6 +1,7 @@
-// Authorization and logout requests by POST: OpenID Connect Core §3.1.2.1 and RP-Initiated Logout §2 want them supported beside GET.
-// The form comes from the site of the app, so that the browser does not send our cookies (SameSite=Lax), and a user who is signed in
-// would have to sign in again. The browser is redirected to the same address by GET, where it sends them.
+// Authorization and logout requests by POST: OpenID Connect Core §3.1.2.1 and RP-Initiated Logout
+// §2 want them supported beside GET. The form comes from the site of the app, so that the browser
+// does not send our cookies (SameSite=Lax), and a user who is signed in would have to sign in
+// again. The browser is redirected to the same address by GET, where it sends them.
 
 import type { Middleware } from 'koa';
 import { asEngineContext } from '../engine-internals.ts';
