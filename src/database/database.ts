@@ -35,7 +35,10 @@ export interface Database {
   /** for gathered statements only (database/gather): its connections plan differently */
   readonly batchQuery: Query;
   readonly batchPool: pg.Pool;
-  /** Runs `work` in one transaction: all of it is committed, or none. */
+  /**
+   * Runs `work` in one transaction: all of it is committed, or none.
+   * @returns what `work` returns, which must be something that can be written as JSON
+   */
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
   /** what this and other nodes have committed to the configuration tables */
   readonly changes: ChangeFeed;
@@ -86,6 +89,8 @@ export function createDatabase(options: DatabaseOptions): Database {
       try {
         await client.query('BEGIN');
         const result = await work((statement, values) => run(client, statement, values));
+        // The answer is made of this. If it cannot be written as JSON, nothing is committed.
+        JSON.stringify(result);
         await client.query('COMMIT');
         client.release();
         return result;
