@@ -15,11 +15,12 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { createGuessThrottle } from '../users/throttle.ts';
 import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
-import { DOCUMENT_FETCHES, judgingDocuments } from './clients/metadata-documents.ts';
+import { checkedFetch, DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
 import { type EngineKeys, type ProtocolDeps, protocol } from './configuration/configuration.ts';
+import { sessionCookie } from './configuration/cookies.ts';
 import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
@@ -34,12 +35,13 @@ import { registerGrants } from './grants/grant.ts';
 import { tokenExchange } from './grants/token-exchange.ts';
 import { clientChallenge } from './http/client-challenge.ts';
 import { exactPaths } from './http/exact-paths.ts';
-import { refuseLargeForms } from './http/form-body.ts';
 import { formPostPages } from './http/form-post.ts';
+import { inputGate } from './http/input-gate.ts';
+import { restartWithoutSession } from './http/lost-session.ts';
 import { refusingOverloads } from './http/overload.ts';
 import type { Pages } from './http/pages.ts';
-import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS, postedRequests } from './http/posted-requests.ts';
-import { readableRequestObjects } from './http/request-object-shape.ts';
+import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS } from './http/parameters.ts';
+import { postedRequests } from './http/posted-requests.ts';
 import { endSessionsForGood } from './logout/end-session.ts';
 import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout/logout-notices.ts';
 import { createLogoutTransaction } from './logout/logout-transaction.ts';
@@ -215,7 +217,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   const { directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...protocol({ ...deps, ...parts, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    ...protocol({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),
@@ -245,7 +247,7 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
 
 /** In the order in which a request passes them, in front of the engine's own routes. */
 function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
-  const { config, database, pages } = deps;
+  const { config, database, pages, metrics, log } = deps;
   const parameters = {
     [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
     [ROUTES.end_session]: LOGOUT_PARAMETERS,
@@ -253,9 +255,9 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
   return [
     ...deps.prelude.middlewares,
     exactPaths(METHODS),
-    readableRequestObjects({ path: ROUTES.authorization, pages }),
+    inputGate({ pages, metrics, log }),
+    restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),
-    refuseLargeForms(CLIENT_ENDPOINTS),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     declaredDetailsTypes(database.query),
     deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),

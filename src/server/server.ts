@@ -166,8 +166,7 @@ function mount(app: Koa, router: Router): void {
   app.use(router.allowedMethods());
 }
 
-/** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */
-const ENGINE_PATHS = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
+const ENGINE_PATHS = /^\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 
 /** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
 function dispatch(

@@ -1,11 +1,13 @@
-// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which addresses may describe a client, and what such
-// a client may be: the same as software that registers itself. The engine fetches (through our outbound guard, 5 KB at most),
-// checks that the document names its own address and no shared secret, and remembers it for as long as its headers say, within
-// bounds. It does not remember failures (§5.2), so how often it is made to fetch is limited by network address.
+// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which URLs may
+// describe a client, and what such a client may be: the same as a dynamically registered one. The
+// engine fetches (through our outbound guard, 5 KB at most), checks that the document names its own
+// URL and no shared secret, and caches it for as long as its headers say, within bounds. It does
+// not cache failures (§5.2), so how often it is made to fetch is limited by network address.
 
 import type { Configuration } from 'oidc-provider';
 import { assertSensible } from '../../clients/metadata-rules.ts';
 import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
+import { findFault } from '../../input/shape.ts';
 import type { Log } from '../../log.ts';
 import type { GuessThrottle } from '../../users/throttle.ts';
 
@@ -15,10 +17,13 @@ const MAX_LENGTH = 255;
 /** The engine's `fetchResponseBodyLimits`. */
 const MAX_SIZE_BYTES = 5 * 1024;
 
-/** Of one address, which may be that of a whole office. What is remembered is not fetched. */
+/** Of one address, which may be that of a whole office. A cached document is not fetched. */
 export const DOCUMENT_FETCHES = { attempts: 60, windowSeconds: 60 };
 
-/** Configuration `features.clientIdMetadataDocument`. @param hosts with or without port; `*`: any */
+/**
+ * Configuration `features.clientIdMetadataDocument`.
+ * @param hosts with or without port; `*`: any
+ */
 export function metadataDocuments(
   hosts: readonly string[],
   throttle: Pick<GuessThrottle, 'attempt'>,
@@ -31,54 +36,67 @@ export function metadataDocuments(
   return {
     enabled: hosts.length > 0,
     ack: 'draft-02',
-    // A minute at least, so that no request makes us fetch at will; a day at most, so that a change counts.
+    // A minute at least, so that requests cannot cause a fetch each; a day at most, so that a
+    // change counts.
     cacheDuration: { min: 60, max: 86_400 },
     allowFetch: async (ctx, clientId) => isAllowed(clientId) && (await throttle.attempt(ctx.ip)) === undefined,
   };
 }
 
-/** Configuration `fetch`: documents are judged on their way, and what is not for them to say is taken out. */
-export function judgingDocuments(
+/**
+ * Configuration `fetch`. What is fetched for a client (`jwks_uri`, `sector_identifier_uri`,
+ * metadata documents) passes the input gate; a metadata document is checked as well, and members
+ * that it may not set are removed.
+ */
+export function checkedFetch(
   send: typeof fetch,
   log: Log,
 ): (url: string | URL, init: RequestInit) => Promise<Response> {
   return async (url, init) => {
     const response = await send(url, init);
-    // The engine reads nothing else without following where it leads.
-    const isDocument = init.method === 'GET' && init.redirect === 'manual';
-    if (!isDocument || response.status !== 200) return response;
+    if (init.method !== 'GET' || response.status !== 200) return response;
     try {
-      return await judge(response);
+      // Metadata documents are all that the engine fetches without following redirects.
+      return await check(response, { isMetadata: init.redirect === 'manual' });
     } catch (error) {
-      log.info(
-        { client_id: String(url), reason: (error as Error).message },
-        'a client ID metadata document is not good',
-      );
+      const reason = error instanceof Error ? error.message : String(error);
+      log.info({ url: String(url), reason }, 'a document of a client was refused');
       throw error;
     }
   };
 }
 
-async function judge(response: Response): Promise<Response> {
+async function check(response: Response, { isMetadata }: { isMetadata: boolean }): Promise<Response> {
   const headers = [...response.headers];
   const type = response.headers.get('content-type') ?? '';
-  // §5: whatever else a host lets people upload is not a document.
-  if (!/^application\/([\w.-]+\+)?json *(;|$)/i.test(type)) throw new TypeError(`the content type is ${type}`);
+  // §5: other uploads to a host are no metadata documents.
+  const isJson = /^application\/([\w.-]+\+)?json *(;|$)/i.test(type);
+  if (isMetadata && !isJson) throw new TypeError(`the content type is ${type}`);
   const text = await response.text();
-  const document = JSON.parse(text) as Record<string, unknown> | null;
-  // What the engine refuses, it says better.
-  if (
-    Buffer.byteLength(text) > MAX_SIZE_BYTES ||
-    typeof document !== 'object' ||
-    document === null ||
-    hasSecret(document)
-  ) {
-    return new Response(text, { headers });
-  }
+  const document = parse(text);
+  const fault = findFault(document);
+  if (fault !== undefined) throw new TypeError(`${fault.pointer} ${fault.detail}`.trim());
+  // What the engine refuses too, it says better.
+  const isChecked =
+    isMetadata && isObject(document) && Buffer.byteLength(text) <= MAX_SIZE_BYTES && !hasSecret(document);
+  if (!isChecked) return new Response(text, { headers });
   const metadata = parseUnverified(document);
   assertSensible(metadata);
   assertAllowed(metadata, {});
   return new Response(JSON.stringify({ client_id: document.client_id, ...metadata }), { headers });
+}
+
+/** @returns undefined for what is not JSON, which the engine refuses */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 function hasSecret(document: Readonly<Record<string, unknown>>): boolean {
