@@ -71,7 +71,7 @@ const CALLED: Uses = {
   'OIDCContext.prototype.entity': ['here', '`createGrantContext`; token exchange names the token that it has issued'],
   Claims: ['fast-path/userinfo', 'which claims a scope brings'],
   ResourceServer: ['grants', 'gives a token its audience, format and lifetime'],
-  Client: ['clients/engine-metadata', 'metadata is validated by the schema that will load it'],
+  Client: ['here', '`createClient`'],
   'Client.validate': ['clients/engine-metadata', 'the document at sector_identifier_uri'],
   'Client.prototype.metadata': ['clients/metadata-document-store', 'a metadata document as the engine understood it'],
   AccessToken: ['here', '`reviveModel`, like the next four'],
@@ -137,6 +137,12 @@ export function createGrantContext(
   const oidc = Object.assign(new provider.OIDCContext(ctx), { params });
   oidc.entity('Client', client);
   return Object.assign(ctx, { oidc }) as unknown as TokenEndpointGrantContext;
+}
+
+/** @throws OIDCProviderError when the engine's schema refuses the metadata */
+export function createClient(provider: Provider, metadata: object): Client {
+  const Created = provider.Client as unknown as new (metadata: object) => Client;
+  return new Created(metadata);
 }
 
 /** The model of a stored payload, as the engine's `find` makes it. */

@@ -115,7 +115,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const clients = createClients({
     database,
     passwords,
-    assertLoadable: (clientId, metadata) => assertLoadable(engine.provider, clientId, metadata),
+    assertLoadable: (clientId, metadata) =>
+      assertLoadable({ provider: engine.provider, takesCertificates }, clientId, metadata),
     assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
     removeArtifacts: removeArtifactsOfClient,
   });
