@@ -211,7 +211,12 @@ export function faultyMemberOf(sentence: string, metadata: object): string {
   return words.find((word) => word.includes('_') || word in metadata) ?? '';
 }
 
-// 5. How it reads a request.
+// 5. How it sends and reads requests.
+
+/** Configuration `fetch`: nothing but metadata documents is read with redirects left alone. If not, their clients are refused. */
+export function isDocumentFetch({ method, redirect }: RequestInit): boolean {
+  return method === 'GET' && redirect === 'manual';
+}
 
 /** Lets the engine read this body as it reads every other. A `req.body` it would take too, with a warning on the console. */
 export function provideBody(request: IncomingMessage, text: string): void {

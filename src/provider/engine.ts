@@ -15,7 +15,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { createGuessThrottle } from '../users/throttle.ts';
 import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
-import { DOCUMENT_FETCHES, judgingDocuments } from './clients/metadata-documents.ts';
+import { checkingDocuments, DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
@@ -25,6 +25,7 @@ import { features } from './configuration/features.ts';
 import { createPairwiseIdentifier } from './configuration/pairwise.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
 import { assertEngineInternals } from './engine-internals.ts';
+import { probeEngine } from './engine-probe.ts';
 import { reportEvents } from './events.ts';
 import { fastPathFirst } from './fast-path/fast-endpoint.ts';
 import { fastEndpoints } from './fast-path/fast-path.ts';
@@ -105,8 +106,9 @@ interface Built {
   readonly sendLogoutNotice: SendLogoutNotice;
 }
 
-/** @throws Error when the engine cannot work with the keys */
-export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
+/** @throws Error when the engine cannot work with the keys, or is not the one that this was written against */
+export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promise<Engine> {
+  await probeEngine();
   const parts = createParts(deps);
   let built = build(deps, parts, keys);
   return {
@@ -185,7 +187,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   const { directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...protocol({ ...deps, fetch: judgingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    ...protocol({ ...deps, fetch: checkingDocuments(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),

@@ -98,7 +98,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     metrics,
     log,
   };
-  const engine = createEngine(engineDeps, keys.current());
+  const engine = await createEngine(engineDeps, keys.current());
   keys.onChange(engine.useKeys);
 
   let isDraining = false;

@@ -13,6 +13,9 @@ import { createClient, faultyMemberOf } from '../engine-internals.ts';
  */
 const COMPLETED = ['authorizationDetailsTypes', 'tlsClientCertificateBoundAccessTokens'] as const;
 
+/** Says that a metadata document was checked (metadata-documents). */
+export const DOCUMENT_CHECK = 'lanyard_document_check';
+
 /**
  * Configuration `extraClientMetadata`. The engine runs the validator in the constructor of a client: what is done here is done to
  * every instance, whether its metadata come from the adapter or from a metadata document.
@@ -20,7 +23,7 @@ const COMPLETED = ['authorizationDetailsTypes', 'tlsClientCertificateBoundAccess
 export const extraClientMetadata = {
   properties: [
     ...['require_pkce', 'security_profile', 'dpop_require_nonce', 'refresh_token_grace_seconds'],
-    ...['revoke_tokens_on_logout', 'tls_client_certificate_bound_access_tokens', ...COMPLETED],
+    ...['revoke_tokens_on_logout', 'tls_client_certificate_bound_access_tokens', DOCUMENT_CHECK, ...COMPLETED],
   ],
   validator(_ctx: unknown, name: string, _value: unknown, metadata: Record<string, unknown>): void {
     if (name === COMPLETED[0]) copyMembers(metadata);

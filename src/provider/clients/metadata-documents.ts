@@ -1,13 +1,19 @@
 // Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which addresses may describe a client, and what such
-// a client may be: the same as software that registers itself. The engine fetches (through our outbound guard, 5 KB at most),
-// checks that the document names its own address and no shared secret, and remembers it for as long as its headers say, within
-// bounds. It does not remember failures (§5.2), so how often it is made to fetch is limited by network address.
+// a client may be: the same as a dynamically registered one. The engine fetches (through our outbound guard, 5 KB at most), checks
+// that the document names its own address and no shared secret, and caches it for as long as its headers say, within bounds. It
+// does not cache failures (§5.2), so the number of fetches is limited by network address.
 
+import { randomUUID } from 'node:crypto';
 import type { Configuration } from 'oidc-provider';
 import { assertSensible } from '../../clients/metadata-rules.ts';
 import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
 import type { Log } from '../../log.ts';
 import type { GuessThrottle } from '../../users/throttle.ts';
+import { isDocumentFetch } from '../engine-internals.ts';
+import { DOCUMENT_CHECK } from './engine-metadata.ts';
+
+/** In every document that this process has checked. No document can contain it, because nobody outside knows it. */
+const CHECKED = randomUUID();
 
 /** Shorter than the column and the fields that carry client ids. */
 const MAX_LENGTH = 255;
@@ -15,7 +21,7 @@ const MAX_LENGTH = 255;
 /** The engine's `fetchResponseBodyLimits`. */
 const MAX_SIZE_BYTES = 5 * 1024;
 
-/** Of one address, which may be that of a whole office. What is remembered is not fetched. */
+/** Of one network address, which a whole office may share. What is cached is not fetched. */
 export const DOCUMENT_FETCHES = { attempts: 60, windowSeconds: 60 };
 
 /** Configuration `features.clientIdMetadataDocument`. @param hosts with or without port; `*`: any */
@@ -33,40 +39,38 @@ export function metadataDocuments(
     ack: 'draft-02',
     // A minute at least, so that no request makes us fetch at will; a day at most, so that a change counts.
     cacheDuration: { min: 60, max: 86_400 },
+    // A document that the engine has fetched in another way than `isDocumentFetch` knows was not checked.
+    allowClient: async (_ctx, client) => client[DOCUMENT_CHECK] === CHECKED,
     allowFetch: async (ctx, clientId) => isAllowed(clientId) && (await throttle.attempt(ctx.ip)) === undefined,
   };
 }
 
-/** Configuration `fetch`: documents are judged on their way, and what is not for them to say is taken out. */
-export function judgingDocuments(
+/** Configuration `fetch`: metadata documents are checked as they arrive, and members that they may not set are removed. */
+export function checkingDocuments(
   send: typeof fetch,
   log: Log,
 ): (url: string | URL, init: RequestInit) => Promise<Response> {
   return async (url, init) => {
     const response = await send(url, init);
-    // The engine reads nothing else without following where it leads.
-    const isDocument = init.method === 'GET' && init.redirect === 'manual';
-    if (!isDocument || response.status !== 200) return response;
+    if (!isDocumentFetch(init) || response.status !== 200) return response;
     try {
-      return await judge(response);
+      return await check(response);
     } catch (error) {
-      log.info(
-        { client_id: String(url), reason: (error as Error).message },
-        'a client ID metadata document is not good',
-      );
+      const reason = (error as Error).message;
+      log.info({ client_id: String(url), reason }, 'a client ID metadata document is not valid');
       throw error;
     }
   };
 }
 
-async function judge(response: Response): Promise<Response> {
+async function check(response: Response): Promise<Response> {
   const headers = [...response.headers];
   const type = response.headers.get('content-type') ?? '';
-  // §5: whatever else a host lets people upload is not a document.
+  // §5: a file of another type that a host lets its users upload is no document.
   if (!/^application\/([\w.-]+\+)?json *(;|$)/i.test(type)) throw new TypeError(`the content type is ${type}`);
   const text = await response.text();
   const document = JSON.parse(text) as Record<string, unknown> | null;
-  // What the engine refuses, it says better.
+  // The engine refuses these by itself, with a better description.
   if (
     Buffer.byteLength(text) > MAX_SIZE_BYTES ||
     typeof document !== 'object' ||
@@ -78,7 +82,9 @@ async function judge(response: Response): Promise<Response> {
   const metadata = parseUnverified(document);
   assertSensible(metadata);
   assertAllowed(metadata, {});
-  return new Response(JSON.stringify({ client_id: document.client_id, ...metadata }), { headers });
+  return new Response(JSON.stringify({ client_id: document.client_id, ...metadata, [DOCUMENT_CHECK]: CHECKED }), {
+    headers,
+  });
 }
 
 function hasSecret(document: Readonly<Record<string, unknown>>): boolean {
