@@ -2,4 +2,4 @@
 // docs with curl.
 import { common } from './jest.config.mjs';
 
-export default { ...common, testMatch: ['<rootDir>/test/**/*.browser.ts'], maxWorkers: 1, testTimeout: 60_000 };
+export default { ...common, testMatch: ['<rootDir>/test/**/*.browser.ts'], maxWorkers: 1 };

@@ -1,4 +1,6 @@
 // Tests run the sources as they are (TypeScript stripped by swc) against a real PostgreSQL, which test/support/ starts.
+import { TEST_TIMEOUT_MS } from './test/support/patience.ts';
+
 export const common = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
@@ -13,7 +15,7 @@ export const common = {
   },
   // Every test file runs on its own database; two workers fit a two-core machine.
   maxWorkers: 2,
-  testTimeout: 30_000,
+  testTimeout: TEST_TIMEOUT_MS,
 };
 
 export default { ...common, testMatch: ['<rootDir>/test/**/*.test.ts'] };

@@ -1,8 +1,8 @@
-// What has to be undone, whatever happens: in reverse order, once, each step even if another one fails.
+// Clean-up steps: run once, in reverse order, each of them even if another one fails.
 
 export interface Cleanups {
   add(step: () => Promise<unknown>): void;
-  /** May be called more than once; everybody waits for the same. */
+  /** May be called more than once; all calls wait for the same run. */
   run(): Promise<void>;
 }
 

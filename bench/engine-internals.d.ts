@@ -1,4 +1,4 @@
-// Types for the two files of the engine that the bare engine takes from its inside.
+// Types for the two internal files of the engine that the bare engine imports.
 
 declare module 'oidc-provider/lib/adapters/memory_adapter.js' {
   import type { Adapter } from 'oidc-provider';

@@ -1,4 +1,4 @@
-// Who plays in the measurements: the same clients, users and resource servers for every server under test.
+// Clients, users and resource servers of the measurements, the same for every server under test.
 
 export const OPAQUE_API = 'https://opaque.example';
 export const JWT_API = 'https://jwt.example';
@@ -13,7 +13,7 @@ export interface ClientLogin {
 }
 
 export interface Fixtures {
-  /** acts for itself, may call both resource servers */
+  /** uses client_credentials, may call both resource servers */
   readonly service: ClientLogin;
   /** introspects for both resource servers */
   readonly api: ClientLogin;
@@ -23,7 +23,7 @@ export interface Fixtures {
   readonly web: ClientLogin;
 }
 
-/** Metadata of RFC 7591 by role, as both servers take them. */
+/** RFC 7591 metadata by role, for both servers. */
 export const METADATA = {
   service: { grant_types: ['client_credentials'], response_types: [], redirect_uris: [] },
   api: { grant_types: ['client_credentials'], response_types: [], redirect_uris: [] },
@@ -35,7 +35,7 @@ export const METADATA = {
   web: { grant_types: ['authorization_code', 'refresh_token'], redirect_uris: [REDIRECT_URI] },
 } as const satisfies Record<keyof Fixtures, object>;
 
-/** Each loop that signs in has a user of its own, since a login throttle counts per account. */
+/** Each login loop has its own user, because the login throttle counts per account. */
 export function username(index: number): string {
   return `user-${index}`;
 }

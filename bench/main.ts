@@ -1,6 +1,6 @@
-// `npm run bench`: Lanyard against the bare engine, side by side. README.md beside this file says what is measured and how to
-// read it. The report goes to stdout, what is going on to stderr. However it ends, the servers are stopped and their folders
-// removed. The exit code is 1 when anything failed; a target that was missed is no failure.
+// `npm run bench`: Lanyard against the bare engine. README.md explains what is measured and how to
+// read it. The report goes to stdout, progress to stderr. The servers are always stopped and their
+// folders removed. The exit code is 1 after an error; a missed target is not an error.
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -44,8 +44,8 @@ function say(text: string): void {
 
 let isBreakingOff = false;
 
-async function breakOff(reason: string): Promise<void> {
-  // To say why may fail as well, and that again.
+async function abort(reason: string): Promise<void> {
+  // Writing the reason may fail too, and end up here again.
   if (isBreakingOff) return;
   isBreakingOff = true;
   say(reason);
@@ -53,12 +53,12 @@ async function breakOff(reason: string): Promise<void> {
   process.exit(1);
 }
 
-// Whoever reads the report may stop reading (`npm run bench | head`); the servers must not outlive us.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => void breakOff('nobody reads any more'));
-process.on('uncaughtException', (error) => void breakOff(String(error.stack)));
+// The reader may close the pipe (`npm run bench | head`); the servers must be stopped then too.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => void abort('the output was closed'));
+process.on('uncaughtException', (error) => void abort(String(error.stack)));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    void breakOff('Stopping.');
+    void abort('Stopping.');
   });
 }
 main()

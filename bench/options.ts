@@ -9,7 +9,7 @@ export interface Options {
   /** ids of operations and further measurements; [] means all */
   readonly only: readonly string[];
   readonly isQuick: boolean;
-  /** how many clients are registered for the comparison of many against one */
+  /** number of registered clients in the comparison of many against one */
   readonly clientCount: number;
   /** undefined: not written */
   readonly outPath: string | undefined;
@@ -17,7 +17,7 @@ export interface Options {
   readonly foreign: { readonly url: string; readonly clientId: string; readonly clientSecret: string } | undefined;
 }
 
-/** @throws TypeError with a text for whoever typed it */
+/** @throws TypeError with a text for the user */
 export function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
@@ -36,7 +36,7 @@ export function parseOptions(args: readonly string[]): Options {
     },
   });
   const isQuick = values.quick;
-  // What was measured in part must not take the place of a whole one.
+  // A partial run must not overwrite the results of a complete one.
   const isWhole = !isQuick && values.only.length === 0 && values.url === undefined;
   return {
     isQuick,

@@ -1,4 +1,4 @@
-// Everything that one run of the bench has found out; this is what the JSON file holds.
+// The results of one run of the bench, as they are in the JSON file.
 
 import type { ColdStart } from './measurements/cold-start.ts';
 import type { HalfRate } from './measurements/half-rate.ts';
@@ -18,20 +18,20 @@ export interface Results {
   readonly coldStart?: ColdStart;
   readonly memoryUnderLoadBytes?: number;
   readonly passwordHashCpuMs?: number;
-  /** what made a further measurement fail */
+  /** the errors of further measurements */
   readonly faults: readonly string[];
 }
 
-/** Of Lanyard's row to that of the bare engine. */
+/** The ratio of Lanyard's row to that of the bare engine. */
 export interface Ratio {
   readonly operation: string;
   readonly connections: number;
   readonly requestsPerSecond: number;
-  /** Node and PostgreSQL together; undefined where the system does not tell */
+  /** Node and PostgreSQL together; undefined where /proc does not exist */
   readonly cpu: number | undefined;
 }
 
-/** A void row has none. */
+/** A row with faults has none. */
 export function toRatios(measurements: readonly Measurement[]): Ratio[] {
   const valid = measurements.filter(({ faults }) => faults.length === 0);
   return valid.flatMap((own) => {

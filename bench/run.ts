@@ -1,4 +1,4 @@
-// One run of the bench: the servers started, every measurement taken that was asked for, all of it as one value.
+// One run of the bench: starts the servers, takes the selected measurements, returns the results.
 
 import { availableParallelism, cpus } from 'node:os';
 import type { Cleanups } from './cleanups.ts';
@@ -23,16 +23,16 @@ import { findForeign } from './subjects/foreign.ts';
 import { startLanyard } from './subjects/lanyard.ts';
 import type { Subject } from './subjects/subject.ts';
 
-/** Beside the operations, what `--only` may name. */
+/** Further ids for `--only`, beside the operations. */
 const NEED_SERVERS = ['half-rate', 'memory', 'many-clients'] as const;
 const FURTHER = ['cold-start', ...NEED_SERVERS] as const;
 const COLD_START_RUNS = 5;
 
 export interface RunDeps {
   readonly options: Options;
-  /** for everything that the servers write */
+  /** for the data of the servers */
   readonly folder: string;
-  /** of a PostgreSQL to use instead of the embedded one */
+  /** of a PostgreSQL that replaces the embedded one */
   readonly databaseUrl: string | undefined;
   readonly cleanups: Cleanups;
   readonly say: (text: string) => void;
@@ -53,7 +53,7 @@ export async function run(deps: RunDeps): Promise<Results> {
   };
 
   const startedAt = new Date().toISOString();
-  // Before the other servers run: what a start takes depends on who else is busy.
+  // Before the other servers run, because they would slow the start down.
   const coldStart = await further('cold-start', () =>
     measureColdStart({ folder, runs: options.isQuick ? 1 : COLD_START_RUNS }),
   );

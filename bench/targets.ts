@@ -1,4 +1,4 @@
-// What Lanyard wants to reach, as data. Of several connection counts the worse one decides.
+// The performance targets of Lanyard, as data. Of several connection counts the worse one decides.
 
 import { type Results, toRatios } from './results.ts';
 
@@ -48,7 +48,7 @@ export const TARGETS: readonly Target[] = [
     text: 'find and insert, 5 million token rows against none',
     unit: '',
     atLeast: 0.75,
-    // It takes longer than a bench should.
+    // It takes too long for this bench.
     value: () => undefined,
   },
   {
@@ -83,7 +83,7 @@ export const TARGETS: readonly Target[] = [
   },
 ];
 
-/** The rate of Lanyard to that of the bare engine. */
+/** The ratio of Lanyard's rate to that of the bare engine. */
 function rate(text: string, operation: string, atLeast: number): Target {
   return {
     text,

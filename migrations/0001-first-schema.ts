@@ -1,4 +1,4 @@
-// The first schema. Every instant is a timestamptz; every id that could be used as a credential is stored as SHA-256.
+// The first schema. Ids that could be used as credentials are stored as SHA-256.
 
 import type { Knex } from 'knex';
 
@@ -9,7 +9,7 @@ export async function up(knex: Knex): Promise<void> {
       name              text NOT NULL DEFAULT '',
       metadata          jsonb NOT NULL,              -- RFC 7591 member names; never a secret
       disabled_at       timestamptz,
-      tokens_not_before timestamptz,                 -- everything issued before is void
+      tokens_not_before timestamptz,                 -- tokens issued before are invalid
       version           integer NOT NULL DEFAULT 1,  -- the ETag
       created_at        timestamptz NOT NULL DEFAULT now(),
       updated_at        timestamptz NOT NULL DEFAULT now()
@@ -64,7 +64,7 @@ export async function up(knex: Knex): Promise<void> {
     );
     CREATE UNIQUE INDEX users_username ON users (lower(username));
 
-    -- What a user allowed a client once and is not asked again. resource_server '' stands for the OpenID Connect scopes.
+    -- Consent of users to clients. resource_server '' means the OpenID Connect scopes.
     CREATE TABLE consents (
       account_id      text NOT NULL REFERENCES users ON DELETE CASCADE,
       client_id       text NOT NULL REFERENCES clients ON DELETE CASCADE,
@@ -85,15 +85,15 @@ export async function up(knex: Knex): Promise<void> {
       created_at         timestamptz NOT NULL DEFAULT now()
     );
 
-    -- The engine's short-lived models, one logical table. Partitions keep the busy ones apart from the long-lived ones.
+    -- The models of the engine. Partitions separate short-lived rows from long-lived ones.
     CREATE TABLE oidc_artifacts (
       model       text NOT NULL,
       id          bytea NOT NULL,                    -- SHA-256 of model and id
-      payload     json NOT NULL,                     -- the engine's private format, without the id; json keeps it as it is
+      payload     json NOT NULL,                     -- the engine's format, without the id; json, because jsonb would change it
       client_id   text,
       account_id  text,
       grant_id    bytea,                             -- SHA-256: the id of the Grant's own row
-      uid         text,                              -- not unique: a session keeps its uid when its id rotates
+      uid         text,                              -- not unique: a session keeps its uid when its id changes
       user_code   text,
       issued_at   timestamptz NOT NULL,
       expires_at  timestamptz,
@@ -113,21 +113,22 @@ export async function up(knex: Knex): Promise<void> {
     CREATE INDEX oidc_artifacts_user_code ON oidc_artifacts (user_code) WHERE user_code IS NOT NULL;
     CREATE INDEX oidc_artifacts_expiry ON oidc_artifacts (expires_at) WHERE expires_at IS NOT NULL;
 
-    -- JWT access tokens have no row; one that was revoked by itself stands here until it would have expired.
+    -- JWT access tokens have no row; a revoked one is listed here until its expiry.
     CREATE TABLE revoked_tokens (
       jti_hash   bytea PRIMARY KEY,
       expires_at timestamptz NOT NULL
     );
     CREATE INDEX revoked_tokens_expiry ON revoked_tokens (expires_at);
 
-    -- What may be presented once: the jti of client assertions. The insert decides.
+    -- Single use (jti of client assertions): the insert fails for the second use.
     CREATE TABLE replay_guard (
       id         bytea PRIMARY KEY,
       expires_at timestamptz NOT NULL
     );
     CREATE INDEX replay_guard_expiry ON replay_guard (expires_at);
 
-    -- Failed logins, in the layout that rate-limiter-flexible keeps: expire is in milliseconds since 1970.
+    -- Failed logins, with the columns of rate-limiter-flexible; expire is in milliseconds since
+    -- 1970.
     CREATE TABLE login_throttle (
       key    varchar(255) PRIMARY KEY,
       points integer NOT NULL DEFAULT 0,
@@ -149,7 +150,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE INDEX audit_events_type ON audit_events (type, id);
     CREATE INDEX audit_events_at ON audit_events (at);
 
-    -- Insert only: what happened stays written, also for whoever holds the server's own database role.
+    -- Insert only, also for the database role of the server.
     CREATE FUNCTION lanyard_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       RAISE EXCEPTION 'audit events are insert only';

@@ -1,12 +1,13 @@
-// Announces every committed change of a configuration row on the channel `lanyard_change` as `<topic>:<key>`, so that every node
-// can forget what it remembers of it (database/change-feed). `*` stands for all keys.
+// Notifies every committed change of a configuration row on the channel `lanyard_change` as
+// `<topic>:<key>`, so that every node drops it from its cache (database/change-feed). Key `*` means
+// all.
 
 import type { Knex } from 'knex';
 
-/** Which column of which table is the key of which topic. */
+/** The topic of each table, and the column that is its key. */
 const ANNOUNCED = [
   { table: 'clients', topic: 'client', key: 'client_id', columns: '' },
-  // Not last_used_at, which is written all the time.
+  // Without last_used_at, which is written often.
   { table: 'client_secrets', topic: 'client', key: 'client_id', columns: 'OF id, client_id, hash, expires_at' },
   { table: 'client_grants', topic: 'client_grants', key: 'client_id', columns: '' },
   { table: 'resource_servers', topic: 'resource_server', key: 'identifier', columns: '' },
@@ -15,7 +16,8 @@ const ANNOUNCED = [
 
 export async function up(knex: Knex): Promise<void> {
   await knex.raw(`
-    -- Arguments: the topic, and the column that holds the key. PostgreSQL sends equal payloads of a transaction once.
+    -- Arguments: the topic, and the column that holds the key. PostgreSQL sends equal payloads of a
+    -- transaction once.
     CREATE FUNCTION lanyard_announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
       old_key text := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) ->> TG_ARGV[1] END;

@@ -1,4 +1,4 @@
-// Device flow (RFC 8628): when each device last asked, so that one that asks too often is slowed down, by all nodes together.
+// Device flow (RFC 8628): the last poll of each device, so that slow_down works across all nodes.
 
 import type { Knex } from 'knex';
 
@@ -7,7 +7,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE TABLE device_polls (
       id               bytea PRIMARY KEY,            -- SHA-256 of the device code
       polled_at        timestamptz NOT NULL DEFAULT now(),
-      interval_seconds integer NOT NULL DEFAULT 5,   -- RFC 8628 §3.5: 5 more for each time it was too fast
+      interval_seconds integer NOT NULL DEFAULT 5,   -- RFC 8628 §3.5: 5 more after each slow_down
       was_too_fast     boolean NOT NULL DEFAULT false,
       expires_at       timestamptz NOT NULL
     );

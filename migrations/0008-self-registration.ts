@@ -1,4 +1,4 @@
-// Software that registers itself (RFC 7591), and the tokens that let it.
+// Dynamic client registration (RFC 7591) and initial access tokens.
 
 import type { Knex } from 'knex';
 
@@ -14,7 +14,7 @@ export async function up(knex: Knex): Promise<void> {
       expires_at timestamptz NOT NULL,
       created_at timestamptz NOT NULL DEFAULT now()
     );
-    -- Until the hour after their end, like everything that is swept.
+    -- For pruning by expiry.
     CREATE INDEX initial_access_tokens_expiry ON initial_access_tokens (expires_at);
 
     ALTER TABLE clients
@@ -22,7 +22,8 @@ export async function up(knex: Knex): Promise<void> {
       ADD COLUMN registration_token_hash bytea;                -- RFC 7592
     CREATE INDEX clients_self_registered ON clients (client_id) WHERE registered_by <> 'admin';
 
-    -- When a client that registered itself got its last token. Not in clients: every change there is announced to all nodes.
+    -- The last token of a dynamically registered client. Not in clients, where every change
+    -- notifies all nodes.
     CREATE TABLE client_uses (
       client_id    text PRIMARY KEY REFERENCES clients ON DELETE CASCADE,
       last_used_at timestamptz NOT NULL

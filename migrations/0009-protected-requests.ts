@@ -1,4 +1,4 @@
-// Secrets of the installation, and what resource servers declare for rich authorization requests (RFC 9396).
+// Secrets of the installation, and authorization details types of resource servers (RFC 9396).
 
 import type { Knex } from 'knex';
 

@@ -1,4 +1,4 @@
-// Signing keys that change while the servers run: each change is announced to all of them, and a key may wait unpublished.
+// Key rotation while servers run: each change notifies all nodes, and a key may be unpublished.
 
 import type { Knex } from 'knex';
 

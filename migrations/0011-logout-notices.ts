@@ -1,4 +1,5 @@
-// Whether anybody wants to hear of logouts is asked at the start and whenever a client changes.
+// For the query whether any client has a back-channel logout URI, at start and after client
+// changes.
 
 import type { Knex } from 'knex';
 

@@ -1,4 +1,5 @@
-// Who may act for the users of a client at an API (RFC 8693 §4.4, `may_act`). No foreign key: when that client is removed, nobody may.
+// The client that may act for the users of a client at an API (RFC 8693 §4.4, `may_act`). Without a
+// foreign key: after that client was removed, no client may.
 
 import type { Knex } from 'knex';
 

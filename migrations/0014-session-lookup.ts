@@ -1,6 +1,6 @@
-// Only a session is ever looked up by its uid, at every use of a token that ends with it. With an index for just that no planner
-// without statistics thinks of going through all sessions instead (which it did: BitmapAnd with the primary key, model = 'Session'),
-// and the other partitions are rid of an index in which they had nothing.
+// Only sessions are looked up by uid, at every use of a token that ends with one. Without
+// statistics the planner combined the old index with a scan of all sessions (BitmapAnd with the
+// primary key); the partial index prevents that, and the other partitions need none.
 
 import type { Knex } from 'knex';
 

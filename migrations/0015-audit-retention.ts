@@ -1,5 +1,5 @@
-// Audit events may go when they are old enough (LANYARD_AUDIT_RETENTION_DAYS): by the sweep alone, which says so in its transaction,
-// and never those of the last seven days, whoever asks. Nobody changes one.
+// Old audit events may be deleted (LANYARD_AUDIT_RETENTION_DAYS): by pruning only, which sets a
+// flag in its transaction, and never those of the last seven days. None can be changed.
 
 import type { Knex } from 'knex';
 
@@ -14,7 +14,7 @@ export async function up(knex: Knex): Promise<void> {
       IF coalesce(current_setting('lanyard.sweeps_audit_events', true), '') <> 'on' THEN
         RAISE EXCEPTION 'audit events are insert only';
       END IF;
-      -- In hours: days are longer and shorter where clocks change. A second less, because a sweep counts in floating point.
+      -- In hours, because days vary with daylight saving. One second less for rounding in pruning.
       IF OLD.at >= now() - interval '168 hours' + interval '1 second' THEN
         RAISE EXCEPTION 'audit events are kept for seven days at least';
       END IF;
@@ -23,7 +23,7 @@ export async function up(knex: Knex): Promise<void> {
     CREATE TRIGGER audit_events_kept BEFORE DELETE ON audit_events
       FOR EACH ROW EXECUTE FUNCTION lanyard_keep_audit_event();
 
-    -- As for the tokens: a twentieth, not a fifth.
+    -- 5 % instead of 20 %, as for tokens.
     ALTER TABLE audit_events SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 10000);
   `);
 }

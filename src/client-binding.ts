@@ -1,10 +1,12 @@
-// THE RULE: which client a token belongs to, and who may use, introspect or revoke it.
+// The binding rule: which client a token was issued to, and which clients may use, introspect,
+// revoke or exchange it.
 //
-// Issuance (provider/binding-hooks), introspection, revocation, the admin API and the resource-server guard all ask here;
-// nobody else compares client ids. Everything in this file is pure and synchronous and it imports nothing, so that the
-// guard can run it inside somebody else's process. In doubt it refuses: a token without a clear owner belongs to nobody.
+// Issuance (provider/tokens/binding-hooks), introspection, revocation, the admin API and the guard
+// all call this file. Client ids are compared here only. It is pure, synchronous and imports
+// nothing, because the guard runs it in other servers. It fails closed: a token that does not name
+// exactly one client is refused.
 
-/** The two claims that name the client a token was issued to. Always both, always equal. */
+/** The two claims that name the client a token was issued to. Both are present, and equal. */
 export interface BindingClaims {
   /** RFC 9068 §2.2, RFC 7662 §2.2 */
   readonly client_id: string;
@@ -12,7 +14,7 @@ export interface BindingClaims {
   readonly azp: string;
 }
 
-/** A token that names no client, or two different ones. It must be refused. */
+/** The token names no client, or two different ones. It must be refused. */
 export class BindingError extends Error {
   readonly reason: 'missing' | 'contradictory';
 
@@ -27,7 +29,7 @@ export class BindingError extends Error {
   }
 }
 
-/** A valid token that was issued to a client which is not on the allow-list of this API. */
+/** The token is valid, but its client is not on the allow-list of this API. */
 export class ClientNotAllowedError extends Error {
   readonly boundClientId: string;
 
@@ -43,8 +45,8 @@ function isClientId(value: unknown): value is string {
 }
 
 /**
- * What every token carries.
- * @throws BindingError (`missing`) when there is no client to bind to, so that nothing can be issued without one.
+ * The binding claims of a token that is issued to this client.
+ * @throws BindingError (`missing`) without a client id, so that no token is issued without one
  */
 export function bindingClaims(clientId: unknown): BindingClaims {
   if (!isClientId(clientId)) throw new BindingError('missing');
@@ -52,8 +54,9 @@ export function bindingClaims(clientId: unknown): BindingClaims {
 }
 
 /**
- * The one client that a token (its claims, or an introspection answer) belongs to.
- * @throws BindingError when either claim is missing or empty, or when they differ.
+ * The client that a token was issued to.
+ * @param claims of the token, or the members of an introspection response
+ * @throws BindingError when either claim is missing or empty, or when they differ
  */
 export function boundClientId(claims: { readonly client_id?: unknown; readonly azp?: unknown }): string {
   if (!isClientId(claims.client_id) || !isClientId(claims.azp)) throw new BindingError('missing');
@@ -61,24 +64,25 @@ export function boundClientId(claims: { readonly client_id?: unknown; readonly a
   return claims.client_id;
 }
 
-/** Who asks, at introspection. */
+/** The client that calls the introspection endpoint. */
 export interface IntrospectionCaller {
   readonly clientId: string;
-  /** false for a public client (`token_endpoint_auth_method` `none`): anybody can claim to be it */
+  /** false for a public client (`token_endpoint_auth_method` `none`): its id proves nothing */
   readonly isAuthenticated: boolean;
 }
 
 /** The resource server of one of the token's audiences. */
 export interface TokenAudience {
-  /** the client that this resource server introspects with; undefined when it has none */
+  /** the client that this resource server introspects with; undefined without one */
   readonly introspectionClientId: string | undefined;
-  /** whether the policy row "bound client may call this resource server" stands now */
+  /** whether a policy row allows the bound client to call this resource server now */
   readonly allowsBoundClient: boolean;
 }
 
 /**
- * RFC 7662 §4: only the bound client itself, and the resource server of one of the audiences that still accepts the
- * bound client, learn anything about a token. A caller that did not authenticate learns about its own tokens only.
+ * RFC 7662 §4: a token may be introspected by the client it was issued to, and by the resource
+ * server of one of its audiences as long as that accepts the client. A caller that did not
+ * authenticate may introspect its own tokens only.
  */
 export function mayIntrospect(
   caller: IntrospectionCaller,
@@ -92,21 +96,22 @@ export function mayIntrospect(
   );
 }
 
-/** Whether two things that were issued (a grant and a token under it) name the same client. */
+/** Whether a grant and a token under it, or two other issued objects, name the same client. */
 export function isSameClient(clientId: string | undefined, otherClientId: string | undefined): boolean {
   return isClientId(clientId) && clientId === otherClientId;
 }
 
-/** RFC 7009 §2.1: a token is revoked by the client it was issued to, by nobody else. */
+/** RFC 7009 §2.1: a token may be revoked by the client it was issued to only. */
 export function mayRevoke(callerClientId: string, tokenClientId: string): boolean {
   return isClientId(callerClientId) && callerClientId === tokenClientId;
 }
 
 /**
- * The guard's question: was this token issued to one of the clients that this API accepts?
- * The check is an allow-list, never "equals my own client id".
+ * Checks at a resource server that the token was issued to one of the clients that it accepts.
+ * The clients are an allow-list, never "equals my own client id".
  * @returns the bound client id
- * @throws BindingError when the token names no client or two; ClientNotAllowedError when it is not on the list.
+ * @throws BindingError when the token does not name exactly one client
+ * @throws ClientNotAllowedError when that client is not on the list
  */
 export function assertBoundTo(
   claims: { readonly client_id?: unknown; readonly azp?: unknown },
@@ -117,17 +122,19 @@ export function assertBoundTo(
   return tokenClientId;
 }
 
-/** How far tokens for a resource server may be handed on by token exchange, and through whose hands. */
+/** Which delegation chains (RFC 8693 token exchange) a resource server accepts. */
 export interface DelegationRule {
-  /** how often the token of a user may have been exchanged */
+  /** how many times the user's token may have been exchanged */
   readonly maxDepth: number;
-  /** who may be in the chain, its first client included; undefined: whoever the policy lets exchange */
+  /** clients allowed in the chain, the first one included; undefined: any that policy allows */
   readonly allowedClientIds: readonly string[] | undefined;
 }
 
 /**
- * Whether a resource server accepts a token that went through these hands. Deny by default: without a rule none was handed on.
- * @param chain the client that the user's token was issued to, then each client that exchanged it, the bound client last
+ * Whether a resource server accepts an exchanged token with this delegation chain. Without a rule
+ * it accepts none.
+ * @param chain the client that the user's token was issued to, then each client that exchanged it;
+ *   the bound client is the last one
  */
 export function mayDelegate(chain: readonly string[], rule: DelegationRule | undefined): boolean {
   if (rule === undefined || chain.length < 2 || chain.length - 1 > rule.maxDepth) return false;
@@ -136,14 +143,16 @@ export function mayDelegate(chain: readonly string[], rule: DelegationRule | und
 }
 
 /**
- * RFC 8693 §4.4: whoever a token names as the one who may act for its subject; it need not name anybody. A name that this rule
- * does not know (`iss`: somebody of another server) is nobody here.
+ * RFC 8693 §4.4: whether the actor is the one that the `may_act` claim allows; without the claim
+ * every actor is. A member other than `sub` and `client_id` (`iss`, say) cannot be checked here, so
+ * it matches no actor.
  */
 export function mayActFor(mayAct: unknown, actor: { readonly sub: string; readonly client_id: string }): boolean {
   if (mayAct === undefined) return true;
   if (typeof mayAct !== 'object' || mayAct === null) return false;
-  const named = Object.entries(mayAct);
+  const members = Object.entries(mayAct);
+  const actorMembers = new Map<string, unknown>(Object.entries(actor));
   return (
-    named.length > 0 && named.every(([name, value]) => Object.hasOwn(actor, name) && actor[name as 'sub'] === value)
+    members.length > 0 && members.every(([name, value]) => actorMembers.has(name) && actorMembers.get(name) === value)
   );
 }

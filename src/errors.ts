@@ -1,28 +1,29 @@
-// The closed list of errors that Lanyard's own doors (admin API, pages, operations) answer with. The engine has its own
-// list for the OAuth endpoints. Each code has one status and one title; `detail` is written for the caller and never
-// carries a secret; `cause` is for the log only. Anything that is not an AppError becomes `internal_error` with a request id.
+// The closed list of errors that Lanyard's own endpoints (admin API, pages, health, metrics) answer
+// with. The engine has its own list for the OAuth endpoints. Each code has one status and one
+// title; `detail` is written for the caller and never carries a secret; `cause` is for the log
+// only. Anything that is not an AppError becomes `internal_error` with a request id.
 
 const ERRORS = {
-  malformed_request: { status: 400, title: 'The request could not be read' },
-  validation_failed: { status: 400, title: 'The request has faulty members' },
-  invalid_cursor: { status: 400, title: 'The cursor is not one that this list gave out' },
+  malformed_request: { status: 400, title: 'Malformed request' },
+  validation_failed: { status: 400, title: 'Invalid request' },
+  invalid_cursor: { status: 400, title: 'Invalid cursor' },
   foreign_origin: { status: 403, title: 'The form was sent from another site' },
-  not_found: { status: 404, title: 'There is no such thing here' },
-  method_not_allowed: { status: 405, title: 'This path does not know that method' },
-  already_exists: { status: 409, title: 'Something with that name exists already' },
-  conflict: { status: 409, title: 'The request contradicts the present state' },
-  precondition_failed: { status: 412, title: 'It has changed since you read it' },
-  content_too_large: { status: 413, title: 'The request body is too large' },
-  unsupported_media_type: { status: 415, title: 'The request body has the wrong content type' },
-  misdirected_request: { status: 421, title: 'This server does not answer for that host' },
+  not_found: { status: 404, title: 'Not found' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  already_exists: { status: 409, title: 'Already exists' },
+  conflict: { status: 409, title: 'Conflict with the current state' },
+  precondition_failed: { status: 412, title: 'Changed since it was read' },
+  content_too_large: { status: 413, title: 'Request body too large' },
+  unsupported_media_type: { status: 415, title: 'Unsupported media type' },
+  misdirected_request: { status: 421, title: 'Misdirected request' },
   too_many_requests: { status: 429, title: 'Too many attempts' },
-  internal_error: { status: 500, title: 'Something went wrong on our side' },
-  overloaded: { status: 503, title: 'The server is too busy' },
+  internal_error: { status: 500, title: 'Internal server error' },
+  overloaded: { status: 503, title: 'Server too busy' },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** One faulty member: `pointer` is a JSON Pointer (RFC 6901) into the body, or `?name` for a query parameter. */
+/** `pointer` is a JSON Pointer (RFC 6901) into the body, or `?name` for a query parameter. */
 export interface FaultyMember {
   readonly pointer: string;
   readonly detail: string;
@@ -59,7 +60,7 @@ export function notFound(what: string): AppError {
 
 /**
  * RFC 9110 §13.1.1: a change is made only to the version that the caller has read.
- * @param ifVersion from If-Match; undefined: whatever it is now
+ * @param ifVersion from If-Match; undefined: any version
  */
 export function assertVersion(ifVersion: number | undefined, version: number | undefined): void {
   if (ifVersion !== undefined && ifVersion !== version) {

@@ -1,5 +1,5 @@
-// The log: pino, JSON lines on stdout. Secrets do not get this far, because nothing logs headers, bodies or query strings
-// (see http/request-log); the redaction below is the second wall, for members that an error or a library might carry along.
+// The log: pino, JSON lines on stdout. Nothing logs headers, bodies or query strings (see http/request-log), so no secret should reach
+// it; the redaction below is the second defence, against members that an error or a library brings along.
 
 import { type DestinationStream, type Logger, pino } from 'pino';
 
@@ -35,7 +35,7 @@ export function createLog(level: string, destination?: DestinationStream): Log {
   return pino(options, destination ?? standardOutput());
 }
 
-/** pino's isoTime formats the whole date for every line; here only the milliseconds are new. */
+/** pino's isoTime formats the whole date for every line; here only the milliseconds are formatted anew. */
 function createTimestamp(): () => string {
   let second = 0;
   let prefix = '';
@@ -50,9 +50,15 @@ function createTimestamp(): () => string {
   };
 }
 
-/** One system call for all lines of one turn of the event loop, instead of one for each. */
+/** A pipe or a terminal that was closed, which must not end the process before it has cleaned up. */
+const READER_IS_GONE = ['EPIPE', 'EIO'];
+
+/** One system call for all lines of one turn of the event loop, instead of one for each line. */
 function standardOutput(): DestinationStream {
   const output = pino.destination({ fd: 1, sync: true });
+  output.on('error', (error: NodeJS.ErrnoException) => {
+    if (!READER_IS_GONE.includes(error.code ?? '')) throw error;
+  });
   let lines: string[] = [];
   const flush = () => {
     const written = lines.join('');
@@ -67,12 +73,12 @@ function standardOutput(): DestinationStream {
   };
 }
 
-/** For lines that are made of a fixed set of harmless members, several hundred a second: looking for secrets costs most then. */
+/** For lines of a fixed set of harmless members, several hundred a second, of which the redaction would be the largest cost. */
 export function withoutRedaction(log: Log): Log {
   return log.child({}, { redact: [] });
 }
 
-/** An error without the members libraries attach to it: `pg` puts row values into `detail` and `where`. */
+/** An error without the members that libraries attach to it: `pg` puts row values into `detail` and `where`. */
 function serializeError(error: unknown): unknown {
   if (!(error instanceof Error) && Object.prototype.toString.call(error) !== '[object Error]') return String(error);
   const { name, message, stack, cause, code } = error as Error & { code?: unknown };

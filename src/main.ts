@@ -1,14 +1,15 @@
 // The server. The map of what happens at start, in this order; at the end it is undone in reverse:
 //
-//   config        from the environment and ./.env, all faults at once
-//   database      DATABASE_URL, or the embedded PostgreSQL in LANYARD_DATA_DIR
-//   secret key    LANYARD_SECRET_KEY, or (embedded only) a file beside the database
-//   installation  migrations, signing keys, the server, listening, the first admin client; or the same with several
-//                 processes (LANYARD_WORKERS): then this file runs in each of them, and the workers wait for the primary
+//   config      from the environment and ./.env, all faults at once
+//   database    DATABASE_URL, or the embedded PostgreSQL in LANYARD_DATA_DIR
+//   secret key  LANYARD_SECRET_KEY, or (embedded only) a file beside the database
+//   instance    migrations, signing keys, the server, its listeners, the first admin client: process/single-process.ts, or
+//               process/cluster-primary.ts with LANYARD_WORKERS; then this file runs in each worker too, which waits for the primary
 //
 // What people read goes to stderr in plain words, the log to stdout in JSON lines.
 
 import cluster from 'node:cluster';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Config, ConfigError, loadConfig } from './config/config.ts';
@@ -19,22 +20,24 @@ import { createLog, type Log } from './log.ts';
 import { runsAtOnce } from './password-hash.ts';
 import type { Instance, InstanceOptions } from './process/startup.ts';
 import { collectStartupGarbage } from './process/startup-gc.ts';
+import { listenForStop } from './process/stop-request.ts';
 
 interface DatabaseServer {
   readonly connectionString: string;
   readonly description: string;
-  /** resolves when an embedded database has ended; never for a foreign one */
+  /** resolves when an embedded database has exited; never for another one */
   readonly exited: Promise<unknown>;
   stop(): Promise<void>;
 }
 
-/** Its process ends with code 0 when it was asked to stop, and with 1 and a text for the operator when it cannot run. */
+/** Its process exits with code 0 when it was asked to stop, and with 1 and a text for the operator when it cannot run. */
 export async function main(): Promise<void> {
+  // A terminal that was closed takes no text any more, which must not end the process before it has cleaned up.
+  process.stderr.on('error', () => {});
   try {
     await run();
   } catch (error) {
-    const isForOperators = error instanceof ConfigError || process.env.LANYARD_LOG_LEVEL !== 'debug';
-    say(isForOperators ? (error as Error).message : String((error as Error).stack));
+    say(textOf(error));
     process.exitCode = 1;
   }
 }
@@ -50,7 +53,7 @@ export async function load(): Promise<void> {
 }
 
 async function run(): Promise<void> {
-  // What the environment sets already wins.
+  // The environment wins over the file.
   if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
   // libuv reads it when it first needs a thread, which is later. (password-hash.ts says why one more.)
@@ -61,28 +64,41 @@ async function run(): Promise<void> {
     runWorker(config, log);
     return;
   }
-  const stopSignal = nextStopSignal();
-  // Loading the server takes as long as starting the database: both at the same time.
-  const startServer = loadServer(config);
-  const database = await startDatabase(config, log);
-  let installation: Instance | undefined;
-  let isBroken = false;
-  try {
-    const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
-    const { connectionString } = database;
-    installation = await (await startServer)({ config, connectionString, secretKey, log });
-    collectStartupGarbage();
-    announce(config, database, installation);
-    isBroken = await Promise.race([stopSignal.then(() => false), database.exited.then(() => true)]);
-    say(isBroken ? '\nThe database has ended; stopping.' : '\nStopping.');
-  } finally {
-    await installation?.stop();
-    await database.stop();
-  }
-  process.exitCode = isBroken ? 1 : 0;
+  const stopSignal = listenForStop({ endsWithParent: process.env.npm_lifecycle_event === 'start' });
+  const hasLostDatabase = await serve(config, log, stopSignal);
+  process.exitCode = hasLostDatabase ? 1 : 0;
 }
 
-/** In this process, or in several that this one looks after. */
+/** Starts, serves until the stop, and stops. @returns whether it stopped because the database exited */
+async function serve(config: Config, log: Log, stopSignal: AbortSignal): Promise<boolean> {
+  await using opened = new AsyncDisposableStack();
+  // Loading the server takes as long as starting the database: both at the same time.
+  const startServer = loadServer(config);
+  const database = opened.adopt(await startDatabase(config, log), ({ stop }) => stop());
+  const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
+  const { connectionString } = database;
+  const instance = await (await startServer)({ config, connectionString, secretKey, log }).catch((error: unknown) => {
+    // Ctrl-C also reaches workers that cannot ignore it yet, and their end makes the start fail.
+    if (!stopSignal.aborted) throw error;
+  });
+  if (instance !== undefined) {
+    opened.adopt(instance, ({ stop }) => stop());
+    collectStartupGarbage();
+    announce(config, database, instance);
+  }
+  const hasLostDatabase = await Promise.race([
+    untilAborted(stopSignal).then(() => false),
+    database.exited.then(() => true),
+  ]);
+  say(hasLostDatabase ? '\nThe database has ended; stopping.' : '\nStopping.');
+  return hasLostDatabase;
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, 'abort');
+}
+
+/** In this process, or in several workers of it. */
 async function loadServer({ workers }: Config): Promise<(options: InstanceOptions) => Promise<Instance>> {
   if (workers === 1) return (await import('./process/single-process.ts')).startSingleProcess;
   return (await import('./process/cluster-primary.ts')).startCluster;
@@ -101,24 +117,24 @@ async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> 
   }
   const dataDir = resolve(config.dataDir, 'postgres');
   const postgres = await startEmbeddedPostgres({ dataDir, log: (line) => log.debug({ postgres: line }, 'postgres') });
-  return { ...postgres, description: `embedded PostgreSQL in ${dataDir}`, stop: () => postgres.stop() };
+  return { ...postgres, description: `embedded PostgreSQL in ${dataDir}` };
 }
 
-/** In one piece: whoever has read that it is running has read the secret too. */
-function announce(config: Config, database: DatabaseServer, installation: Instance): void {
-  const secret = installation.adminClientSecret;
+/** In one piece: an operator, or a program, that has read that it is running has read the secret too. */
+function announce(config: Config, database: DatabaseServer, { adminClientSecret }: Instance): void {
   const firstStart =
-    secret === undefined
+    adminClientSecret === undefined
       ? ''
       : '\n\nThis is the first start. The client for the admin API, shown this once:\n' +
-        `  client_id      lanyard-admin\n  client_secret  ${secret}\n`;
+        `  client_id      lanyard-admin\n  client_secret  ${adminClientSecret}\n`;
   say(`Lanyard is running.\n  issuer    ${config.issuer}\n  database  ${database.description}${firstStart}`);
 }
 
-function nextStopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
-  });
+/** A clean-up that failed has an error of its own, which comes after the one that was the reason for it. */
+function textOf(error: unknown): string {
+  if (error instanceof SuppressedError) return `${textOf(error.suppressed)}\n${textOf(error.error)}`;
+  const { message, stack } = error as Error;
+  return error instanceof ConfigError || process.env.LANYARD_LOG_LEVEL !== 'debug' ? message : String(stack);
 }
 
 function say(text: string): void {

@@ -1,21 +1,21 @@
-// argon2id for everything a person chose: user passwords and imported client secrets. One run costs about 25 ms of one
-// core and 19 MiB, so runs go through a bounded pool; beyond its queue the caller is told to come back (503), never kept. A run
-// holds a thread of libuv, of which main.ts asks for one more than can run at once: signatures and files need one too.
+// argon2id for everything that a person chose: user passwords and imported client secrets. One run costs about 25 ms of one core and
+// 19 MiB, so a bounded number runs at once, and a caller beyond the bounded queue gets 503. A run holds a thread of libuv,
+// of which main.ts asks for one more than can run at once: signatures and files need one too.
 
 import { availableParallelism } from 'node:os';
 import argon2 from 'argon2';
 import pLimit from 'p-limit';
 import { AppError } from './errors.ts';
-import type { PasswordLoad } from './metrics/machinery.ts';
+import type { PasswordLoad } from './metrics/internals.ts';
 
 /** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. */
 const PARAMETERS = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 
-/** Of 32 random bytes that were never written down: no password fits, and to find that out takes as long as for any other hash. */
-export const HASH_OF_NOBODY =
+/** Of 32 random bytes that were not kept: no password matches, and finding that out takes as long as for any other hash. */
+export const HASH_OF_UNKNOWN_USER =
   '$argon2id$v=19$m=19456,p=1,t=2$xdV5KmcJBCETReZmXQdIVQ$hE9DHksTyP+H+VK79ZPSRzj596+h47o2QnWEBlLeh6E';
 
-/** What waits beyond this waits longer than a client does: 200 runs on two cores are two and a half seconds. */
+/** A longer queue takes longer than clients wait: 200 runs on two cores are two and a half seconds. */
 const MAX_WAITING = 200;
 
 export interface PasswordHasher {
@@ -29,7 +29,7 @@ export interface BoundedPasswordHasher extends PasswordHasher {
   load(): PasswordLoad;
 }
 
-/** As many as there are cores, shared by the processes of an installation. @param processes on this machine */
+/** @param processes of this installation on this machine, which share its cores. @returns how many hashes each computes at once */
 export function runsAtOnce(processes: number): number {
   return Math.ceil(availableParallelism() / processes);
 }

@@ -1,17 +1,17 @@
-// Work that is done again and again for as long as the server runs.
+// Work that is repeated for as long as the server runs.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface PeriodicTaskOptions {
   readonly intervalMs: number;
-  /** It is tried again after the interval. */
+  /** The work is tried again after the interval. */
   readonly onError: (error: unknown) => void;
 }
 
 /**
  * Begins at once.
- * @param work is told when it should come to an end
- * @returns a function that stops it and waits for what is underway
+ * @param work receives a signal that is aborted when it should end early
+ * @returns a function that stops it, and resolves when the work underway has ended
  */
 export function startPeriodicTask(
   work: (signal: AbortSignal) => Promise<void>,

@@ -30,7 +30,7 @@ test('the whole of src is read', () => {
   expect(sources.map(({ path }) => path)).toEqual(
     expect.arrayContaining(['main.ts', 'client-binding.ts', 'guard/adapters/koa.ts']),
   );
-  expect(sources.find(({ path }) => path === 'keys/store.ts')?.imports).toEqual(['../database/database.ts']);
+  expect(sources.find(({ path }) => path === 'keys/store.ts')?.imports).toEqual(['jose', '../database/database.ts']);
 });
 
 describe('imports', () => {

@@ -1,17 +1,17 @@
-// Fills a database inside PostgreSQL, with rows of the size that the product stores: tokens of `client_credentials`, which are
-// the many, each for one of the clients.
+// Fills a database by SQL, with rows of the size that Lanyard stores: tokens of
+// `client_credentials`, distributed over the clients.
 
 import type pg from 'pg';
 import { artifactId } from '../../src/provider/storage/artifacts.ts';
 
-/** One statement stays short enough for the statement timeout of the pool. */
+/** Rows per statement, within the statement timeout of the pool. */
 const CHUNK_ROWS = 100_000;
 export const MODEL = 'ClientCredentials';
 
 export const AUDIENCE = 'https://api.example/orders';
 export const SCOPES = 'orders:read orders:write';
 
-/** The n-th of `fillTokens`, with the mark that tokens have. */
+/** The n-th token of `fillTokens`, with its prefix. */
 export function tokenValue(position: number): string {
   return `lyc_${position}`;
 }
@@ -38,7 +38,7 @@ export interface Tokens {
   readonly from: number;
   readonly to: number;
   readonly clients: number;
-  /** when the first expires, seconds from now; the others follow, 4,000 a second as they would have been issued */
+  /** when the first one expires, in seconds from now; the others follow, 4,000 per second */
   readonly expiresInSeconds: number;
 }
 
@@ -66,7 +66,7 @@ export async function fillTokens(pool: pg.Pool, tokens: Tokens): Promise<void> {
   }
 }
 
-/** Bytes that a token row takes with its indexes. */
+/** Size of a token row with its indexes. */
 export async function bytesPerToken(pool: pg.Pool): Promise<number> {
   const { rows } = await pool.query(
     `SELECT pg_total_relation_size('oidc_artifacts_access_tokens') / greatest(count(*), 1) AS bytes

@@ -1,5 +1,6 @@
-// npm run bench:growth — what millions of rows cost. Two databases in one throw-away PostgreSQL, one with next to no tokens and
-// one that is filled in stages; both are measured in turns, because a machine's speed drifts by more than what is looked for.
+// npm run bench:growth: the cost of millions of rows. One temporary PostgreSQL has a database with
+// few tokens and one that is filled in stages. They are measured alternately, because the speed of
+// a machine drifts by more than the difference.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,7 +20,7 @@ import { introspectTokens, issueTokens, type ServedSubject, serve } from './over
 const LEAST_RATIO = 0.75;
 /** The target while a backlog is swept: times the usual p99. */
 const MOST_P99_RATIO = 2;
-/** "None": something to find, in a table that fits into anything. */
+/** "None": enough to find, in a table that fits into every cache. */
 const FEW_ROWS = 1_000;
 const PACED_PER_SECOND = 200;
 
@@ -43,9 +44,9 @@ if (![...stages, clients, seconds].every((number) => number > 0))
 
 interface Operation<S> {
   readonly name: string;
-  /** whether the target is about it */
+  /** whether the target includes it */
   readonly counts: boolean;
-  /** @returns how many per second */
+  /** @returns the rate per second */
   readonly rate: (subject: S) => Promise<number>;
 }
 
@@ -89,17 +90,17 @@ async function openSubject(url: string, name: string): Promise<Subject> {
 interface Comparison {
   readonly name: string;
   readonly counts: boolean;
-  /** medians, per second and of each round's quotient */
+  /** medians of the rates and of the ratios of each round */
   readonly few: number;
   readonly many: number;
   readonly ratio: number;
 }
 
-/** Both subjects in turns. */
+/** Measures both subjects alternately. */
 async function compare<S extends Subject>(operations: readonly Operation<S>[], few: S, many: S): Promise<Comparison[]> {
   const rates = operations.map(() => ({ few: [] as number[], many: [] as number[], ratios: [] as number[] }));
   for (let round = 0; round < rounds; round++) {
-    // What the last round has inserted.
+    // Removes the rows of the last round.
     await few.database.pool.query('TRUNCATE oidc_artifacts');
     await fillTokens(few.database.pool, { from: 0, to: FEW_ROWS, clients, expiresInSeconds: 86_400 });
     for (const [index, operation] of operations.entries()) {
@@ -126,11 +127,11 @@ async function compareOverHttp(few: Subject, many: Subject, dir: string): Promis
   }
 }
 
-/** A quiet server's p99 before, while and after a backlog is swept. */
+/** The p99 of a server with low load before, during and after pruning. */
 async function sweepUnderLoad(subject: Subject) {
   const work = () => (Math.random() < 0.5 ? findToken(subject) : insertToken(subject));
   const fill = () =>
-    // Positions beyond every stage: none of these is ever looked for.
+    // Positions beyond every stage, so that none of these tokens is looked up.
     fillTokens(subject.database.pool, { from: 1e9, to: 1e9 + backlog, clients, expiresInSeconds: -90_000 });
   await fill();
   const alone = await sweep(subject, 60);
@@ -145,12 +146,12 @@ async function sweepUnderLoad(subject: Subject) {
     isOver = true;
   });
   const meanwhileMs = await p99(PACED_PER_SECOND, work, () => isOver);
-  // The better of the two: a checkpoint that happened to run during one of them must not make the sweep look good.
+  // The better of the two: a checkpoint during one of them would raise the reference.
   const usualMs = Math.min(beforeMs, await usual());
   return { alone, underLoad: await sweeping, usualMs, meanwhileMs, ratio: meanwhileMs / usualMs };
 }
 
-/** As autovacuum would, which may be busy with the same table already. */
+/** Like autovacuum, which may run on the same table already. */
 async function vacuumSeconds({ database }: Subject): Promise<number> {
   const client = await database.pool.connect();
   try {
@@ -175,7 +176,7 @@ async function runStage(few: Subject, many: Subject, rows: number, dir: string) 
   const fillSeconds = (performance.now() - fillStartedAt) / 1000;
   const bytesPerRow = await bytesPerToken(pool);
   const rates = await compare(OPERATIONS, few, many);
-  // Once: a server that has been on a database has registered what it needs.
+  // Only after the last stage, because the server adds its clients and APIs to both databases.
   if (rows === stages.at(-1)) rates.push(...(await compareOverHttp(few, many, dir)));
   const sweeps = await sweepUnderLoad(many);
   return { rows, fillSeconds, bytesPerRow, rates, sweeps, vacuumSeconds: await vacuumSeconds(many) };

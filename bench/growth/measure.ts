@@ -1,5 +1,5 @@
-// The measurements, each through the function that the product uses. `callers` wait at the same time; what they ask for is
-// gathered into shared statements as in the server.
+// The measurements, through the functions of the server. `callers` wait at the same time, and their
+// requests are batched into shared statements as in the server.
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import type { ArtifactStore } from '../../src/provider/storage/artifact-store.ts
 import { createPruner } from '../../src/pruning/round.ts';
 import { AUDIENCE, clientIdOf, MODEL, SCOPES, tokenId } from './fill.ts';
 
-/** A database with what is known of its content. */
+/** A database and its content. */
 export interface Subject {
   readonly url: string;
   readonly database: Database;
@@ -25,7 +25,7 @@ export async function findToken({ store, tokens }: Subject): Promise<void> {
   if (found === undefined) throw new Error('a token that was filled in is not found');
 }
 
-/** A token and its audit event, as one unit. */
+/** A token and its audit event, as one unit of work. */
 export async function insertToken({ store, clients }: Subject): Promise<void> {
   const clientId = clientIdOf(below(clients));
   const issuedAt = Math.floor(Date.now() / 1000);
@@ -54,7 +54,7 @@ export async function lookUpClient({ database, clients }: Subject): Promise<void
   if (client === undefined) throw new Error('a client that was filled in is not found');
 }
 
-/** @returns how many per second */
+/** @returns the rate per second */
 export async function rate(callers: number, seconds: number, work: () => Promise<void>): Promise<number> {
   const startedAt = performance.now();
   const endAt = startedAt + seconds * 1000;
@@ -66,7 +66,7 @@ export async function rate(callers: number, seconds: number, work: () => Promise
   return (count * 1000) / (performance.now() - startedAt);
 }
 
-/** Starts so many a second, whether the ones before have ended or not. @returns the 99th percentile of their times, in ms */
+/** Starts calls at a constant rate, also while earlier ones run. @returns the p99 in ms */
 export async function p99(perSecond: number, work: () => Promise<void>, isOver: () => boolean): Promise<number> {
   const times: number[] = [];
   const running: Promise<void>[] = [];
@@ -83,13 +83,13 @@ export async function p99(perSecond: number, work: () => Promise<void>, isOver: 
 
 export interface Sweep {
   readonly rows: number;
-  /** pauses included */
+  /** including the pauses */
   readonly rowsPerSecond: number;
   readonly rowsPerBusySecond: number;
   readonly longestBatchMs: number;
 }
 
-/** Sweeps as the server does, until nothing is left or for so long at most. */
+/** Prunes like the server, until no row is left or the time is over. */
 export async function sweep({ database }: Subject, maxSeconds: number): Promise<Sweep> {
   const pruner = createPruner(database.query);
   let [rows, durationMs, busyMs, longestBatchMs] = [0, 0, 0, 0];

@@ -1,4 +1,5 @@
-// What an application notices of the rows: a whole server on each of the databases, asked over HTTP as in `npm run bench`.
+// The cost of the rows for an application: a server on each database, over HTTP as in `npm run
+// bench`.
 
 import { runRequests } from '../load/closed-load.ts';
 import { clientForm, clientHeaders } from '../load/http.ts';
@@ -9,9 +10,9 @@ import { PATHS, type Subject as Server } from '../subjects/subject.ts';
 import { AUDIENCE, clientIdOf, SCOPES, tokenValue } from './fill.ts';
 import { below, type Subject } from './measure.ts';
 
-/** Tokens of as many clients on both sides: what many clients cost is another measurement. */
+/** The same number of clients on both sides; the cost of many clients is another measurement. */
 const CLIENTS_IN_USE = 100;
-/** distinct ones per round; begun again from the first when they are used up */
+/** distinct tokens per round, repeated from the first one */
 const TOKENS_PER_ROUND = 100_000;
 
 export interface ServedSubject extends Subject {
@@ -35,7 +36,7 @@ export async function serve(subject: Subject, folder: string): Promise<ServedSub
   return { ...subject, server };
 }
 
-/** A resource server asks about tokens that were filled in, in random order. @returns how many per second */
+/** A resource server introspects filled-in tokens in random order. @returns the rate per second */
 export function introspectTokens(subject: ServedSubject, connections: number, seconds: number): Promise<number> {
   const { tokens, clients, server } = subject;
   const rounds = Math.floor(tokens / clients) || 1;
@@ -52,7 +53,7 @@ export function introspectTokens(subject: ServedSubject, connections: number, se
   });
 }
 
-/** @returns how many opaque tokens per second */
+/** @returns the rate of opaque tokens per second */
 export async function issueTokens({ server }: ServedSubject, connections: number, seconds: number): Promise<number> {
   return rate(
     server,

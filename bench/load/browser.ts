@@ -1,12 +1,12 @@
-// A browser for many logins: keeps cookies by name and path, follows redirects on the server's own pages, and stops where it is
-// sent to the app. It knows the paths of the pages and reads no HTML.
+// A browser for many logins: keeps cookies by name and path, follows redirects within the server,
+// and stops at the redirect to the app. It knows the paths of the pages and does not parse HTML.
 
 import type { Agent } from 'node:http';
 import { PASSWORD } from '../fixtures.ts';
 import { type Answer, FORM, send } from './http.ts';
 
 export interface Browser {
-  /** @returns where the browser is sent in the end. @throws Error on any page but login and consent */
+  /** @returns the last redirect. @throws Error on a page other than login and consent */
   signInAndAllow(path: string, username: string): Promise<URL>;
 }
 

@@ -1,12 +1,12 @@
-// Closed load: each connection sends its next request when it has the answer to the last one. By wrk where it is installed,
-// by autocannon elsewhere. Of autocannon the times are taken from its events, since its own histogram keeps whole milliseconds
-// only.
+// Closed load: each connection sends its next request after the response to the last one. It uses
+// wrk where it is installed, and autocannon elsewhere, with the times from its events, because its
+// histogram has whole milliseconds only.
 
 import autocannon from 'autocannon';
-import { type BodyQueue, isRight, type LoadOptions, type LoadResult, type RequestWorkload } from './workload.ts';
+import { type BodyQueue, isExpected, type LoadOptions, type LoadResult, type RequestWorkload } from './workload.ts';
 import { findWrk, runWithWrk } from './wrk.ts';
 
-/** How often autocannon looks whether it is time to stop. */
+/** How often autocannon checks whether to stop. */
 const SAMPLE_INTERVAL_MS = 50;
 
 export const LOAD_GENERATOR = findWrk() === undefined ? 'autocannon' : 'wrk';
@@ -48,7 +48,7 @@ export async function runWithAutocannon(workload: RequestWorkload, options: Load
         ...(bodies === undefined ? {} : { setupRequest: (request) => ({ ...request, body: takeBody() }) }),
         onResponse(status, text) {
           if (status < 200 || status > 299) faults.add(`status ${status}: ${text.slice(0, 200)}`);
-          else if (!isRight(workload, text)) faults.add(`wrong answer: ${text.slice(0, 200)}`);
+          else if (!isExpected(workload, text)) faults.add(`wrong answer: ${text.slice(0, 200)}`);
           else if (bodies?.next !== undefined) queue.push(nextBody(bodies.next, text));
           if (faults.size > 0) run.stop();
         },
@@ -62,7 +62,7 @@ export async function runWithAutocannon(workload: RequestWorkload, options: Load
   run.on('reqError', (error: Error) => faults.add(error.message));
   const result = await run;
   if (result.errors > 0 && faults.size === 0) faults.add(`${result.errors} connection errors`);
-  if (latenciesMs.length === 0) faults.add('no answer at all');
+  if (latenciesMs.length === 0) faults.add('no response');
   return { requests: latenciesMs.length, elapsedMs: endedAt - startedAt, latenciesMs, faults: [...faults] };
 }
 

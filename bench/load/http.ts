@@ -1,4 +1,4 @@
-// Single requests, for what a server is prepared with and for loops whose requests depend on each other.
+// Single requests, for the preparation of a server and for loops of dependent requests.
 
 import { type Agent, request } from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -40,7 +40,7 @@ export function send(method: string, url: string, options: RequestOptions = {}):
         );
       },
     );
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`${method} ${url}: no answer in time`)));
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`${method} ${url}: no response in time`)));
     outgoing.on('error', reject);
     outgoing.end(body);
   });
@@ -53,7 +53,7 @@ export async function expectJson(status: number, sending: Promise<Answer>): Prom
   return answer.body === '' ? {} : JSON.parse(answer.body);
 }
 
-/** RFC 6749 §2.3.1; the generated ids and secrets need no encoding. A public client names itself in the form instead. */
+/** RFC 6749 §2.3.1; generated ids and secrets need no encoding. A public client uses the form. */
 export function clientHeaders(client: ClientLogin): Record<string, string> {
   const pair = Buffer.from(`${client.clientId}:${client.clientSecret}`).toString('base64');
   return client.clientSecret === '' ? FORM : { ...FORM, authorization: `Basic ${pair}` };
@@ -77,7 +77,7 @@ export function postForm(
   });
 }
 
-/** Runs the work for 0 … count-1, so many at a time; the results are in order. */
+/** Runs the work for 0 … count-1 with limited concurrency; the results are in order. */
 export async function inParallel<T>(count: number, atOnce: number, work: (index: number) => Promise<T>): Promise<T[]> {
   const results: T[] = new Array(count);
   let next = 0;

@@ -1,5 +1,5 @@
-// Closed load by loops: each repeats a pass of several requests, one after the other, until the time is over; the pass that
-// has begun is finished.
+// Closed load by loops: each repeats a pass of several sequential requests until the time is over,
+// and finishes its last pass.
 
 import type { LoadOptions, LoadResult, LoopWorkload } from './workload.ts';
 

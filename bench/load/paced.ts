@@ -1,11 +1,12 @@
-// Open load: requests leave at an even pace, whether the ones before have been answered or not. A latency counts from the moment
-// at which its request was due, so that a server that stalls pays for everybody who waits meanwhile. (autocannon's own rate
-// limit sends a second's requests at once and then rests, which is a different question.) All requests are the same one.
+// Open load: requests are sent at a constant rate, also while earlier ones are pending. A latency
+// is measured from the time at which its request was due, so that a stall of the server counts for
+// all waiting requests. (autocannon's rate limit sends the requests of a second in one burst.) All
+// requests are the same.
 
 import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { send } from './http.ts';
-import { isRight, type LoadOptions, type LoadResult, type RequestWorkload } from './workload.ts';
+import { isExpected, type LoadOptions, type LoadResult, type RequestWorkload } from './workload.ts';
 
 export async function runPaced(
   workload: RequestWorkload,
@@ -26,7 +27,7 @@ export async function runPaced(
       ...(typeof body === 'string' ? { body } : {}),
     });
     latenciesMs.push(performance.now() - dueAt);
-    if (answer.status !== 200 || !isRight(workload, answer.body)) faults.add(`${answer.status}: ${answer.body}`);
+    if (answer.status !== 200 || !isExpected(workload, answer.body)) faults.add(`${answer.status}: ${answer.body}`);
   };
 
   while (pending.length < total && faults.size === 0) {

@@ -1,7 +1,7 @@
-// What one operation asks of a server, and what a run of it has shown. Independent requests are run by closed-load.ts (wrk or
-// autocannon) and paced.ts, several that depend on each other by loops.ts.
+// The requests of an operation, and the result of a run. Independent requests are sent by
+// closed-load.ts (wrk or autocannon) and paced.ts, dependent ones by loops.ts.
 
-/** Requests that do not wait for each other. */
+/** Independent requests. */
 export interface RequestWorkload {
   readonly kind: 'requests';
   readonly method: 'GET' | 'POST';
@@ -9,27 +9,27 @@ export interface RequestWorkload {
   readonly headers: Readonly<Record<string, string>>;
   /** undefined: none */
   readonly body?: string | BodyQueue;
-  /** texts that every right answer contains; its status is below 300 */
+  /** texts in every expected response, which has a status below 300 */
   readonly wanted: readonly string[];
 }
 
-/** Each request takes the first of these. */
+/** A queue; each request takes the first one. */
 export interface BodyQueue {
   readonly queue: readonly string[];
-  /** how many requests there is material for; undefined: each may be sent again and again, until the time is over */
+  /** number of prepared requests; undefined: a request may be repeated until the time is over */
   readonly budget?: number;
-  /** Every answer puts one more at the end: `before`, and the value of a member of the answer. */
+  /** Every response appends one: `before`, and the value of a member of the response. */
   readonly next?: { readonly before: string; readonly member: string };
 }
 
-export function isRight({ wanted }: RequestWorkload, body: string): boolean {
+export function isExpected({ wanted }: RequestWorkload, body: string): boolean {
   return wanted.every((text) => body.includes(text));
 }
 
-/** Several requests in a row; one pass of them counts as one. */
+/** Several sequential requests; one pass counts as one. */
 export interface LoopWorkload {
   readonly kind: 'loop';
-  /** @throws Error when an answer is not right */
+  /** @throws Error for an unexpected response */
   readonly pass: (loopIndex: number) => Promise<void>;
   /** Called when the round is over. */
   readonly end: () => void;
@@ -47,7 +47,7 @@ export interface LoadResult {
   readonly requests: number;
   readonly elapsedMs: number;
   readonly latenciesMs: readonly number[];
-  /** what went wrong, each sort once; [] if nothing did */
+  /** the errors, each kind once */
   readonly faults: readonly string[];
 }
 

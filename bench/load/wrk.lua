@@ -1,4 +1,5 @@
--- What wrk runs for one round (wrk.ts writes the plan and reads the report). One thread, so that all of this is one state.
+-- The script of wrk for one round; wrk.ts writes the plan and reads the report. wrk runs it in one
+-- thread, so that there is one state.
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -18,13 +19,13 @@ function setup(thread)
   table.insert(threads, thread)
 end
 
--- Read back by done(): they must be global.
+-- done() reads these, so that they must be global.
 answered, first_ms, last_ms, fault = 0, 0, 0, ""
 
 local wanted, queue, head, tail, budget = {}, {}, 1, 0, nil
 local before, member, same_request = nil, nil, nil
 
--- wrk asks how long a connection should wait before it asks for the request: until the end, when nothing is left to send.
+-- wrk calls this before each request. When no request is left, the connection waits until the end.
 local promised = 0
 local function wait_ms()
   if tail - head + 1 <= promised then return 60000 end
@@ -55,7 +56,7 @@ function init(args)
   if budget ~= nil then delay = wait_ms end
 end
 
--- wrk asks for one request to look at, which it does not send.
+-- wrk calls this once for a request that it does not send.
 local is_looked_at = false
 
 function request()
@@ -105,6 +106,6 @@ function done(summary, latency, requests)
   if text ~= "" then io.write("fault\t" .. text .. "\n") end
   local errors = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
   if errors > 0 then io.write(string.format("fault\t%d connection errors\n", errors)) end
-  -- Every thousandth part of the requests, by the time that they took.
+  -- The latency at each permille of the requests.
   for share = 1, 1000 do io.write(string.format("latency\t%.3f\n", latency:percentile((share - 0.5) / 10) / 1000)) end
 end

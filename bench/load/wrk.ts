@@ -1,5 +1,5 @@
-// Closed load by wrk, where it is installed (Debian's package `wrk`): it takes a tenth of the CPU that a generator in JavaScript
-// takes, which on a machine with few cores is what the servers have to do without.
+// Closed load by wrk, where it is installed (Debian's package `wrk`): it needs a tenth of the CPU
+// of a generator in JavaScript, which leaves more for the servers on a machine with few cores.
 
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -25,7 +25,7 @@ export async function runWithWrk(path: string, workload: RequestWorkload, option
   try {
     const planFile = join(folder, 'plan');
     await writeFile(planFile, planOf(workload, options));
-    // wrk wants whole seconds; it stops by itself when what it has to send is used up.
+    // wrk takes whole seconds; it stops earlier when the prepared requests are used up.
     const seconds = Math.max(1, Math.round(options.seconds));
     const args = ['-t', '1', '-c', String(options.connections), '-d', `${seconds}s`, '--timeout', '10s', '-s', SCRIPT];
     const { stdout } = await run(path, [...args, options.url, '--', planFile], { maxBuffer: OUTPUT_BYTES });
@@ -35,7 +35,7 @@ export async function runWithWrk(path: string, workload: RequestWorkload, option
   }
 }
 
-/** Lines of a word, a tab and a text: what wrk.lua reads. */
+/** The plan for wrk.lua: lines of a word, a tab and a text. */
 function planOf({ method, path, headers, wanted, body }: RequestWorkload, { connections }: LoadOptions): string {
   const lines: [string, string][] = [
     ['method', method],
@@ -58,7 +58,7 @@ function readReport(output: string): LoadResult {
     lines.filter((line) => line.startsWith(`${word}\t`)).map((line) => line.slice(word.length + 1));
   const requests = Number(all('requests')[0]);
   const faults = all('fault');
-  if (!(requests > 0) && faults.length === 0) faults.push(`no answer at all: ${output.slice(0, 500)}`);
+  if (!(requests > 0) && faults.length === 0) faults.push(`no response: ${output.slice(0, 500)}`);
   return {
     requests,
     elapsedMs: Number(all('elapsed')[0]),

@@ -1,5 +1,6 @@
-// From the command of `npm start` to the first token, with the embedded database: on an empty folder and on existing data. Where the
-// time goes is seen from outside, by the files that appear: nothing is switched on in the server that an operator has not.
+// The time from `npm start` to the first token, with the embedded database, on an empty folder and
+// on existing data. The phases are seen from outside, by the files that appear, so that the server
+// runs as usual.
 
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,18 +10,18 @@ import { findFreePort } from '../subjects/child.ts';
 import { fetchAdminToken, launchLanyard } from '../subjects/lanyard.ts';
 import { watchProcesses } from '../subjects/processes.ts';
 
-/** Each in milliseconds from the launch. */
+/** In milliseconds from the launch. */
 export interface Start {
-  /** Node runs, everything is imported, the configuration read; undefined on existing data, where it leaves no trace */
+  /** modules imported and configuration read; undefined on existing data, where no file shows it */
   readonly importedMs: number | undefined;
-  /** initdb is through; undefined on existing data */
+  /** initdb has ended; undefined on existing data */
   readonly clusterMs: number | undefined;
-  /** PostgreSQL takes connections */
+  /** PostgreSQL accepts connections */
   readonly databaseMs: number | undefined;
-  /** migrations, keys and the first admin client are there, the server listens */
+  /** migrations, keys and the first admin client are done, and the server listens */
   readonly listeningMs: number;
   readonly tokenMs: number;
-  /** a second after the token; undefined where the system does not tell */
+  /** one second after the token; undefined where /proc does not exist */
   readonly idleBytes: number | undefined;
 }
 
@@ -32,7 +33,7 @@ export interface ColdStart {
 const POLL_MS = 2;
 const SETTLE_MS = 1_000;
 
-/** @returns medians over as many starts of either sort as there are runs */
+/** @returns medians over the runs, for both kinds of start */
 export async function measureColdStart(options: { folder: string; runs: number }): Promise<ColdStart> {
   const first: Start[] = [];
   const existing: Start[] = [];

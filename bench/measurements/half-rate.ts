@@ -1,5 +1,5 @@
-// How long requests wait when a server is busy but not full: p99 at half of the rate that Lanyard can hold, the bare engine at
-// the same rate.
+// The latency of a server that is not saturated: p99 at half of Lanyard's maximum rate, and of the
+// bare engine at the same rate.
 
 import { runPaced } from '../load/paced.ts';
 import { median, percentile, type RequestWorkload } from '../load/workload.ts';

@@ -1,5 +1,5 @@
-// What it costs that many clients are in use and not one: CPU of Node and PostgreSQL per token of client_credentials, the same
-// load once from one client and once from all of them in turn.
+// The cost of many clients: CPU of Node and PostgreSQL per client_credentials token, with the same
+// load from one client and from all clients in turn.
 
 import { METADATA, OPAQUE_API } from '../fixtures.ts';
 import { FORM, inParallel } from '../load/http.ts';
@@ -10,7 +10,7 @@ import { runWorkload } from './rounds.ts';
 
 export interface ManyClients {
   readonly clientCount: number;
-  /** undefined where the system does not tell */
+  /** undefined where /proc does not exist */
   readonly oneClientCpuUs: number | undefined;
   readonly manyClientsCpuUs: number | undefined;
 }
@@ -40,7 +40,7 @@ export async function measureManyClients(
   };
 }
 
-/** @returns the token request of each; the secret is in the form, because only the form can differ from request to request */
+/** @returns a token request of each client, with the secret in the form, since headers are fixed */
 function register(admin: AdminApi, count: number): Promise<string[]> {
   return inParallel(count, REGISTRATIONS_AT_ONCE, async () => {
     const metadata = { ...METADATA.service, token_endpoint_auth_method: 'client_secret_post' };

@@ -1,4 +1,4 @@
-// Resident memory of the Node process while it answers as fast as it can.
+// Resident memory of the Node process under full load.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Operation } from '../operations/operation.ts';
@@ -8,7 +8,7 @@ import { runWorkload } from './rounds.ts';
 const CONNECTIONS = 64;
 const SAMPLE_INTERVAL_MS = 100;
 
-/** @returns the most that was seen, in bytes; undefined where the system does not tell */
+/** @returns the maximum in bytes; undefined where /proc does not exist */
 export async function measureMemoryUnderLoad(
   operations: readonly Operation[],
   lanyard: Subject,

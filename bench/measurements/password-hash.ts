@@ -1,11 +1,11 @@
-// What the password hash takes of a login: the bare engine has none, so its share must be known to compare the rest.
+// The share of the password hash in a login. The bare engine has none, so it is subtracted.
 
 import { createPasswordHasher } from '../../src/password-hash.ts';
 import { PASSWORD } from '../fixtures.ts';
 
 const RUNS = 10;
 
-/** @returns CPU milliseconds of one check of a password */
+/** @returns CPU milliseconds of one password check */
 export async function measurePasswordHash(): Promise<number> {
   const passwords = createPasswordHasher({ concurrency: 1 });
   const hash = await passwords.hash(PASSWORD);

@@ -1,5 +1,5 @@
-// The comparison: each operation on each server in turn, several rounds, the order turned round every time, so that what the
-// machine does besides hits both. What is reported is the median over the rounds.
+// The comparison: each operation on each server, in several rounds with alternating order, so that
+// other load of the machine affects both. The report has the median over the rounds.
 
 import { runRequests } from '../load/closed-load.ts';
 import { runLoops } from '../load/loops.ts';
@@ -14,12 +14,12 @@ export interface Measurement {
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** per request; undefined where the system does not tell */
+  /** per request; undefined where /proc does not exist */
   readonly nodeCpuUs: number | undefined;
   readonly postgresCpuUs: number | undefined;
-  /** as many as rounds, in their order */
+  /** one per round, in their order */
   readonly requestsPerSecondByRound: readonly number[];
-  /** why this row does not count; [] if it does */
+  /** why this row is invalid; empty for a valid one */
   readonly faults: readonly string[];
 }
 

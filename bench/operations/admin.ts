@@ -1,4 +1,4 @@
-// The admin API. The bare engine has none, so there is nothing to compare with.
+// The admin API. The bare engine has none, so there is no comparison.
 
 import { METADATA } from '../fixtures.ts';
 import type { AdminApi } from '../subjects/subject.ts';

@@ -1,4 +1,4 @@
-// Every operation, in the order of the report. The admin API comes last: what it creates must not be in the way before.
+// All operations, in the order of the report. The admin API is last, because it adds clients.
 
 import { adminCreateClient, adminListClients } from './admin.ts';
 import { clientCredentialsJwt, clientCredentialsOpaque } from './client-credentials.ts';

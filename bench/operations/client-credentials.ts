@@ -1,15 +1,15 @@
-// Tokens that a client gets for itself.
+// Tokens by client_credentials.
 
 import { JWT_API, OPAQUE_API } from '../fixtures.ts';
 import { clientForm, clientHeaders } from '../load/http.ts';
 import type { RequestWorkload } from '../load/workload.ts';
 import type { Subject } from '../subjects/subject.ts';
-import { BOTH, EVERYBODY, type Operation } from './operation.ts';
+import { ALL_SUBJECTS, BOTH, type Operation } from './operation.ts';
 
 export const clientCredentialsOpaque: Operation = {
   id: 'client-credentials-opaque',
   title: 'client_credentials, opaque token',
-  measuredOn: EVERYBODY,
+  measuredOn: ALL_SUBJECTS,
   prepare: async (subject) =>
     workload(subject, subject.name === 'foreign' ? {} : { resource: OPAQUE_API }, '"access_token":"'),
 };
@@ -18,7 +18,7 @@ export const clientCredentialsJwt: Operation = {
   id: 'client-credentials-jwt',
   title: 'client_credentials, JWT',
   measuredOn: BOTH,
-  // the beginning of a JWT: {"
+  // `{"` in base64url, the start of a JWT
   prepare: async (subject) => workload(subject, { resource: JWT_API }, '"access_token":"eyJ'),
 };
 

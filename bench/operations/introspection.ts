@@ -1,18 +1,18 @@
-// Introspection: a resource server asks about an access token, a client about its own refresh token. Every answer must be
-// `"active":true`; an inactive one is cheaper.
+// Introspection of an access token by a resource server, and of a refresh token by its client.
+// Every response must be `"active":true`; an inactive one is cheaper.
 
 import { Agent } from 'node:http';
 import { type ClientLogin, JWT_API, OPAQUE_API } from '../fixtures.ts';
 import { clientForm, clientHeaders, expectJson, postForm } from '../load/http.ts';
 import type { RequestWorkload } from '../load/workload.ts';
 import type { Subject } from '../subjects/subject.ts';
-import { BOTH, EVERYBODY, type Operation } from './operation.ts';
+import { ALL_SUBJECTS, BOTH, type Operation } from './operation.ts';
 import { obtainTokens } from './sign-in.ts';
 
 export const introspectionOpaque: Operation = {
   id: 'introspection-opaque',
   title: 'introspection, opaque token',
-  measuredOn: EVERYBODY,
+  measuredOn: ALL_SUBJECTS,
   async prepare(subject) {
     const fields = subject.name === 'foreign' ? {} : { resource: OPAQUE_API };
     return workload(subject, caller(subject), await clientToken(subject, fields));
@@ -42,7 +42,7 @@ export const introspectionRefreshToken: Operation = {
   },
 };
 
-/** Of a foreign server we know one client only. */
+/** Only one client of a foreign server is known. */
 function caller({ name, fixtures }: Subject): ClientLogin {
   return name === 'foreign' ? fixtures.service : fixtures.api;
 }

@@ -1,4 +1,5 @@
-// An operation of the bench: what it is called, on whom it is measured, and how a server is prepared for one round of it.
+// An operation of the bench: its title, the servers it is measured on, and the preparation of a
+// round.
 
 import type { Workload } from '../load/workload.ts';
 import type { Subject } from '../subjects/subject.ts';
@@ -12,11 +13,11 @@ export interface Operation {
   readonly id: string;
   readonly title: string;
   readonly measuredOn: readonly Subject['name'][];
-  /** shown below the table: in what the servers do not do the same */
+  /** a difference between the servers, shown below the table */
   readonly remark?: string;
   /** Called before each round and not measured. */
   prepare(subject: Subject, plan: RoundPlan): Promise<Workload>;
 }
 
 export const BOTH = ['engine', 'lanyard'] as const;
-export const EVERYBODY = ['engine', 'lanyard', 'foreign'] as const;
+export const ALL_SUBJECTS = ['engine', 'lanyard', 'foreign'] as const;

@@ -1,4 +1,4 @@
-// Signing users in, for the operations that need what only a user can give: codes, refresh tokens, access tokens for userinfo.
+// Signs users in, for the operations that need codes, refresh tokens or access tokens for userinfo.
 
 import { createHash } from 'node:crypto';
 import type { Agent } from 'node:http';
@@ -7,10 +7,10 @@ import { type Browser, createBrowser } from '../load/browser.ts';
 import { expectJson, inParallel, postForm } from '../load/http.ts';
 import type { Subject } from '../subjects/subject.ts';
 
-/** One for all requests: the servers compute the same whatever it is. */
+/** One for all requests: its value does not change the work of the servers. */
 const VERIFIER = 'a'.repeat(43);
 const CHALLENGE = createHash('sha256').update(VERIFIER).digest('base64url');
-/** More than these at once only wait for each other: each login costs a password hash. */
+/** Each login costs a password hash, so that more at once only wait for each other. */
 const LOGINS_AT_ONCE = 4;
 export const USER_COUNT = 64;
 
@@ -48,12 +48,12 @@ export async function obtainCode(
   return code;
 }
 
-/** Each login is a session and a grant of its own, as those of different users are. */
+/** Each login has its own session and grant. */
 export function obtainCodes(subject: Subject, client: ClientLogin, logins: number, perLogin: number, agent: Agent) {
   return inParallel(logins, LOGINS_AT_ONCE, async (index) => {
     const browser = createBrowser(subject.url, agent);
     const codes: string[] = [];
-    // After the first, the session is signed in and has allowed everything.
+    // After the first one, the session is signed in and has consented.
     while (codes.length < perLogin) codes.push(await obtainCode(browser, client, username(index % USER_COUNT)));
     return codes;
   });

@@ -1,4 +1,4 @@
-// What happens with a user's tokens: userinfo, the exchange of a code, the rotation of a refresh token, the whole login.
+// Operations with a user: userinfo, code exchange, rotation of a refresh token, the whole login.
 
 import { Agent } from 'node:http';
 import { username } from '../fixtures.ts';
@@ -8,8 +8,8 @@ import { BOTH, type Operation } from './operation.ts';
 import { codeFields, obtainCode, obtainCodes, obtainTokens } from './sign-in.ts';
 
 /**
- * How much a login is used. The engine's memory goes through everything that it has issued for a grant each time it issues
- * more, so a few grants with thousands of tokens would measure that.
+ * Tokens per login. The memory adapter of the engine walks all tokens of a grant at each issuance,
+ * so that a few grants with thousands of tokens would measure that.
  */
 const CODES_PER_LOGIN = 20;
 const REFRESHES_PER_LOGIN = 20;
@@ -41,7 +41,7 @@ export const codeExchange: Operation = {
     const { app } = subject.fixtures;
     const logins = loginsFor(connections, seconds);
     const byLogin = await withAgent((agent) => obtainCodes(subject, app, logins, CODES_PER_LOGIN, agent));
-    // Neighbours in time belong to different users.
+    // Consecutive requests are of different users.
     const codes = Array.from({ length: CODES_PER_LOGIN }, (_, turn) => byLogin.map((own) => own[turn])).flat();
     return {
       kind: 'requests',
@@ -69,7 +69,7 @@ export const refreshRotation: Operation = {
       path: '/oauth2/token',
       headers: clientHeaders(app),
       body: {
-        // The token that came last waits longest; there are at least as many as connections.
+        // First in, first out; there are at least as many tokens as connections.
         queue: tokens.map(({ refreshToken }) => before + refreshToken),
         budget: logins * REFRESHES_PER_LOGIN,
         next: { before, member: 'refresh_token' },
@@ -91,7 +91,7 @@ export const login: Operation = {
       kind: 'loop',
       async pass(index) {
         const browser = createBrowser(subject.url, agent);
-        // A user whose consent is remembered sees no consent page unless the app asks for it.
+        // With stored consent, the consent page is shown for prompt=consent only.
         const code = await obtainCode(browser, app, username(index), { prompt: 'consent' });
         const tokens = await expectJson(200, postForm(`${subject.url}/oauth2/token`, app, codeFields(code), agent));
         if (tokens.id_token === undefined) throw new Error('no ID token');
@@ -101,7 +101,7 @@ export const login: Operation = {
   },
 };
 
-/** As many as the round can use, and at least one for each connection. */
+/** Enough for the round, and at least one for each connection. */
 function loginsFor(connections: number, seconds: number): number {
   return Math.max(connections, Math.ceil(seconds * LOGINS_PER_SECOND_OF_ROUND));
 }

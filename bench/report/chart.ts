@@ -1,6 +1,6 @@
-// The comparison as a picture: one bar for each operation and number of connections, as long as Lanyard's rate is of the bare
-// engine's, and the line at 1.0. Readers who prefer dark pages get a dark one: it brings its own ground, because not every page
-// that shows it follows them.
+// The comparison as SVG: one bar per operation and number of connections, for the ratio of
+// Lanyard's rate to that of the bare engine, and a line at 1.0. It has a dark variant
+// (prefers-color-scheme) and its own background, because not every page that shows it has one.
 
 import { OPERATIONS } from '../operations/all.ts';
 import { type Results, toRatios } from '../results.ts';

@@ -1,4 +1,4 @@
-// The whole report: the comparison, the further measurements, the targets.
+// The report: the comparison, the further measurements, the targets.
 
 import { cpuUs, type Results } from '../results.ts';
 import { TARGETS, type Target } from '../targets.ts';

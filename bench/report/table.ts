@@ -1,4 +1,4 @@
-// The measurements as people read them: Markdown.
+// The measurements as Markdown tables.
 
 import type { Measurement } from '../measurements/rounds.ts';
 import { OPERATIONS } from '../operations/all.ts';
@@ -53,7 +53,7 @@ function mark(index: number): string {
   return `(${index + 1})`;
 }
 
-/** Why a row is void, one line each. */
+/** Why rows are invalid, one line each. */
 export function voidReasons(measurements: readonly Measurement[]): string[] {
   return measurements
     .filter(({ faults }) => faults.length > 0)

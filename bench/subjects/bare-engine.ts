@@ -1,6 +1,6 @@
-// What Lanyard is compared with: the engine alone, in one process, everything in memory and forgotten at the end. Features,
-// routes, key types, lifetimes and policies are those of src/provider/provider.ts; what the engine cannot do stays out
-// (introspection of JWTs, hashed secrets, remembered consent, audit).
+// The reference: the engine alone, in one process, with its state in memory. Features, routes, key
+// types, lifetimes and policies are those of src/provider/configuration; without what the engine
+// cannot do (introspection of JWTs, hashed secrets, stored consent, audit).
 
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -11,10 +11,7 @@ import LRU from 'oidc-provider/lib/helpers/lru.js';
 import { type Fixtures, JWT_API, METADATA, OPAQUE_API, SCOPE } from '../fixtures.ts';
 import { answerInteraction } from './bare-pages.ts';
 
-/**
- * The engine's own is 1,000: then it forgets codes that are prepared before a round. Nothing is forgotten by the server that
- * it is compared with either.
- */
+/** The default of 1,000 evicts codes that are prepared before a round. Lanyard evicts none. */
 const STORE_ENTRIES = 50_000;
 const ACCESS_TOKEN_SECONDS = 600;
 const REFRESH_TOKEN_SECONDS = 1_209_600;

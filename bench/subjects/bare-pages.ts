@@ -1,4 +1,4 @@
-// The login and consent pages of the bare engine: as little as a page can be, everybody may sign in and allows everything.
+// Minimal login and consent pages for the bare engine, which accept every user and consent to all.
 // Paths and order are those of Lanyard's pages.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';

@@ -1,4 +1,4 @@
-// A server as a child process: started, awaited until it says that it is ready, stopped by signal, never left behind.
+// A server as a child process: started, awaited until it is ready, and always stopped by a signal.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 
 export interface Child {
   readonly pid: number;
-  /** what it has said on stderr */
+  /** its output on stderr */
   readonly said: string;
   stop(): Promise<void>;
 }
@@ -22,10 +22,10 @@ export interface ChildOptions {
 }
 
 const READY_WITHIN_MS = 60_000;
-/** Longer than the server's own limit for draining. */
+/** Longer than the drain timeout of the server. */
 const KILL_AFTER_MS = 20_000;
 
-/** Those that run, or are still getting ready: a bench that is broken off must not leave any behind. */
+/** Running and starting ones, so that an aborted bench stops all of them. */
 const running = new Set<() => Promise<void>>();
 let isStopping = false;
 
@@ -39,14 +39,15 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   const child = spawn(process.execPath, [...(options.nodeOptions ?? []), options.script, ...(options.args ?? [])], {
     cwd: options.cwd,
     env: { PATH: process.env.PATH, NODE_ENV: 'production', ...options.env },
-    // The log goes where a service manager would take it; to write it is part of the work, to read it is not.
+    // Writing the log is a part of the measured work, reading it is not.
     stdio: ['ignore', 'ignore', 'pipe'],
-    // A group of its own: Ctrl-C in the terminal reaches us, and we stop it in order.
+    // Its own process group: Ctrl-C in the terminal reaches the bench only, which stops it in
+    // order.
     detached: true,
   });
   let said = '';
   const exited = once(child, 'exit').then(() => {
-    // What still holds the pipe must not keep us.
+    // An open pipe must not keep the bench running.
     child.stderr.destroy();
     running.delete(stop);
   });
@@ -87,7 +88,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   };
 }
 
-/** The issuer names the port, so it must be known before the server listens. */
+/** The issuer contains the port, so that it must be known before the server listens. */
 export async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');

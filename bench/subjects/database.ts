@@ -1,5 +1,5 @@
-// With DATABASE_URL: a database of our own on that PostgreSQL, made before and dropped afterwards, so that nothing that is in it
-// already plays a part or comes to harm.
+// With DATABASE_URL: a temporary database on that PostgreSQL, so that existing data neither affects
+// the results nor is changed.
 
 import pg from 'pg';
 import { postmasterOf } from './processes.ts';

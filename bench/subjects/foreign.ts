@@ -1,5 +1,5 @@
-// Any other authorization server, as it runs somewhere: no setup, no look at its processes. Its endpoints are those that its
-// metadata name (RFC 8414, or OpenID Connect Discovery where that is missing).
+// Another authorization server that runs already: no setup, and no measurement of its processes.
+// Its endpoints are from its metadata (RFC 8414, or else OpenID Connect Discovery).
 
 import type { ClientLogin } from '../fixtures.ts';
 import { expectJson, send } from '../load/http.ts';

@@ -1,11 +1,10 @@
-// Starts Lanyard as its operator would, with the command of `npm start` and a data folder of its own, and makes the  through the
-// admin API.
+// Starts Lanyard like an operator, with the command of `npm start` and its own data folder, and
+// creates the fixtures through the admin API.
 
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { VARIABLES } from '../../src/config/variables.ts';
 import { type Fixtures, JWT_API, METADATA, OPAQUE_API, PASSWORD, SCOPE, username } from '../fixtures.ts';
 import { expectJson, inParallel, postForm, send } from '../load/http.ts';
 import { type Child, findFreePort, startChild } from './child.ts';
@@ -17,16 +16,16 @@ export const LANYARD_READY = 'Lanyard is running.';
 const ADMIN = { clientId: 'lanyard-admin', clientSecret: randomBytes(32).toString('base64url') };
 
 export interface LanyardOptions {
-  /** an empty folder, to be removed afterwards */
+  /** an empty folder; the caller removes it */
   readonly folder: string;
-  /** of a PostgreSQL to use instead of the embedded one: the empty database in it, and its postmaster if it runs here */
+  /** an empty database that replaces the embedded one, and its postmaster if that runs here */
   readonly database: { readonly url: string; readonly postmasterPid: number | undefined } | undefined;
   readonly userCount: number;
 }
 
 export async function startLanyard(options: LanyardOptions): Promise<Subject> {
   const { child, url } = await launchLanyard(options.folder, {
-    // Codes are prepared before a round and exchanged in it.
+    // Codes are prepared before a round and redeemed in it.
     LANYARD_AUTHORIZATION_CODE_TTL_SECONDS: '600',
     // All users sign in from one address.
     LANYARD_LOGIN_FAILURES_PER_ADDRESS: '1000000',
@@ -61,7 +60,8 @@ export async function launchLanyard(
       LANYARD_DATA_DIR: `${folder}/data`,
       LANYARD_SECRET_KEY: 'a secret key for the bench, long enough to be one',
       LANYARD_ADMIN_CLIENT_SECRET: ADMIN.clientSecret,
-      ...oneWorker(),
+      // One process is compared with one process.
+      LANYARD_WORKERS: '1',
       ...env,
     },
     ready: LANYARD_READY,
@@ -69,17 +69,11 @@ export async function launchLanyard(
   return { child, url };
 }
 
-/** What `npm start` runs. */
+/** The arguments of `npm start`. */
 async function readStartCommand(): Promise<{ nodeOptions: readonly string[]; script: string }> {
   const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
   const [, ...args] = (scripts.start as string).split(' ');
   return { nodeOptions: args.slice(0, -1), script: join(ROOT, args.at(-1) as string) };
-}
-
-/** The comparison is process against process. A variable that Lanyard does not know would stop it. */
-function oneWorker(): Record<string, string> {
-  const isKnown = VARIABLES.some(({ name }) => (name as string) === 'LANYARD_WORKERS');
-  return isKnown ? { LANYARD_WORKERS: '1' } : {};
 }
 
 export function fetchAdminToken(url: string): Promise<Record<string, unknown>> {
@@ -88,7 +82,7 @@ export function fetchAdminToken(url: string): Promise<Record<string, unknown>> {
 
 function createAdminApi(url: string): AdminApi {
   let header: { text: string; expiresAt: number } | undefined;
-  /** A round must not end with a token that has expired. */
+  /** The token must not expire within a round. */
   const minimalRestMs = 300_000;
 
   async function authorization(): Promise<string> {

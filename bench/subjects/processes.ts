@@ -1,10 +1,10 @@
-// What a server's processes have used, by the kernel's own accounting: /proc/<pid>/stat and /proc/<pid>/status. A server is
-// the process that we started and all its descendants; a PostgreSQL among them counts apart. Elsewhere than on Linux there is
-// no such file, and the columns stay empty.
+// CPU and memory of a server's processes, from /proc/<pid>/stat and /proc/<pid>/status. A server is
+// the process that the bench started and all its descendants; a PostgreSQL among them counts
+// separately. Other systems than Linux do not have these files, and the columns stay empty.
 
 import { readdir, readFile } from 'node:fs/promises';
 
-/** USER_HZ: the kernel shows times in hundredths of a second, on every architecture that Node runs on. */
+/** USER_HZ: times are in hundredths of a second, on every architecture of Node. */
 const TICK_MS = 10;
 
 export interface CpuTimes {
@@ -13,9 +13,9 @@ export interface CpuTimes {
 }
 
 export interface Processes {
-  /** undefined where the system does not tell */
+  /** undefined where /proc does not exist */
   cpu(): Promise<CpuTimes | undefined>;
-  /** resident memory of the Node processes; undefined where the system does not tell */
+  /** resident memory of the Node processes; undefined where /proc does not exist */
   residentBytes(): Promise<number | undefined>;
 }
 
@@ -24,7 +24,7 @@ interface ProcessStat {
   readonly parentPid: number;
   readonly name: string;
   readonly ownMs: number;
-  /** of the children that have ended and were waited for */
+  /** of children that have ended and were waited for */
   readonly endedChildrenMs: number;
 }
 
@@ -44,7 +44,7 @@ export function watchProcesses(serverPid: number, postmasterPid?: number): Proce
     async cpu() {
       if (process.platform !== 'linux') return undefined;
       const { node, postgres, roots } = await split();
-      // A backend that has ended is in its postmaster's account.
+      // The time of an ended backend is counted at its postmaster.
       return { nodeMs: sum(node, 'ownMs'), postgresMs: sum(postgres, 'ownMs') + sum(roots, 'endedChildrenMs') };
     },
     async residentBytes() {
@@ -56,7 +56,7 @@ export function watchProcesses(serverPid: number, postmasterPid?: number): Proce
   };
 }
 
-/** The process that started this one; of a backend of PostgreSQL that is the postmaster. */
+/** The parent process; for a backend of PostgreSQL that is the postmaster. */
 export async function postmasterOf(backendPid: number): Promise<number | undefined> {
   const backend = await readStat(String(backendPid));
   return backend?.name === 'postgres' ? backend.parentPid : undefined;
@@ -77,7 +77,7 @@ async function readAll(): Promise<ProcessStat[]> {
   return stats.filter((stat) => stat !== undefined);
 }
 
-/** proc(5): the name stands in parentheses and may hold anything, so the fields are counted from the last one. */
+/** proc(5): the name in parentheses may contain parentheses, so fields count from the last one. */
 async function readStat(pid: string): Promise<ProcessStat | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;

@@ -1,4 +1,4 @@
-// A server under test, whatever it is: where it answers, who may ask it, which processes it consists of.
+// A server under test: its URLs, its clients and its processes.
 
 import type { Fixtures } from '../fixtures.ts';
 import type { Processes } from './processes.ts';
@@ -8,17 +8,17 @@ export interface Subject {
   readonly url: string;
   readonly paths: { readonly token: string; readonly introspection: string };
   readonly fixtures: Fixtures;
-  /** undefined where the processes are not ours to look at */
+  /** undefined for a foreign server */
   readonly processes: Processes | undefined;
-  /** undefined where there is no admin API */
+  /** undefined without an admin API */
   readonly admin: AdminApi | undefined;
 }
 
-/** Of the servers that we start. */
+/** Of the servers that the bench starts. */
 export const PATHS = { token: '/oauth2/token', introspection: '/oauth2/introspect' } as const;
 
 export interface AdminApi {
-  /** the header of a token that lives long enough for one round */
+  /** the header with a token that is valid for one round */
   authorization(): Promise<string>;
   call(method: string, path: string, body?: unknown): Promise<Record<string, unknown>>;
 }

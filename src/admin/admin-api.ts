@@ -1,4 +1,6 @@
-// The operators' door put together: the features whose routes it has, and the guard in front of them.
+// The admin API: the guard and the routes of all features behind it, put together. This folder owns
+// the guard, the OpenAPI document, the session routes and the first admin client; each other
+// resource keeps its routes in its own folder.
 
 import { auditRoutes } from '../audit/routes.ts';
 import type { Clients } from '../clients/clients.ts';

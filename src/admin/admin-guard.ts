@@ -1,5 +1,6 @@
-// The guard of the operators' door: our own guard library on our own tokens. Instead of the network it asks the engine's side
-// directly, so that a revoked token, a disabled client or a policy row that was taken away counts at once here too.
+// The guard of the admin API: our own guard library on our own tokens. It verifies them in this
+// process instead of over the network, so that a revoked token, a disabled client or a removed
+// policy row is refused at once.
 
 import type { IncomingMessage } from 'node:http';
 import type { Query } from '../database/database.ts';
@@ -15,7 +16,7 @@ import { listGrants } from '../resource-servers/store.ts';
 
 export const ADMIN_SCOPES = ['admin:read', 'admin:write'] as const;
 
-/** More clients than that have no business with the admin API. */
+/** The number of clients that may call the admin API. */
 const MAX_ADMIN_CLIENTS = 1000;
 
 export function adminAudience(issuer: string): string {
@@ -38,29 +39,30 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
 
   async function verify(token: string): Promise<Record<string, unknown> | undefined> {
     const claims = await engine.jwtAccessTokens.verify(token);
-    // Whoever administers acts in person: no token that was handed on is looked at, whatever the row of this API says.
+    // No exchanged token (RFC 8693) is accepted, whatever the delegation rule of this API says:
+    // operators act themselves.
     if (claims === undefined || claims.lanyard_origin !== undefined) return undefined;
-    const standing = await findTokenStatus(engine.directory, {
+    const status = await findTokenStatus(engine.directory, {
       clientId: claims.client_id,
       accountId: claims.accountId,
       audiences: [audience],
       issuedAt: claims.iat,
     });
-    if (standing === undefined) return undefined;
-    const scope = (claims.scope ?? '').split(' ').filter((name) => standing.allowedScopes?.has(name));
+    if (status === undefined) return undefined;
+    const scope = (claims.scope ?? '').split(' ').filter((name) => status.allowedScopes?.has(name));
     return { ...claims, scope: scope.join(' ') };
   }
 
   return createGuard({
     issuer: deps.issuer,
     audience,
-    // The policy rows of the admin API are its allow-list.
+    // The clients of its policy rows may call the admin API.
     clients: async () => {
       const grants = await listGrants(query, audience, { after: undefined, limit: MAX_ADMIN_CLIENTS });
       return grants.map((grant) => grant.clientId);
     },
     mode: { verify },
-    // Of all nodes and processes, not of this one.
+    // In the database: a proof that was used at one process is refused at all others too.
     dpop: { replayStore: { useOnce: (id, expiresAt) => useOnce(query, ['admin', id], expiresAt.getTime() / 1000) } },
     ...(deps.readClientCertificate === undefined
       ? {}
@@ -69,7 +71,7 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
     onRefusal({ code, reason, cause }) {
       deps.metrics.refused('admin', code);
       if (code === 'temporarily_unavailable')
-        deps.log.error({ error: cause, reason }, 'the admin guard could not judge');
+        deps.log.error({ error: cause, reason }, 'the admin guard could not verify a token');
       else deps.log.info({ endpoint: 'admin', oauth_error: code, reason }, 'refused');
     },
   });

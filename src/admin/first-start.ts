@@ -1,5 +1,5 @@
-// What a new installation needs before anybody can register anything: the admin API as a resource server, and the client
-// `lanyard-admin` that may call it. Run at every start: what is there stays as it is.
+// What a new installation needs for the admin API: a resource server, and the client
+// `lanyard-admin` that may call it. Run at every start; what exists is not changed.
 
 import { recordAudit } from '../audit/audit.ts';
 import { withDefaults } from '../clients/client.ts';
@@ -20,19 +20,18 @@ export interface FirstStartDeps {
   readonly adminClientSecret: string | undefined;
 }
 
-/** @returns the generated secret of the admin client, if it was made now and was not given: to be printed once */
+/** @returns the secret of the admin client if it was generated now: to be printed once */
 export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | undefined> {
   const { database, issuer, adminClientSecret } = deps;
   if (await isPrepared(database, issuer)) return undefined;
-  const generated = adminClientSecret === undefined ? generateSecret() : undefined;
-  const hash =
-    adminClientSecret === undefined
-      ? hashGeneratedSecret(generated as string)
-      : await deps.passwords.hash(adminClientSecret);
+  const secret = adminClientSecret ?? generateSecret();
+  const isGenerated = adminClientSecret === undefined;
+  const hash = isGenerated ? hashGeneratedSecret(secret) : await deps.passwords.hash(secret);
 
   return database.transaction(async (query) => {
     const by = { actor: 'system', clientId: ADMIN_CLIENT_ID };
-    // Two servers may start at once on an empty database: who inserts the client makes the rest.
+    // Two servers may start at once on an empty database: the one that inserts the client makes the
+    // rest.
     const client = await insertClient(
       query,
       ADMIN_CLIENT_ID,
@@ -53,7 +52,7 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
       delegation: undefined,
       selfRegisteredScopes: undefined,
     });
-    // A row that an operator took away stays away; a new issuer brings a new audience, which needs a row.
+    // A removed policy row is not added again; a new issuer has a new audience, which needs a row.
     if (created !== undefined && (await findClient(query, ADMIN_CLIENT_ID)) !== undefined) {
       await setGrant(query, audience, ADMIN_CLIENT_ID, {
         scopes: ADMIN_SCOPES,
@@ -62,11 +61,11 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
       });
       await recordAudit(query, { ...by, type: 'client_grant.set', detail: { resource_server: audience } });
     }
-    return client === undefined ? undefined : generated;
+    return client !== undefined && isGenerated ? secret : undefined;
   });
 }
 
-/** Once for every issuer: an operator may remove the client, and the next start leaves it at that. */
+/** Once for every issuer: a client that an operator has removed is not made again. */
 async function isPrepared(database: Database, issuer: string): Promise<boolean> {
   return (await findResourceServer(database.query, adminAudience(issuer))) !== undefined;
 }

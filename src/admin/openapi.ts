@@ -1,9 +1,16 @@
-// GET /admin/v1/openapi.json: OpenAPI 3.1, generated from the route values and their zod schemas, which also parse the requests.
+// GET /admin/v1/openapi.json: OpenAPI 3.1, generated from the route values and their zod schemas,
+// which also parse the requests.
 
 import { z } from 'zod';
 import type { ApiRoute } from '../http/api-route.ts';
 
 type Json = Record<string, unknown>;
+
+interface JsonSchema extends Json {
+  readonly $defs?: Record<string, JsonSchema>;
+  readonly properties?: Record<string, JsonSchema>;
+  readonly required?: readonly string[];
+}
 
 const problemSchema = z
   .object({
@@ -23,7 +30,7 @@ const problemSchema = z
 export function openApiDocument(routes: readonly ApiRoute[], options: { issuer: string; version: string }): Json {
   const components: Json = {};
   const paths: Record<string, Json> = {};
-  const convert = (schema: z.ZodType, io: 'input' | 'output') => toJsonSchema(schema, io, components);
+  const convert: Convert = (schema, io) => toJsonSchema(schema, io, components);
   for (const route of routes) {
     const path = paths[route.path] ?? {};
     paths[route.path] = path;
@@ -68,7 +75,9 @@ export function openApiDocument(routes: readonly ApiRoute[], options: { issuer: 
   };
 }
 
-function operation(route: ApiRoute, convert: (schema: z.ZodType, io: 'input' | 'output') => Json): Json {
+type Convert = (schema: z.ZodType, io: 'input' | 'output') => JsonSchema;
+
+function operation(route: ApiRoute, convert: Convert): Json {
   const responses: Record<string, Json> = {};
   for (const [status, { description, schema }] of Object.entries(route.answers)) {
     responses[status] = {
@@ -98,9 +107,8 @@ function operation(route: ApiRoute, convert: (schema: z.ZodType, io: 'input' | '
   };
 }
 
-function parameters(schema: Json, where: 'path' | 'query'): Json[] {
-  const required = (schema.required ?? []) as string[];
-  return Object.entries((schema.properties ?? {}) as Record<string, Json>).map(([name, property]) => ({
+function parameters({ required = [], properties = {} }: JsonSchema, where: 'path' | 'query'): Json[] {
+  return Object.entries(properties).map(([name, property]) => ({
     name,
     in: where,
     required: where === 'path' || required.includes(name),
@@ -122,12 +130,12 @@ function challengeHeader(): Json {
   return { 'WWW-Authenticate': { schema: { type: 'string' } } };
 }
 
-/** Schemas that have an id become components; the others stand where they are used. */
-function toJsonSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): Json {
-  const { $schema: _, ...withDefinitions } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json;
+/** Schemas with an id become components; the others are written where they are used. */
+function toJsonSchema(schema: z.ZodType, io: 'input' | 'output', components: Json): JsonSchema {
+  const { $schema: _, ...withDefinitions } = z.toJSONSchema(schema, { io, unrepresentable: 'any' });
   const moved = JSON.stringify(withDefinitions).replaceAll('#/$defs/', '#/components/schemas/');
-  const { $defs, ...converted } = JSON.parse(moved) as Json;
-  for (const [id, definition] of Object.entries(($defs ?? {}) as Record<string, Json>)) {
+  const { $defs = {}, ...converted }: JsonSchema = JSON.parse(moved);
+  for (const [id, definition] of Object.entries($defs)) {
     components[id] = withoutId(definition);
   }
   const id = converted.id;
@@ -136,7 +144,7 @@ function toJsonSchema(schema: z.ZodType, io: 'input' | 'output', components: Jso
   return { $ref: `#/components/schemas/${id}` };
 }
 
-/** The name that zod writes into a schema is not a member of JSON Schema 2020-12. */
+/** The `id` that zod writes into a schema is not a member of JSON Schema 2020-12. */
 function withoutId({ id: _, ...definition }: Json): Json {
   return definition;
 }

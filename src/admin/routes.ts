@@ -1,7 +1,7 @@
-// The operators' door, /admin/v1: mounts the routes of all features behind the guard, each with the scope it asks for.
+// /admin/v1: mounts the routes of all features behind the guard, each with the scope that it
+// requires.
 
 import Router from '@koa/router';
-import type { Middleware } from 'koa';
 import type { ChangeFeed } from '../database/change-feed.ts';
 import { koaGuard } from '../guard/adapters/koa.ts';
 import type { Guard } from '../guard/guard.ts';
@@ -16,20 +16,21 @@ export function adminRoutes(deps: {
   changes: Pick<ChangeFeed, 'settled'>;
 }): Router {
   const router = new Router({ prefix: '/admin/v1' });
-  // Made when somebody asks for it: few do, and it is not small.
+  // Made at the first request: few installations need it, and it is large.
   let document: unknown;
-  // The description of the door is no secret; everything behind it is.
+  // The description of the API is public.
   router.get('/openapi.json', (ctx) => {
     document ??= openApiDocument(deps.routes, { issuer: deps.issuer, version: deps.version });
     ctx.body = document;
   });
-  // Whoever has the answer to a change finds it in force here. (The other nodes hear of it in the same moment.)
+  // When a change is answered, it is in force in this process. Other nodes learn of it at the same
+  // time.
   router.use(async (ctx, next) => {
     await next();
     if (ctx.method !== 'GET') await deps.changes.settled();
   });
   for (const route of deps.routes) {
-    mountApiRoute(router, route, koaGuard(deps.guard, { scopes: [route.scope] }) as Middleware);
+    mountApiRoute(router, route, koaGuard(deps.guard, { scopes: [route.scope] }));
   }
   return router;
 }

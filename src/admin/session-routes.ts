@@ -1,4 +1,4 @@
-// /admin/v1/users/{user_id}/sessions: where a user is signed in, and an end to it.
+// /admin/v1/users/{user_id}/sessions: the browser sessions of a user, to be listed and ended.
 
 import { z } from 'zod';
 import type { Query } from '../database/database.ts';
@@ -7,7 +7,7 @@ import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import type { Sessions, UserSession } from '../provider/logout/sessions.ts';
-import { findUser } from '../users/store.ts';
+import { getUser } from '../users/store.ts';
 
 const sessionSchema = z
   .object({
@@ -16,48 +16,56 @@ const sessionSchema = z
     expires_at: instant,
     acr: z.string().nullable(),
     amr: z.array(z.string()),
-    client_ids: z.array(z.string()).meta({ description: 'the apps that the user has been to with it' }),
+    client_ids: z.array(z.string()).meta({ description: 'the clients that the user has signed in to with it' }),
   })
   .meta({ id: 'Session' });
 
 const tag = 'users';
 
-export function sessionRoutes({ query, sessions }: { query: Query; sessions: Sessions }): ApiRoute[] {
-  return [
-    apiRoute({
-      operationId: 'listUserSessions',
-      method: 'get',
-      path: '/users/{user_id}/sessions',
-      tag,
-      scope: 'admin:read',
-      summary: 'List the browser sessions of a user',
-      params: z.strictObject({ user_id: text(64) }),
-      query: z.strictObject(pageQuery),
-      answers: { 200: { description: 'A page of sessions', schema: pageSchema(sessionSchema) } },
-      async handle({ params, query: filter }) {
-        if ((await findUser(query, params.user_id)) === undefined) throw notFound(`user ${params.user_id}`);
-        const page = toPageRequest(filter);
-        const found = await sessions.list(params.user_id, page);
-        return { status: 200, body: toPage(found, page.limit, toWire, ({ id }) => id) };
-      },
-    }),
-    apiRoute({
-      operationId: 'endUserSession',
-      method: 'delete',
-      path: '/users/{user_id}/sessions/{session_id}',
-      tag,
-      scope: 'admin:write',
-      summary: 'End a session: with its tokens, and with a notice to the apps that asked for one',
-      params: z.strictObject({ user_id: text(64), session_id: text(100) }),
-      answers: { 204: { description: 'Ended' } },
-      async handle({ params, by }) {
-        const isEnded = await sessions.end(params.user_id, params.session_id, by);
-        if (!isEnded) throw notFound(`session ${params.session_id} of user ${params.user_id}`);
-        return { status: 204 };
-      },
-    }),
-  ];
+export interface SessionRoutesDeps {
+  readonly query: Query;
+  readonly sessions: Sessions;
 }
+
+export function sessionRoutes(deps: SessionRoutesDeps): ApiRoute[] {
+  return [listRoute, endRoute].map((route) => route(deps));
+}
+
+const listRoute = ({ query, sessions }: SessionRoutesDeps) =>
+  apiRoute({
+    operationId: 'listUserSessions',
+    method: 'get',
+    path: '/users/{user_id}/sessions',
+    tag,
+    scope: 'admin:read',
+    summary: 'List the browser sessions of a user',
+    params: z.strictObject({ user_id: text(64) }),
+    query: z.strictObject(pageQuery),
+    answers: { 200: { description: 'A page of sessions', schema: pageSchema(sessionSchema) } },
+    async handle({ params, query: filter }) {
+      const { id: userId } = await getUser(query, params.user_id);
+      const page = toPageRequest(filter);
+      const found = await sessions.list(userId, page);
+      return { status: 200, body: toPage(found, page.limit, toWire, ({ id }) => id) };
+    },
+  });
+
+const endRoute = ({ sessions }: SessionRoutesDeps) =>
+  apiRoute({
+    operationId: 'endUserSession',
+    method: 'delete',
+    path: '/users/{user_id}/sessions/{session_id}',
+    tag,
+    scope: 'admin:write',
+    summary: 'End a session and its tokens; clients with a backchannel_logout_uri are told',
+    params: z.strictObject({ user_id: text(64), session_id: text(100) }),
+    answers: { 204: { description: 'Ended' } },
+    async handle({ params, by }) {
+      const isEnded = await sessions.end(params.user_id, params.session_id, by);
+      if (!isEnded) throw notFound(`session ${params.session_id} of user ${params.user_id}`);
+      return { status: 204 };
+    },
+  });
 
 function toWire(session: UserSession) {
   return {

@@ -1,10 +1,11 @@
-// What happened: one row per event, insert only (old ones may be swept away: provider/prune). Whoever changes something records it
-// through the `Query` of the same transaction, so that neither exists without the other. Details never hold a secret, a token or a
-// password.
+// The audit log: one row per event, insert only; pruning/ deletes rows after the retention period.
+// This folder owns the event types and the admin route that lists them. A change and its event are
+// written with the `Query` of one transaction, so that neither exists without the other. A detail
+// never contains a secret, a token or a password.
 
 import type { Query } from '../database/database.ts';
 
-/** The closed list. `<thing>.<past participle>` */
+/** The closed list of types, as `<noun>.<past participle>`. */
 export const AUDIT_EVENT_TYPES = [
   'client.created',
   'client.changed',
@@ -53,7 +54,7 @@ export type AuditEventType = (typeof AUDIT_EVENT_TYPES)[number];
 
 export interface AuditEvent {
   readonly type: AuditEventType;
-  /** who did it: `client:<id>`, `user:<id>` or `system` */
+  /** `client:<id>`, `user:<id>` or `system` */
   readonly actor: string;
   readonly clientId?: string | undefined;
   readonly accountId?: string | undefined;
@@ -61,13 +62,13 @@ export interface AuditEvent {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-/** Who changes something: what every changing function of a feature is told. */
+/** The actor of a change, and the request that it came with. */
 export interface ChangedBy {
   readonly actor: string;
   readonly requestId?: string | undefined;
 }
 
-/** In the order of `auditValues`; a statement that stores something else as well may insert its events along. */
+/** In the order of `auditValues`; for statements that insert events together with other rows. */
 export const AUDIT_COLUMNS = {
   type: 'text',
   actor: 'text',

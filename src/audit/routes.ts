@@ -40,13 +40,13 @@ export function auditRoutes(deps: { query: Query }): ApiRoute[] {
       path: '/audit-events',
       tag: 'audit events',
       scope: 'admin:read',
-      summary: 'What happened, newest first',
+      summary: 'List the audit events, newest first',
       query: listQuery,
       answers: { 200: { description: 'A page of events', schema: pageSchema(auditEventSchema) } },
       async handle({ query: filter }) {
         const page = toPageRequest(filter);
         if (page.after !== undefined && !/^\d{1,18}$/.test(page.after)) {
-          throw new AppError('invalid_cursor', 'use next_cursor as it was given');
+          throw new AppError('invalid_cursor', 'use next_cursor unchanged');
         }
         const events = await listAuditEvents(
           deps.query,

@@ -34,12 +34,11 @@ interface Row {
 }
 
 /**
- * Without a name, so that it is planned for the filters that are given: a plan for all of them could use no index.
+ * Without a name, so that PostgreSQL plans it for the given filters: a generic plan uses no index.
+ * `ORDER BY audit_events.id` is the number; plain `id` would be the text that is selected.
  *
- * It is ordered by the number, not by the text that is returned under the same name.
- *
- * Ids rise with time, but not exactly: an event has the instant at which its transaction began. The bounds on the id spare
- * reading everything that is newer than `until`; a transaction that lasted for more than a minute would be missed.
+ * Ids rise with time only roughly, because `at` is the start of the transaction. The bounds on the
+ * id keep newer events from being read; an event whose transaction took over a minute is missed.
  */
 const LIST = {
   name: '',

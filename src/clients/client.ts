@@ -1,14 +1,18 @@
-// A client: who may ask for tokens. Its metadata keep the names of RFC 7591 from the wire to the row and into the engine.
+// A client: an application that may ask for tokens. Its metadata keep the names of RFC 7591 in
+// requests, rows and the engine.
 
 import { z } from 'zod';
 import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
+
+/** OpenID Connect Core §3.1.2.1, §5.4, §11 */
+export const OPENID_SCOPES: readonly string[] = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'];
 
 export interface Client {
   readonly clientId: string;
   readonly metadata: ClientMetadata;
   /** `admin`, `token:<id of the initial access token>`, `open` or `metadata_document` */
   readonly registeredBy: string;
-  readonly disabledAt: Date | undefined;
+  readonly isDisabled: boolean;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -20,7 +24,7 @@ const flag = z.boolean('must be true or false');
 const list = (item: z.ZodType<string>, most: number) =>
   z.array(item, 'must be a list').max(most, `must have ${most} entries at most`);
 
-/** Shapes and sizes only: what the values mean is judged by the engine's own schema, in clients/register. */
+/** Shapes and sizes only: the engine's schema checks the values (assertLoadable). */
 const metadataFields = {
   client_name: z.string('must be text').max(200, 'must have 200 characters at most'),
   application_type: word.meta({ description: 'web (default) or native' }),
@@ -38,7 +42,7 @@ const metadataFields = {
     .meta({ description: 'public keys only' }),
   jwks_uri: uri,
   scope: z.string('must be text').max(1000, 'must have 1000 characters at most').meta({
-    description: 'the OpenID Connect scopes it may ask for, separated by spaces; all of them if left out',
+    description: 'the OpenID Connect scopes it may ask for, separated by spaces; all if left out',
   }),
   id_token_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256' }),
   userinfo_signed_response_alg: word,
@@ -66,7 +70,7 @@ const metadataFields = {
     description: 'the types of RFC 9396 it may use, as resource servers declare them; none if left out',
   }),
   security_profile: z.enum(SECURITY_PROFILES, `must be ${SECURITY_PROFILES.join(' or ')}`).meta({
-    description: 'Lanyard. The server insists on everything that this profile wants of a client',
+    description: 'Lanyard. The server enforces all requirements of this profile for clients',
   }),
   refresh_token_grace_seconds: z
     .int('must be a whole number')
@@ -74,7 +78,7 @@ const metadataFields = {
     .max(60, 'must be 60 at most')
     .meta({
       description:
-        'Lanyard. For how long a refresh token that was just rotated is refused without ending its family (default 10)',
+        'Lanyard. For how long a refresh token that was just rotated is refused without revoking its token family (default 10)',
     }),
   dpop_require_nonce: flag.meta({
     description: 'Lanyard. Its DPoP proofs must carry a nonce of this server (RFC 9449 §8); false if left out',
@@ -82,12 +86,14 @@ const metadataFields = {
   tls_client_certificate_bound_access_tokens: flag.meta({
     description: 'every token is bound to the certificate of the client (RFC 8705); false if left out',
   }),
-  tls_client_auth_subject_dn: uri.meta({ description: 'RFC 4514, for tls_client_auth, like one of the next four' }),
+  tls_client_auth_subject_dn: uri.meta({
+    description: 'RFC 4514; tls_client_auth needs exactly one of this member and the next four',
+  }),
   tls_client_auth_san_dns: uri,
   tls_client_auth_san_uri: uri,
   tls_client_auth_san_ip: uri,
   tls_client_auth_san_email: uri,
-  backchannel_logout_uri: uri.meta({ description: 'where it is told that a session has ended' }),
+  backchannel_logout_uri: uri.meta({ description: 'where the client is notified that a session has ended' }),
   backchannel_logout_session_required: flag.meta({ description: 'the logout token must name the session (sid)' }),
   revoke_tokens_on_logout: flag.meta({
     description:
@@ -100,18 +106,17 @@ const metadataFields = {
 
 export const clientMetadataSchema = z.strictObject(metadataFields).partial();
 
-/** A PATCH in the manner of RFC 7396: null takes a member away. */
+/** A PATCH as in RFC 7396: null removes a member. */
 export const clientPatchSchema = z.strictObject(
   Object.fromEntries(Object.entries(metadataFields).map(([name, field]) => [name, field.nullable().optional()])) as {
     [Name in keyof typeof metadataFields]: z.ZodOptional<z.ZodNullable<(typeof metadataFields)[Name]>>;
   },
 );
 
-export type ClientMetadata = { readonly [Name in keyof MetadataInput]: Exclude<MetadataInput[Name], undefined> };
-type MetadataInput = z.infer<typeof clientMetadataSchema>;
+export type ClientMetadata = Readonly<z.infer<typeof clientMetadataSchema>>;
 export type ClientPatch = z.infer<typeof clientPatchSchema>;
 
-/** RFC 7591 §2 with our defaults written out, so that a change of a default never changes a registered client. */
+/** RFC 7591 §2 with our defaults filled in: a new default does not change registered clients. */
 export function withDefaults(input: ClientMetadata): ClientMetadata {
   const metadata = { ...profileDefaults(input), ...input };
   const grantTypes = metadata.grant_types ?? ['authorization_code'];
@@ -123,7 +128,8 @@ export function withDefaults(input: ClientMetadata): ClientMetadata {
     redirect_uris: metadata.redirect_uris ?? [],
     token_endpoint_auth_method: metadata.token_endpoint_auth_method ?? 'client_secret_basic',
     id_token_signed_response_alg: metadata.id_token_signed_response_alg ?? 'ES256',
-    // RFC 9700 §2.1.1: PKCE for public clients is a MUST, for confidential ones RECOMMENDED. We require it unless told not to.
+    // RFC 9700 §2.1.1: PKCE for public clients is a MUST, for confidential ones RECOMMENDED. We
+    // require it unless the client is registered otherwise.
     require_pkce: metadata.require_pkce ?? true,
   };
 }
@@ -134,7 +140,7 @@ export function applyPatch(metadata: ClientMetadata, patch: ClientPatch): Client
     if (value === null) delete merged[name];
     else if (value !== undefined) merged[name] = value;
   }
-  return merged as ClientMetadata;
+  return merged;
 }
 
 export function authenticatesWithSecret(metadata: ClientMetadata): boolean {
@@ -143,14 +149,14 @@ export function authenticatesWithSecret(metadata: ClientMetadata): boolean {
   );
 }
 
-/** `registeredBy` of software that describes itself at its address. */
+/** `registeredBy` of a client with a client ID metadata document. */
 export const METADATA_DOCUMENT = 'metadata_document';
 
 export function isOfDocument({ registeredBy }: { readonly registeredBy: string }): boolean {
   return registeredBy === METADATA_DOCUMENT;
 }
 
-/** Software that nobody here has looked at. */
+/** Registered without an operator. */
 export function isSelfRegistered({ registeredBy }: { readonly registeredBy: string }): boolean {
   return registeredBy !== 'admin';
 }

@@ -1,5 +1,7 @@
-// What may be done to clients. Each function is one transaction with its audit event inside; metadata pass the engine's own
-// schema before they are stored, so that nothing is stored which fails to load.
+// Clients: the applications that ask for tokens. This folder owns their metadata and secrets, and
+// their registration: by operators here, dynamic in registration/. It provides Client values and
+// the functions below, each one transaction with its audit event. What a client may call is policy
+// (resource-servers/); its tokens are issued by provider/.
 
 import { randomBytes } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
@@ -36,11 +38,11 @@ export interface Clients {
   removeSecret(clientId: string, secretId: string, by: ChangedBy): Promise<void>;
 }
 
-/** For software that registers itself. */
+/** Of a client that is registered dynamically (RFC 7591). */
 export interface SelfRegistration {
   /** SHA-256 of the registration access token (RFC 7592) */
   readonly tokenHash: Buffer;
-  /** asked in the same transaction, first; throws to refuse */
+  /** called first in the same transaction; throws to refuse */
   readonly permit: (query: Query) => Promise<{ registeredBy: string; allowed: AllowedRegistration }>;
 }
 
@@ -51,9 +53,9 @@ export interface CreatedClient {
 }
 
 export interface NewSecret {
-  /** how long the secrets that stand now go on working */
+  /** how long the present secrets stay valid */
   readonly overlapSeconds: number;
-  /** a secret chosen by a person; undefined: generate one */
+  /** a secret to import; undefined: generate one */
   readonly secret: string | undefined;
 }
 
@@ -74,136 +76,167 @@ export interface RevokedCounts {
 export interface ClientsDeps {
   readonly database: Database;
   readonly passwords: PasswordHasher;
-  /** judges metadata by the engine's own schema; throws AppError `validation_failed` */
+  /** checks metadata by the engine's own schema; throws AppError `validation_failed` */
   readonly assertLoadable: (clientId: string, metadata: ClientMetadata) => void;
-  /** asks the `sector_identifier_uri`, if there is one, whether it names the redirect URIs; throws AppError `validation_failed` */
+  /** checks that the `sector_identifier_uri`, if any, names the redirect URIs; throws the same */
   readonly assertSector: (clientId: string, metadata: ClientMetadata) => Promise<void>;
   /** removes what the engine has stored for a client */
   readonly removeArtifacts: (query: Query, clientId: string) => Promise<RevokedCounts>;
 }
 
-export function createClients(deps: ClientsDeps): Clients {
-  const { database, passwords } = deps;
-
-  /** Locks the client, checks the version that the caller has read, changes, records: one transaction. */
-  function changing<T>(
-    clientId: string,
-    ifVersion: number | undefined,
-    work: (query: Query, client: Client) => Promise<T>,
-  ): Promise<T> {
-    return database.transaction(async (query) => {
-      const client = await store.lockClient(query, clientId);
-      if (client === undefined) throw notFound(`client ${clientId}`);
-      assertVersion(ifVersion, client.version);
-      return work(query, client);
+async function create(
+  deps: ClientsDeps,
+  chosenId: string | undefined,
+  input: ClientMetadata,
+  by: ChangedBy,
+  registration?: SelfRegistration,
+): Promise<CreatedClient> {
+  const clientId = chosenId ?? randomBytes(16).toString('hex');
+  const metadata = withDefaults(input);
+  assertSensible(metadata);
+  deps.assertLoadable(clientId, metadata);
+  await deps.assertSector(clientId, metadata);
+  const secret = authenticatesWithSecret(metadata) ? generateSecret() : undefined;
+  return deps.database.transaction(async (query) => {
+    const permit = await registration?.permit(query);
+    const origin = permit && { ...permit, tokenHash: registration?.tokenHash };
+    const client = await store.insertClient(query, clientId, metadata, origin);
+    if (client === undefined) throw new AppError('already_exists', `a client ${clientId} exists already`);
+    if (secret !== undefined) await store.insertSecret(query, clientId, newId(), hashGeneratedSecret(secret));
+    await record(query, 'client.created', clientId, by, {
+      client_name: metadata.client_name,
+      ...(permit === undefined ? {} : { registered_by: permit.registeredBy }),
     });
-  }
+    return { client, secret };
+  });
+}
 
-  function record(query: Query, type: AuditEventType, clientId: string, by: ChangedBy, detail = {}): Promise<void> {
-    return recordAudit(query, { type, actor: by.actor, clientId, requestId: by.requestId, detail });
+async function change(
+  deps: ClientsDeps,
+  clientId: string,
+  patch: ClientPatch,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<Client> {
+  // Before the transaction: the host of the sector_identifier_uri may be slow.
+  const known = await store.findClient(deps.database.query, clientId);
+  if (known !== undefined && concernsSector(patch)) {
+    await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
   }
+  return locked(deps, clientId, ifVersion, async (query, before) => {
+    if (isOfDocument(before)) {
+      throw new AppError('conflict', 'the client is described by its document: it can be disabled, not changed');
+    }
+    const metadata = withDefaults(applyPatch(before.metadata, patch));
+    assertSensible(metadata);
+    deps.assertLoadable(clientId, metadata);
+    const client = await store.updateClient(query, clientId, metadata);
+    await record(query, 'client.changed', clientId, by, { members: Object.keys(patch) });
+    return client;
+  });
+}
 
+async function remove(
+  deps: ClientsDeps,
+  clientId: string,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<void> {
+  const removedBefore = notBeforeForNow();
+  await locked(deps, clientId, ifVersion, async (query) => {
+    await deps.removeArtifacts(query, clientId);
+    await store.removeClient(query, clientId);
+    await record(query, 'client.removed', clientId, by);
+  });
+  // A later client with the same id is newer than every JWT of this one.
+  await untilTokensAreNewer(removedBefore);
+}
+
+function setDisabled(
+  deps: ClientsDeps,
+  clientId: string,
+  isDisabled: boolean,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<Client> {
+  return locked(deps, clientId, ifVersion, async (query) => {
+    const client = await store.setClientDisabled(query, clientId, isDisabled);
+    await record(query, isDisabled ? 'client.disabled' : 'client.enabled', clientId, by);
+    return client;
+  });
+}
+
+async function revokeTokens(deps: ClientsDeps, clientId: string, by: ChangedBy) {
+  const revoked = await locked(deps, clientId, undefined, async (query) => {
+    const notBefore = notBeforeForNow();
+    await store.setClientNotBefore(query, clientId, notBefore);
+    const counts = await deps.removeArtifacts(query, clientId);
+    await store.removeConsentsOfClient(query, clientId);
+    await record(query, 'client.tokens_revoked', clientId, by, { ...counts });
+    return { ...counts, notBefore };
+  });
+  await untilTokensAreNewer(revoked.notBefore);
+  return revoked;
+}
+
+async function addSecret(
+  deps: ClientsDeps,
+  clientId: string,
+  { secret: imported, overlapSeconds }: NewSecret,
+  by: ChangedBy,
+): Promise<CreatedSecret> {
+  const secret = imported ?? generateSecret();
+  // argon2 takes 25 ms, for which the lock on the row must not be held.
+  const hash = imported === undefined ? hashGeneratedSecret(secret) : await deps.passwords.hash(secret);
+  return locked(deps, clientId, undefined, async (query, client) => {
+    if (!authenticatesWithSecret(client.metadata)) {
+      const method = client.metadata.token_endpoint_auth_method;
+      throw new AppError('conflict', `the client authenticates with ${method}: it has no secret`);
+    }
+    await store.expireSecrets(query, clientId, overlapSeconds);
+    const id = newId();
+    const createdAt = await store.insertSecret(query, clientId, id, hash);
+    const detail = { secret_id: id, overlap_seconds: overlapSeconds, imported: imported !== undefined };
+    await record(query, 'client_secret.created', clientId, by, detail);
+    return { id, createdAt, secret: imported === undefined ? secret : undefined };
+  });
+}
+
+function removeSecret(deps: ClientsDeps, clientId: string, secretId: string, by: ChangedBy): Promise<void> {
+  return locked(deps, clientId, undefined, async (query) => {
+    if (!(await store.removeSecret(query, clientId, secretId))) throw notFound(`secret ${secretId}`);
+    await record(query, 'client_secret.removed', clientId, by, { secret_id: secretId });
+  });
+}
+
+export function createClients(deps: ClientsDeps): Clients {
   return {
-    async create(chosenId, input, by, registration) {
-      const clientId = chosenId ?? randomBytes(16).toString('hex');
-      const metadata = withDefaults(input);
-      assertSensible(metadata);
-      deps.assertLoadable(clientId, metadata);
-      await deps.assertSector(clientId, metadata);
-      const secret = authenticatesWithSecret(metadata) ? generateSecret() : undefined;
-      return database.transaction(async (query) => {
-        const permit = await registration?.permit(query);
-        const how = permit && { ...permit, tokenHash: registration?.tokenHash };
-        const client = await store.insertClient(query, clientId, metadata, how);
-        if (client === undefined) throw new AppError('already_exists', `a client ${clientId} exists already`);
-        if (secret !== undefined) await store.insertSecret(query, clientId, newId(), hashGeneratedSecret(secret));
-        await record(query, 'client.created', clientId, by, {
-          client_name: metadata.client_name,
-          ...(permit === undefined ? {} : { registered_by: permit.registeredBy }),
-        });
-        return { client, secret };
-      });
-    },
-
-    async change(clientId, patch, ifVersion, by) {
-      // Before the transaction: whoever answers for the sector may be slow.
-      const known = await store.findClient(database.query, clientId);
-      if (known !== undefined && concernsSector(patch)) {
-        await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
-      }
-      return changing(clientId, ifVersion, async (query, before) => {
-        if (isOfDocument(before)) {
-          throw new AppError('conflict', 'the client is described by its document: it can be disabled, not changed');
-        }
-        const metadata = withDefaults(applyPatch(before.metadata, patch));
-        assertSensible(metadata);
-        deps.assertLoadable(clientId, metadata);
-        const client = await store.updateClient(query, clientId, metadata);
-        await record(query, 'client.changed', clientId, by, { members: Object.keys(patch) });
-        return client;
-      });
-    },
-
-    async remove(clientId, ifVersion, by) {
-      const removedBefore = notBeforeForNow();
-      await changing(clientId, ifVersion, async (query) => {
-        await deps.removeArtifacts(query, clientId);
-        await store.removeClient(query, clientId);
-        await record(query, 'client.removed', clientId, by);
-      });
-      // A client that takes over the id is newer than every JWT of this one.
-      await untilTokensAreNewer(removedBefore);
-    },
-
-    setDisabled(clientId, isDisabled, ifVersion, by) {
-      return changing(clientId, ifVersion, async (query) => {
-        const client = await store.setClientDisabled(query, clientId, isDisabled);
-        await record(query, isDisabled ? 'client.disabled' : 'client.enabled', clientId, by);
-        return client;
-      });
-    },
-
-    async revokeTokens(clientId, by) {
-      const revoked = await changing(clientId, undefined, async (query) => {
-        const notBefore = notBeforeForNow();
-        await store.setClientNotBefore(query, clientId, notBefore);
-        const counts = await deps.removeArtifacts(query, clientId);
-        await store.removeConsentsOfClient(query, clientId);
-        await record(query, 'client.tokens_revoked', clientId, by, { ...counts });
-        return { ...counts, notBefore };
-      });
-      await untilTokensAreNewer(revoked.notBefore);
-      return revoked;
-    },
-
-    async addSecret(clientId, input, by) {
-      const secret = input.secret ?? generateSecret();
-      // argon2 runs before the transaction: a lock held for 25 ms would be held for the whole queue in front of it.
-      const hash = input.secret === undefined ? hashGeneratedSecret(secret) : await passwords.hash(secret);
-      return changing(clientId, undefined, async (query, client) => {
-        if (!authenticatesWithSecret(client.metadata)) {
-          const method = client.metadata.token_endpoint_auth_method;
-          throw new AppError('conflict', `the client authenticates with ${method}: it has no secret`);
-        }
-        await store.expireSecrets(query, clientId, input.overlapSeconds);
-        const id = newId();
-        const createdAt = await store.insertSecret(query, clientId, id, hash);
-        await record(query, 'client_secret.created', clientId, by, {
-          secret_id: id,
-          overlap_seconds: input.overlapSeconds,
-          imported: input.secret !== undefined,
-        });
-        return { id, createdAt, secret: input.secret === undefined ? secret : undefined };
-      });
-    },
-
-    removeSecret(clientId, secretId, by) {
-      return changing(clientId, undefined, async (query) => {
-        if (!(await store.removeSecret(query, clientId, secretId))) throw notFound(`secret ${secretId}`);
-        await record(query, 'client_secret.removed', clientId, by, { secret_id: secretId });
-      });
-    },
+    create: (...input) => create(deps, ...input),
+    change: (...input) => change(deps, ...input),
+    remove: (...input) => remove(deps, ...input),
+    setDisabled: (...input) => setDisabled(deps, ...input),
+    revokeTokens: (...input) => revokeTokens(deps, ...input),
+    addSecret: (...input) => addSecret(deps, ...input),
+    removeSecret: (...input) => removeSecret(deps, ...input),
   };
+}
+
+/** Runs `work` in one transaction that has locked the client and checked its version. */
+function locked<T>(
+  { database }: ClientsDeps,
+  clientId: string,
+  ifVersion: number | undefined,
+  work: (query: Query, client: Client) => Promise<T>,
+): Promise<T> {
+  return database.transaction(async (query) => {
+    const client = await store.lockClient(query, clientId);
+    assertVersion(ifVersion, client.version);
+    return work(query, client);
+  });
+}
+
+function record(query: Query, type: AuditEventType, clientId: string, by: ChangedBy, detail = {}): Promise<void> {
+  return recordAudit(query, { type, actor: by.actor, clientId, requestId: by.requestId, detail });
 }
 
 function newId(): string {

@@ -1,32 +1,26 @@
-// Finds many clients with one statement: what the engine and the introspection policy need to know of them at every request.
+// Finds many clients with one statement: what the engine and introspection need to know of them at
+// every request.
 
 import type { Query } from '../database/database.ts';
-import type { ClientMetadata } from './client.ts';
+import type { Client } from './client.ts';
 import type { StoredSecret } from './secret.ts';
+import { CLIENT_COLUMNS, type ClientRow, toClient } from './store.ts';
 
-export interface CachedClient {
-  readonly clientId: string;
-  readonly metadata: ClientMetadata;
-  readonly registeredBy: string;
-  readonly isDisabled: boolean;
+export interface CachedClient extends Client {
   /** what was issued before is void; milliseconds since 1970 */
   readonly tokensNotBefore: number;
   /** may have expired since they were read */
   readonly secrets: readonly StoredSecret[];
 }
 
-interface Row {
-  client_id: string;
-  metadata: ClientMetadata;
-  registered_by: string;
-  is_disabled: boolean;
+interface Row extends ClientRow {
   tokens_not_before: Date | null;
   secrets: { id: string; hash: string; expires_at: string | null }[];
 }
 
 const LOOKUP = {
   name: 'client_lookup',
-  text: `SELECT c.client_id, c.metadata, c.registered_by, c.disabled_at IS NOT NULL AS is_disabled, c.tokens_not_before,
+  text: `SELECT ${CLIENT_COLUMNS}, tokens_not_before,
            coalesce((SELECT json_agg(json_build_object('id', s.id, 'hash', s.hash, 'expires_at', s.expires_at)
                                      ORDER BY s.created_at DESC, s.id)
                      FROM client_secrets s
@@ -43,10 +37,7 @@ export async function lookUpClients(query: Query, clientIds: readonly string[]):
 
 function toCachedClient(row: Row): CachedClient {
   return {
-    clientId: row.client_id,
-    metadata: row.metadata,
-    registeredBy: row.registered_by,
-    isDisabled: row.is_disabled,
+    ...toClient(row),
     tokensNotBefore: row.tokens_not_before?.getTime() ?? Number.NEGATIVE_INFINITY,
     secrets: row.secrets.map(({ id, hash, expires_at }) => ({
       id,

@@ -1,4 +1,4 @@
-// What client metadata must not say together: contradictions that the engine's schema lets through.
+// Contradictions in client metadata that the engine's schema does not refuse.
 
 import { AppError } from '../errors.ts';
 import { certificateFaults } from './certificate-rules.ts';
@@ -20,11 +20,13 @@ export function assertSensible(metadata: ClientMetadata): void {
     }
   }
   const logoutUri = URL.parse(metadata.backchannel_logout_uri ?? '');
-  // Back-Channel Logout §2.2: whoever reads along, or answers instead, must not learn of or lose a logout.
+  // Back-Channel Logout §2.2: an attacker on the network path could read or suppress the logout
+  // token.
   if (logoutUri?.protocol === 'http:' && !LOOPBACK_HOSTS.has(logoutUri.hostname)) {
-    faults.push({ pointer: '/backchannel_logout_uri', detail: 'must be https, unless it leads to loopback' });
+    faults.push({ pointer: '/backchannel_logout_uri', detail: 'must be https, unless the host is loopback' });
   }
-  // §2.2: it MUST NOT include a fragment component. What carries credentials is never called (outbound).
+  // §2.2: it MUST NOT include a fragment component. URLs with credentials are never called
+  // (outbound/).
   if (logoutUri?.href.includes('#')) {
     faults.push({ pointer: '/backchannel_logout_uri', detail: 'must not contain a fragment' });
   }
@@ -45,10 +47,11 @@ const SCRIPT_SCHEMES = new Set(['javascript:', 'data:', 'vbscript:', 'blob:', 'f
 
 function whyUnsafe(uri: string): string | undefined {
   const url = URL.parse(uri);
-  if (url === null) return undefined; // the engine's schema says so
-  // RFC 9700 §2.6: the answer must not travel unencrypted, except to this machine.
+  // The engine's schema refuses it.
+  if (url === null) return undefined;
+  // RFC 9700 §2.6: the response must not be sent unencrypted, except on the user's machine.
   if (url.protocol === 'http:' && !LOOPBACK_HOSTS.has(url.hostname))
-    return 'must be https, unless it leads to loopback';
+    return 'must be https, unless the host is loopback';
   if (SCRIPT_SCHEMES.has(url.protocol)) return `must not use the scheme ${url.protocol}`;
   return undefined;
 }

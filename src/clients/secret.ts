@@ -1,18 +1,18 @@
 // Client secrets: how they are made, stored and checked.
 //
-// A generated secret has 256 bits, so one SHA-256 is all the hashing it needs. A secret that a person chose or imported may be
-// weak, so it is stored as argon2id; because that costs 25 ms, a success is remembered, in this process only, under an HMAC
-// with a key that lives as long as the process. The key of the memory contains the stored hash: a rotated or removed secret is
-// forgotten by construction. Failures are never remembered.
+// A generated secret has 256 bits, for which one SHA-256 is enough. An imported secret may be weak,
+// so it is stored as argon2id; because that costs 25 ms, a success is cached, in this process only,
+// under an HMAC with a key of this process. The cache key contains the stored hash, so that no
+// entry fits a rotated or removed secret. Failures are not cached.
 
 import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { PasswordHasher } from '../password-hash.ts';
 
 const GENERATED_PREFIX = 'sha256$';
-/** Makes a leaked secret easy to find for the scanners that look for such things. */
+/** Lets secret scanners find a leaked secret. */
 const SECRET_PREFIX = 'lys_';
-const MAX_REMEMBERED = 10_000;
+const MAX_CACHED = 10_000;
 const MAX_SECRET_LENGTH = 512;
 
 export interface StoredSecret {
@@ -30,19 +30,19 @@ export function hashGeneratedSecret(secret: string): string {
 }
 
 export interface SecretVerifier {
-  /** Which of the stored secrets was presented; undefined if none, or only one that has expired. */
+  /** @returns the stored secret that was presented; undefined if none matches or it has expired */
   match(clientId: string, stored: readonly StoredSecret[], presented: string): Promise<StoredSecret | undefined>;
 }
 
 export function createSecretVerifier(passwords: PasswordHasher): SecretVerifier {
   const processKey = randomBytes(32);
-  const verified = new LRUCache<string, true>({ max: MAX_REMEMBERED });
+  const verified = new LRUCache<string, true>({ max: MAX_CACHED });
   const running = new Map<string, Promise<boolean>>();
 
-  /** One run for a burst of equal requests. */
+  /** One argon2 run for concurrent equal requests. */
   function verifyOnce(key: string, storedHash: string, presented: string): Promise<boolean> {
-    const underway = running.get(key);
-    if (underway !== undefined) return underway;
+    const pending = running.get(key);
+    if (pending !== undefined) return pending;
     const run = passwords.verify(storedHash, presented).finally(() => running.delete(key));
     running.set(key, run);
     return run;

@@ -1,10 +1,13 @@
-// Security profiles: one member at registration that stands for everything FAPI 2.0 wants of a client. What a profile needs is
-// filled in where the registration is silent, and whatever contradicts it is refused there, so that the stored metadata say
-// plainly what holds. What only a request can show (algorithms, audiences, lifetimes) is judged in provider/fapi.
+// Security profiles: one member at registration that means everything FAPI 2.0 requires of a
+// client. Missing members are filled in at registration and contradicting ones are refused, so that
+// the stored metadata say what applies. What only a request shows (algorithms, audiences,
+// lifetimes) is checked in provider/configuration/fapi.ts.
+
+import type { FaultyMember } from '../errors.ts';
 
 export const SECURITY_PROFILES = ['fapi2', 'fapi2-message-signing'] as const;
 
-/** FAPI 2.0 Security Profile §5.4.1, for whatever a client signs and is signed for it. RS256 is not among them. */
+/** FAPI 2.0 Security Profile §5.4.1, for all signatures. RS256 is not among them. */
 export const FAPI_ALGORITHMS = ['PS256', 'ES256', 'EdDSA', 'Ed25519'];
 
 const JWT_RESPONSE_MODES = ['jwt', 'query.jwt', 'fragment.jwt', 'form_post.jwt'];
@@ -13,7 +16,7 @@ const AUTH_METHODS = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_cli
 /** Client metadata by the names of RFC 7591. */
 type Members = Readonly<Record<string, unknown>>;
 
-/** What a profile says where the registration says nothing. */
+/** The values of a profile for members that the registration leaves out. */
 export function profileDefaults({ security_profile: profile, ...members }: Members) {
   if (profile === undefined) return {};
   const isCertificateBound = members.tls_client_certificate_bound_access_tokens === true;
@@ -28,15 +31,10 @@ export function profileDefaults({ security_profile: profile, ...members }: Membe
   };
 }
 
-interface Fault {
-  readonly pointer: string;
-  readonly detail: string;
-}
-
 /** Each member that contradicts the profile of the client, by name. */
-export function profileFaults({ security_profile: profile, ...members }: Members): Fault[] {
+export function profileFaults({ security_profile: profile, ...members }: Members): FaultyMember[] {
   if (profile === undefined) return [];
-  const faults: Fault[] = [];
+  const faults: FaultyMember[] = [];
   const demand = (isMet: boolean, member: string, what: string) => {
     if (!isMet) faults.push({ pointer: `/${member}`, detail: `${member} ${what} for the profile ${profile}` });
   };
@@ -58,9 +56,10 @@ export function profileFaults({ security_profile: profile, ...members }: Members
     'dpop_bound_access_tokens',
     'or tls_client_certificate_bound_access_tokens must be true',
   );
-  // Native clients may call back at any loopback port; here redirect URIs are compared as they are.
+  // Native clients use any loopback port (RFC 8252 §7.3); here redirect URIs are compared exactly.
   demand(members.application_type !== 'native', 'application_type', 'must be web');
-  // FAPI 2.0 Security Profile §5.3.2.2: no response over an unencrypted connection; only native clients have a loopback.
+  // FAPI 2.0 Security Profile §5.3.2.2: no response over an unencrypted connection; only native
+  // clients have loopback URIs.
   for (const uri of Array.isArray(members.redirect_uris) ? members.redirect_uris : []) {
     demand(isHttps(uri), 'redirect_uris', 'must be https');
   }

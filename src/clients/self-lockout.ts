@@ -1,11 +1,11 @@
-// What an operator must not do by accident: a script that removes every client on the list removes the one that it asks with, and
-// then nobody gets into the admin API any more.
+// A client must not remove or disable itself: a script that removes every client would lose its own
+// access to the admin API, and with the last admin client no one could restore it.
 
 import { isSameClient } from '../client-binding.ts';
 import { AppError } from '../errors.ts';
 
-/** @throws AppError `conflict` when a client is about to shut itself out */
+/** @throws AppError `conflict` when both are the same client */
 export function assertAnotherClient(callerClientId: string, clientId: string): void {
   if (!isSameClient(callerClientId, clientId)) return;
-  throw new AppError('conflict', 'this is the client that you are asking with; ask with another admin client');
+  throw new AppError('conflict', 'a client cannot remove or disable itself; use another admin client');
 }

@@ -1,54 +1,58 @@
-// Rows of `clients` and `client_secrets`. Every change of a client is one statement whose condition includes the version that
-// the caller has read; who loses changes nothing.
+// Rows of `clients` and `client_secrets`, and the one mapping from a row to a Client. A change
+// first locks the row (lockClient), so that the version that the caller has read can be compared.
 
 import type { Query } from '../database/database.ts';
+import { oneRow } from '../database/one-row.ts';
+import { notFound } from '../errors.ts';
 import type { Client, ClientMetadata } from './client.ts';
 import type { AllowedRegistration } from './registration/unverified.ts';
 
-interface ClientRow {
+export interface ClientRow {
   client_id: string;
   metadata: ClientMetadata;
   registered_by: string;
-  disabled_at: Date | null;
+  is_disabled: boolean;
   version: number;
   created_at: Date;
   updated_at: Date;
 }
 
-const COLUMNS = 'client_id, metadata, registered_by, disabled_at, version, created_at, updated_at';
+export const CLIENT_COLUMNS =
+  'client_id, metadata, registered_by, disabled_at IS NOT NULL AS is_disabled, version, created_at, updated_at';
 
 const SQL = {
   wantsLogoutNotices: {
     name: 'client_wants_logout_notices',
-    text: `SELECT EXISTS (SELECT 1 FROM clients WHERE metadata->>'backchannel_logout_uri' IS NOT NULL) AS found`,
+    text: `SELECT EXISTS (SELECT 1 FROM clients WHERE backchannel_logout_uri IS NOT NULL) AS found`,
   },
-  find: { name: 'client_find', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1` },
-  lock: { name: 'client_lock', text: `SELECT ${COLUMNS} FROM clients WHERE client_id = $1 FOR UPDATE` },
+  find: { name: 'client_find', text: `SELECT ${CLIENT_COLUMNS} FROM clients WHERE client_id = $1` },
+  lock: { name: 'client_lock', text: `SELECT ${CLIENT_COLUMNS} FROM clients WHERE client_id = $1 FOR UPDATE` },
   list: {
     name: 'client_list',
-    text: `SELECT ${COLUMNS} FROM clients
+    text: `SELECT ${CLIENT_COLUMNS} FROM clients
            WHERE ($1::text IS NULL OR client_id > $1)
              AND ($2::text IS NULL OR strpos(lower(client_id), lower($2)) > 0 OR strpos(lower(name), lower($2)) > 0)
            ORDER BY client_id LIMIT $3`,
   },
   insert: {
     name: 'client_insert',
-    // A client that takes over the id of a removed one must not inherit its JWTs: nothing older than itself counts.
+    // A client with the id of a removed one must not inherit its JWTs: none that is older than the
+    // client is valid.
     text: `INSERT INTO clients (client_id, name, metadata, registered_by, registration_token_hash, registration_allowed,
                                 tokens_not_before)
            VALUES ($1, $2, $3, $4, $5, $6, date_trunc('second', now()))
-           ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+           ON CONFLICT DO NOTHING RETURNING ${CLIENT_COLUMNS}`,
   },
   update: {
     name: 'client_update',
     text: `UPDATE clients SET name = $2, metadata = $3, version = version + 1, updated_at = now()
-           WHERE client_id = $1 RETURNING ${COLUMNS}`,
+           WHERE client_id = $1 RETURNING ${CLIENT_COLUMNS}`,
   },
   setDisabled: {
     name: 'client_set_disabled',
     text: `UPDATE clients SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END,
              version = version + 1, updated_at = now()
-           WHERE client_id = $1 RETURNING ${COLUMNS}`,
+           WHERE client_id = $1 RETURNING ${CLIENT_COLUMNS}`,
   },
   setNotBefore: {
     name: 'client_set_not_before',
@@ -80,12 +84,12 @@ const SQL = {
   },
 };
 
-function toClient(row: ClientRow): Client {
+export function toClient(row: ClientRow): Client {
   return {
     clientId: row.client_id,
     metadata: row.metadata,
     registeredBy: row.registered_by,
-    disabledAt: row.disabled_at ?? undefined,
+    isDisabled: row.is_disabled,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -97,13 +101,21 @@ export async function findClient(query: Query, clientId: string): Promise<Client
   return rows[0] && toClient(rows[0]);
 }
 
-/** The same, and nobody else changes it before this transaction ends. */
-export async function lockClient(query: Query, clientId: string): Promise<Client | undefined> {
-  const { rows } = await query<ClientRow>(SQL.lock, [clientId]);
-  return rows[0] && toClient(rows[0]);
+/** @throws AppError `not_found` */
+export async function getClient(query: Query, clientId: string): Promise<Client> {
+  const client = await findClient(query, clientId);
+  if (client === undefined) throw notFound(`client ${clientId}`);
+  return client;
 }
 
-/** @returns up to `limit` + 1 clients after `after`, by client_id; `search` looks into ids and names */
+/** Locks the row until the transaction ends. @throws AppError `not_found` */
+export async function lockClient(query: Query, clientId: string): Promise<Client> {
+  const { rows } = await query<ClientRow>(SQL.lock, [clientId]);
+  if (rows[0] === undefined) throw notFound(`client ${clientId}`);
+  return toClient(rows[0]);
+}
+
+/** @returns up to `limit` + 1 clients, by client_id; `search` looks into ids and names */
 export async function listClients(
   query: Query,
   page: { after: string | undefined; limit: number; search: string | undefined },
@@ -112,12 +124,12 @@ export async function listClients(
   return rows.map(toClient);
 }
 
-/** How a client came here. */
+/** How a client was registered. */
 export interface Registration {
   readonly registeredBy: string;
   /** SHA-256 of the registration access token (RFC 7592) */
   readonly tokenHash?: Buffer | undefined;
-  /** what its initial access token allowed */
+  /** what its initial access token allows */
   readonly allowed?: AllowedRegistration | undefined;
 }
 
@@ -143,13 +155,11 @@ export async function insertClient(
 
 export async function updateClient(query: Query, clientId: string, metadata: ClientMetadata): Promise<Client> {
   const values = [clientId, metadata.client_name ?? '', JSON.stringify(metadata)];
-  const { rows } = await query<ClientRow>(SQL.update, values);
-  return toClient(rows[0] as ClientRow);
+  return toClient(oneRow(await query<ClientRow>(SQL.update, values)));
 }
 
 export async function setClientDisabled(query: Query, clientId: string, isDisabled: boolean): Promise<Client> {
-  const { rows } = await query<ClientRow>(SQL.setDisabled, [clientId, isDisabled]);
-  return toClient(rows[0] as ClientRow);
+  return toClient(oneRow(await query<ClientRow>(SQL.setDisabled, [clientId, isDisabled])));
 }
 
 export async function setClientNotBefore(query: Query, clientId: string, notBefore: Date): Promise<void> {
@@ -185,11 +195,10 @@ export async function listSecrets(query: Query, clientId: string): Promise<Secre
 }
 
 export async function insertSecret(query: Query, clientId: string, id: string, hash: string): Promise<Date> {
-  const { rows } = await query<{ created_at: Date }>(SQL.insertSecret, [id, clientId, hash]);
-  return (rows[0] as { created_at: Date }).created_at;
+  return oneRow(await query<{ created_at: Date }>(SQL.insertSecret, [id, clientId, hash])).created_at;
 }
 
-/** The secrets that stand now end after the overlap at the latest. */
+/** The present secrets expire after the overlap, if not earlier. */
 export async function expireSecrets(query: Query, clientId: string, overlapSeconds: number): Promise<void> {
   await query(SQL.expireSecrets, [clientId, overlapSeconds]);
 }
@@ -202,7 +211,7 @@ export async function touchSecrets(query: Query, secretIds: readonly string[]): 
   await query(SQL.touchSecrets, [secretIds]);
 }
 
-/** Whether there is a client to be told of logouts. */
+/** Whether any client wants to be told of logouts. */
 export async function wantsLogoutNotices(query: Query): Promise<boolean> {
   const { rows } = await query<{ found: boolean }>(SQL.wantsLogoutNotices, []);
   return rows[0]?.found === true;

@@ -1,30 +1,21 @@
-// The configuration: `loadConfig` turns the environment into one frozen value or reports all faults at once. Nobody else reads a
-// variable by name; which there are, config-variables lists.
+// The configuration: `loadConfig` turns the environment into one frozen value, or reports all
+// faults at once. This folder owns the variables (variables.ts is the one table of them) and
+// provides a Config; only main.ts reads the environment itself.
 //
-// A variable set to the empty string counts as unset. Secrets may be given as a file: LANYARD_SECRET_KEY_FILE=/run/secrets/key.
+// A variable that is set to the empty string counts as not set. Secrets may be given as a file:
+// LANYARD_SECRET_KEY_FILE=/run/secrets/key.
 
 import { availableParallelism } from 'node:os';
-import { z } from 'zod';
-import { readTexts } from './sources.ts';
-import {
-  databaseUrl,
-  headerName,
-  hostList,
-  httpsOrigin,
-  integer,
-  issuerUrl,
-  proxyList,
-  proxyUrl,
-  yesOrNo,
-} from './values.ts';
-import { LOG_LEVELS, type VariableName } from './variables.ts';
+import { parseValues, readTexts } from './sources.ts';
+import type { LOG_LEVELS } from './values.ts';
+import type { Values, VariableName } from './variables.ts';
 
 export interface Config {
   readonly port: number;
   readonly host: string;
   /** the issuer identifier: scheme, host and port, without a trailing slash */
   readonly issuer: string;
-  /** processes that answer; 1: this one */
+  /** how many processes serve requests; 1: this one alone */
   readonly workers: number;
   readonly dataDir: string;
   /** undefined: use the embedded database */
@@ -33,15 +24,15 @@ export interface Config {
   readonly databaseQueueSize: number;
   /** undefined only with the embedded database: then a file in the data directory holds it */
   readonly secretKey: string | undefined;
-  /** what the secret key was before */
+  /** the secret key before the last change */
   readonly previousSecretKey: string | undefined;
   readonly keySchedule: {
-    /** undefined: signing keys are rotated by hand only */
+    /** undefined: signing keys are rotated only when an operator asks */
     readonly rotationDays: number | undefined;
     readonly publishAheadSeconds: number;
   };
   readonly adminClientSecret: string | undefined;
-  /** addresses and CIDR ranges of the proxies whose X-Forwarded-* headers count */
+  /** addresses and CIDR ranges of the proxies whose X-Forwarded-* headers are used */
   readonly trustedProxies: readonly string[];
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly lifetimes: {
@@ -52,7 +43,7 @@ export interface Config {
     readonly sessionSeconds: number;
     readonly interactionSeconds: number;
   };
-  /** undefined: audit events are kept for ever */
+  /** undefined: audit events are kept forever */
   readonly auditRetentionDays: number | undefined;
   readonly loginThrottle: {
     readonly failuresPerAccount: number;
@@ -60,32 +51,32 @@ export interface Config {
     readonly windowSeconds: number;
   };
   readonly registration: {
-    /** anybody may register software */
+    /** clients register without an initial access token */
     readonly isOpen: boolean;
-    /** of client ID metadata documents; `*`: any */
+    /** the hosts of client ID metadata documents; `*`: any */
     readonly metadataHosts: readonly string[];
-    /** undefined: idle software stays */
+    /** undefined: idle clients are not removed */
     readonly idleDays: number | undefined;
   };
-  /** requests of ours to addresses that clients name */
+  /** requests of this server to addresses that clients name */
   readonly outbound: {
     readonly allowedHosts: readonly string[];
     readonly proxy: string | undefined;
   };
-  /** our own TLS listener; undefined: none */
+  /** the TLS listener; undefined: none */
   readonly tls:
     | {
         readonly port: number;
         readonly certificateFile: string;
         readonly keyFile: string;
-        /** of the authorities of tls_client_auth */
+        /** the authorities of tls_client_auth */
         readonly clientAuthoritiesFile: string | undefined;
       }
     | undefined;
   readonly mutualTls: {
-    /** in which a trusted proxy hands certificates of clients on */
+    /** in which a trusted proxy passes on the certificate of a client */
     readonly header: string | undefined;
-    /** where clients present them, when that is not the issuer */
+    /** where clients present them, if not at the issuer */
     readonly origin: string | undefined;
   };
   readonly metrics: {
@@ -115,121 +106,94 @@ export class ConfigError extends Error {
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const faults: string[] = [];
   const texts = readTexts(env, faults);
+  const config = toConfig(parseValues(texts, faults));
+  faults.push(...contradictions((name) => texts.has(name), config));
+  if (faults.length > 0) throw new ConfigError(faults);
+  for (const part of Object.values(config)) Object.freeze(part);
+  return Object.freeze(config);
+}
 
-  function read<T>(name: VariableName, schema: z.ZodType<T, string>): T | undefined {
-    const text = texts.get(name);
-    if (text === undefined) return undefined;
-    const parsed = schema.safeParse(text);
-    if (parsed.success) return parsed.data;
-    // Never the value itself: it may be a secret.
-    faults.push(...parsed.error.issues.map((issue) => `${name} ${issue.message}`));
-    return undefined;
-  }
-  const seconds = (name: VariableName, fallback: number) => read(name, integer(1, 10 * 365 * 86_400)) ?? fallback;
-  const count = (name: VariableName, fallback: number) => read(name, integer(1, 1_000_000)) ?? fallback;
-
-  function readTls(): Config['tls'] {
-    const path = z.string().min(1);
-    const tlsPort = read('LANYARD_TLS_PORT', integer(0, 65_535));
-    const certificateFile = read('LANYARD_TLS_CERT_FILE', path);
-    const keyFile = read('LANYARD_TLS_KEY_FILE', path);
-    const clientAuthoritiesFile = read('LANYARD_TLS_CLIENT_CA_FILE', path);
-    if (tlsPort === undefined) return undefined;
-    if (certificateFile !== undefined && keyFile !== undefined) {
-      return { port: tlsPort, certificateFile, keyFile, clientAuthoritiesFile };
-    }
-    faults.push('LANYARD_TLS_PORT needs LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE');
-    return undefined;
-  }
-
-  const port = read('LANYARD_PORT', integer(0, 65_535)) ?? 3000;
-  const config: Config = {
-    port,
-    host: read('LANYARD_HOST', z.string().min(1)) ?? '127.0.0.1',
-    issuer: read('LANYARD_ISSUER', issuerUrl) ?? `http://localhost:${port}`,
-    workers: read('LANYARD_WORKERS', integer(1, 1024)) ?? (texts.has('DATABASE_URL') ? availableParallelism() : 1),
-    dataDir: read('LANYARD_DATA_DIR', z.string()) ?? './data',
-    databaseUrl: read('DATABASE_URL', databaseUrl),
-    databasePoolSize: read('LANYARD_DATABASE_POOL_SIZE', integer(2, 1000)) ?? 20,
-    databaseQueueSize: read('LANYARD_DATABASE_QUEUE_SIZE', integer(1, 1_000_000)) ?? 5_000,
-    secretKey: read('LANYARD_SECRET_KEY', z.string().min(32, 'must have 32 characters or more')),
-    previousSecretKey: read('LANYARD_SECRET_KEY_PREVIOUS', z.string().min(32, 'must have 32 characters or more')),
+function toConfig(values: Values): Config {
+  return {
+    port: values.LANYARD_PORT,
+    host: values.LANYARD_HOST,
+    issuer: values.LANYARD_ISSUER ?? `http://localhost:${values.LANYARD_PORT}`,
+    workers: values.LANYARD_WORKERS ?? (values.DATABASE_URL === undefined ? 1 : availableParallelism()),
+    dataDir: values.LANYARD_DATA_DIR,
+    databaseUrl: values.DATABASE_URL,
+    databasePoolSize: values.LANYARD_DATABASE_POOL_SIZE,
+    databaseQueueSize: values.LANYARD_DATABASE_QUEUE_SIZE,
+    secretKey: values.LANYARD_SECRET_KEY,
+    previousSecretKey: values.LANYARD_SECRET_KEY_PREVIOUS,
     keySchedule: {
-      rotationDays: (read('LANYARD_KEY_ROTATION_DAYS', integer(0, 3650)) ?? 90) || undefined,
-      publishAheadSeconds: (read('LANYARD_KEY_PUBLISH_AHEAD_HOURS', integer(0, 720)) ?? 24) * 3600,
+      rotationDays: values.LANYARD_KEY_ROTATION_DAYS || undefined,
+      publishAheadSeconds: values.LANYARD_KEY_PUBLISH_AHEAD_HOURS * 3600,
     },
-    adminClientSecret: read(
-      'LANYARD_ADMIN_CLIENT_SECRET',
-      z.string().regex(/^[\x20-\x7e]{16,256}$/, 'must be 16 to 256 printable ASCII characters'),
-    ),
-    trustedProxies: read('LANYARD_TRUST_PROXY', proxyList) ?? [],
-    logLevel: read('LANYARD_LOG_LEVEL', z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`)) ?? 'info',
+    adminClientSecret: values.LANYARD_ADMIN_CLIENT_SECRET,
+    trustedProxies: values.LANYARD_TRUST_PROXY ?? [],
+    logLevel: values.LANYARD_LOG_LEVEL,
     lifetimes: {
-      // RFC 6749 §4.1.2 allows ten minutes at most; a client that works needs seconds.
-      authorizationCodeSeconds: read('LANYARD_AUTHORIZATION_CODE_TTL_SECONDS', integer(1, 600)) ?? 60,
-      // Short, because a resource server that verifies JWTs by itself sees no revocation before they expire.
-      accessTokenSeconds: seconds('LANYARD_ACCESS_TOKEN_TTL_SECONDS', 600),
-      idTokenSeconds: seconds('LANYARD_ID_TOKEN_TTL_SECONDS', 3600),
-      refreshTokenSeconds: seconds('LANYARD_REFRESH_TOKEN_TTL_SECONDS', 14 * 86_400),
-      sessionSeconds: seconds('LANYARD_SESSION_TTL_SECONDS', 14 * 86_400),
-      interactionSeconds: seconds('LANYARD_INTERACTION_TTL_SECONDS', 3600),
+      authorizationCodeSeconds: values.LANYARD_AUTHORIZATION_CODE_TTL_SECONDS,
+      accessTokenSeconds: values.LANYARD_ACCESS_TOKEN_TTL_SECONDS,
+      idTokenSeconds: values.LANYARD_ID_TOKEN_TTL_SECONDS,
+      refreshTokenSeconds: values.LANYARD_REFRESH_TOKEN_TTL_SECONDS,
+      sessionSeconds: values.LANYARD_SESSION_TTL_SECONDS,
+      interactionSeconds: values.LANYARD_INTERACTION_TTL_SECONDS,
     },
-    // The schema keeps seven days in any case.
-    auditRetentionDays: read('LANYARD_AUDIT_RETENTION_DAYS', integer(7, 36_500)),
+    auditRetentionDays: values.LANYARD_AUDIT_RETENTION_DAYS,
     loginThrottle: {
-      failuresPerAccount: count('LANYARD_LOGIN_FAILURES_PER_ACCOUNT', 10),
-      failuresPerAddress: count('LANYARD_LOGIN_FAILURES_PER_ADDRESS', 100),
-      windowSeconds: seconds('LANYARD_LOGIN_WINDOW_SECONDS', 900),
+      failuresPerAccount: values.LANYARD_LOGIN_FAILURES_PER_ACCOUNT,
+      failuresPerAddress: values.LANYARD_LOGIN_FAILURES_PER_ADDRESS,
+      windowSeconds: values.LANYARD_LOGIN_WINDOW_SECONDS,
     },
     registration: {
-      isOpen: read('LANYARD_DANGER_OPEN_REGISTRATION', yesOrNo) ?? false,
-      metadataHosts:
-        read(
-          'LANYARD_CLIENT_METADATA_HOSTS',
-          z
-            .literal('*')
-            .transform((all) => [all])
-            .or(hostList),
-        ) ?? [],
-      idleDays: read('LANYARD_SELF_REGISTERED_IDLE_DAYS', integer(1, 3650)),
+      isOpen: values.LANYARD_DANGER_OPEN_REGISTRATION,
+      metadataHosts: values.LANYARD_CLIENT_METADATA_HOSTS ?? [],
+      idleDays: values.LANYARD_SELF_REGISTERED_IDLE_DAYS,
     },
     outbound: {
-      allowedHosts: read('LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS', hostList) ?? [],
-      proxy: read('LANYARD_OUTBOUND_PROXY', proxyUrl),
+      allowedHosts: values.LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS ?? [],
+      proxy: values.LANYARD_OUTBOUND_PROXY,
     },
-    tls: readTls(),
-    mutualTls: {
-      header: read('LANYARD_CLIENT_CERTIFICATE_HEADER', headerName),
-      origin: read('LANYARD_MTLS_ORIGIN', httpsOrigin),
-    },
+    tls: toTls(values),
+    mutualTls: { header: values.LANYARD_CLIENT_CERTIFICATE_HEADER, origin: values.LANYARD_MTLS_ORIGIN },
     metrics: {
-      port: read('LANYARD_METRICS_PORT', integer(0, 65_535)),
-      host: read('LANYARD_METRICS_HOST', z.string().min(1)) ?? '127.0.0.1',
-      isOnPublicPort: read('LANYARD_METRICS_ON_PUBLIC_PORT', yesOrNo) ?? false,
+      port: values.LANYARD_METRICS_PORT,
+      host: values.LANYARD_METRICS_HOST,
+      isOnPublicPort: values.LANYARD_METRICS_ON_PUBLIC_PORT,
     },
   };
-  if (config.mutualTls.header !== undefined && config.trustedProxies.length === 0) {
+}
+
+function toTls(values: Values): Config['tls'] {
+  const { LANYARD_TLS_PORT: port, LANYARD_TLS_CERT_FILE: certificateFile, LANYARD_TLS_KEY_FILE: keyFile } = values;
+  if (port === undefined || certificateFile === undefined || keyFile === undefined) return undefined;
+  return { port, certificateFile, keyFile, clientAuthoritiesFile: values.LANYARD_TLS_CLIENT_CA_FILE };
+}
+
+/** What the variables must not say together. */
+function contradictions(isSet: (name: VariableName) => boolean, { port }: Config): string[] {
+  const faults: string[] = [];
+  if (isSet('LANYARD_TLS_PORT') && !(isSet('LANYARD_TLS_CERT_FILE') && isSet('LANYARD_TLS_KEY_FILE'))) {
+    faults.push('LANYARD_TLS_PORT needs LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE');
+  }
+  if (isSet('LANYARD_CLIENT_CERTIFICATE_HEADER') && !isSet('LANYARD_TRUST_PROXY')) {
     faults.push(
-      'LANYARD_CLIENT_CERTIFICATE_HEADER needs LANYARD_TRUST_PROXY: nobody else may say whose certificate it is',
+      'LANYARD_CLIENT_CERTIFICATE_HEADER needs LANYARD_TRUST_PROXY: only a trusted proxy may name the certificate of a client',
     );
   }
-  if (
-    config.mutualTls.origin !== undefined &&
-    config.mutualTls.header === undefined &&
-    !texts.has('LANYARD_TLS_PORT')
-  ) {
+  const readsCertificates = isSet('LANYARD_TLS_PORT') || isSet('LANYARD_CLIENT_CERTIFICATE_HEADER');
+  if (isSet('LANYARD_MTLS_ORIGIN') && !readsCertificates) {
     faults.push(
-      'LANYARD_MTLS_ORIGIN needs LANYARD_TLS_PORT or LANYARD_CLIENT_CERTIFICATE_HEADER: nobody reads one there',
+      'LANYARD_MTLS_ORIGIN needs LANYARD_TLS_PORT or LANYARD_CLIENT_CERTIFICATE_HEADER: without them no certificate is read',
     );
   }
-  if (config.port === 0 && !texts.has('LANYARD_ISSUER')) faults.push('LANYARD_PORT 0 needs LANYARD_ISSUER');
-  if (texts.has('DATABASE_URL') && !texts.has('LANYARD_SECRET_KEY')) {
+  if (port === 0 && !isSet('LANYARD_ISSUER')) faults.push('LANYARD_PORT 0 needs LANYARD_ISSUER');
+  if (isSet('DATABASE_URL') && !isSet('LANYARD_SECRET_KEY')) {
     faults.push(
       'LANYARD_SECRET_KEY (or LANYARD_SECRET_KEY_FILE) must be set when DATABASE_URL is: several servers may share that ' +
         'database and must share the key too. Make one: openssl rand -base64 48',
     );
   }
-  if (faults.length > 0) throw new ConfigError(faults);
-  for (const part of Object.values(config)) Object.freeze(part);
-  return Object.freeze(config);
+  return faults;
 }

@@ -1,4 +1,5 @@
-// The secret key of an installation that was given none: made once, kept in a file that only its owner can read.
+// The secret key of an installation without LANYARD_SECRET_KEY: made once, kept in a file that only
+// its owner can read.
 
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
@@ -22,7 +23,7 @@ async function read(path: string): Promise<string | undefined> {
   }
 }
 
-/** Written whole before it gets its name: a crash leaves no half key, and of two servers that start at once one wins. */
+/** Gets its name when it is complete: a crash leaves no partial key, and of two starts one wins. */
 async function make(path: string): Promise<string> {
   const temporary = `${path}.${process.pid}`;
   const file = await open(temporary, 'w', 0o600);
@@ -36,5 +37,7 @@ async function make(path: string): Promise<string> {
     await file.close();
     await rm(temporary, { force: true });
   }
-  return (await read(path)) as string;
+  const key = await read(path);
+  if (key === undefined) throw new Error(`${path} was removed while it was made`);
+  return key;
 }

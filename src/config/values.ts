@@ -1,10 +1,18 @@
-// What the values of the configuration may look like: each schema turns the text of a variable into its value, or says what is
-// wrong with it.
+// The kinds of values in the configuration. Each schema turns the text of a variable into its
+// value, or says what is wrong with it.
 
 import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 
 const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
+const TEN_YEARS_SECONDS = 10 * 365 * 86_400;
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+export const text = z.string();
+export const host = z.string().min(1);
+export const filePath = z.string().min(1);
 
 export const integer = (minimum: number, maximum: number) =>
   z
@@ -13,7 +21,19 @@ export const integer = (minimum: number, maximum: number) =>
     .transform(Number)
     .refine((value) => value >= minimum && value <= maximum, `must be between ${minimum} and ${maximum}`);
 
-export const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
+export const tcpPort = integer(0, 65_535);
+export const seconds = integer(1, TEN_YEARS_SECONDS);
+export const count = integer(1, 1_000_000);
+
+export const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((value) => value === 'true');
+
+export const logLevel = z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`);
+
+export const secretKey = z.string().min(32, 'must have 32 characters or more');
+
+export const printableSecret = z
+  .string()
+  .regex(/^[\x20-\x7e]{16,256}$/, 'must be 16 to 256 printable ASCII characters');
 
 export const issuerUrl = z.string().superRefine((value, context) => {
   const url = URL.parse(value);
@@ -22,7 +42,7 @@ export const issuerUrl = z.string().superRefine((value, context) => {
   } else if (url.origin !== value) {
     context.addIssue('must be scheme, host and port only: no path, no trailing slash, no user, no default port');
   } else if (url.protocol === 'http:' && !LOOPBACK_HOSTS.has(url.hostname)) {
-    // RFC 8414 §2: the issuer is an https URL. Plain http is for trying things out on this machine only.
+    // RFC 8414 §2: the issuer is an https URL. Plain http is for development on this machine only.
     context.addIssue('must be https, unless the host is localhost, 127.0.0.1 or [::1]');
   }
 });
@@ -41,15 +61,11 @@ export const proxyList = z
   });
 
 function isAddressOrRange(entry: string): boolean {
-  const [address = '', bits, ...rest] = entry.split('/');
-  const family = isIP(address);
-  if (family === 0 || rest.length > 0) return false;
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
-}
-
-/** `::ffff:192.0.2.1` is 192.0.2.1 */
-export function withoutMapping(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '');
+  // ipaddr.js also takes octal and shortened IPv4 addresses (127.1), and zones; isIP knows the
+  // usual spelling only.
+  const [address = ''] = entry.split('/');
+  if (isIP(address) === 0 || address.includes('%')) return false;
+  return entry === address || ipaddr.isValidCIDR(entry);
 }
 
 /** Hosts, each with or without a port. */
@@ -64,6 +80,11 @@ export const hostList = z
     }
   });
 
+export const hostListOrAll = z
+  .literal('*')
+  .transform((all) => [all])
+  .or(hostList);
+
 export const proxyUrl = z
   .string()
   .refine((value) => /^https?:\/\//.test(value) && URL.canParse(value), 'must be an http(s) URL');
@@ -75,7 +96,7 @@ export const httpsOrigin = z
     'must be https://host[:port] only',
   );
 
-/** RFC 9110 §5.1, in lower case as Node has it. */
+/** RFC 9110 §5.1, in lower case as Node spells header names. */
 export const headerName = z
   .string()
   .regex(/^[A-Za-z0-9-]{1,100}$/, 'must be the name of a header')

@@ -1,27 +1,31 @@
-// Gathers what many requests want at the same moment into one statement: what waits while a statement runs goes out with the
-// next one. No timers: a lone request is not slower, a crowd shares the cost of a round trip, a plan and a commit.
+// Puts what many requests want at the same moment into one statement: items that wait while a
+// statement runs go out with the next one. There are no timers: a single request is not slower, and
+// many share the cost of a round trip, a plan and a commit.
 //
-// Each caller hears of its own item, after the statement has committed. An item that makes its statement fail fails alone: the
-// others are repeated without it. When the connection is lost all of them fail, because nobody knows how far it came; the next
-// statement takes another connection. What waits is bounded: beyond that callers are refused at once.
+// Each caller gets the answer for its own item after the statement has committed. What can be wrong
+// with an item is checked before it gets here (array-parameters). What PostgreSQL still refuses
+// (sql-state) is found by bisection and fails alone. Any other error fails the whole batch and
+// nothing of it is sent again: it may have been stored, or would only fail once more.
 
 import { AppError } from '../errors.ts';
+import { isContentError } from './sql-state.ts';
 
 export interface BatcherOptions<Item, Result> {
-  /** One statement for all items. Its results are in the order of the items. */
+  /** One statement, or one transaction, for all items. Results are in the order of the items. */
   run(items: readonly Item[]): Promise<readonly Result[]>;
   /** statements at the same time; two keep a connection busy while the other answer is read */
   readonly maxRunning?: number;
   /**
-   * With one statement at a time: of a crowd that arrives while none runs, half goes out first. From then on the callers of one
-   * half are answered while the statement of the other runs, instead of everybody waiting for the database and then it for them.
+   * With one statement at a time: of items that arrive together while none runs, half go out first.
+   * From then on the callers of one half are answered while the statement of the other half runs,
+   * so that database and callers work at the same time.
    */
   readonly isAlternating?: boolean;
-  /** items in one statement: enough to share the cost, few enough that nobody waits long for the others */
+  /** items in one statement: enough to share its cost, few enough that it does not take long */
   readonly maxBatch?: number;
   /** items that wait for a statement to end; beyond it callers get `overloaded` */
   readonly maxWaiting: number;
-  /** hears the size of every statement */
+  /** called with the size of every statement */
   onBatch?(size: number): void;
 }
 
@@ -32,30 +36,29 @@ export interface Batcher<Item, Result> {
   waiting(): number;
 }
 
-interface Waiting<Item, Result> {
+interface Entry<Item, Result> {
   readonly item: Item;
   resolve(result: Result): void;
   reject(error: unknown): void;
 }
 
 const DEFAULTS = { maxRunning: 2, maxBatch: 128, isAlternating: false };
-/** callers that are fewer share one statement */
-const CROWD = 4;
+/** fewer items than this share one statement */
+const MIN_ALTERNATING = 4;
 
 export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
   const { maxRunning, maxBatch, maxWaiting, isAlternating } = { ...DEFAULTS, ...options };
-  const waiting: Waiting<Item, Result>[] = [];
+  const waiting: Entry<Item, Result>[] = [];
   let running = 0;
   let isScheduled = false;
 
-  /** At the end of this turn of the event loop, so that requests which arrived together go out together. */
+  /** At the end of this turn of the event loop: requests that arrived together go out together. */
   function schedule(): void {
     if (isScheduled || running >= maxRunning || waiting.length === 0) return;
     isScheduled = true;
     setImmediate(() => {
       isScheduled = false;
-      const share = isAlternating && waiting.length >= CROWD ? Math.ceil(waiting.length / 2) : waiting.length;
-      sendNext(share);
+      sendNext(isAlternating && waiting.length >= MIN_ALTERNATING ? Math.ceil(waiting.length / 2) : waiting.length);
     });
   }
 
@@ -63,37 +66,16 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
     while (running < maxRunning && waiting.length > 0) void send(waiting.splice(0, Math.min(share, maxBatch)));
   }
 
-  async function send(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+  async function send(batch: readonly Entry<Item, Result>[]): Promise<void> {
     running++;
-    const answer = await settle(batch);
+    const answer = await settle(batch, options);
     running--;
     // Before the callers go on, so that the database works while they do.
     sendNext(maxBatch);
     answer();
   }
 
-  /** @returns what answers the callers */
-  async function settle(batch: readonly Waiting<Item, Result>[]): Promise<() => void> {
-    try {
-      options.onBatch?.(batch.length);
-      const results = await options.run(batch.map(({ item }) => item));
-      return () => {
-        batch.forEach(({ resolve }, position) => {
-          resolve(results[position] as Result);
-        });
-      };
-    } catch (error) {
-      if (batch.length === 1 || !isFaultOfOneItem(error)) {
-        return () => {
-          for (const { reject } of batch) reject(error);
-        };
-      }
-      for (const single of batch) (await settle([single]))();
-      return () => {};
-    }
-  }
-
-  function gather(item: Item): Promise<Result> {
+  function add(item: Item): Promise<Result> {
     if (waiting.length >= maxWaiting) {
       return Promise.reject(
         new AppError('overloaded', 'too many requests wait for the database', { retryAfterSeconds: 1 }),
@@ -104,14 +86,60 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
       schedule();
     });
   }
-  return Object.assign(gather, { waiting: () => waiting.length });
+  return Object.assign(add, { waiting: () => waiting.length });
+}
+
+type Running<Item, Result> = Pick<BatcherOptions<Item, Result>, 'run' | 'onBatch'>;
+type Batch<Item, Result> = readonly Entry<Item, Result>[];
+
+/** @returns what answers the callers */
+async function settle<Item, Result>(batch: Batch<Item, Result>, options: Running<Item, Result>): Promise<() => void> {
+  try {
+    return await attempt(batch, options);
+  } catch (error) {
+    if (batch.length === 1 || !isContentError(error)) return () => rejectAll(batch, error);
+    await bisect(batch, options);
+    return () => {};
+  }
+}
+
+/** Runs one statement. @returns what answers its callers */
+async function attempt<Item, Result>(
+  batch: Batch<Item, Result>,
+  { run, onBatch }: Running<Item, Result>,
+): Promise<() => void> {
+  onBatch?.(batch.length);
+  const results = await run(batch.map(({ item }) => item));
+  return () => {
+    batch.forEach(({ resolve }, position) => {
+      resolve(results[position] as Result);
+    });
+  };
 }
 
 /**
- * SQLSTATE classes of statements that were rolled back because of what was in them: cardinality, data exceptions, constraints,
- * deadlocks. (PostgreSQL, appendix A)
+ * Of a batch that was rolled back because of what is in it. Halves run in order, so that of two
+ * items that exclude each other the first one is stored. Callers are answered as soon as their part
+ * has ended.
  */
-function isFaultOfOneItem(error: unknown): boolean {
-  const code = (error as { code?: unknown }).code;
-  return typeof code === 'string' && /^(21|22|23|40)[0-9A-Z]{3}$/.test(code);
+async function bisect<Item, Result>(batch: Batch<Item, Result>, options: Running<Item, Result>): Promise<void> {
+  const parts = halves(batch);
+  for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
+    try {
+      (await attempt(part, options))();
+    } catch (error) {
+      if (!isContentError(error)) return rejectAll([part, ...parts].flat(), error);
+      if (part.length === 1) rejectAll(part, error);
+      else parts.unshift(...halves(part));
+    }
+  }
+}
+
+function halves<Item, Result>(batch: Batch<Item, Result>): Batch<Item, Result>[] {
+  const middle = Math.ceil(batch.length / 2);
+  return [batch.slice(0, middle), batch.slice(middle)];
+}
+
+function rejectAll<Item, Result>(batch: Batch<Item, Result>, error: unknown): void {
+  for (const { reject } of batch) reject(error);
 }

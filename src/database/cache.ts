@@ -1,6 +1,6 @@
-// Rows in memory that are never stale where it matters: an answer comes from memory only while the change feed vouches for it.
-// While the feed is down every question goes to the database. A load that was underway when its row changed is handed to
-// whoever waits for it, but not remembered.
+// Rows in memory that are not stale: an answer comes from memory only while every committed change
+// is received (change-feed). While the feed is down every lookup reads the database. A row that
+// changed while it was loaded is given to the callers that wait for it, but not remembered.
 
 import { LRUCache } from 'lru-cache';
 import type { ChangeFeed } from './change-feed.ts';
@@ -17,11 +17,11 @@ export interface CacheOptions<Value> {
   onRequest?(result: 'hit' | 'miss' | 'bypass'): void;
 }
 
-/** At once when it is remembered: a promise for each of ten questions would be most of what a request costs. */
+/** No promise when it is remembered: ten of them would be most of what a request costs. */
 export type Answer<Value> = Value | undefined | Promise<Value | undefined>;
 
 export interface Cache<Value> {
-  /** What does not exist is not remembered: whoever asks for invented keys must not push the real ones out. */
+  /** What does not exist is not remembered: invented keys must not push out real ones. */
   get(key: string): Answer<Value>;
 }
 
@@ -33,24 +33,24 @@ interface Load<Value> {
 export function createCache<Value extends object>(options: CacheOptions<Value>): Cache<Value> {
   const { changes, load, normalize = (key) => key } = options;
   const remembered = new LRUCache<string, Value>({ max: options.max });
-  const underway = new Map<string, Load<Value>>();
+  const loading = new Map<string, Load<Value>>();
 
   changes.subscribe(options.topic, (changed) => {
     if (changed === undefined) {
       remembered.clear();
-      for (const running of underway.values()) running.isSuperseded = true;
-      underway.clear();
+      for (const running of loading.values()) running.isSuperseded = true;
+      loading.clear();
       return;
     }
     const key = normalize(changed);
     remembered.delete(key);
-    const running = underway.get(key);
+    const running = loading.get(key);
     if (running !== undefined) running.isSuperseded = true;
-    underway.delete(key);
+    loading.delete(key);
   });
 
   function loadOnce(key: string): Promise<Value | undefined> {
-    const joined = underway.get(key);
+    const joined = loading.get(key);
     if (joined !== undefined) return joined.value;
     const running: Load<Value> = {
       isSuperseded: false,
@@ -60,16 +60,16 @@ export function createCache<Value extends object>(options: CacheOptions<Value>):
           return value;
         })
         .finally(() => {
-          if (underway.get(key) === running) underway.delete(key);
+          if (loading.get(key) === running) loading.delete(key);
         }),
     };
-    underway.set(key, running);
+    loading.set(key, running);
     return running.value;
   }
 
   return {
-    get(asked) {
-      const key = normalize(asked);
+    get(lookedUp) {
+      const key = normalize(lookedUp);
       if (!changes.isLive()) {
         options.onRequest?.('bypass');
         return load(key);

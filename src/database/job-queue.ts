@@ -1,32 +1,32 @@
-// Work that must be done although the process, or the other side, may fail meanwhile: jobs are rows (pg-boss), stored together with
-// whatever else a transaction stores, done at least once, tried again with growing pauses. The library is large: it is loaded by
-// the first process that has a job, or that does jobs.
+// Work that must be done although this process, or the recipient, may fail meanwhile: jobs are rows (pg-boss), stored in the transaction
+// that makes them necessary, done at least once, retried with growing delays. The library is large, so it is loaded by the first
+// call that needs it.
 
 import { hash } from 'node:crypto';
 import type { ConstructorOptions, JobWithMetadata, PgBoss } from 'pg-boss';
 import type { Log } from '../log.ts';
 import type { Database, Query } from './database.ts';
 
-/** Of the tables of pg-boss, which makes and migrates them by itself. */
+/** Of the tables that pg-boss creates and migrates by itself. */
 const SCHEMA = 'lanyard_jobs';
 
-/** Five seconds after the first failure, then twice as long each time, an hour at most: about a day in all. */
+/** Five seconds after the first failure, then twice as long each time, an hour at most: about a day in total. */
 const RETRY = { retryLimit: 30, retryDelay: 5, retryBackoff: true, retryDelayMax: 3600 };
-/** A job that takes longer has died with its process. Longer than any request of ours (outbound). */
+/** A job that takes longer has died with its process. Longer than any outbound request. */
 const EXPIRE_SECONDS = 15;
 const RETENTION_SECONDS = 2 * 86_400;
 const POLL_SECONDS = 1;
-/** How often it looks for jobs that have died. */
+/** How often it looks for jobs that have expired. */
 const SUPERVISE_SECONDS = 5;
-/** Beside those of LANYARD_DATABASE_POOL_SIZE. */
+/** In addition to LANYARD_DATABASE_POOL_SIZE. */
 const CONNECTIONS = 2;
 /** At a time, in one process. */
 const CONCURRENCY = 10;
-/** Of these, for one recipient: whoever lets us wait keeps nobody else waiting. */
+/** Of these, for one recipient: one that answers slowly does not delay the others. */
 const CONCURRENCY_PER_RECIPIENT = 3;
 
 export interface JobQueue<Job extends object> {
-  /** Stores a job with whatever else `query` stores. */
+  /** Stores a job, in the transaction of `query` if it has one. */
   add(query: Query, job: Job): Promise<void>;
   /** Does jobs in this process from now on. One process of an installation is enough; several do no harm. */
   work(doJob: (job: Job, attempt: JobAttempt) => Promise<void>): Promise<void>;
@@ -35,14 +35,14 @@ export interface JobQueue<Job extends object> {
 }
 
 export interface JobAttempt {
-  /** It will not be tried again. */
+  /** there is no retry after it */
   readonly isLast: boolean;
 }
 
 export interface JobQueueDeps<Job extends object> {
   readonly database: Pick<Database, 'pool'>;
   readonly log: Log;
-  /** Jobs of one recipient take up a part of this process only. */
+  /** Jobs of one recipient take a part of the concurrency only. */
   readonly recipientOf: (job: Job) => string;
 }
 
@@ -54,7 +54,7 @@ export function createJobQueue<Job extends object>(name: string, deps: JobQueueD
   async function start(options: { supervise: boolean }): Promise<PgBoss> {
     const { PgBoss } = await import('pg-boss');
     const boss = new PgBoss({
-      // Its own: it may start while every connection of the pool is held by a transaction that waits for it.
+      // Connections of its own: the transactions that wait for this may hold every connection of the pool.
       connectionString: database.pool.options.connectionString as string,
       max: CONNECTIONS,
       application_name: 'lanyard-jobs',
@@ -75,7 +75,7 @@ export function createJobQueue<Job extends object>(name: string, deps: JobQueueD
       });
       return boss;
     } catch (error) {
-      // What of it runs already would go on, and keep its connections.
+      // The parts that have started would go on, and keep their connections.
       await boss.stop({ graceful: false }).catch(() => {});
       throw error;
     }
@@ -107,7 +107,7 @@ export function createJobQueue<Job extends object>(name: string, deps: JobQueueD
   };
 }
 
-/** Made when it is first needed. When that fails, whoever needs it next tries again. */
+/** Made when it is first needed. When that fails, the next call tries again. */
 function onDemand<T>(make: () => Promise<T>): { get(): Promise<T>; started(): Promise<T | undefined> } {
   let made: Promise<T> | undefined;
   return {

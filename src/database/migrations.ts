@@ -1,7 +1,8 @@
-// Brings a database to the newest schema. Migration names are stored without a file extension, because the same migration
-// is `.ts` here and `.js` in a build, and Knex would call that "corrupt". Two servers that start at once take turns by an
-// advisory lock, which PostgreSQL frees when its holder dies; the lock row that Knex keeps would survive a kill -9 and stop
-// every later start, so it is cleared under ours.
+// Brings a database to the newest schema. Migration names are stored without a file extension,
+// because the same migration is `.ts` here and `.js` in a build, and Knex would call that
+// "corrupt". Two servers that start at once take turns by an advisory lock, which PostgreSQL frees
+// when its holder dies; the lock row that Knex keeps would survive a kill -9 and stop every later
+// start, so it is cleared under ours.
 
 import { readdir } from 'node:fs/promises';
 import type { Knex } from 'knex';
@@ -28,7 +29,7 @@ const migrationSource: Knex.MigrationSource<Migration> = {
 
 const OLDEST_POSTGRESQL = 140_000;
 
-/** The first connection of a start: whoever mistyped an address shall not wait for the kernel to give up. */
+/** The first connection of a start: a mistyped address is reported before the kernel gives up. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** An arbitrary number that only Lanyard's migrations use. */
@@ -46,7 +47,7 @@ export async function migrateToLatest(connectionString: string): Promise<string[
   });
 }
 
-/** Nearly every start finds nothing to do: it need not wait its turn, nor load Knex. */
+/** Nearly every start finds nothing to do: it need not wait for the lock, nor load Knex. */
 async function isLatest(connection: pg.Client): Promise<boolean> {
   const { rows } = await connection.query("SELECT to_regclass('knex_migrations') IS NOT NULL AS is_there");
   if (!rows[0].is_there) return false;
@@ -70,7 +71,7 @@ export async function loadMigrations(): Promise<void> {
   await Promise.all([import('knex'), ...migrations.map((migration) => migrationSource.getMigration(migration))]);
 }
 
-/** Takes every migration back; used by tests and by someone who wants the tables gone. */
+/** Takes every migration back; for tests, and to remove the tables. */
 export async function migrateDown(connectionString: string): Promise<void> {
   await withConnection(connectionString, (connection) =>
     inTurn(connection, connectionString, (builder) => builder.migrate.rollback({ migrationSource }, true)),
@@ -83,7 +84,8 @@ async function withConnection<T>(connectionString: string, work: (connection: pg
     application_name: 'lanyard-migrations',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   });
-  // A lost connection fails the statement; the event besides would end the process if nobody listened.
+  // A lost connection fails the statement; without a listener the event would end the process as
+  // well.
   connection.on('error', () => {});
   await connection.connect().catch((cause: NodeJS.ErrnoException) => {
     // A name with two addresses fails with an error without a message.

@@ -1,12 +1,12 @@
-// A browser without a screen, as small as the demo allows: keeps cookies by path, follows redirects, sends the forms of our
-// pages. It stops where a redirect leads to another origin, which is where an app would take over.
+// A browser without a screen, with what the demo needs: it keeps cookies by path, follows redirects, and sends the forms of our pages. It
+// stops where a redirect leads to another origin, which is where an app would go on.
 
 export interface Page {
   readonly status: number;
   readonly html: string;
   /** the `id` of the page, e.g. `login-page`; '' if it has none */
   readonly id: string;
-  /** set when the browser was sent away to the app */
+  /** where a redirect leads to the app */
   readonly leavesTo: URL | undefined;
 }
 
@@ -46,7 +46,7 @@ export function createBrowser(origin: string): Browser {
   async function go(target: string, form?: Record<string, string>): Promise<Page> {
     let url = new URL(target, origin);
     let request = form === undefined ? { headers: {} } : formPost(form);
-    for (let hop = 0; hop < MAX_REDIRECTS; hop++) {
+    for (let redirects = 0; redirects < MAX_REDIRECTS; redirects++) {
       const headers = { ...request.headers, cookie: cookiesFor(url.pathname) };
       const response = await fetch(url, { ...request, headers, redirect: 'manual' });
       remember(response);
@@ -72,7 +72,7 @@ export function createBrowser(origin: string): Browser {
   };
 }
 
-/** A browser says by itself that the form comes from a page of the same origin. */
+/** A browser adds by itself that the form comes from a page of the same origin. */
 function formPost(fields: Record<string, string>) {
   return { method: 'POST', body: new URLSearchParams(fields), headers: { 'sec-fetch-site': 'same-origin' } };
 }

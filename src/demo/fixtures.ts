@@ -1,5 +1,5 @@
-// Who takes part in the demo, and how an operator registers them: two apps, two APIs, one user, and the policy rows that say
-// which app may call which API.
+// What an operator registers for the demo: two apps, two APIs, one user, and the policy rows that say which app may call which
+// API.
 
 import type { Admin, ClientCredentials, Json } from './requests.ts';
 import { BILLING, ORDERS } from './resource-servers.ts';

@@ -1,4 +1,4 @@
-// What the people of the demo send over HTTP: operators to the admin API, apps and APIs to the OAuth endpoints, apps to APIs.
+// The HTTP requests of the demo: of operators to the admin API, of apps and APIs to the OAuth endpoints, of apps to APIs.
 
 import type { Observation } from './steps.ts';
 
@@ -14,7 +14,7 @@ export interface Admin {
 }
 
 /**
- * The admin API with a token of the admin client, for as long as one token lives.
+ * The admin API with a token of the admin client, until that token expires.
  * @throws Error when the admin client gets no token
  */
 export async function createAdmin(issuer: string, admin: ClientCredentials): Promise<Admin> {
@@ -42,7 +42,7 @@ export async function introspect(issuer: string, caller: ClientCredentials, toke
   const { observed, value } = await postForm(`${issuer}/oauth2/introspect`, caller, { token });
   if (observed !== '200') return { observed, value };
   const members = Object.keys(value).length;
-  // An inactive token is described by nothing else.
+  // RFC 7662 §2.2: the answer about an inactive token has no other member.
   return { observed: value.active === true ? 'active' : members === 1 ? 'inactive' : 'inactive, but told more', value };
 }
 

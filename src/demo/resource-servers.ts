@@ -1,5 +1,5 @@
-// The two APIs of the demo, as their own developers would write them: real HTTP servers that know the issuer's address, their
-// own identifier, and whose tokens they accept. In another project the first import reads `from 'lanyard/guard'`.
+// The two APIs of the demo, as their developers would write them: real HTTP servers that know the address of the issuer, their own
+// identifier, and the clients whose tokens they accept. In another project the guard is imported from 'lanyard/guard'.
 
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,7 +1,7 @@
-// The transcript of the demo. Every step says beforehand what it expects, in the words that the reader will see; what it
-// observes must be exactly that, or the story ends there.
+// The transcript of the demo. Every step states beforehand what it expects, in the words that the reader sees; what it observes must be
+// exactly that, or the story ends there.
 
-/** What a step has seen, and what the following steps need from it. */
+/** What a step has observed, and what the following steps need from it. */
 export interface Observation<T> {
   readonly observed: string;
   readonly value: T;
@@ -20,7 +20,7 @@ export interface Transcript {
   readonly passedSteps: number;
 }
 
-/** A step did something else than it should. The transcript has told so already. */
+/** A step did something else than it should. The transcript says so already. */
 export class UnexpectedOutcome extends Error {
   constructor(title: string, expected: string, observed: string) {
     super(`"${title}": expected ${expected}, observed ${observed}`);
@@ -28,7 +28,7 @@ export class UnexpectedOutcome extends Error {
   }
 }
 
-/** Columns for the title of a step; the outcome stands behind it. */
+/** Columns for the title of a step; the outcome follows. */
 const TITLE_WIDTH = 66;
 
 export function createTranscript(write: (line: string) => void): Transcript {

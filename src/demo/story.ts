@@ -1,5 +1,4 @@
-// What the demo tells: operators, apps, a user and two APIs, step by step. Each function is a chapter and returns what the
-// later ones need.
+// The story: operators, apps, a user and two APIs, step by step. Each function is a chapter, and returns what later ones need.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,8 +22,8 @@ export interface Stage {
   readonly issuer: string;
   readonly admin: ClientCredentials;
   readonly transcript: Transcript;
-  /** Takes what must be stopped when the story ends, however it ends. */
-  onEnd(stop: () => Promise<void>): void;
+  /** receives what must be stopped when the story ends, however it ends */
+  readonly cleanUps: AsyncDisposableStack;
 }
 
 interface Apis {
@@ -109,11 +108,11 @@ async function signInUser({ issuer, transcript }: Stage, { appA }: Fixtures): Pr
   return String(answer.access_token);
 }
 
-async function startApis(stage: Stage, { billingApi }: Fixtures): Promise<Apis> {
-  const orders = await startOrders(stage.issuer);
-  stage.onEnd(orders.stop);
-  const billing = await startBilling(stage.issuer, billingApi);
-  stage.onEnd(billing.stop);
+async function startApis({ issuer, cleanUps }: Stage, { billingApi }: Fixtures): Promise<Apis> {
+  const orders = await startOrders(issuer);
+  cleanUps.defer(orders.stop);
+  const billing = await startBilling(issuer, billingApi);
+  cleanUps.defer(billing.stop);
   return { orders, billing };
 }
 

@@ -1,13 +1,14 @@
-// What a request presents: a token, and for tokens that are bound to a key, what shows that the caller has it. The only door for a
-// token is the Authorization header (RFC 6750 §2.1, RFC 9449 §7.1). Tokens in a query string or a form body are never read, because
-// they end up in logs, histories and Referer headers (RFC 9700 §4.3.2).
+// The credentials of a request: the token, and the proof of possession for tokens that are bound
+// to a key. Tokens are read from the Authorization header only (RFC 6750 §2.1, RFC 9449 §7.1),
+// because those in a query string or a form body end up in logs, histories and Referer headers
+// (RFC 9700 §4.3.2).
 
 import { Fault } from './refusal.ts';
 
-/** Larger than any token of Lanyard by far, small enough to hash and verify without a thought. */
+/** Far larger than any token of Lanyard, and small enough to be cheap to hash and verify. */
 const MAX_TOKEN_BYTES = 16 * 1024;
 
-/** One request, as far as the guard is interested. The adapters make it; by hand: `presented(req)`. */
+/** The parts of a request that the guard uses. `presented(req)` makes it from a Node request. */
 export interface PresentedRequest {
   /** of the Authorization header: all values if there were several */
   readonly authorization: string | readonly string[] | undefined;
@@ -17,7 +18,7 @@ export interface PresentedRequest {
   readonly method?: string | undefined;
   /** path and query, as they were requested */
   readonly target?: string | undefined;
-  /** the client's certificate in DER, from the handshake of this connection or a proxy that may be believed */
+  /** the client's certificate in DER, from the TLS handshake or from a trusted proxy */
   readonly clientCertificate?: Uint8Array | undefined;
 }
 
@@ -28,12 +29,19 @@ export interface HttpRequestLike {
   readonly rawHeaders?: readonly string[] | undefined;
   readonly method?: string | undefined;
   readonly url?: string | undefined;
-  /** Express and Connect keep the address here before they cut off where a router is mounted. */
+  /** Express and Connect strip the mount path from `url` and keep the whole target here. */
   readonly originalUrl?: string | undefined;
-  readonly socket?: unknown;
+  readonly socket?: SocketLike | null | undefined;
 }
 
-/** What a Node request presents. */
+/** The members of a Node socket that the guard reads. */
+export interface SocketLike {
+  readonly remoteAddress?: string | undefined;
+  /** of a `TLSSocket` */
+  readonly getPeerCertificate?: (() => { readonly raw?: Uint8Array } | undefined) | undefined;
+}
+
+/** The parts of a Node request that the guard uses. */
 export function presented(request: HttpRequestLike): PresentedRequest {
   return {
     authorization: valuesOf(request, 'authorization'),
@@ -44,7 +52,7 @@ export function presented(request: HttpRequestLike): PresentedRequest {
   };
 }
 
-/** All values if there are several: Node silently drops all but the first of some headers, and joins those of others. */
+/** All values if there are several; Node drops or joins repeated headers in `headers`. */
 function valuesOf(request: HttpRequestLike, header: string): string | string[] | undefined {
   const values = (request.rawHeaders ?? []).filter(
     (_, index, raw) => index % 2 === 1 && raw[index - 1]?.toLowerCase() === header,
@@ -54,10 +62,9 @@ function valuesOf(request: HttpRequestLike, header: string): string | string[] |
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Of a TLS connection whose server asked for a certificate; the handshake has proved the possession of its key. */
-function certificateOfConnection(socket: unknown): Uint8Array | undefined {
-  const { getPeerCertificate } = (socket ?? {}) as { getPeerCertificate?: () => { raw?: Uint8Array } | undefined };
-  return getPeerCertificate?.call(socket)?.raw;
+/** The TLS handshake has proved that the client has the key of this certificate. */
+function certificateOfConnection(socket: HttpRequestLike['socket']): Uint8Array | undefined {
+  return socket?.getPeerCertificate?.()?.raw;
 }
 
 export interface Credentials {
@@ -68,11 +75,11 @@ export interface Credentials {
 /** @throws Fault `missing_token`, `invalid_request` or `invalid_token` */
 export function readCredentials(authorization: string | readonly string[] | undefined): Credentials {
   const values = typeof authorization === 'string' ? [authorization] : (authorization ?? []);
-  // RFC 6750 §3.1, invalid_request: "repeats the same parameter, uses more than one method for including an access token".
-  // Whoever stands in front might have checked the other one.
+  // RFC 6750 §3.1, invalid_request: "repeats the same parameter". A proxy in front of the API may
+  // have checked the other one.
   if (values.length > 1) throw new Fault('invalid_request', 'several Authorization headers');
   const value = values[0]?.trim() ?? '';
-  // RFC 9110 §11.1: the scheme is case-insensitive. Another scheme counts as no token (RFC 6750 §3.1).
+  // RFC 9110 §11.1: the scheme is case-insensitive. With another scheme there is no token.
   const [, name] = /^(bearer|dpop)(?: |$)/i.exec(value) ?? [];
   if (name === undefined) throw new Fault('missing_token', 'no bearer token');
   const scheme = name.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer';
@@ -81,6 +88,6 @@ export function readCredentials(authorization: string | readonly string[] | unde
   if (Buffer.byteLength(token) > MAX_TOKEN_BYTES) throw new Fault('invalid_token', 'the token is too large');
   if (/[\s,]/.test(token)) throw new Fault('invalid_request', 'several credentials in the Authorization header');
   // RFC 6750 §2.1: b64token
-  if (!/^[\w.~+/-]+=*$/.test(token)) throw new Fault('invalid_token', 'characters that no token has');
+  if (!/^[\w.~+/-]+=*$/.test(token)) throw new Fault('invalid_token', 'invalid characters in the token');
   return { scheme, token };
 }

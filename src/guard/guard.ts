@@ -1,8 +1,11 @@
-// The guard of a resource server: is this token valid, meant for this API, and issued to a client that this API accepts?
+// The guard of a resource server: a request passes if its token is valid, meant for this API, and
+// issued to a client that this API accepts.
 //
-// It owns the order of the questions and the answer. How a token is verified is in jwt-verifier and introspection-verifier,
-// which client it belongs to in client-binding, what a refusal looks like in refusal. koa, express and fastify hand requests
-// over. In doubt it refuses: what is wrong with a token is 401 or 403, what keeps the guard from knowing is 503.
+// This folder owns the order of the checks and the response to a refusal. jwt-verifier and
+// introspection-verifier verify a token, client-binding names its client, refusal makes the
+// response; adapters/ connects it to Koa, Express and Fastify. It runs in other servers, so it
+// imports jose and client-binding only. It fails closed: a bad token is answered with 401 or 403,
+// a token that cannot be verified with 503.
 
 import { BindingError, ClientNotAllowedError } from '../client-binding.ts';
 import {
@@ -21,9 +24,9 @@ import { type ChallengeContext, Fault, GuardRefusal } from './refusal.ts';
 import { createEndpointFinder, type EndpointName } from './remote.ts';
 import { createMetadataDocument, type MetadataDocument } from './resource-metadata.ts';
 
-/** What one route asks for on top of what the guard asks for everywhere. It can only make the door narrower. */
+/** Requirements of one route, in addition to those of the guard. They cannot relax any of those. */
 export interface RouteRequirements {
-  /** needed in addition to the scopes of the guard */
+  /** required in addition to the scopes of the guard */
   readonly scopes?: readonly string[];
   /** the token's client must be on this list and on that of the guard */
   readonly clients?: readonly string[];
@@ -31,30 +34,31 @@ export interface RouteRequirements {
 
 export interface Guard {
   /**
-   * Decides about one request.
-   * @param request the value of the Authorization header (all values if there were several), which is enough for bearer tokens;
-   *   or all that the request presents, for tokens that are bound to a key as well
-   * @returns who is calling
-   * @throws GuardRefusal with the complete answer (RFC 6750 §3); TypeError for requirements that cannot be meant
+   * Checks one request.
+   * @param request the value of the Authorization header (all values if there were several), which
+   *   is enough for bearer tokens; for tokens that are bound to a key, `presented(req)`
+   * @returns the caller
+   * @throws GuardRefusal with the complete response (RFC 6750 §3)
+   * @throws TypeError for invalid requirements
    */
   check(
     request: string | readonly string[] | undefined | PresentedRequest,
     requirements?: RouteRequirements,
   ): Promise<Principal>;
-  /** The same for a request of Node's, which is what the adapters do. */
+  /** Checks a Node request. The adapters use this. */
   checkRequest(request: HttpRequestLike, requirements?: RouteRequirements): Promise<Principal>;
-  /** what the adapters serve (RFC 9728); undefined without the option `metadata` */
+  /** the document that the adapters serve (RFC 9728); undefined without the option `metadata` */
   readonly metadata: MetadataDocument | undefined;
 }
 
 /**
- * Creates a guard. Nothing is fetched before the first token, so that a resource server may start before its issuer.
- * @throws TypeError naming the option that is missing or cannot be meant, e.g. a symmetric signature algorithm
+ * Creates a guard. It fetches nothing before the first token, so that a resource server may start
+ * before its issuer.
+ * @throws TypeError naming the option that is missing or invalid
  */
 export function createGuard(options: GuardOptions): Guard {
   const settings = parseOptions(options);
   const verify = createVerifier(settings);
-
   const metadata = createMetadataDocument(settings);
 
   async function decide(
@@ -71,7 +75,7 @@ export function createGuard(options: GuardOptions): Guard {
       scopes: route.scopes,
     });
     const proven = await assertPossession(claims, credentials, request, settings.constraint);
-    await orUnavailable('the memory of DPoP proofs is not available', async () => proven?.assertFirstUse());
+    await orUnavailable('the store of used DPoP proofs is not available', async () => proven?.assertFirstUse());
     return principal;
   }
 
@@ -100,10 +104,10 @@ export function createGuard(options: GuardOptions): Guard {
     metadata,
     check: (request, requirements) => check(isPresented(request) ? request : { authorization: request }, requirements),
     checkRequest(request, requirements) {
-      const shown = presented(request);
+      const fromNode = presented(request);
       const { clientCertificate } = settings;
       return check(
-        clientCertificate === undefined ? shown : { ...shown, clientCertificate: clientCertificate(request) },
+        clientCertificate === undefined ? fromNode : { ...fromNode, clientCertificate: clientCertificate(request) },
         requirements,
       );
     },
@@ -114,7 +118,7 @@ function isPresented(request: string | readonly string[] | undefined | Presented
   return typeof request === 'object' && !Array.isArray(request);
 }
 
-/** With which scheme the caller should come back: the one it used, unless the token or the API wants a proof. */
+/** The schemes to offer: the one that was used, unless the token or the API requires DPoP. */
 function schemesFor(fault: Fault, request: PresentedRequest, settings: GuardSettings): ChallengeContext['schemes'] {
   if (settings.constraint.isRequired || fault.scheme === 'DPoP') return ['DPoP'];
   if (fault.code === 'missing_token') return settings.dpop === undefined ? ['Bearer'] : ['Bearer', 'DPoP'];
@@ -122,7 +126,7 @@ function schemesFor(fault: Fault, request: PresentedRequest, settings: GuardSett
   try {
     ({ scheme } = readCredentials(request.authorization));
   } catch {
-    // What cannot be read was no proof of anything.
+    // Credentials that cannot be read are answered as Bearer.
   }
   return [scheme];
 }
@@ -132,7 +136,7 @@ function createVerifier(settings: GuardSettings): Verifier {
   if (typeof mode === 'object') {
     return async (token) => {
       const claims = await mode.verify(token);
-      if (claims === undefined) throw new Fault('invalid_token', 'not valid for the verifier');
+      if (claims === undefined) throw new Fault('invalid_token', 'refused by the verifier');
       return claims;
     };
   }
@@ -147,16 +151,16 @@ function createVerifier(settings: GuardSettings): Verifier {
   return createJwtVerifier(settings, endpoint(settings.jwksUri, 'jwks_uri'));
 }
 
-/** @returns undefined when the issuer's policy is the list */
+/** @returns undefined when the issuer's policy replaces the list */
 async function allowedClients({ clients }: GuardSettings): Promise<readonly string[] | undefined> {
   if (clients === 'granted') return undefined;
   return typeof clients === 'function' ? parseClientIds(await clients()) : clients;
 }
 
-/** Fails closed: whatever is thrown, other than a judgement about the token, means that nobody could judge it. */
-async function orUnavailable<T>(reason: string, ask: () => Promise<T>): Promise<T> {
+/** Fails closed: any error that is not a Fault means that the token could not be checked. */
+async function orUnavailable<T>(reason: string, work: () => Promise<T>): Promise<T> {
   try {
-    return await ask();
+    return await work();
   } catch (error) {
     if (error instanceof Fault) throw error;
     throw new Fault('temporarily_unavailable', reason, { cause: error });

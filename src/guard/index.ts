@@ -1,10 +1,10 @@
-// `lanyard/guard`: what a resource server needs to accept only tokens that were issued to the clients it knows.
-// This is the one barrel of the project, because it is what the package exports.
+// `lanyard/guard`, the public interface of the guard for resource servers. It is the only barrel of
+// the project, because the package exports it.
 
 export { expressGuard, expressResourceMetadata } from './adapters/express.ts';
 export { fastifyGuard, fastifyResourceMetadata } from './adapters/fastify.ts';
 export { koaGuard, koaResourceMetadata } from './adapters/koa.ts';
-export { type HttpRequestLike, type PresentedRequest, presented } from './credentials.ts';
+export { type HttpRequestLike, type PresentedRequest, presented, type SocketLike } from './credentials.ts';
 export { createGuard, type Guard, type RouteRequirements } from './guard.ts';
 export type { DpopOptions, GuardOptions, IntrospectionOptions, MetadataOptions } from './options.ts';
 export type { Principal } from './principal.ts';

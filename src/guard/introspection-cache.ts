@@ -1,41 +1,42 @@
-// Positive introspection answers, kept for a short time. Tokens are not kept, only their SHA-256, so that a memory dump of the
-// resource server gives nobody a token.
+// A cache of introspection responses for active tokens. Its keys are SHA-256 of the tokens, so that
+// a memory dump of the resource server contains no token.
 
 import { createHash } from 'node:crypto';
 import type { Claims } from './principal.ts';
 
-/** About a kilobyte each; the oldest answer makes room. */
-const MAX_ANSWERS = 10_000;
+/** About one kilobyte each. The oldest one is evicted first. */
+const MAX_RESPONSES = 10_000;
 
 export interface IntrospectionCache {
   find(token: string): Claims | undefined;
-  insert(token: string, answer: Claims): void;
+  insert(token: string, claims: Claims): void;
 }
 
-export function createIntrospectionCache(cacheSeconds: number, maxAnswers = MAX_ANSWERS): IntrospectionCache {
-  /** As JSON: every request gets a copy of its own, which no other request's handler can have changed. */
-  const answers = new Map<string, { readonly json: string; readonly staleAtMs: number }>();
+export function createIntrospectionCache(cacheSeconds: number, maxResponses = MAX_RESPONSES): IntrospectionCache {
+  /** As JSON, so that each request gets its own copy: a handler may change its principal's claims. */
+  const responses = new Map<string, { readonly json: string; readonly staleAtMs: number }>();
 
   function find(token: string): Claims | undefined {
     if (cacheSeconds === 0) return undefined;
     const key = keyOf(token);
-    const kept = answers.get(key);
-    if (kept === undefined) return undefined;
-    if (kept.staleAtMs > Date.now()) return JSON.parse(kept.json) as Claims;
-    answers.delete(key);
+    const cached = responses.get(key);
+    if (cached === undefined) return undefined;
+    if (cached.staleAtMs > Date.now()) return JSON.parse(cached.json);
+    responses.delete(key);
     return undefined;
   }
 
-  function insert(token: string, answer: Claims): void {
-    // RFC 7662 §4: "the response MUST NOT be cached beyond the time indicated" by `exp`; without one it is not cached at all.
-    if (cacheSeconds === 0 || typeof answer.exp !== 'number') return;
-    const staleAtMs = Math.min(Date.now() + cacheSeconds * 1000, answer.exp * 1000);
+  function insert(token: string, claims: Claims): void {
+    // RFC 7662 §4: "the response MUST NOT be cached beyond the time indicated" by `exp`. Without
+    // `exp` it is not cached at all.
+    if (cacheSeconds === 0 || typeof claims.exp !== 'number') return;
+    const staleAtMs = Math.min(Date.now() + cacheSeconds * 1000, claims.exp * 1000);
     const key = keyOf(token);
-    // Removed first, because a Map keeps the place of a key that is written again.
-    answers.delete(key);
-    const oldest = answers.size >= maxAnswers ? answers.keys().next().value : undefined;
-    if (oldest !== undefined) answers.delete(oldest);
-    answers.set(key, { json: JSON.stringify(answer), staleAtMs });
+    // Deleted first, because `Map.set` leaves an existing key at its old position.
+    responses.delete(key);
+    const oldest = responses.size >= maxResponses ? responses.keys().next().value : undefined;
+    if (oldest !== undefined) responses.delete(oldest);
+    responses.set(key, { json: JSON.stringify(claims), staleAtMs });
   }
 
   return { find, insert };

@@ -1,5 +1,5 @@
-// Mode `introspection`: asks the issuer about every token (RFC 7662), opaque or JWT, so that a revocation, a disabled client or
-// a policy row that was taken away counts at once.
+// Mode `introspection`: calls the issuer for every token (RFC 7662), opaque or JWT, so that a
+// revocation, a disabled client or a removed policy row takes effect at once.
 
 import { createIntrospectionCache } from './introspection-cache.ts';
 import type { IntrospectionOptions } from './options.ts';
@@ -15,7 +15,7 @@ export function createIntrospectionVerifier(
   const authorization = basicAuthorization(options.clientId, options.clientSecret);
   const cache = createIntrospectionCache(options.cacheSeconds ?? 0);
 
-  async function ask(token: string): Promise<Claims> {
+  async function introspect(token: string): Promise<Claims> {
     return requestJson(fetchImplementation, await endpointUrl(), {
       method: 'POST',
       headers: { authorization, 'content-type': 'application/x-www-form-urlencoded' },
@@ -25,25 +25,26 @@ export function createIntrospectionVerifier(
   }
 
   return async (token) => {
-    const known = cache.find(token);
-    if (known !== undefined) return known;
-    const answer = await ask(token);
-    // The boolean and nothing that looks like it: the string "false" is true for a careless `if`.
-    if (answer.active !== true) throw new Fault('invalid_token', 'not active');
-    // RFC 7662 §2.2 leaves `token_type` to the issuer, but without it a refresh token could pass for an access token.
-    if (typeof answer.token_type !== 'string' || !/^(?:bearer|dpop)$/i.test(answer.token_type)) {
+    const cached = cache.find(token);
+    if (cached !== undefined) return cached;
+    const claims = await introspect(token);
+    // The boolean `true` only: the string "false" is truthy.
+    if (claims.active !== true) throw new Fault('invalid_token', 'not active');
+    // RFC 7662 §2.2 makes `token_type` optional. Without it a refresh token would pass for an
+    // access token.
+    if (typeof claims.token_type !== 'string' || !/^(?:bearer|dpop)$/i.test(claims.token_type)) {
       throw new Fault('invalid_token', 'not an access token');
     }
-    // RFC 9449 §6.2: the issuer says that it is bound, so it must say to what.
-    if (answer.token_type.toLowerCase() === 'dpop' && answer.cnf === undefined) {
+    // RFC 9449 §6.2: a DPoP-bound token is described with the key that it is bound to.
+    if (claims.token_type.toLowerCase() === 'dpop' && claims.cnf === undefined) {
       throw new Fault('invalid_token', 'bound to a key that is not named');
     }
-    cache.insert(token, answer);
-    return answer;
+    cache.insert(token, claims);
+    return claims;
   };
 }
 
-/** RFC 6749 §2.3.1: id and secret are form-urlencoded first, or a colon in the id would end it. */
+/** RFC 6749 §2.3.1: id and secret are form-urlencoded first, so that both may contain a colon. */
 function basicAuthorization(clientId: string, clientSecret: string): string {
   const [encodedId, encodedSecret] = [clientId, clientSecret].map((value) =>
     new URLSearchParams({ '': value }).toString().slice(1),

@@ -1,5 +1,5 @@
-// Mode `jwt`: verifies RFC 9068 access tokens with the issuer's public keys. No request to the issuer per token, and so no
-// knowledge of revocation before `exp`.
+// Mode `jwt`: verifies RFC 9068 access tokens with the issuer's public keys. It makes no request to
+// the issuer per token, so a revoked token is accepted until its `exp`.
 
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { GuardSettings } from './options.ts';
@@ -18,7 +18,7 @@ export function createJwtVerifier(settings: JwtSettings, jwksUrl: () => Promise<
     try {
       const { payload } = await jwtVerify(token, findKey, {
         algorithms: [...settings.algorithms],
-        // RFC 9068 §4: "at+jwt"; an ID token, a logout token or a client assertion is not an access token.
+        // RFC 9068 §4: an ID token, a logout token or a client assertion is not an access token.
         typ: 'at+jwt',
         issuer: settings.issuer,
         audience: [...settings.audiences],
@@ -28,7 +28,7 @@ export function createJwtVerifier(settings: JwtSettings, jwksUrl: () => Promise<
       });
       return payload;
     } catch (error) {
-      // What jose throws about the token. Trouble with the keys is no JOSEError any more when it gets here.
+      // The key finder has wrapped the JOSEErrors that are not about the token.
       if (error instanceof errors.JOSEError) throw new Fault('invalid_token', error.message);
       throw error;
     }
@@ -58,7 +58,7 @@ function createKeyFinder(settings: JwtSettings, jwksUrl: () => Promise<URL>): JW
   };
 }
 
-/** The key set is there, and has no (single) key for the `kid` and `alg` of this token. */
+/** The key set was read, and has no (single) key for the `kid` and `alg` of this token. */
 function isAboutToken(error: unknown): boolean {
   return (
     error instanceof errors.JWKSNoMatchingKey ||

@@ -1,28 +1,29 @@
-// What a guard is configured with, checked wholly when it is created: a mistake here stops the resource server at start
-// instead of letting somebody in later.
+// The options of a guard. All of them are checked when it is created, so that a mistake stops the
+// resource server at start instead of letting requests pass later.
 
 import type { HttpRequestLike } from './credentials.ts';
 import { createReplayStore, type ReplayStore } from './proof-of-possession/replay-store.ts';
 import type { ConstraintSettings } from './proof-of-possession/sender-constraint.ts';
 import type { GuardRefusal } from './refusal.ts';
 
-/** How the guard introduces itself at the introspection endpoint, and how it asks. */
+/** How the guard calls the introspection endpoint. */
 export interface IntrospectionOptions {
-  /** URL of the introspection endpoint; default: `introspection_endpoint` of the issuer's discovery document */
+  /** default: `introspection_endpoint` of the issuer's discovery document */
   readonly endpoint?: string;
-  /** the client of this resource server (`introspection_client_id`), which asks with `client_secret_basic` */
+  /** the client of this resource server (`introspection_client_id`); uses `client_secret_basic` */
   readonly clientId: string;
   readonly clientSecret: string;
   /**
-   * How long a positive answer is reused, in seconds; never beyond the `exp` of the token. Default 0: every request asks.
-   * A revocation takes up to this long to be seen. Negative answers are never reused.
+   * How long the response for an active token is cached, in seconds; never beyond its `exp`.
+   * Default 0: no cache. A revocation takes effect after this time. Responses for inactive tokens
+   * are not cached.
    */
   readonly cacheSeconds?: number;
-  /** for the whole exchange, in milliseconds; default 5000. What takes longer is answered with 503 */
+  /** for the whole exchange, in milliseconds; default 5000. After that the guard answers 503 */
   readonly timeoutMs?: number;
 }
 
-/** RFC 9449. Tokens that are bound to a key are always checked; these options change how. */
+/** RFC 9449. The proof for a token that is bound to a key is always checked. */
 export interface DpopOptions {
   /** refuse tokens that are not bound to a key; default false */
   readonly required?: boolean;
@@ -30,7 +31,7 @@ export interface DpopOptions {
   readonly algorithms?: readonly string[];
   /** how old a proof may be, in seconds; default 60 */
   readonly maxAgeSeconds?: number;
-  /** default: the memory of this process, up to 200,000 proofs. An API in several processes needs one that they share. */
+  /** default: in memory, up to 200,000 proofs. An API in several processes needs a shared store. */
   readonly replayStore?: ReplayStore;
 }
 
@@ -45,34 +46,36 @@ export interface MetadataOptions {
 }
 
 export interface GuardOptions {
-  /** the authorization server, exactly as in its discovery document, e.g. `https://id.example.com` */
+  /** the authorization server as its discovery document names it, e.g. `https://id.example.com` */
   readonly issuer: string;
   /** the identifier of this API, or several; the token must name at least one of them in `aud` */
   readonly audience: string | readonly string[];
   /**
-   * The allow-list: ids of the clients whose tokens are accepted. Deny by default: an empty list refuses everybody.
+   * The allow-list: ids of the clients whose tokens are accepted. An empty list refuses all.
    * A function is called for every request with a valid token; if it throws, the answer is 503.
    *
-   * `'granted'` leaves the list to the issuer: whichever client has a grant for this API there, asked again at every
-   * introspection. It is for APIs whose clients register themselves, and needs mode `'introspection'` without a cache, because
-   * only then a grant that is taken away counts.
+   * `'granted'` accepts every client that has a grant for this API at the issuer, which checks it
+   * at every introspection. It is for APIs with dynamically registered clients. It requires mode
+   * `'introspection'` without a cache, so that a removed grant takes effect at once.
    */
   readonly clients: readonly string[] | (() => Promise<readonly string[]> | readonly string[]) | 'granted';
-  /** scopes that every request needs, all of them; default none */
+  /** scopes that every request requires, all of them; default none */
   readonly scopes?: readonly string[];
   /**
-   * - `'jwt'`: verify the signature here; no request to the issuer per token, but a revocation is not seen before `exp`
-   * - `'introspection'`: ask the issuer about every token (RFC 7662); a revocation counts at once
-   * - `{ verify }`: ask in process. It resolves to the claims, or to undefined for a token that is not (any more) valid;
-   *   if it throws, the answer is 503. Audience, expiry, client and scopes are still checked by the guard.
+   * - `'jwt'`: verify the signature here; no request to the issuer per token, but a revoked token
+   *   is accepted until its `exp`
+   * - `'introspection'`: call the issuer for every token (RFC 7662); a revocation counts at once
+   * - `{ verify }`: call a function. It resolves to the claims, or to undefined for an invalid
+   *   token; if it throws, the guard answers 503. The guard still checks audience, expiry, client
+   *   and scopes.
    */
   readonly mode:
     | 'jwt'
     | 'introspection'
     | { readonly verify: (token: string) => Promise<Readonly<Record<string, unknown>> | undefined> };
-  /** accepted signature algorithms, asymmetric only; default `['ES256']` (what Lanyard signs access tokens with) */
+  /** accepted signature algorithms, asymmetric only; default `['ES256']`, which Lanyard uses */
   readonly algorithms?: readonly string[];
-  /** how far the clocks of issuer and resource server may be apart, in seconds; default 5 */
+  /** how much the clocks of issuer and resource server may differ, in seconds; default 5 */
   readonly clockToleranceSeconds?: number;
   /** URL of the issuer's public keys; default: `jwks_uri` of the issuer's discovery document */
   readonly jwksUri?: string;
@@ -80,34 +83,32 @@ export interface GuardOptions {
   readonly jwksCacheSeconds?: number;
   /** after a fetch, how long unknown key ids do not cause another one, in seconds; default 30 */
   readonly jwksCooldownSeconds?: number;
-  /** needed for mode `'introspection'` */
+  /** required in mode `'introspection'` */
   readonly introspection?: IntrospectionOptions;
   /**
-   * Where clients call this API, e.g. `https://api.example.com/orders` when the path of a request comes behind that. DPoP proofs
-   * are for this address. Default: the origin of the first http(s) audience.
+   * The base URL of this API as clients use it, e.g. `https://api.example.com/orders`; the path of
+   * a request is appended to it. DPoP proofs are for that URL. Default: the origin of the first
+   * http(s) audience.
    */
   readonly publicUrl?: string;
   readonly dpop?: DpopOptions;
-  /** serve protected resource metadata (RFC 9728), and point to it in refusals; needs an http(s) audience */
+  /** serve protected resource metadata (RFC 9728); requires an http(s) audience */
   readonly metadata?: MetadataOptions;
   /**
-   * Finds the client's certificate in a request that came through a proxy which terminates TLS, e.g.
-   * `certificateFromHeader('client-cert', ['10.0.0.1'])`. Only behind a proxy that always sets or removes that header. Default:
-   * the certificate of the TLS connection itself.
+   * Reads the client's certificate behind a proxy that terminates TLS, e.g.
+   * `certificateFromHeader('client-cert', ['10.0.0.1'])`. The proxy must set or remove that header
+   * at every request. Default: the certificate of the TLS connection.
    */
   readonly clientCertificate?: (request: HttpRequestLike) => Uint8Array | undefined;
   /** default: the global `fetch` */
   readonly fetch?: typeof fetch;
   /** `realm` of the WWW-Authenticate header; default: the (first) audience */
   readonly realm?: string;
-  /** called with every refusal before it is thrown, for logs and metrics; `reason` and `cause` say what was wrong */
+  /** called with every refusal before it is thrown, for logs and metrics */
   readonly onRefusal?: (refusal: GuardRefusal) => void;
 }
 
-/**
- * Signatures that only the holder of a private key can make. With HS256 the public key, which everybody has, would be the
- * secret; `none` needs no key at all. (RFC 8725 §3.1, §3.2)
- */
+/** RFC 8725 §3.1, §3.2: no `none`, and no HS256, whose key an attacker could take from the JWKS. */
 const ASYMMETRIC_ALGORITHM = /^(?:(?:ES|RS|PS)(?:256|384|512)|EdDSA|Ed25519|ML-DSA-(?:44|65|87))$/;
 
 /** RFC 6749 §3.3: scope-token */
@@ -125,7 +126,7 @@ export interface GuardSettings extends Omit<GuardOptions, 'audience' | 'scopes' 
   readonly realm: string;
 }
 
-/** @throws TypeError naming the option that is missing or cannot be meant */
+/** @throws TypeError naming the option that is missing or invalid */
 export function parseOptions(options: GuardOptions): GuardSettings {
   const audiences = typeof options.audience === 'string' ? [options.audience] : [...(options.audience ?? [])];
   const settings: GuardSettings = {
@@ -157,8 +158,8 @@ export function parseOptions(options: GuardOptions): GuardSettings {
   if (settings.jwksUri !== undefined) assertUrl('jwksUri', settings.jwksUri);
   assertMode(settings);
   if (settings.clients === 'granted') {
-    const asksEveryTime = settings.mode === 'introspection' && (settings.introspection?.cacheSeconds ?? 0) === 0;
-    assertOption('clients', asksEveryTime, "'granted' needs mode 'introspection' without cacheSeconds");
+    const isUncached = settings.mode === 'introspection' && (settings.introspection?.cacheSeconds ?? 0) === 0;
+    assertOption('clients', isUncached, "'granted' needs mode 'introspection' without cacheSeconds");
   }
   if (settings.metadata !== undefined) {
     assertOption('metadata', settings.audiences.some(isHttpUrl), 'needs an audience that is an http(s) URL');
@@ -174,32 +175,37 @@ function parseConstraint(options: GuardOptions, audiences: readonly string[]): C
   assertDuration('dpop.maxAgeSeconds', dpop.maxAgeSeconds ?? 60);
   if (publicUrl !== undefined) assertUrl('publicUrl', publicUrl);
   const audience = audiences.find(isHttpUrl);
+  const origin = audience === undefined ? undefined : new URL(new URL(audience).origin);
   return {
     isRequired: dpop.required === true,
-    publicUrl: publicUrl !== undefined ? new URL(publicUrl) : audience && new URL(new URL(audience).origin),
+    publicUrl: publicUrl === undefined ? origin : new URL(publicUrl),
     proofs: {
       algorithms,
       maxAgeSeconds: dpop.maxAgeSeconds ?? 60,
       clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
       replayStore: dpop.replayStore ?? createReplayStore(),
     },
-  } as ConstraintSettings;
+  };
 }
 
-/** @throws TypeError for anything but an array: `'orders-web'.includes('web')` is true as well */
+/** @throws TypeError for a string, whose `includes` would match a part of a client id */
 export function parseClientIds(clients: unknown): readonly string[] {
-  assertOption('clients', Array.isArray(clients) && clients.every(isFilled), 'must be an array of client ids');
-  return [...(clients as string[])];
+  assertOption('clients', isListOf(clients, isFilled), 'must be an array of client ids');
+  return [...clients];
 }
 
 /** @throws TypeError for anything but an array of scope tokens */
 export function parseScopes(scopes: unknown): readonly string[] {
-  assertOption(
-    'scopes',
-    Array.isArray(scopes) && scopes.every((scope) => typeof scope === 'string' && SCOPE.test(scope)),
-    'must be an array of scopes, one per element',
-  );
-  return [...(scopes as string[])];
+  assertOption('scopes', isListOf(scopes, isScope), 'must be an array of scopes, one per element');
+  return [...scopes];
+}
+
+function isListOf(value: unknown, isItem: (item: unknown) => item is string): value is readonly string[] {
+  return Array.isArray(value) && value.every(isItem);
+}
+
+function isScope(value: unknown): value is string {
+  return typeof value === 'string' && SCOPE.test(value);
 }
 
 function assertMode({ mode, introspection }: GuardSettings): void {

@@ -1,4 +1,4 @@
-// Whether the peer of a connection is one of the proxies that somebody has named, and may be believed.
+// Whether the peer of a connection is one of the configured trusted proxies.
 
 import { BlockList, isIP } from 'node:net';
 
@@ -12,16 +12,16 @@ export function toPeerCheck(entries: readonly string[]): (address: string) => bo
     const [address = '', bits, ...rest] = entry.split('/');
     const isEntry = isIP(address) !== 0 && rest.length === 0 && (bits === undefined || /^\d{1,3}$/.test(bits));
     if (!isEntry) throw new TypeError(`"${entry}" is not an IP address or CIDR range`);
-    if (bits === undefined) list.addAddress(address, tokenWithGrantOf(address));
-    else list.addSubnet(address, Number(bits), tokenWithGrantOf(address));
+    if (bits === undefined) list.addAddress(address, familyOf(address));
+    else list.addSubnet(address, Number(bits), familyOf(address));
   }
   return (address) => {
-    // `::ffff:192.0.2.1` is 192.0.2.1, and the zone of a link-local address is nobody's name.
+    // `::ffff:192.0.2.1` is 192.0.2.1. The zone of a link-local address is not part of it.
     const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*/, '');
-    return isIP(plain) !== 0 && list.check(plain, tokenWithGrantOf(plain));
+    return isIP(plain) !== 0 && list.check(plain, familyOf(plain));
   };
 }
 
-function tokenWithGrantOf(address: string): 'ipv4' | 'ipv6' {
+function familyOf(address: string): 'ipv4' | 'ipv6' {
   return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }

@@ -1,20 +1,20 @@
-// Who is calling: the claims of a verified token in typed form. What every token must have, whichever way it was verified,
-// is asked here, so that no mode can leave it out.
+// The caller of a request: the claims of a verified token in typed form. The checks that apply to
+// every token are here, so that no mode of verification can leave one out.
 
 import { assertBoundTo, boundClientId } from '../client-binding.ts';
 import { Fault } from './refusal.ts';
 
-/** Claims of a JWT, or members of an introspection answer. */
+/** Claims of a JWT, or members of an introspection response. */
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** Resolves to the claims of a token that stands; throws a Fault if it does not, anything else if nobody can tell (503). */
+/** Resolves to the claims of a valid token. @throws Fault for an invalid one; other errors are 503 */
 export type Verifier = (token: string) => Promise<Claims>;
 
-/** The caller of a request that the guard has let through. */
+/** The caller of a request that passed the guard. */
 export interface Principal {
   /** the client that the token was issued to, and that is on the allow-list */
   readonly clientId: string;
-  /** `sub`: the user, or the client itself when no user stands behind the token (RFC 9068 §2.2) */
+  /** `sub`: the user, or the client itself for a token without a user (RFC 9068 §2.2) */
   readonly subject: string;
   readonly scopes: readonly string[];
   /** `aud` of the token; at least one of them is an audience of the guard */
@@ -24,7 +24,7 @@ export interface Principal {
   readonly tokenId?: string;
   /** only if the issuer reports it */
   readonly username?: string;
-  /** everything the token or the introspection answer says */
+  /** all claims of the token, or members of the introspection response */
   readonly claims: Claims;
 }
 
@@ -38,13 +38,15 @@ export interface Expectations {
 }
 
 /**
- * @throws Fault `invalid_token` or `insufficient_scope`; BindingError and ClientNotAllowedError of client-binding. The client
- * is asked before the scopes: a foreign client need not learn which scopes would help.
+ * The client is checked before the scopes, so that a client that is not allowed does not learn
+ * which scopes the API requires.
+ * @throws Fault `invalid_token` or `insufficient_scope`
+ * @throws BindingError, ClientNotAllowedError (client-binding)
  */
 export function parsePrincipal(claims: Claims, expected: Expectations): Principal {
   const audience = parseAudience(claims.aud);
   if (!audience.some((identifier) => expected.audiences.includes(identifier))) throw invalid('wrong audience');
-  // Not every introspection endpoint reports the issuer (RFC 7662 §2.2); for a JWT, jose has asked that it is there.
+  // `iss` is optional in an introspection response (RFC 7662 §2.2). For a JWT, jose requires it.
   if (claims.iss !== undefined && claims.iss !== expected.issuer) throw invalid('wrong issuer');
   const expiresAt = parseValidity(claims, expected.clockToleranceSeconds);
   if (typeof claims.sub !== 'string' || claims.sub === '') throw invalid('no subject');
@@ -67,13 +69,13 @@ export function parsePrincipal(claims: Claims, expected: Expectations): Principa
   };
 }
 
-/** RFC 7519 §4.1.3: a string or an array of strings. Missing is nobody's: it matches no API. */
+/** RFC 7519 §4.1.3: a string or an array of strings. Without `aud` a token is for no API. */
 function parseAudience(aud: unknown): readonly string[] {
   const audience: unknown[] = Array.isArray(aud) ? aud : [aud];
   return audience.filter((identifier) => typeof identifier === 'string');
 }
 
-/** RFC 7519 §4.1.4, §4.1.5. A token that never ends is refused. */
+/** RFC 7519 §4.1.4, §4.1.5. A token without an expiry is refused. */
 function parseValidity(claims: Claims, toleranceSeconds: number): Date {
   const nowSeconds = Math.floor(Date.now() / 1000);
   const { exp, nbf } = claims;

@@ -1,10 +1,10 @@
-// Requests from the guard to the issuer. Anything but 200 with a JSON object is an error, which the caller of the API sees as
-// 503: a token that cannot be checked is never accepted.
+// Requests from the guard to the issuer. Any response other than 200 with a JSON object is an
+// error, which the guard answers with 503.
 
-/** Of one request to the issuer. A page of this kind takes milliseconds; whoever calls the API is waiting meanwhile. */
+/** Such a request takes milliseconds, and the caller of the API waits for it. */
 export const REQUEST_TIMEOUT_MS = 5000;
 
-/** The endpoints move only with a new version of the issuer; then a guard need not be restarted. */
+/** A guard follows an issuer that moves its endpoints without a restart. */
 const DISCOVERY_CACHE_MS = 60 * 60 * 1000;
 
 export async function requestJson(
@@ -16,7 +16,7 @@ export async function requestJson(
   const response = await fetchImplementation(url, {
     ...init,
     headers: { accept: 'application/json', ...headers },
-    // A redirect would carry credentials and token to wherever it points.
+    // A redirect would send credentials and token to another server.
     redirect: 'manual',
     signal: AbortSignal.timeout(timeoutMs),
   });
@@ -24,14 +24,16 @@ export async function requestJson(
     await response.body?.cancel();
     throw new Error(`${url.origin}${url.pathname} answered with status ${response.status}`);
   }
-  const answer = parseJson(await response.text());
-  if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) {
-    throw new Error(`${url.origin}${url.pathname} did not answer with a JSON object`);
-  }
-  return answer as Record<string, unknown>;
+  const json = parseJson(await response.text());
+  if (!isRecord(json)) throw new Error(`${url.origin}${url.pathname} did not answer with a JSON object`);
+  return json;
 }
 
-/** Without the message of JSON.parse, which quotes its input. */
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Discards the error of JSON.parse, which quotes its input. */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -43,8 +45,8 @@ function parseJson(text: string): unknown {
 export type EndpointName = 'jwks_uri' | 'introspection_endpoint';
 
 /**
- * Finds an endpoint in the issuer's discovery document (OpenID Connect Discovery §4). The document is read when it is first
- * needed, so that a resource server can start before its issuer; one read serves all who wait, a failure is not remembered.
+ * Finds an endpoint in the issuer's discovery document (OpenID Connect Discovery §4). The document
+ * is fetched at the first call, once for all concurrent calls; a failure is not cached.
  */
 export function createEndpointFinder(
   issuer: string,
@@ -57,7 +59,7 @@ export function createEndpointFinder(
 
   async function read(): Promise<URL> {
     const document = await requestJson(fetchImplementation, url, { method: 'GET', timeoutMs: REQUEST_TIMEOUT_MS });
-    // §4.3: the issuer "MUST be identical", or somebody else's keys would count as the issuer's.
+    // §4.3: the issuer "MUST be identical", or the keys of another server would be accepted.
     if (document.issuer !== issuer) throw new Error('the discovery document belongs to another issuer');
     const endpoint = document[name];
     if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) throw new Error(`the issuer publishes no ${name}`);

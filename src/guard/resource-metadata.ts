@@ -1,5 +1,5 @@
-// Protected resource metadata (RFC 9728): where clients that know nothing but the address of this API find out which authorization
-// server issues its tokens. The guard's refusals point to it (§5.1).
+// Protected resource metadata (RFC 9728): tells a client that knows only the URL of this API which
+// authorization server issues its tokens. The guard's refusals point to it (§5.1).
 
 import type { GuardSettings } from './options.ts';
 
@@ -11,12 +11,12 @@ export interface ResourceMetadata {
 }
 
 export interface MetadataDocument {
-  /** where it belongs: `/.well-known/oauth-protected-resource`, and the path of the identifier behind it (§3.1) */
+  /** `/.well-known/oauth-protected-resource`, followed by the path of the identifier (§3.1) */
   readonly url: URL;
   readonly json: ResourceMetadata;
 }
 
-/** @returns undefined when the options do not ask for it */
+/** @returns undefined without the option `metadata` */
 export function createMetadataDocument(settings: GuardSettings): MetadataDocument | undefined {
   const { metadata } = settings;
   const resource = settings.audiences.find((identifier) => /^https?:/.test(identifier));
@@ -41,7 +41,7 @@ export function createMetadataDocument(settings: GuardSettings): MetadataDocumen
   };
 }
 
-/** Everybody may read it, browser apps of any origin included. */
+/** The document is public, and browser apps of any origin may read it. */
 export const METADATA_HEADERS: Readonly<Record<string, string>> = {
   'Content-Type': 'application/json; charset=utf-8',
   'Cache-Control': 'public, max-age=300',

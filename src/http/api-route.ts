@@ -1,5 +1,6 @@
-// An endpoint of the admin API as one value: what it takes (zod schemas), what it answers, and the function that does it.
-// The schemas parse the requests and the OpenAPI document is generated from the same ones, so that the two cannot differ.
+// An endpoint of the admin API as one value: what it takes (zod schemas), what it answers, and its
+// handler. The schemas parse the requests, and the OpenAPI document is generated from the same
+// ones, so that the two cannot differ.
 
 import type Router from '@koa/router';
 import type { Middleware } from 'koa';
@@ -7,9 +8,9 @@ import { z } from 'zod';
 import { parse, readJson } from './body.ts';
 import { requestId } from './request-log.ts';
 
-/** Who asks, in the words of the audit log. */
+/** The client that calls, in the words of the audit log. */
 export interface Caller {
-  /** `client:<client_id>` of the token that was presented */
+  /** `client:<client_id>` of the presented token */
   readonly actor: string;
   readonly requestId: string;
 }
@@ -18,10 +19,10 @@ export interface ApiRequest<Params, Query, Body> {
   readonly params: Params;
   readonly query: Query;
   readonly body: Body;
-  /** the version the caller has read, from If-Match; undefined: any */
+  /** the version that the caller has read, from If-Match; undefined: any */
   readonly ifVersion: number | undefined;
   readonly by: Caller;
-  /** of the token that was presented */
+  /** of the presented token */
   readonly callerClientId: string;
 }
 
@@ -43,7 +44,7 @@ export interface ApiRoute<Params = unknown, Query = unknown, Body = unknown> {
   readonly params: z.ZodType<Params>;
   readonly query: z.ZodType<Query>;
   readonly body: z.ZodType<Body> | undefined;
-  /** the success answers; problems are the same everywhere */
+  /** the successful answers; problems are the same everywhere */
   readonly answers: Readonly<Record<number, { readonly description: string; readonly schema?: z.ZodType }>>;
   handle(request: ApiRequest<Params, Query, Body>): Promise<ApiAnswer>;
 }
@@ -56,20 +57,14 @@ type RouteInput<Params, Query, Body> = Omit<ApiRoute<Params, Query, Body>, 'para
 
 const NOTHING = z.strictObject({});
 
-/** Fills in what a route does not have; the type parameters follow from the schemas. */
+/** The type parameters follow from the schemas. A route without parameters takes none. */
 export function apiRoute<Params = Record<string, never>, Query = Record<string, never>, Body = undefined>(
   input: RouteInput<Params, Query, Body>,
 ): ApiRoute {
-  const route: ApiRoute<Params, Query, Body> = {
-    ...input,
-    params: input.params ?? (NOTHING as unknown as z.ZodType<Params>),
-    query: input.query ?? (NOTHING as unknown as z.ZodType<Query>),
-    body: input.body,
-  };
-  return route as unknown as ApiRoute;
+  return { ...input, params: input.params ?? NOTHING, query: input.query ?? NOTHING, body: input.body };
 }
 
-/** Mounts a route behind its guard, which puts the principal into `ctx.state` or answers by itself. */
+/** Mounts a route behind its guard, which puts the principal into `ctx.state` or answers itself. */
 export function mountApiRoute(router: Router, route: ApiRoute, guard: Middleware): void {
   const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1');
   router[route.method](path, guard, async (ctx) => {
@@ -93,7 +88,7 @@ export function mountApiRoute(router: Router, route: ApiRoute, guard: Middleware
   });
 }
 
-/** RFC 9110 §13.1.1. Something that is not one of our ETags matches nothing: version 0 does not exist. */
+/** RFC 9110 §13.1.1. What is not one of our ETags matches nothing: version 0 does not exist. */
 function parseIfMatch(header: string): number | undefined {
   if (header === '' || header.trim() === '*') return undefined;
   const match = /^"(\d{1,9})"$/.exec(header.trim());

@@ -1,5 +1,5 @@
-// The kinds of text that requests carry. Every one has a maximum length, and none may hold control characters: PostgreSQL
-// refuses NUL, and the others have no business in a name.
+// The kinds of text in requests. Each has a maximum length, and none may contain control
+// characters: PostgreSQL refuses NUL, and the others can falsify what a log or a page shows.
 
 import { z } from 'zod';
 
@@ -14,7 +14,7 @@ export function text(maxLength: number) {
     .refine((value) => !CONTROL_CHARACTERS.test(value), 'must not contain control characters');
 }
 
-/** RFC 6749 appendix A.1 allows more; these are safe in URLs, headers and logs, and a client id metadata URL still fits. */
+/** RFC 6749 appendix A.1 allows more; these are safe in URLs, headers and logs. */
 export const clientIdField = text(255).regex(
   /^[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$/,
   'may have letters, digits and URL punctuation only',

@@ -1,4 +1,4 @@
-// /health/live: the process answers. /health/ready: it can serve.
+// /health/live: the process answers. /health/ready: it can serve requests.
 
 import Router from '@koa/router';
 

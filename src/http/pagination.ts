@@ -1,5 +1,6 @@
-// Cursor pagination: `?limit=&cursor=`, answered with `{"items": [], "next_cursor": null}`. A cursor is the key of the last
-// item, so a list stays right while rows come and go.
+// Cursor pagination: `?limit=&cursor=`, answered with `{"items": [], "next_cursor": null}`. A
+// cursor is the key of the last item, so that pages neither repeat nor skip items when rows are
+// added or removed.
 
 import { z } from 'zod';
 import { AppError } from '../errors.ts';
@@ -14,7 +15,11 @@ export const pageQuery = {
     .transform(Number)
     .optional()
     .meta({ description: `how many items, 1 to ${MAX_LIMIT}; 20 if left out` }),
-  cursor: z.string().max(1000).optional().meta({ description: 'next_cursor of the page before' }),
+  cursor: z
+    .string('must be text')
+    .max(1000, 'must have 1000 characters at most')
+    .optional()
+    .meta({ description: 'next_cursor of the page before' }),
 };
 
 export interface PageRequest {

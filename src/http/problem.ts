@@ -1,5 +1,5 @@
-// Errors as RFC 9457 problem details. The last resort of every request: what is not an AppError is logged with its cause and
-// answered as `internal_error`, of which the caller learns the request id and nothing else.
+// Errors as RFC 9457 problem details. What is not an AppError is logged with its cause and answered
+// as `internal_error`, with the request id and nothing else.
 
 import type { Context, Middleware } from 'koa';
 import { AppError } from '../errors.ts';
@@ -16,7 +16,7 @@ export interface Problem {
   readonly errors?: readonly { readonly pointer: string; readonly detail: string }[];
 }
 
-/** Turns whatever was thrown into an AppError, and logs it if it is our fault. */
+/** Turns what was thrown into an AppError, and logs it when the status is 500 or more. */
 export function toAppError(error: unknown, ctx: Context, log: Log): AppError {
   if (error instanceof AppError) {
     if (error.status >= 500) log.warn({ request_id: requestId(ctx), error }, error.code);
@@ -48,7 +48,8 @@ export function problemAnswers(log: Log): Middleware {
     try {
       await next();
       if ((ctx.body !== undefined && ctx.body !== null) || ctx.respond === false) return;
-      // The router answers 501, wherever it is, for methods that it has never heard of. RFC 9110 §15.5.6: it has set `Allow`.
+      // The router answers 501 for methods that it does not know at all. RFC 9110 §15.5.6: it has
+      // set `Allow`.
       if (![404, 405, 501].includes(ctx.status)) return;
       const allowed = ctx.response.get('Allow');
       if (allowed) throw new AppError('method_not_allowed', `allowed: ${allowed}`);

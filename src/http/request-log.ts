@@ -1,6 +1,6 @@
-// One line per request: method, path, status, duration, request id. Never headers, bodies or the query string, which carry
-// codes, tokens and state. The request id also goes to the caller, and inward as a header so that the engine's side can name
-// it in audit events.
+// One log line per request: method, path, status, duration, request id. Never headers, bodies or
+// the query string, which carry codes, tokens and state. The request id is also sent to the caller,
+// and set as a header of the request, from which audit events take it.
 
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -20,7 +20,7 @@ export interface RequestLogDeps {
   readonly endpointOf: (path: string) => Endpoint;
 }
 
-/** To be called when a request has arrived: gives it an id, and writes its line when its answer has left. */
+/** Called when a request has arrived: gives it an id, and logs it when its response has ended. */
 export type LogRequest = (request: IncomingMessage, response: ServerResponse) => void;
 
 export function createRequestLog({ metrics, endpointOf, ...deps }: RequestLogDeps): LogRequest {
@@ -48,14 +48,14 @@ export function createRequestLog({ metrics, endpointOf, ...deps }: RequestLogDep
   };
 }
 
-/** RFC 9112 §3.2: a request names a path, or (to a proxy, but any server must take it) an absolute URL. */
+/** RFC 9112 §3.2: the target is a path, or an absolute URL, which every server must accept. */
 export function pathOf({ url = '/' }: IncomingMessage): string {
   if (!url.startsWith('/')) return URL.parse(url)?.pathname ?? '/';
   const end = url.indexOf('?');
   return end === -1 ? url : url.slice(0, end);
 }
 
-/** The id of a running login is half of what it takes to continue it; the cookie is the other half. */
+/** The id of an interaction, together with its cookie, continues a login: it is not logged. */
 function loggablePath(path: string): string {
   return path.replace(/^(\/(?:interaction|oauth2\/authorize)\/)[^/]+/, '$1…').slice(0, 200);
 }

@@ -1,5 +1,7 @@
-// What every request passes first, whichever app answers it: it gets its id and its line in the log, what proxies say about it is
-// made trustworthy, and whoever means another server is told so.
+// What every request passes first, whichever app answers it: it gets an id and a log line, the
+// headers of proxies are checked, and a request for another host is refused. This folder owns what
+// all HTTP endpoints of ours have in common: reading bodies, admin API routes, problem details,
+// pagination. Only routes.ts files and server/ import it.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
@@ -10,17 +12,19 @@ import { createProxyHeaders, type ProxyHeadersOptions } from './proxy-headers.ts
 import { createRequestLog, REQUEST_ID_HEADER, type RequestLogDeps } from './request-log.ts';
 import type { Header } from './security-headers.ts';
 
-/** Health checks come from machines that know an address, not our name; they answer nothing that a Host could poison. */
+/** Health checks use an address instead of a name; their answers do not depend on the Host. */
 const ANY_HOST_PATHS = /^\/health\//;
 
 export interface RequestPrelude {
-  /** @returns whether the request is for this server; if not, the first of `middlewares` refuses it */
+  /** @returns whether the request is for this server; if not, `middlewares` refuse it */
   accept(request: IncomingMessage, response: ServerResponse): boolean;
-  /** The headers that every answer carries: for an app that adds its own. */
+  /** Sets the headers of every answer. */
   setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
-  /** The same for an answer that is written in one go: names and values by turns. */
+  /** The same for `writeHead`: names and values alternate. */
   rawHeaders(request: IncomingMessage): string[];
-  /** What stands first in every app. Behind it `ctx.state.origin` is that of our origins by which the client has come. */
+  /** To which of our origins the request was sent. @returns undefined: to another server's */
+  originOf(request: IncomingMessage): string | undefined;
+  /** The first ones of every app. They set `ctx.state.origin`, to which the request was sent. */
   readonly middlewares: readonly Middleware[];
 }
 
@@ -47,6 +51,7 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
       for (const [name, value] of deps.securityHeaders) response.setHeader(name, value);
       response.setHeader('X-Request-Id', String(request.headers[REQUEST_ID_HEADER]));
     },
+    originOf: (request) => origins.get(request),
     rawHeaders: (request) => [...flatHeaders, 'X-Request-Id', String(request.headers[REQUEST_ID_HEADER])],
     middlewares: [
       problemAnswers(deps.log),

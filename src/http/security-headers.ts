@@ -1,12 +1,12 @@
-// The headers that every answer carries. Pages add their own Content-Security-Policy, which names the one place that their
-// form may lead to.
+// The security headers of every answer. Pages set their own Content-Security-Policy, which names
+// the targets of their forms.
 
 import type { Context, Middleware } from 'koa';
 import helmet from 'koa-helmet';
 
 export type Header = readonly [name: string, value: string];
 
-/** They are the same at every request: what helmet sets is asked for once. */
+/** What helmet sets is the same for every request, so it is called once. */
 export async function securityHeaders(options: { isHttps: boolean }): Promise<readonly Header[]> {
   return headersOf(
     helmet({
@@ -20,14 +20,14 @@ export async function securityHeaders(options: { isHttps: boolean }): Promise<re
           formAction: ["'none'"],
         },
       },
-      // The page address holds the id of a running login; nobody else needs to see where a visitor came from.
+      // The URL of a page contains the id of an interaction, which must not be sent to other sites.
       referrerPolicy: { policy: 'no-referrer' },
       strictTransportSecurity: options.isHttps ? { maxAge: 31_536_000, includeSubDomains: false } : false,
-      // Discovery, JWKS and token answers are read by scripts of other origins; CORS says which.
+      // Scripts of other origins read discovery, JWKS and token answers, as far as CORS allows.
       crossOriginResourcePolicy: false,
-      // RFC 9700 §4.2.4: no page of ours may be framed.
+      // RFC 9700 §4.16: clickjacking
       frameguard: { action: 'deny' },
-    }) as Middleware,
+    }),
   );
 }
 

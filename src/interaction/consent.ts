@@ -1,8 +1,10 @@
-// Consent: what an authorization request asks for, in words, and what happens when the user allows it.
+// Consent: what an authorization request asks for, in words for the user, and what is stored when
+// the user allows it.
 
 import { isDeepStrictEqual } from 'node:util';
 import { recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
+import { AppError } from '../errors.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
 import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
 import { findResourceServer } from '../resource-servers/store.ts';
@@ -16,7 +18,7 @@ export interface AskedApi {
 
 export interface AskedDetail {
   readonly description: string;
-  /** the members of the detail and what they say */
+  /** the members of the detail with their values */
   readonly members: readonly { readonly name: string; readonly text: string }[];
 }
 
@@ -29,9 +31,9 @@ export interface AskedFor {
   readonly asked: ScopesInWords;
   /** names of single claims (OpenID Connect Core §5.5) */
   readonly claims: readonly string[];
-  /** what is asked for in detail (RFC 9396) */
+  /** authorization details (RFC 9396) */
   readonly details: readonly AskedDetail[];
-  /** What is asked for as well, but was allowed before; undefined if nothing is. */
+  /** what is asked for too, but was allowed before; undefined if there is nothing */
   readonly allowedBefore: ScopesInWords | undefined;
 }
 
@@ -49,16 +51,24 @@ interface Scopes {
   readonly apiScopes: Readonly<Record<string, readonly string[]>>;
 }
 
-/** What has not been allowed before; the engine has found out. */
-function missing(interaction: Interaction): Scopes {
-  const details = interaction.prompt.details as {
-    missingOIDCScope?: string[];
-    missingResourceScopes?: Record<string, string[]>;
-  };
-  return { identityScopes: details.missingOIDCScope ?? [], apiScopes: details.missingResourceScopes ?? {} };
+/** What the engine found missing in the grant. */
+interface Missing {
+  readonly missingOIDCScope?: string[];
+  readonly missingOIDCClaims?: string[];
+  readonly missingResourceScopes?: Record<string, string[]>;
+  readonly rar?: AuthorizationDetail[];
 }
 
-/** A page may be due although nothing is missing: `prompt=consent`, or an app that anybody could pose as (native). */
+function missingOf({ prompt }: Interaction): Missing {
+  return prompt.details;
+}
+
+function missingScopes(interaction: Interaction): Scopes {
+  const { missingOIDCScope: identityScopes = [], missingResourceScopes: apiScopes = {} } = missingOf(interaction);
+  return { identityScopes, apiScopes };
+}
+
+/** With `prompt=consent`, and for native apps, the page is shown although nothing is missing. */
 async function allowedBefore({ provider }: Engine, { grantId, params }: Interaction): Promise<Scopes> {
   const grant = grantId === undefined ? undefined : await provider.Grant.find(grantId);
   const requested = new Set(String(params.scope ?? '').split(' '));
@@ -77,28 +87,20 @@ export async function describeRequest(
   interaction: Interaction,
 ): Promise<AskedFor> {
   const [asked, before] = await Promise.all([
-    inWords(query, missing(interaction)),
+    inWords(query, missingScopes(interaction)),
     inWords(query, await allowedBefore(engine, interaction)),
   ]);
   const hasBefore = before.identityScopes.length + before.apis.length > 0;
   return {
     asked,
-    claims: missingClaims(interaction),
+    claims: missingOf(interaction).missingOIDCClaims ?? [],
     details: await detailsInWords(query, interaction),
     allowedBefore: hasBefore ? before : undefined,
   };
 }
 
-function missingClaims({ prompt }: Interaction): readonly string[] {
-  return (prompt.details as { missingOIDCClaims?: string[] }).missingOIDCClaims ?? [];
-}
-
-function requestedDetails({ prompt }: Interaction): readonly AuthorizationDetail[] {
-  return (prompt.details as { rar?: AuthorizationDetail[] }).rar ?? [];
-}
-
 async function detailsInWords(query: Query, interaction: Interaction): Promise<AskedDetail[]> {
-  const requested = requestedDetails(interaction);
+  const { rar: requested = [] } = missingOf(interaction);
   if (requested.length === 0) return [];
   const identifiers = [interaction.params.resource ?? []].flat().map(String);
   const resourceServers = await Promise.all(identifiers.map((identifier) => findResourceServer(query, identifier)));
@@ -128,7 +130,7 @@ async function inWords(query: Query, { identityScopes, apiScopes }: Scopes): Pro
   };
 }
 
-/** What a request names, before anybody knows who will be asked to allow it. */
+/** What a request names, before it is known which user will be asked. */
 export async function requestInWords(query: Query, params: Readonly<Record<string, unknown>>): Promise<ScopesInWords> {
   const scopes = String(params.scope ?? '').split(' ');
   const apis: [string, string[]][] = [];
@@ -143,7 +145,8 @@ export async function requestInWords(query: Query, params: Readonly<Record<strin
 }
 
 /**
- * Writes down what the user allows: remembered for the client, and as the grant of this session.
+ * Stores what the user allows: as remembered consent for the client, and as the grant of this
+ * session.
  * @returns the id of the grant
  */
 export async function allow(
@@ -151,18 +154,18 @@ export async function allow(
   interaction: Interaction,
   requestId: string,
 ): Promise<string> {
-  const { identityScopes, apiScopes } = missing(interaction);
-  const claims = missingClaims(interaction);
-  const details = requestedDetails(interaction);
-  const accountId = interaction.session?.accountId as string;
-  const clientId = interaction.params.client_id as string;
+  const { identityScopes, apiScopes } = missingScopes(interaction);
+  const { missingOIDCClaims: claims = [], rar: details = [] } = missingOf(interaction);
+  const accountId = interaction.session?.accountId;
+  if (accountId === undefined) throw new AppError('conflict', 'Sign in first.');
+  const clientId = String(interaction.params.client_id);
   const { Grant } = deps.engine.provider;
   const existing = interaction.grantId === undefined ? undefined : await Grant.find(interaction.grantId);
   const grant = existing ?? new Grant({ accountId, clientId });
   if (identityScopes.length > 0) grant.addOIDCScope(identityScopes.join(' '));
   for (const [identifier, scopes] of Object.entries(apiScopes)) grant.addResourceScope(identifier, scopes.join(' '));
-  if (claims.length > 0) grant.addOIDCClaims([...claims]);
-  const allowedBefore = (grant as unknown as { rar?: AuthorizationDetail[] }).rar ?? [];
+  if (claims.length > 0) grant.addOIDCClaims(claims);
+  const allowedBefore = grant.rar ?? [];
   for (const detail of details) {
     if (!allowedBefore.some((other) => isDeepStrictEqual(other, detail))) grant.addRar(detail);
   }

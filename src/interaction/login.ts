@@ -1,4 +1,6 @@
-// Signing in: throttle, password, audit. It says only "right" or "wrong"; unknown, disabled and mistyped look and take the same.
+// Signing in: throttle, password, audit event. The result is only right or wrong: an unknown user,
+// a disabled one and a wrong password cannot be told apart, neither by the answer nor by the time
+// it takes.
 
 import { type AuditEventType, recordAudit } from '../audit/audit.ts';
 import type { Query } from '../database/database.ts';
@@ -27,7 +29,7 @@ export interface LoginDeps {
 
 export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<LoginResult> {
   const { password, address } = attempt;
-  // PostgreSQL cannot store NUL, and no username has one. Phones like to add a blank.
+  // PostgreSQL cannot store NUL, and no username has one. Keyboards of phones add a blank.
   const username = attempt.username.replaceAll('\0', '\ufffd').trim();
   const name = await foldUsername(deps.query, username);
   const retryAfterSeconds = await deps.throttle.attempt(name, address);
@@ -46,7 +48,7 @@ export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<Lo
   return { outcome: 'signed in', accountId: user.id };
 }
 
-/** Never what was typed: people type passwords into the wrong field. */
+/** Never the text that was typed: people type passwords into the wrong field. */
 function record(query: Query, type: AuditEventType, attempt: LoginAttempt, accountId?: string): Promise<void> {
   return recordAudit(query, {
     type,

@@ -1,5 +1,6 @@
-// Renders the pages: Eta templates, one inline style sheet, no scripts but for the form that is only passing through. Each page's
-// Content-Security-Policy names what is inline by its hash, and the places that its form may lead to.
+// Renders the pages: Eta templates with one inline style sheet. The only script is the one that
+// submits a form_post response. Each page's Content-Security-Policy names what is inline by its
+// hash, and the places that its form may lead to.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -28,12 +29,33 @@ interface PageContext {
   status: number;
   type: string;
   body: unknown;
+  get(name: string): string;
   set(name: string, value: string): void;
 }
 
+export interface ErrorPage {
+  readonly title: string;
+  /** for the person in front of the browser */
+  readonly explanation: string;
+  /** stable */
+  readonly code: string;
+  /** for the developers of the app */
+  readonly description?: string | undefined;
+  /** where the person can begin again */
+  readonly restartUrl?: string | undefined;
+}
+
+/** Of a page that belongs to a login which is over, or is another browser's. */
+export const STALE_PAGE = {
+  title: 'This page is no longer valid',
+  reason: 'It was opened in another window, or too long ago.',
+  advice: 'Go back to the app and sign in from there.',
+};
+
 /**
- * @param options.formTargets CSP sources that the form of this page may lead to, beside ourselves. Browsers check
- *   `form-action` along the redirects that follow the form, so the client's redirect URI belongs here.
+ * @param options.formTargets CSP sources that the form of this page may lead to, beside this
+ *   server. Browsers also check `form-action` for the redirects that follow the form, so the
+ *   client's redirect URI belongs here.
  * @param options.submitsItself the page may run the one script that submits its form
  */
 export function showPage(
@@ -48,12 +70,21 @@ export function showPage(
     'Content-Security-Policy',
     `default-src 'none'; ${scripts}style-src ${styleHash}; form-action ${formAction}; frame-ancestors 'none'; base-uri 'none'`,
   );
-  // With `no-referrer` browsers send `Origin: null` with our own forms.
+  // With `no-referrer` browsers would send `Origin: null` with our own forms.
   ctx.set('Referrer-Policy', 'same-origin');
   ctx.set('Cache-Control', 'no-store');
   ctx.status = options.status ?? 200;
   ctx.body = eta.render(`./${name}`, { ...data, style, script: submitScript });
   ctx.type = 'html';
+}
+
+export function showErrorPage(ctx: PageContext, status: number, page: ErrorPage): void {
+  showPage(ctx, 'error', { ...page, requestId: ctx.get('x-request-id') }, { status });
+}
+
+/** A client without a name is shown by its id. */
+export function clientNameOf(client: { clientId: string; clientName?: string | undefined }): string {
+  return client.clientName || client.clientId;
 }
 
 function hashSource(text: string): string {

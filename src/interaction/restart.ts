@@ -1,13 +1,14 @@
-// Where somebody goes whose login or consent page does not fit any more.
+// Where a person can begin again whose login or consent page is no longer valid.
 
 import type { Context } from 'koa';
 import type { Engine } from '../provider/engine.ts';
 import { ROUTES } from '../provider/routes.ts';
 
 /**
- * The browser that began this login may repeat its request, if that went through the browser: one that was pushed (RFC 9126) is not
- * for the address bar, and would be refused there. Another browser, which was only given the address, is sent to the app to begin
- * one of its own: the request of the first holds that one's state and code challenge.
+ * The browser that began this login may repeat its request, if that went through the browser: a
+ * pushed one (RFC 9126) would be refused. Another browser, which was only given the address, is
+ * sent to the app to begin a login of its own: the request of the first browser holds that one's
+ * state and code challenge.
  * @returns undefined if the interaction is gone, or its app has no page to begin at
  */
 export async function restartUrl(
@@ -20,9 +21,10 @@ export async function restartUrl(
   if (interaction === undefined) return undefined;
   const cookies = provider.createContext(ctx.req, ctx.res).cookies;
   const cookie = cookies.get(provider.cookieName('interaction'), { signed: true });
-  const { deviceCode, parJti } = interaction as { deviceCode?: string; parJti?: string };
+  const { deviceCode } = interaction;
+  const { parJti } = interaction as { parJti?: string };
   if (cookie === uid) {
-    // A device has sent its request itself; a person begins with the code that it shows.
+    // The device has sent the request; the person begins with the code that it shows.
     if (deviceCode !== undefined) return ROUTES.code_verification;
     if (parJti === undefined) return `${ROUTES.authorization}?${toQuery(interaction.params)}`;
   }
@@ -32,7 +34,7 @@ export async function restartUrl(
   return client?.clientUri;
 }
 
-/** A parameter that was given several times (resource) is given several times again. */
+/** A parameter with several values (resource) is repeated. */
 function toQuery(params: Readonly<Record<string, unknown>>): URLSearchParams {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params)) {

@@ -1,6 +1,6 @@
-// The keys that this process uses now: read at the start, and again whenever somebody changes them, whenever one of them has
-// become active or outdated by the clock, and now and then in any case. When they cannot be read, those of before stay in use; when
-// one of them does not open, this process does without it. One that was taken away is never used any longer because of another.
+// The keys that this process uses. They are read at start, after each change, when one becomes
+// active or expires, and at an interval. If they cannot be read, the current ones stay in use. A
+// key that cannot be decrypted is left out, so that it does not keep a removed key in use.
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -9,67 +9,55 @@ import type { SecretKeys } from './seal.ts';
 
 export interface KeySet {
   readonly signingKeys: readonly SigningKey[];
-  /** the first signs, all verify */
+  /** the first one signs, all of them verify */
   readonly cookieKeys: readonly string[];
 }
 
 export interface FollowKeysOptions {
-  readonly database: Pick<Database, 'query' | 'transaction' | 'changes'> & Database;
+  readonly database: Database;
   readonly secretKeys: SecretKeys;
   readonly cookies: CookieSchedule;
   readonly log: Log;
 }
 
 export interface CookieSchedule {
-  /** undefined: always the same */
+  /** undefined: no rotation */
   readonly rotationDays: number | undefined;
-  /** how long a cookie may be kept */
+  /** the longest lifetime of a cookie */
   readonly sessionSeconds: number;
 }
 
 export interface KeyFollower {
   current(): KeySet;
-  /** Calls back with every set of keys that takes the place of another one. */
+  /** Calls the listener with each new set of keys. */
   onChange(listener: (keys: KeySet) => void): void;
-  /** Resolves when what was committed before the call is in use here. */
+  /** Resolves when changes that were committed before the call are in use. */
   refresh(): Promise<void>;
   stop(): void;
 }
 
 const DAY_SECONDS = 86_400;
-/** Clocks are compared, and a notification may be missed. */
+/** A notification may be missed. */
 const POLL_MS = 30_000;
-/** While nobody tells us what others change, or we could not read what somebody told us of. */
+/** While the change feed is down, or after a failed read. */
 const BLIND_POLL_MS = 1_000;
 
 /** @throws Error when the keys cannot be read at the start */
-export async function followKeys({ database, secretKeys, cookies, log }: FollowKeysOptions): Promise<KeyFollower> {
+export async function followKeys(options: FollowKeysOptions): Promise<KeyFollower> {
+  const { database, secretKeys, log } = options;
   const listeners: ((keys: KeySet) => void)[] = [];
-  const { sealingKeys } = secretKeys;
-  let current = withCookieKeys(await loadSigningKeys(database, sealingKeys));
+  let current = withCookieKeys(options, await loadSigningKeys(database, secretKeys.sealingKeys));
   let timer: NodeJS.Timeout | undefined;
   let isBehind = false;
   let isStopped = false;
 
-  function withCookieKeys(signingKeys: readonly SigningKey[]): KeySet {
-    return { signingKeys, cookieKeys: cookieKeysAt(secretKeys, cookies, Date.now() / 1000) };
-  }
-
-  async function load(): Promise<KeySet> {
-    const { signingKeys, fault } = await readSigningKeys(database, sealingKeys, current.signingKeys);
-    if (fault !== undefined) {
-      log.error({ error: fault }, 'some of the signing keys could not be read: this process does without them');
-    }
-    return withCookieKeys(signingKeys);
-  }
-
-  /** One after the other: an older answer never overtakes a newer one. */
+  /** One load at a time, so that an older result never replaces a newer one. */
   let lastLoad: Promise<void> = Promise.resolve();
   function refresh(): Promise<void> {
     lastLoad = lastLoad.then(async () => {
       if (isStopped) return;
       try {
-        const loaded = await load();
+        const loaded = await reload(options, current.signingKeys);
         isBehind = false;
         if (fingerprint(loaded) !== fingerprint(current)) {
           for (const listener of listeners) listener(loaded);
@@ -81,14 +69,14 @@ export async function followKeys({ database, secretKeys, cookies, log }: FollowK
         }
       } catch (error) {
         isBehind = true;
-        log.error({ error }, 'the signing keys could not be read: those of before stay in use');
+        log.error({ error }, 'the signing keys could not be read: the current ones stay in use');
       }
-      wait();
+      schedule();
     });
     return lastLoad;
   }
 
-  function wait(): void {
+  function schedule(): void {
     clearTimeout(timer);
     if (isStopped) return;
     const poll = database.changes.isLive() && !isBehind ? POLL_MS : BLIND_POLL_MS;
@@ -96,7 +84,7 @@ export async function followKeys({ database, secretKeys, cookies, log }: FollowK
   }
 
   database.changes.subscribe('signing_key', () => void refresh());
-  wait();
+  schedule();
   return {
     current: () => current,
     onChange: (listener) => void listeners.push(listener),
@@ -106,6 +94,19 @@ export async function followKeys({ database, secretKeys, cookies, log }: FollowK
       clearTimeout(timer);
     },
   };
+}
+
+async function reload(options: FollowKeysOptions, inUse: readonly SigningKey[]): Promise<KeySet> {
+  const { database, secretKeys, log } = options;
+  const { signingKeys, fault } = await readSigningKeys(database, secretKeys.sealingKeys, inUse);
+  if (fault !== undefined) {
+    log.error({ error: fault }, 'some of the signing keys could not be read: this process does not use them');
+  }
+  return withCookieKeys(options, signingKeys);
+}
+
+function withCookieKeys({ secretKeys, cookies }: FollowKeysOptions, signingKeys: readonly SigningKey[]): KeySet {
+  return { signingKeys, cookieKeys: cookieKeysAt(secretKeys, cookies, Date.now() / 1000) };
 }
 
 function fingerprint({ signingKeys, cookieKeys }: KeySet): string {
@@ -119,8 +120,8 @@ function millisecondsToNextDate(keys: readonly SigningKey[]): number {
 }
 
 /**
- * Cookies are signed with another key in every period, without anybody storing one: that of today, those of before for as long
- * as a cookie of theirs may live, and the next one, which a node whose clock is ahead has begun to use.
+ * The cookie keys, derived for each rotation period and not stored: the current one, the earlier
+ * ones for the lifetime of a cookie, and the next one, for a node whose clock is ahead.
  */
 export function cookieKeysAt(
   secretKeys: Pick<SecretKeys, 'cookieKeys'>,

@@ -1,10 +1,10 @@
-// Makes signing keys.
+// Generates signing keys.
 
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
 import { type SealingKeys, seal } from './seal.ts';
 import type { StoredKey } from './store.ts';
 
-/** ML-DSA (FIPS 204, RFC 9864's sibling for JOSE) needs Node 24.6 with OpenSSL 3.5. */
+/** ML-DSA (FIPS 204) requires Node 24.6 with OpenSSL 3.5. */
 export const POST_QUANTUM_ALGORITHMS = ['ML-DSA-44', 'ML-DSA-65', 'ML-DSA-87'] as const;
 export const KEY_ALGORITHMS = ['ES256', 'RS256', 'PS256', 'Ed25519', ...POST_QUANTUM_ALGORITHMS] as const;
 export type KeyAlgorithm = (typeof KEY_ALGORITHMS)[number];
@@ -12,19 +12,19 @@ export type KeyAlgorithm = (typeof KEY_ALGORITHMS)[number];
 const RSA_BITS = 2048;
 
 export function isPostQuantum(alg: string): boolean {
-  return (POST_QUANTUM_ALGORITHMS as readonly string[]).includes(alg);
+  return POST_QUANTUM_ALGORITHMS.some((postQuantum) => postQuantum === alg);
 }
 
 /**
  * @param alg one of KEY_ALGORITHMS
- * @throws UnsupportedAlgorithmError when this Node cannot make such keys
+ * @throws UnsupportedAlgorithmError when this Node does not support the algorithm
  */
 export async function generateKey(
   alg: string,
   sealingKeys: SealingKeys,
   { activateAt = new Date(), isPublished = true }: { activateAt?: Date; isPublished?: boolean } = {},
 ): Promise<StoredKey> {
-  const pair = await makePair(alg);
+  const pair = await generatePair(alg);
   const publicJwk: JWK = await exportJWK(pair.publicKey);
   const kid = await calculateJwkThumbprint(publicJwk);
   const privateJwk = JSON.stringify(await exportJWK(pair.privateKey));
@@ -41,10 +41,10 @@ export async function generateKey(
 
 export class UnsupportedAlgorithmError extends Error {}
 
-async function makePair(alg: string): ReturnType<typeof generateKeyPair> {
+async function generatePair(alg: string): ReturnType<typeof generateKeyPair> {
   try {
     return await generateKeyPair(alg, { extractable: true, modulusLength: RSA_BITS });
   } catch (cause) {
-    throw new UnsupportedAlgorithmError(`Node ${process.version} makes no ${alg} keys`, { cause });
+    throw new UnsupportedAlgorithmError(`Node ${process.version} cannot generate ${alg} keys`, { cause });
   }
 }

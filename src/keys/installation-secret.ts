@@ -1,12 +1,12 @@
-// Secrets that belong to the installation for ever: made at the first start, sealed in the database like the signing keys. What
-// may change together with LANYARD_SECRET_KEY is derived from that instead (seal.ts).
+// Secrets that never change: generated at the first start and stored in the database, sealed like
+// the signing keys. Secrets that may change with LANYARD_SECRET_KEY are derived from it (seal.ts).
 
 import { randomBytes } from 'node:crypto';
 import type { Query } from '../database/database.ts';
 import { openWithOneOf, type SealingKeys, seal } from './seal.ts';
 
 const SQL = {
-  // Of several servers that start at once, the first decides.
+  // If several servers start at once, the first insert wins.
   insert: {
     name: 'installation_secret_insert',
     text: 'INSERT INTO installation_secrets (name, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING',
@@ -20,10 +20,12 @@ export async function loadInstallationSecret(
   sealingKeys: SealingKeys,
   name: 'pairwise',
 ): Promise<string> {
-  const found = await find(query, name);
-  if (found !== undefined) return openWithOneOf(sealingKeys, name, found);
+  const stored = await find(query, name);
+  if (stored !== undefined) return openWithOneOf(sealingKeys, name, stored);
   await query(SQL.insert, [name, seal(sealingKeys[0], name, randomBytes(32).toString('base64url'))]);
-  return openWithOneOf(sealingKeys, name, (await find(query, name)) as string);
+  const inserted = await find(query, name);
+  if (inserted === undefined) throw new Error(`the installation secret ${name} was not stored`);
+  return openWithOneOf(sealingKeys, name, inserted);
 }
 
 async function find(query: Query, name: string): Promise<string | undefined> {

@@ -1,7 +1,11 @@
-// The signing keys of this server, sealed in the database. What a key is to be used for follows from its dates, so that all nodes
-// change over by the clock: it is `next` before its `activate_at` (published, not signing), `active` when it is the newest of its
-// algorithm after that, and `retired` (published until its `remove_at`) once a newer one has become active. One that nobody has
-// asked to publish is `unpublished`, and does nothing.
+// The signing keys, stored in the database and sealed with LANYARD_SECRET_KEY. This folder owns
+// their generation, rotation and storage, and derives the keys of cookies and nonces; the engine
+// gets the current set from follow-keys.
+//
+// The dates of a key determine its state, so that all nodes change keys at the same time: `next`
+// before its `activate_at` (published, does not sign), `active` after that (the newest one of its
+// algorithm), `retired` once a newer one is active (published until `remove_at`). An `unpublished`
+// key is not used.
 
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import type { JWK } from 'jose';
@@ -11,7 +15,7 @@ import { generateKey } from './generate-key.ts';
 import { openWithOneOf, type SealingKeys } from './seal.ts';
 import { insertKey, listKeys, lockKeys, type StoredKey } from './store.ts';
 
-/** ES256 signs access tokens and, unless the client asked for another one, ID tokens; RS256 is what every library knows. */
+/** ES256 signs access tokens, and ID tokens by default; every library supports RS256. */
 export const BASIC_ALGORITHMS = ['ES256', 'RS256'] as const;
 
 export type KeyState = 'unpublished' | 'next' | 'active' | 'retired';
@@ -27,15 +31,15 @@ export interface SigningKey {
 }
 
 export interface ReadKeys {
-  /** the published ones, in the order in which the engine must see them: it signs with the first that fits */
+  /** the published ones; the engine signs with the first one that has the right algorithm */
   readonly signingKeys: SigningKey[];
-  /** of the first that did not open; it is not among the others */
-  readonly fault: Error | undefined;
+  /** the error of the first key that could not be decrypted, which is left out */
+  readonly fault: unknown;
 }
 
 /**
- * For the start. Makes the first keys if there are none.
- * @throws Error when LANYARD_SECRET_KEY is not the one under which the keys were sealed
+ * Reads the keys at start. Generates the first ones.
+ * @throws Error when LANYARD_SECRET_KEY does not decrypt the keys
  */
 export async function loadSigningKeys(database: Database, sealingKeys: SealingKeys): Promise<SigningKey[]> {
   const { signingKeys, fault } = await readSigningKeys(database, sealingKeys, []);
@@ -43,7 +47,7 @@ export async function loadSigningKeys(database: Database, sealingKeys: SealingKe
   return signingKeys;
 }
 
-/** @param inUse what this process has opened before, and need not open again: another secret key may seal it by now */
+/** @param inUse the decrypted keys of this process; another secret key may seal them by now */
 export async function readSigningKeys(
   database: Database,
   sealingKeys: SealingKeys,
@@ -54,13 +58,13 @@ export async function readSigningKeys(
   const published = (missing.length === 0 ? stored : await addFirstKeys(database, sealingKeys)).filter(
     ({ isPublished }) => isPublished,
   );
-  let fault: Error | undefined;
+  let fault: unknown;
   const opened = published.flatMap((key) => {
     try {
       const privateJwk = inUse.find(({ kid }) => kid === key.kid)?.privateJwk ?? openPrivateJwk(key, sealingKeys);
       return [{ ...key, privateJwk }];
     } catch (error) {
-      fault ??= error as Error;
+      fault ??= error;
       return [];
     }
   });
@@ -68,7 +72,7 @@ export async function readSigningKeys(
     kid: key.kid,
     alg: key.alg,
     state,
-    publicJwk: key.publicJwk as JWK,
+    publicJwk: key.publicJwk,
     privateJwk: key.privateJwk,
     activateAt: key.activateAt,
     removeAt: key.removeAt,
@@ -76,19 +80,25 @@ export async function readSigningKeys(
   return { signingKeys, fault };
 }
 
-/** Active keys first, then retired ones, then those that wait. */
+/** Active keys first, then retired, next and unpublished ones. */
 export function withStates<Key extends StoredKey>(keys: readonly Key[], now: Date): { key: Key; state: KeyState }[] {
   const newestFirst = [...keys].sort((a, b) => b.activateAt.getTime() - a.activateAt.getTime());
   const withActive = new Set<string>();
   const states = newestFirst.map((key): { key: Key; state: KeyState } => {
-    if (!key.isPublished) return { key, state: 'unpublished' };
-    if (key.activateAt > now) return { key, state: 'next' };
+    const state = stateOfNewest(key, now);
+    if (state !== 'active') return { key, state };
     if (withActive.has(key.alg)) return { key, state: 'retired' };
     withActive.add(key.alg);
-    return { key, state: 'active' };
+    return { key, state };
   });
   const rank = { active: 0, retired: 1, next: 2, unpublished: 3 };
   return states.sort((a, b) => rank[a.state] - rank[b.state]);
+}
+
+/** The state of the newest key of an algorithm. */
+export function stateOfNewest({ isPublished, activateAt }: StoredKey, now: Date): Exclude<KeyState, 'retired'> {
+  if (!isPublished) return 'unpublished';
+  return activateAt > now ? 'next' : 'active';
 }
 
 async function addFirstKeys(database: Database, sealingKeys: SealingKeys): Promise<StoredKey[]> {
@@ -111,14 +121,14 @@ function openPrivateJwk(key: StoredKey, sealingKeys: SealingKeys): JWK {
     text = openWithOneOf(sealingKeys, key.kid, key.sealedPrivateJwk);
   } catch (cause) {
     throw new Error(
-      'LANYARD_SECRET_KEY does not open the signing keys in the database: it must stay the same, or the one before must ' +
-        'be given as LANYARD_SECRET_KEY_PREVIOUS',
+      'LANYARD_SECRET_KEY does not decrypt the signing keys in the database: use the same key as before, or set the ' +
+        'previous one as LANYARD_SECRET_KEY_PREVIOUS',
       { cause },
     );
   }
   const privateJwk = JSON.parse(text);
-  // One that this Node cannot read must not keep the others from being followed.
-  createPublicKey({ key: key.publicJwk as JWK, format: 'jwk' });
+  // Throws for a key that this Node does not support, so that only this one is left out.
+  createPublicKey({ key: key.publicJwk, format: 'jwk' });
   createPrivateKey({ key: privateJwk, format: 'jwk' });
   return { ...privateJwk, kid: key.kid, alg: key.alg, use: 'sig' };
 }

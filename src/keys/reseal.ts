@@ -1,5 +1,5 @@
-// A new LANYARD_SECRET_KEY: what was sealed under the one before is sealed again, in one transaction. Servers that still run with
-// the old key keep the keys they have; they cannot read these rows any more.
+// After a change of LANYARD_SECRET_KEY: seals stored keys and secrets again, in one transaction.
+// Servers that run with the previous one go on with the keys in memory, and cannot read new ones.
 
 import { recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
@@ -15,29 +15,29 @@ const SQL = {
 };
 
 /**
- * @param sealingKeys the new one and the one before
- * @returns how many seals were exchanged; 0 when all were new already
- * @throws Error when neither opens what is stored: nothing has changed then
+ * @param sealingKeys the new one and the previous one
+ * @returns how many rows were sealed again
+ * @throws Error when neither key decrypts a row; no row is changed then
  */
 export async function resealStoredKeys(database: Database, sealingKeys: SealingKeys): Promise<number> {
   return database.transaction(async (query) => {
     await lockKeys(query);
-    let resealed = 0;
-    const reseal = async (name: string, sealed: string, store: (fresh: string) => Promise<unknown>) => {
+    let count = 0;
+    const reseal = async (name: string, sealed: string, store: (resealed: string) => Promise<unknown>) => {
       if (isSealedUnder(sealingKeys[0], name, sealed)) return;
       await store(seal(sealingKeys[0], name, openWithOneOf(sealingKeys, name, sealed)));
-      resealed += 1;
+      count += 1;
     };
     for (const { kid, sealedPrivateJwk } of await listKeys(query)) {
-      await reseal(kid, sealedPrivateJwk, (fresh) => resealKey(query, kid, fresh));
+      await reseal(kid, sealedPrivateJwk, (resealed) => resealKey(query, kid, resealed));
     }
     for (const { name, sealed } of await listSecrets(query)) {
-      await reseal(name, sealed, (fresh) => query(SQL.resealSecret, [name, fresh]));
+      await reseal(name, sealed, (resealed) => query(SQL.resealSecret, [name, resealed]));
     }
-    if (resealed > 0) {
-      await recordAudit(query, { type: 'secret_key.changed', actor: 'system', detail: { resealed } });
+    if (count > 0) {
+      await recordAudit(query, { type: 'secret_key.changed', actor: 'system', detail: { resealed: count } });
     }
-    return resealed;
+    return count;
   });
 }
 

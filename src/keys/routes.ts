@@ -1,12 +1,13 @@
-// /admin/v1/keys: the signing keys. Private parts are never shown.
+// /admin/v1/keys: the signing keys. A response never contains a private key.
 
 import { z } from 'zod';
+import type { ChangedBy } from '../audit/audit.ts';
 import type { Query } from '../database/database.ts';
-import { type ApiRoute, apiRoute } from '../http/api-route.ts';
+import { type ApiAnswer, type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { instant, text } from '../http/fields.ts';
 import { pageSchema } from '../http/pagination.ts';
 import { KEY_ALGORITHMS } from './generate-key.ts';
-import { type KeyState, withStates } from './key-ring.ts';
+import { type KeyState, stateOfNewest, withStates } from './key-ring.ts';
 import type { KeyRotation } from './rotation.ts';
 import { listKeys, type StoredKey } from './store.ts';
 
@@ -16,7 +17,7 @@ const keySchema = z
     alg: z.string(),
     state: z.enum(['unpublished', 'next', 'active', 'retired']).meta({
       description:
-        'next: published, signs from activate_at on; active: signs; retired: published until remove_at, so that what it signed can be verified',
+        'next: published, signs from activate_at on; active: signs; retired: published until remove_at, to verify what it signed',
     }),
     public_jwk: z.record(z.string(), z.unknown()),
     activate_at: instant,
@@ -31,7 +32,7 @@ const addBody = z.strictObject({
   published: z
     .boolean('must be true or false')
     .optional()
-    .meta({ description: 'true if left out, but false for ML-DSA: not every client can read those keys' }),
+    .meta({ description: 'default: true, but false for ML-DSA, which not every client supports' }),
 });
 const rotateBody = z.strictObject({
   alg: algorithm,
@@ -42,7 +43,7 @@ const rotateBody = z.strictObject({
     .optional()
     .meta({
       description:
-        'how long the new key is published before it signs; LANYARD_KEY_PUBLISH_AHEAD_HOURS if left out. Verifiers that keep a JWKS for longer refuse tokens until they have read it again',
+        'how long the new key is published before it signs; default: LANYARD_KEY_PUBLISH_AHEAD_HOURS. Verifiers that cache a JWKS for longer refuse tokens until they have read it again',
     }),
 });
 const kidParams = z.strictObject({ kid: text(100) });
@@ -51,11 +52,11 @@ const tag = 'keys';
 export interface KeyRoutesDeps {
   readonly query: Query;
   readonly rotation: KeyRotation;
-  /** Resolves when this node uses what was committed. */
+  /** Resolves when this node uses all committed changes. */
   readonly refresh: () => Promise<void>;
 }
 
-export function keyRoutes({ query, rotation, refresh }: KeyRoutesDeps): ApiRoute[] {
+export function keyRoutes(deps: KeyRoutesDeps): ApiRoute[] {
   return [
     apiRoute({
       operationId: 'listKeys',
@@ -65,10 +66,7 @@ export function keyRoutes({ query, rotation, refresh }: KeyRoutesDeps): ApiRoute
       scope: 'admin:read',
       summary: 'List the signing keys',
       answers: { 200: { description: 'The keys', schema: pageSchema(keySchema) } },
-      async handle() {
-        const keys = withStates(await listKeys(query), new Date());
-        return { status: 200, body: { items: keys.map(({ key, state }) => toWire(key, state)), next_cursor: null } };
-      },
+      handle: () => list(deps),
     }),
     apiRoute({
       operationId: 'addKey',
@@ -79,9 +77,7 @@ export function keyRoutes({ query, rotation, refresh }: KeyRoutesDeps): ApiRoute
       summary: 'Add the first key of an algorithm',
       body: addBody,
       answers: { 201: { description: 'The key', schema: keySchema } },
-      async handle({ body, by }) {
-        return created(await rotation.add(body.alg, body.published, by));
-      },
+      handle: ({ body, by }) => created(deps, deps.rotation.add(body.alg, body.published, by)),
     }),
     apiRoute({
       operationId: 'rotateKey',
@@ -89,12 +85,10 @@ export function keyRoutes({ query, rotation, refresh }: KeyRoutesDeps): ApiRoute
       path: '/keys/rotate',
       tag,
       scope: 'admin:write',
-      summary: 'Make the next key of an algorithm',
+      summary: 'Add the next key of an algorithm',
       body: rotateBody,
       answers: { 201: { description: 'The next key', schema: keySchema } },
-      async handle({ body, by }) {
-        return created(await rotation.rotate(body.alg, body.publish_ahead_seconds, by));
-      },
+      handle: ({ body, by }) => created(deps, deps.rotation.rotate(body.alg, body.publish_ahead_seconds, by)),
     }),
     apiRoute({
       operationId: 'publishKey',
@@ -105,11 +99,7 @@ export function keyRoutes({ query, rotation, refresh }: KeyRoutesDeps): ApiRoute
       summary: 'Publish a key that was added unpublished',
       params: kidParams,
       answers: { 200: { description: 'The key', schema: keySchema } },
-      async handle({ params, by }) {
-        const key = await rotation.publish(params.kid, by);
-        await refresh();
-        return { status: 200, body: toWire(key, stateNow(key)) };
-      },
+      handle: ({ params, by }) => publish(deps, params.kid, by),
     }),
     apiRoute({
       operationId: 'retireKey',
@@ -117,26 +107,35 @@ export function keyRoutes({ query, rotation, refresh }: KeyRoutesDeps): ApiRoute
       path: '/keys/{kid}',
       tag,
       scope: 'admin:write',
-      summary: 'Take a key out of use at once; whatever it signed counts for nothing any more',
+      summary: 'Remove a key at once; its signatures become invalid',
       params: kidParams,
       answers: { 204: { description: 'Removed' } },
-      async handle({ params, by }) {
-        await rotation.retire(params.kid, by);
-        await refresh();
-        return { status: 204 };
-      },
+      handle: ({ params, by }) => retire(deps, params.kid, by),
     }),
   ];
-
-  async function created(key: StoredKey) {
-    await refresh();
-    return { status: 201 as const, location: '/admin/v1/keys', body: toWire(key, stateNow(key)) };
-  }
 }
 
-/** Of a key that has no successor. */
-function stateNow(key: StoredKey): KeyState {
-  return withStates([key], new Date())[0]?.state as KeyState;
+async function list({ query }: KeyRoutesDeps): Promise<ApiAnswer> {
+  const keys = withStates(await listKeys(query), new Date());
+  return { status: 200, body: { items: keys.map(({ key, state }) => toWire(key, state)), next_cursor: null } };
+}
+
+async function created({ refresh }: KeyRoutesDeps, added: Promise<StoredKey>): Promise<ApiAnswer> {
+  const key = await added;
+  await refresh();
+  return { status: 201, location: '/admin/v1/keys', body: toWire(key, stateOfNewest(key, new Date())) };
+}
+
+async function publish({ rotation, refresh }: KeyRoutesDeps, kid: string, by: ChangedBy): Promise<ApiAnswer> {
+  const key = await rotation.publish(kid, by);
+  await refresh();
+  return { status: 200, body: toWire(key, stateOfNewest(key, new Date())) };
+}
+
+async function retire({ rotation, refresh }: KeyRoutesDeps, kid: string, by: ChangedBy): Promise<ApiAnswer> {
+  await rotation.retire(kid, by);
+  await refresh();
+  return { status: 204 };
 }
 
 function toWire(key: StoredKey, state: KeyState) {

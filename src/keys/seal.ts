@@ -1,33 +1,38 @@
-// Everything that is derived from LANYARD_SECRET_KEY, and the sealing of private keys under it: AES-256-GCM with a random
-// 96-bit nonce per seal (NIST SP 800-38D), bound to what it seals by the additional data.
+// The keys derived from LANYARD_SECRET_KEY, and the encryption (sealing) of stored private keys:
+// AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D) and the name as additional data.
 
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 
-/** The first seals, all open. */
+/** The first one encrypts, all of them decrypt. */
 export type SealingKeys = readonly [Buffer, ...Buffer[]];
 
 export interface SecretKeys {
   /** for private keys */
   readonly sealingKeys: SealingKeys;
-  /** The key that signs the cookies of a period, and whatever else is taken for it. Periods are numbered. */
+  /** The first one signs the cookies of a numbered rotation period, all of them verify. */
   cookieKeys(period: number): readonly [string, ...string[]];
-  /** makes the nonces of RFC 9449 §8, which every node must know again */
+  /** for the nonces of RFC 9449 §8, which every node must accept */
   readonly dpopNonceSecret: Buffer;
-  /** seals what lives for minutes; with another one that is lost */
+  /** seals artifacts of a few minutes, which are lost when LANYARD_SECRET_KEY changes */
   readonly artifactKey: Buffer;
 }
 
 /**
- * HKDF (RFC 5869): one secret, independent keys per purpose.
- * @param previousSecretKey what it was before: opens and verifies, never seals or signs
+ * Derives one independent key per purpose with HKDF (RFC 5869).
+ * @param previousSecretKey decrypts and verifies, never encrypts or signs
  */
 export function deriveKeys(secretKey: string, previousSecretKey?: string): SecretKeys {
-  const secrets = previousSecretKey === undefined ? [secretKey] : [secretKey, previousSecretKey];
-  const deriveAll = (purpose: string) => secrets.map((secret) => derive(secret, purpose)) as [Buffer, ...Buffer[]];
+  const previous = previousSecretKey === undefined ? [] : [previousSecretKey];
+  const deriveAll = (purpose: string): SealingKeys => [
+    derive(secretKey, purpose),
+    ...previous.map((secret) => derive(secret, purpose)),
+  ];
   return {
     sealingKeys: deriveAll('seal signing keys v1'),
-    cookieKeys: (period) =>
-      deriveAll(`sign cookies v2 ${period}`).map((key) => key.toString('base64url')) as [string, ...string[]],
+    cookieKeys(period) {
+      const [first, ...others] = deriveAll(`sign cookies v2 ${period}`);
+      return [first.toString('base64url'), ...others.map((key) => key.toString('base64url'))];
+    },
     artifactKey: derive(secretKey, 'seal artifacts v1'),
     dpopNonceSecret: derive(secretKey, 'make DPoP nonces v1'),
   };
@@ -39,7 +44,7 @@ function derive(secret: string, purpose: string): Buffer {
 
 const FORMAT = 'v1';
 
-/** @param name what is sealed; a sealed text opens under the same name only */
+/** @param name of the plaintext; it can be decrypted with the same name only */
 export function seal(sealingKey: Buffer, name: string, plaintext: string): string {
   const nonce = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', sealingKey, nonce).setAAD(Buffer.from(name));
@@ -49,7 +54,7 @@ export function seal(sealingKey: Buffer, name: string, plaintext: string): strin
     .join('.');
 }
 
-/** @throws Error when the key or the name is another one, or when a bit has changed */
+/** @throws Error for another key or name, or a ciphertext that was changed */
 export function open(sealingKey: Buffer, name: string, sealed: string): string {
   const [format, nonce = '', ciphertext = '', tag = ''] = sealed.split('.');
   if (format !== FORMAT) throw new Error('unknown seal format');
@@ -59,13 +64,13 @@ export function open(sealingKey: Buffer, name: string, sealed: string): string {
   return Buffer.concat([decipher.update(Buffer.from(ciphertext, 'base64url')), decipher.final()]).toString('utf8');
 }
 
-/** @throws Error when none of the keys opens it */
+/** @throws Error when none of the keys decrypts it */
 export function openWithOneOf(sealingKeys: SealingKeys, name: string, sealed: string): string {
   for (const previous of sealingKeys.slice(1)) {
     try {
       return open(previous, name, sealed);
     } catch {
-      // The key of today has the last word.
+      // The current key is tried last, so that its error is the one that is thrown.
     }
   }
   return open(sealingKeys[0], name, sealed);

@@ -1,15 +1,16 @@
-// Rows of `signing_keys`.
+// Reads and writes the table `signing_keys`.
 
+import type { JWK } from 'jose';
 import type { Query } from '../database/database.ts';
 
 export interface StoredKey {
   readonly kid: string;
   readonly alg: string;
-  readonly publicJwk: Record<string, unknown>;
+  readonly publicJwk: JWK;
   readonly sealedPrivateJwk: string;
   readonly isPublished: boolean;
   readonly activateAt: Date;
-  /** undefined until a successor has its date */
+  /** undefined until a successor is scheduled */
   readonly removeAt: Date | undefined;
 }
 
@@ -39,8 +40,8 @@ const SQL = {
     text: 'UPDATE signing_keys SET published = true, activate_at = $2 WHERE kid = $1',
   },
   activate: { name: 'signing_key_activate', text: 'UPDATE signing_keys SET activate_at = $2 WHERE kid = $1' },
-  // Every key stays for as long as something may still refer to it after its successor has begun to sign. One whose successor
-  // signs already has its date.
+  // A key is published for $2 seconds after its successor becomes active. The date of a key with an
+  // active successor does not change any more.
   setRemovals: {
     name: 'signing_key_set_removals',
     text: `UPDATE signing_keys k SET remove_at = s.next_at + make_interval(secs => $2)
@@ -50,21 +51,21 @@ const SQL = {
              AND k.remove_at IS DISTINCT FROM s.next_at + make_interval(secs => $2)`,
   },
   reseal: { name: 'signing_key_reseal', text: 'UPDATE signing_keys SET sealed_private_jwk = $2 WHERE kid = $1' },
-  // Two servers that start at once on an empty database must not both make the first keys.
+  // Two servers that start at once on an empty database must not both insert the first keys.
   lock: { name: 'signing_key_lock', text: 'LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE' },
 };
 
 interface Row {
   kid: string;
   alg: string;
-  public_jwk: Record<string, unknown>;
+  public_jwk: JWK;
   sealed_private_jwk: string;
   published: boolean;
   activate_at: Date;
   remove_at: Date | null;
 }
 
-/** The keys whose time is not over, newest first. */
+/** Keys before their removal date, newest first. */
 export async function listKeys(query: Query): Promise<StoredKey[]> {
   const { rows } = await query<Row>(SQL.list, []);
   return rows.map((row) => ({
@@ -93,7 +94,7 @@ export async function hasOutdatedKeys(query: Query): Promise<boolean> {
   return rows[0]?.found === true;
 }
 
-/** @returns what was removed because nothing refers to it any more */
+/** @returns the keys that were removed after their removal date */
 export async function removeOutdatedKeys(query: Query): Promise<{ kid: string; alg: string }[]> {
   return (await query<{ kid: string; alg: string }>(SQL.removeOutdated, [])).rows;
 }
@@ -106,7 +107,7 @@ export async function setActivation(query: Query, kid: string, activateAt: Date)
   await query(SQL.activate, [kid, activateAt]);
 }
 
-/** To be called after every change of when the keys of an algorithm become active. */
+/** To be called after every change of an activation date. */
 export async function setRemovals(query: Query, alg: string, keptSeconds: number): Promise<void> {
   await query(SQL.setRemovals, [alg, keptSeconds]);
 }
@@ -115,7 +116,7 @@ export async function resealKey(query: Query, kid: string, sealedPrivateJwk: str
   await query(SQL.reseal, [kid, sealedPrivateJwk]);
 }
 
-/** Nobody else adds a key before this transaction ends. */
+/** No other transaction writes keys until this one ends. */
 export async function lockKeys(query: Query): Promise<void> {
   await query(SQL.lock, []);
 }

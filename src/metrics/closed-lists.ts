@@ -1,4 +1,4 @@
-// The values that labels may have. What callers send is looked up here and becomes `other` when it is not on the list.
+// The values that labels may have. A value that is not on its list becomes `other`.
 
 import { OTHER } from './client-labels.ts';
 
@@ -24,7 +24,7 @@ export const ENDPOINT_LABELS = [
 
 export type EndpointLabel = (typeof ENDPOINT_LABELS)[number];
 
-/** What our doors can answer; RFC 6749, 6750, 7009, 8707, OpenID Connect Core §3.1.2.6, and the codes of the guard. */
+/** Error codes of RFC 6749, 6750, 7009, 8707, OpenID Connect Core §3.1.2.6, and of the guard. */
 export const REFUSAL_REASONS = [
   'access_denied',
   'authorization_pending',
@@ -61,16 +61,15 @@ export const REFUSAL_REASONS = [
   'use_dpop_nonce',
 ] as const;
 
-/** @returns a function that lets the values of the list through and turns all others into `other` */
+/** @returns a function that returns a value of the list as it is, and `other` for all others */
 export function closedList(values: readonly string[]): (value: string | undefined) => string {
   const known = new Set(values);
   return (value) => (value !== undefined && known.has(value) ? value : OTHER);
 }
 
-/** More than that, and a name was made from what somebody sent. */
 const MAX_NAMES = 32;
 
-/** For names that our own code gives (of a table, a cache): were one of them ever made of a request, it would end here. */
+/** For names from the code (of a table, a cache). Limits the series if one came from a request. */
 export function fewNames(): (name: string) => string {
   const known = new Set<string>();
   return (name) => {

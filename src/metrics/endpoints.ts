@@ -1,4 +1,5 @@
-// Which endpoint a request is for, as a word from a closed list: a path is the caller's to choose and must never become a label.
+// The label for the endpoint of a request, from a closed list: callers choose paths freely, so that
+// a path must never become a label.
 
 export const ENDPOINTS = [
   'token',
@@ -21,16 +22,16 @@ export const ENDPOINTS = [
 
 export type Endpoint = (typeof ENDPOINTS)[number];
 
-const FIRST_SEGMENTS: Readonly<Record<string, Endpoint>> = {
-  interaction: 'interaction',
-  admin: 'admin',
-  health: 'health',
-};
+const FIRST_SEGMENTS = new Map<string, Endpoint>([
+  ['interaction', 'interaction'],
+  ['admin', 'admin'],
+  ['health', 'health'],
+]);
 
-/** Ours, not the engine's (RFC 7591). */
+/** RFC 7591. It is not an endpoint of the engine. */
 const REGISTRATION = '/oauth2/register';
 
-/** Where the protocol endpoints are; what they are called there belongs to the engine's configuration. */
+/** The paths of the protocol endpoints, by their name in the engine's configuration. */
 export type EndpointPaths = Readonly<
   Record<
     | Exclude<Endpoint, 'registration' | 'logout' | 'discovery' | 'interaction' | 'admin' | 'health' | 'other'>
@@ -42,8 +43,12 @@ export type EndpointPaths = Readonly<
 /** @returns a function from the path of a request, without its query, to its endpoint */
 export function createEndpointFinder(paths: EndpointPaths): (path: string) => Endpoint {
   const { end_session, ...others } = paths;
+  const pathOf: Partial<Record<Endpoint, string>> = others;
   const exact = new Map<string, Endpoint>([
-    ...Object.entries(others).map(([name, path]): [string, Endpoint] => [path, name as keyof typeof others]),
+    ...ENDPOINTS.flatMap((endpoint): [string, Endpoint][] => {
+      const path = pathOf[endpoint];
+      return path === undefined ? [] : [[path, endpoint]];
+    }),
     [end_session, 'logout'],
     [`${end_session}/confirm`, 'logout'],
     [`${end_session}/success`, 'logout'],
@@ -51,7 +56,7 @@ export function createEndpointFinder(paths: EndpointPaths): (path: string) => En
     ['/.well-known/openid-configuration', 'discovery'],
     ['/.well-known/oauth-authorization-server', 'discovery'],
   ]);
-  // The way back from the login page: /oauth2/authorize/<id>.
+  // The login page redirects to /oauth2/authorize/<id>.
   const resume = `${paths.authorization}/`;
   return (path) => {
     const endpoint = exact.get(path);
@@ -59,7 +64,7 @@ export function createEndpointFinder(paths: EndpointPaths): (path: string) => En
     if (path.startsWith(resume)) return 'authorization';
     if (path.startsWith(`${paths.code_verification}/`)) return 'code_verification';
     if (path.startsWith(`${REGISTRATION}/`)) return 'registration';
-    const segment = path.slice(1).split('/', 1)[0] as string;
-    return Object.hasOwn(FIRST_SEGMENTS, segment) ? (FIRST_SEGMENTS[segment] as Endpoint) : 'other';
+    const [segment = ''] = path.slice(1).split('/', 1);
+    return FIRST_SEGMENTS.get(segment) ?? 'other';
   };
 }

@@ -1,12 +1,12 @@
-// What Lanyard tells about itself in numbers (docs/metrics.md lists them). One value per installation, with a registry of its
-// own: several servers may run in one process. The rest of the house calls functions that are named after what happened and
-// knows nothing about Prometheus.
+// The Prometheus metrics of a server (docs/metrics.md lists them), with their registry. This folder
+// owns names, labels and help texts. Other folders call functions named after events (tokenIssued),
+// and the registry is read at GET /metrics.
 //
-// Nothing that a caller sends becomes a label. The label values are closed lists, or the ids of registered clients that were
-// issued tokens (client-labels), so an attacker can make numbers grow but never the number of series.
+// No label has a value that a caller sent. Label values are from closed lists, or ids of registered
+// clients that were issued tokens (client-labels), so that a caller cannot add series.
 
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { createMachineryMetrics, type MachineryMetrics } from './machinery.ts';
+import { createInternalMetrics, type InternalMetrics } from './internals.ts';
 import { createTrafficMetrics, type TrafficMetrics } from './traffic.ts';
 
 /** The exposition format of Prometheus, ready to be sent. */
@@ -15,34 +15,34 @@ export interface Exposition {
   readonly body: string;
 }
 
-export interface Metrics extends TrafficMetrics, MachineryMetrics {
-  /** for whoever adds up the numbers of several processes */
+export interface Metrics extends TrafficMetrics, InternalMetrics {
+  /** for adding up the metrics of several processes */
   readonly registry: Registry;
   read(): Promise<Exposition>;
 }
 
 /**
- * @param options.watchesProcess also tells about the process: memory, CPU, garbage collection, the event loop. Watching them
- *   has a price and cannot be stopped again, so it is for a process whose numbers somebody reads.
+ * @param options.watchesProcess adds metrics of the process: memory, CPU, garbage collection, event
+ *   loop. Collecting them has a cost and cannot be stopped again.
  */
 export function createMetrics(options: { watchesProcess?: boolean } = {}): Metrics {
   const registry = new Registry();
   if (options.watchesProcess === true) collectDefaultMetrics({ register: registry });
-  let underway: Promise<Exposition> | undefined;
+  let pending: Promise<Exposition> | undefined;
 
   async function collect(): Promise<Exposition> {
     try {
       return { contentType: registry.contentType, body: await registry.metrics() };
     } finally {
-      underway = undefined;
+      pending = undefined;
     }
   }
 
   return {
     ...createTrafficMetrics(registry),
-    ...createMachineryMetrics(registry),
+    ...createInternalMetrics(registry),
     registry,
-    // Who asks while the answer is being written gets the same one: asking often costs no more than asking once.
-    read: () => (underway ??= collect()),
+    // Concurrent scrapes share one result.
+    read: () => (pending ??= collect()),
   };
 }

@@ -1,4 +1,4 @@
-// GET /metrics on the public port, for those who have asked for it (LANYARD_METRICS_ON_PUBLIC_PORT).
+// GET /metrics on the public port (LANYARD_METRICS_ON_PUBLIC_PORT).
 
 import Router from '@koa/router';
 import type { Metrics } from './metrics.ts';

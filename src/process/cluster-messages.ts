@@ -1,4 +1,4 @@
-// What the primary and its workers tell each other. Secrets go through the pipe between the two, not through the environment or
+// The messages between the primary and its workers. Secrets go through the pipe between the two, not through the environment or
 // the command line, which other processes of the same account can read.
 
 export type ToWorker =
@@ -6,13 +6,12 @@ export type ToWorker =
       readonly type: 'start';
       readonly connectionString: string;
       readonly secretKey: string;
-      /** whether this worker removes what has expired */
-      readonly prunes: boolean;
+      readonly runsBackgroundJobs: boolean;
     }
-  | { readonly type: 'prune' }
-  /** let nobody new in, and say so */
+  | { readonly type: 'run background jobs' }
+  /** refuse new connections, and report it */
   | { readonly type: 'stop accepting' }
-  /** answer those who are in, send them away, and end */
+  /** answer the requests that have begun, and exit */
   | { readonly type: 'stop' }
   | { readonly type: 'metrics'; readonly requestId: number; readonly body: string | undefined };
 
@@ -23,10 +22,9 @@ export interface Ports {
 
 export type ToPrimary =
   | ({ readonly type: 'listening' } & Ports)
-  /** it could not start, and another try would not help */
+  /** it could not start, and exits with EXIT_CODE_OF_FAILED_START */
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped accepting' }
   | { readonly type: 'metrics?'; readonly requestId: number };
 
-/** Exit code of a worker that has said why it failed. */
-export const FAILED = 3;
+export const EXIT_CODE_OF_FAILED_START = 3;

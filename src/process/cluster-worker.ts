@@ -1,51 +1,39 @@
-// One of several processes that answer (LANYARD_WORKERS). It does what the primary says: it starts, drains and ends at its word,
-// so that a Ctrl-C, which reaches every process of a terminal, does not end it in the middle of a request. Without a primary it
-// ends too.
+// One of several processes that answer requests (LANYARD_WORKERS). It starts, drains and exits when the primary says so, and ignores
+// signals: Ctrl-C reaches every process of a terminal, and must not end a request halfway. Without a primary it exits too.
 
 import { AggregatorRegistry } from 'prom-client';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
-import { FAILED, type ToPrimary, type ToWorker } from './cluster-messages.ts';
+import { EXIT_CODE_OF_FAILED_START, type ToPrimary, type ToWorker } from './cluster-messages.ts';
 import { type ServerProcess, startServerProcess } from './server-process.ts';
 import { collectStartupGarbage } from './startup-gc.ts';
+
+type Message<Type extends ToWorker['type']> = Extract<ToWorker, { type: Type }>;
 
 export function runWorker(config: Config, log: Log): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   const clusterMetrics = createMetricsReader();
-  let serverProcess: Promise<ServerProcess> | undefined;
+  /** undefined when there is none, since its start failed or has not been asked for */
+  let serverProcess: Promise<ServerProcess | undefined> = Promise.resolve(undefined);
 
-  async function start(message: Extract<ToWorker, { type: 'start' }>): Promise<ServerProcess> {
-    const started = await startServerProcess({ ...message, config, log, readMetrics: clusterMetrics.read });
-    AggregatorRegistry.setRegistries(started.metrics.registry);
-    // From here on it answers the primary's question for its numbers.
-    new AggregatorRegistry();
-    if (message.prunes) started.prune();
-    collectStartupGarbage();
-    tell({ type: 'listening', port: started.port, tlsPort: started.tlsPort });
-    return started;
-  }
-
+  /** Asked for by the primary, or by its end; both wait for the one stop. */
   async function stop(): Promise<never> {
-    const started = await serverProcess?.catch(() => undefined);
-    await started?.stop();
+    const stopping = serverProcess.then((started) => started?.stop());
+    await stopping.catch((error: unknown) => log.error({ error }, 'a part of this worker could not be stopped'));
     process.exit(0);
   }
 
   process.on('message', (message: ToWorker) => {
     if (message.type === 'start') {
-      serverProcess = start(message);
-      serverProcess.catch((error: Error) => {
-        tell({ type: 'failed', message: error.message }, () => process.exit(FAILED));
-      });
-    } else if (message.type === 'prune') {
-      void serverProcess?.then((started) => started.prune());
+      serverProcess = start(message, { config, log, readMetrics: clusterMetrics.read });
+    } else if (message.type === 'run background jobs') {
+      void serverProcess.then((started) => started?.startBackgroundJobs());
     } else if (message.type === 'stop accepting') {
-      // Also from one that has not opened it yet, or never will.
-      void Promise.resolve(serverProcess)
-        .then((started) => started?.stopAccepting())
-        .catch(() => {})
-        .finally(() => tell({ type: 'stopped accepting' }));
+      void serverProcess.then((started) => {
+        started?.stopAccepting();
+        tell({ type: 'stopped accepting' });
+      });
     } else if (message.type === 'stop') {
       void stop();
     } else if (message.type === 'metrics') {
@@ -53,35 +41,55 @@ export function runWorker(config: Config, log: Log): void {
     }
   });
   process.on('disconnect', () => {
-    log.error('the primary process has ended; so does this worker');
+    log.error('the primary process has exited; so does this worker');
     void stop();
   });
+}
+
+interface StartOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly readMetrics: () => Promise<Exposition>;
+}
+
+/** When it cannot start, the primary is told why, and the worker exits. */
+async function start(message: Message<'start'>, options: StartOptions): Promise<ServerProcess | undefined> {
+  try {
+    const started = await startServerProcess({ ...message, ...options });
+    AggregatorRegistry.setRegistries(started.metrics.registry);
+    // From here on it answers the primary's question for its numbers.
+    new AggregatorRegistry();
+    if (message.runsBackgroundJobs) started.startBackgroundJobs();
+    collectStartupGarbage();
+    tell({ type: 'listening', port: started.port, tlsPort: started.tlsPort });
+    return started;
+  } catch (error) {
+    tell({ type: 'failed', message: (error as Error).message }, () => process.exit(EXIT_CODE_OF_FAILED_START));
+    return undefined;
+  }
 }
 
 function tell(message: ToPrimary, afterwards: () => void = () => {}): void {
   process.send?.(message, undefined, undefined, afterwards);
 }
 
-/** The numbers of all workers: the primary adds them up. */
+/** The metrics of all workers: the primary adds them up. */
 function createMetricsReader() {
-  const waiting = new Map<number, (exposition: Exposition) => void>();
-  const failing = new Map<number, (error: Error) => void>();
+  const waiting = new Map<number, PromiseWithResolvers<Exposition>>();
   let lastId = 0;
   return {
     read(): Promise<Exposition> {
       const requestId = ++lastId;
+      const answer = Promise.withResolvers<Exposition>();
+      waiting.set(requestId, answer);
       tell({ type: 'metrics?', requestId });
-      return new Promise((resolve, reject) => {
-        waiting.set(requestId, resolve);
-        failing.set(requestId, reject);
-      });
+      return answer.promise;
     },
-    answered({ requestId, body }: Extract<ToWorker, { type: 'metrics' }>): void {
-      const contentType = new AggregatorRegistry().contentType;
-      if (body === undefined) failing.get(requestId)?.(new Error('the primary could not add up the metrics'));
-      else waiting.get(requestId)?.({ contentType, body });
+    answered({ requestId, body }: Message<'metrics'>): void {
+      const answer = waiting.get(requestId);
       waiting.delete(requestId);
-      failing.delete(requestId);
+      if (body === undefined) answer?.reject(new Error('the primary could not add up the metrics'));
+      else answer?.resolve({ contentType: new AggregatorRegistry().contentType, body });
     },
   };
 }

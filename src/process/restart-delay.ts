@@ -1,18 +1,18 @@
-// How long to wait before a worker that has died is replaced: not at all worth mentioning the first time, longer each time that
-// one dies young, so that a fault that kills every worker at once does not become the main occupation of the machine.
+// How long to wait before a worker that has exited is replaced: short at first, twice as long after each short life, so that a fault
+// that ends every worker at once does not keep the machine busy with starts.
 
 const FIRST_MS = 100;
-/** Long enough for a database to come back; short enough that nobody has to be called. */
+/** Long enough for a database to come back, short enough to need no operator. */
 const LONGEST_MS = 30_000;
-/** Whoever lived this long did not die of what killed the one before. */
+/** A worker that lived this long did not end for the reason of the one before. */
 const HEALTHY_MS = 60_000;
 
-export interface BackOff {
-  /** @returns milliseconds to wait now */
+export interface RestartDelay {
+  /** @returns the milliseconds to wait after a worker that lived so long */
   next(livedMs: number): number;
 }
 
-export function createBackOff(): BackOff {
+export function createRestartDelay(): RestartDelay {
   let delayMs = FIRST_MS;
   return {
     next(livedMs) {

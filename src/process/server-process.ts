@@ -1,11 +1,8 @@
-// One process that answers: configuration -> database -> keys -> server -> listening, and the sweeping of what has expired if
-// this is the process that does it. `stop` undoes it in reverse order. What happens once for a whole installation (migrations,
-// the first admin client) is in installation.ts and cluster/primary.ts.
+// One process that answers requests: database, keys, server, listeners, and, in one process of an installation, the background jobs.
+// It is opened in this order and closed in reverse, also when a start fails halfway. What happens once for an installation
+// (migrations, the first admin client) is in startup.ts; single-process.ts and cluster-primary.ts put the two together.
 
 import { readFileSync } from 'node:fs';
-import { createServer as createHttpServer } from 'node:http';
-import type { Server as NetServer } from 'node:net';
-import { startIdleClientRemoval } from '../clients/registration/idle-clients.ts';
 import type { Config } from '../config/config.ts';
 import { createDatabase, type Database } from '../database/database.ts';
 import { createJobQueue } from '../database/job-queue.ts';
@@ -13,20 +10,17 @@ import { followKeys } from '../keys/follow-keys.ts';
 import { loadInstallationSecret } from '../keys/installation-secret.ts';
 import { resealStoredKeys } from '../keys/reseal.ts';
 import { createKeyRotation } from '../keys/rotation.ts';
-import { deriveKeys } from '../keys/seal.ts';
+import { deriveKeys, type SecretKeys } from '../keys/seal.ts';
 import type { Log } from '../log.ts';
 import { createMetrics, type Exposition, type Metrics } from '../metrics/metrics.ts';
 import { createOutbound } from '../outbound/outbound.ts';
-import { createPasswordHasher, type PasswordHasher, runsAtOnce } from '../password-hash.ts';
-import { startPeriodicTask } from '../periodic-task.ts';
-import { startLogoutDelivery } from '../provider/logout/logout-delivery.ts';
-import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
-import { startPruning } from '../pruning/pruning.ts';
-import type { PruneReport } from '../pruning/round.ts';
+import { type BoundedPasswordHasher, createPasswordHasher, type PasswordHasher, runsAtOnce } from '../password-hash.ts';
+import type { LogoutNotice } from '../provider/logout/logout-notices.ts';
 import { MAX_ACCESS_TOKEN_SECONDS } from '../resource-servers/resource-server.ts';
-import { gracefulShutdownOf } from '../server/graceful-shutdown.ts';
 import { createServer } from '../server/server.ts';
-import { openTlsListener } from '../server/tls-listener.ts';
+import { startBackgroundJobs } from './background-jobs.ts';
+import { openListeners } from './listeners.ts';
+import { stopOnce } from './stop-once.ts';
 
 export interface ServerProcessOptions {
   readonly config: Config;
@@ -39,151 +33,106 @@ export interface ServerProcessOptions {
 
 export interface ServerProcess {
   readonly port: number;
-  /** of the listener for certificates, when there is one */
+  /** of the TLS listener, when there is one */
   readonly tlsPort: number | undefined;
   readonly database: Database;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
-  /** Begins to remove what has expired, and to keep the schedule of the keys. One process of an installation is enough; several do no harm. */
-  prune(): void;
-  /** Nobody new is let in; whoever is in stays as welcome as before. */
+  /** May be called more than once. */
+  startBackgroundJobs(): void;
+  /** New connections are refused; open ones keep being served. */
   stopAccepting(): void;
-  /** Closes the door, finishes what has begun, and ends. */
+  /** Answers the requests that have begun, then closes everything. Each caller waits for the end of the one stop. */
   stop(): Promise<void>;
 }
 
 const VERSION: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
 
-const KEY_SCHEDULE_INTERVAL_MS = 60_000;
-/** A client that sends its request this slowly means no good. */
-const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 30_000 };
-
 /** @throws Error when it cannot listen, or LANYARD_SECRET_KEY does not fit the database */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
-  const { config, connectionString, log } = options;
-  const database = createDatabase({
-    connectionString,
-    poolSize: config.databasePoolSize,
-    queueSize: config.databaseQueueSize,
-    log,
+  const { config, log, readMetrics } = options;
+  await using opening = new AsyncDisposableStack();
+  const deps = await openDeps(options, opening);
+  const { database, passwords, metrics } = deps;
+  const server = await createServer({
+    ...deps,
+    metrics: readMetrics === undefined ? metrics : { ...metrics, read: readMetrics },
+    version: VERSION,
   });
-  /** In the reverse order in which they were opened, whether the start fails or the end has come. */
-  const cleanUps: (() => unknown)[] = [() => database.close()];
-  async function cleanUp(): Promise<void> {
-    for (const each of cleanUps.reverse()) await each();
-  }
-  try {
-    const passwords = createPasswordHasher({ concurrency: runsAtOnce(config.workers) });
-    const metrics = watch(database, config);
-    metrics.watchPasswords(passwords.load);
-    const secretKeys = deriveKeys(options.secretKey, config.previousSecretKey);
-    const { sealingKeys, dpopNonceSecret, artifactKey } = secretKeys;
-    if (config.previousSecretKey !== undefined) await resealStoredKeys(database, sealingKeys);
-    const { keySchedule, lifetimes } = config;
-    const cookies = { rotationDays: keySchedule.rotationDays, sessionSeconds: lifetimes.sessionSeconds };
-    const keys = await followKeys({ database, secretKeys, cookies, log });
-    cleanUps.push(() => keys.stop());
-    const schedule = { ...keySchedule, keptSeconds: longestMemory(lifetimes) };
-    const keyRotation = createKeyRotation({ database, sealingKeys, schedule });
-    const outbound = createOutbound(config.outbound);
-    cleanUps.push(() => outbound.close());
-    const logoutNotices: LogoutNotices = createJobQueue('logout-notices', {
-      database,
-      log,
-      recipientOf: ({ clientId }) => clientId,
-    });
-    cleanUps.push(() => logoutNotices.stop());
-    const server = await createServer({
-      config,
-      database,
-      keys,
-      keyRotation,
-      dpopNonceSecret,
-      artifactKey,
-      pairwiseSalt: await loadInstallationSecret(database.query, sealingKeys, 'pairwise'),
-      outbound,
-      logoutNotices,
-      passwords,
-      metrics: options.readMetrics === undefined ? metrics : { ...metrics, read: options.readMetrics },
-      log,
-      version: VERSION,
-    });
-    let backgroundJobs: (() => Promise<void>)[] = [];
-    cleanUps.push(() => Promise.all(backgroundJobs.map((stop) => stop())));
-    const http = createHttpServer(TIMEOUTS, server.handler);
-    const tls = config.tls && (await openTlsListener(config.tls, TIMEOUTS, server.handler, log));
-    cleanUps.push(() => tls?.close());
-    const listeners = [http, ...(tls === undefined ? [] : [tls.server])].map(gracefulShutdownOf);
-    cleanUps.push(() => Promise.all(listeners.map((listener) => listener.emptied())));
-    const port = await listen(http, config, 'LANYARD_PORT');
-    const tlsPort = tls && (await listen(tls.server, { ...config, port: tls.port }, 'LANYARD_TLS_PORT'));
-    return {
-      port,
-      tlsPort,
-      database,
-      passwords,
-      metrics,
-      prune() {
-        if (backgroundJobs.length > 0) return;
-        backgroundJobs = [
-          startPruning(database, log, {
-            auditRetentionDays: config.auditRetentionDays,
-            onRound: (report) => countPruned(metrics, report),
-          }),
-          startPeriodicTask(keyRotation.keepSchedule, {
-            intervalMs: KEY_SCHEDULE_INTERVAL_MS,
-            onError: (error) => log.error({ error }, 'the schedule of the signing keys could not be kept'),
-          }),
-          startLogoutDelivery({ database, notices: logoutNotices, send: server.engine.sendLogoutNotice, metrics, log }),
-        ];
-        const { idleDays } = config.registration;
-        if (idleDays !== undefined) backgroundJobs.push(startIdleClientRemoval(database, idleDays, log));
-      },
-      stopAccepting() {
-        server.drain();
-        for (const listener of listeners) listener.close();
-      },
-      async stop() {
-        server.drain();
-        await cleanUp();
-      },
-    };
-  } catch (error) {
-    await cleanUp();
-    throw error;
-  }
+  // The jobs begin when everything else is open, and stop after the requests that may still need them.
+  const backgroundJobs = opening.use(new AsyncDisposableStack());
+  let hasBackgroundJobs = false;
+  const listeners = await openListeners(config, server.handler, log, opening);
+  opening.defer(server.drain);
+  return {
+    port: listeners.port,
+    tlsPort: listeners.tlsPort,
+    database,
+    passwords,
+    metrics,
+    startBackgroundJobs() {
+      if (hasBackgroundJobs || backgroundJobs.disposed) return;
+      hasBackgroundJobs = true;
+      backgroundJobs.use(startBackgroundJobs({ ...deps, sendLogoutNotice: server.engine.sendLogoutNotice }));
+    },
+    stopAccepting() {
+      server.drain();
+      listeners.stopAccepting();
+    },
+    stop: stopOnce(opening.move()),
+  };
 }
 
-function watch(database: Database, config: Config): Metrics {
+/** What server and background jobs need. @param opened receives what closes it */
+async function openDeps(
+  { config, connectionString, secretKey, log }: ServerProcessOptions,
+  opened: AsyncDisposableStack,
+) {
+  const { databasePoolSize: poolSize, databaseQueueSize: queueSize, lifetimes, previousSecretKey } = config;
+  const database = opened.adopt(createDatabase({ connectionString, poolSize, queueSize, log }), ({ close }) => close());
+  const passwords = createPasswordHasher({ concurrency: runsAtOnce(config.workers) });
+  const secretKeys = deriveKeys(secretKey, previousSecretKey);
+  const { sealingKeys, dpopNonceSecret, artifactKey } = secretKeys;
+  if (previousSecretKey !== undefined) await resealStoredKeys(database, sealingKeys);
+  const keys = opened.adopt(await openKeys(config, secretKeys, database, log), (follower) => follower.stop());
+  const schedule = { ...config.keySchedule, keptSeconds: longestUse(lifetimes) };
+  const outbound = opened.adopt(createOutbound(config.outbound), ({ close }) => close());
+  const recipientOf = ({ clientId }: LogoutNotice) => clientId;
+  const logoutNotices = createJobQueue('logout-notices', { database, log, recipientOf });
+  opened.defer(logoutNotices.stop);
+  return {
+    config,
+    database,
+    passwords,
+    metrics: createProcessMetrics(config, database, passwords),
+    keys,
+    keyRotation: createKeyRotation({ database, sealingKeys, schedule }),
+    dpopNonceSecret,
+    artifactKey,
+    pairwiseSalt: await loadInstallationSecret(database.query, sealingKeys, 'pairwise'),
+    outbound,
+    logoutNotices,
+    log,
+  };
+}
+
+function openKeys({ keySchedule, lifetimes }: Config, secretKeys: SecretKeys, database: Database, log: Log) {
+  const cookies = { rotationDays: keySchedule.rotationDays, sessionSeconds: lifetimes.sessionSeconds };
+  return followKeys({ database, secretKeys, cookies, log });
+}
+
+function createProcessMetrics(config: Config, database: Database, passwords: BoundedPasswordHasher): Metrics {
   const metrics = createMetrics({
     watchesProcess: config.metrics.port !== undefined || config.metrics.isOnPublicPort,
   });
   metrics.watchPool('general', database.pool, database.pool.options.max);
   metrics.watchPool('batch', database.batchPool, database.batchPool.options.max);
   metrics.watchChangeFeed(database.changes);
+  metrics.watchPasswords(passwords.load);
   return metrics;
 }
 
-/** Somebody may still present, until then, what a key has signed; ID tokens serve as hints at the logout too. */
-function longestMemory({ accessTokenSeconds, idTokenSeconds, sessionSeconds }: Config['lifetimes']): number {
+/** For how long a token that a key has signed may still be presented; an ID token also serves as a hint at the logout. */
+function longestUse({ accessTokenSeconds, idTokenSeconds, sessionSeconds }: Config['lifetimes']): number {
   return Math.max(accessTokenSeconds, idTokenSeconds, sessionSeconds, MAX_ACCESS_TOKEN_SECONDS);
-}
-
-function countPruned(metrics: Metrics, { removed, lagSeconds }: PruneReport): void {
-  for (const [table, rows] of Object.entries(removed)) if (rows > 0) metrics.pruned(table, rows);
-  metrics.pruneSucceeded(lagSeconds);
-}
-
-function listen(http: NetServer, { port, host }: Pick<Config, 'port' | 'host'>, variable: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const refuse = (cause: NodeJS.ErrnoException) => {
-      const text = `cannot listen on LANYARD_HOST ${host}, ${variable} ${port}: ${cause.message}`;
-      reject(Object.assign(new Error(text, { cause }), { code: cause.code }));
-    };
-    http.once('error', refuse);
-    http.listen(port, host, () => {
-      http.off('error', refuse);
-      resolve((http.address() as { port: number }).port);
-    });
-  });
 }

@@ -1,11 +1,10 @@
-// A start leaves twice as much garbage as the server needs memory: modules that were read and compiled, tables that were built up.
-// V8 keeps it until requests have made enough of their own, and an idle server would for ever. npm start passes --expose-gc for this
-// one collection.
+// A start leaves twice as much garbage as the server needs memory: modules that were read and compiled, tables that were built up. V8
+// keeps it until requests have allocated enough, and in an idle server for ever. npm start passes --expose-gc for this one collection.
 
-/** V8 also gives the pages back at once in this case; after another collection it keeps them for some seconds. */
-const GIVES_PAGES_BACK = { type: 'major', execution: 'sync', flavor: 'last-resort' } as const;
+/** The last resort of V8 returns the pages to the system at once; another collection keeps them for some seconds. */
+const OPTIONS = { type: 'major', execution: 'sync', flavor: 'last-resort' } as const;
 
-/** Takes some 50 ms, in which nothing else runs: for a process that nobody has been told of yet. */
+/** Blocks the process for some 50 ms: to be called before the operator, or the primary, learns that it is ready. */
 export function collectStartupGarbage(): void {
-  globalThis.gc?.(GIVES_PAGES_BACK);
+  globalThis.gc?.(OPTIONS);
 }

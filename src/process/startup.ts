@@ -1,4 +1,4 @@
-// What happens once for an installation, in one process (installation.ts) or in the primary of several (cluster/primary.ts).
+// What happens once for an installation, in its only process (single-process.ts) or in the primary of several (cluster-primary.ts).
 
 import { prepareFirstStart } from '../admin/first-start.ts';
 import type { Config } from '../config/config.ts';
@@ -6,17 +6,19 @@ import type { Database } from '../database/database.ts';
 import { migrateToLatest } from '../database/migrations.ts';
 import type { Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
-import { type MetricsListener, serveMetrics } from '../metrics/serve.ts';
+import { createMetricsServer } from '../metrics/serve.ts';
 import type { PasswordHasher } from '../password-hash.ts';
+import { listen } from './listen.ts';
 
 export interface Instance {
   readonly port: number;
-  /** of the listener for certificates, when there is one */
+  /** of the TLS listener, when there is one */
   readonly tlsPort: number | undefined;
   /** of the listener for metrics, when there is one */
   readonly metricsPort: number | undefined;
   /** of the admin client, when it was generated at this start: to be shown once */
   readonly adminClientSecret: string | undefined;
+  /** Answers the requests that have begun, then closes everything. Each caller waits for the end of the one stop. */
   stop(): Promise<void>;
 }
 
@@ -33,8 +35,8 @@ export async function migrate({ connectionString, log }: InstanceOptions): Promi
 }
 
 /**
- * The first start comes after listening: it spends a secret that is shown once, and a start that ends at a port that is
- * taken would have spent it unseen.
+ * To be called when everything listens: it stores the hash of a secret that is shown once, and a start that fails afterwards,
+ * because a port is taken, would have used it up unseen.
  */
 export function prepareAdminClient(
   { issuer, adminClientSecret }: Config,
@@ -43,12 +45,24 @@ export function prepareAdminClient(
   return prepareFirstStart({ database, passwords, issuer, adminClientSecret });
 }
 
-export function listenForMetrics(
-  { metrics }: Config,
+/** @param opened receives what closes it. @returns its port; undefined without LANYARD_METRICS_PORT */
+export async function openMetricsListener(
+  { metrics: { host, port } }: Config,
   log: Log,
   read: () => Promise<Exposition>,
-): Promise<MetricsListener> | undefined {
-  const { port, host } = metrics;
+  opened: AsyncDisposableStack,
+): Promise<number | undefined> {
   if (port === undefined) return undefined;
-  return serveMetrics({ host, port, read, onError: (error) => log.error({ error }, 'the metrics could not be read') });
+  const onError = (error: unknown) => log.error({ error }, 'the metrics could not be read');
+  const server = createMetricsServer({ read, onError });
+  opened.defer(
+    () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        // A scrape that is cut off is repeated; stopping does not wait for it.
+        server.closeAllConnections();
+      }),
+  );
+  const variables = { host: 'LANYARD_METRICS_HOST', port: 'LANYARD_METRICS_PORT' };
+  return listen(server, { host, port, variables });
 }

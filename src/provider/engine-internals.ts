@@ -1,7 +1,7 @@
 // Everything of oidc-provider that Lanyard replaces, calls or reads outside its documented interface: the list to go through at an
-// upgrade. Other files reach these members through the functions below. `assertEngineInternals` runs when the server starts, so
-// that a renamed member stops the start instead of failing a request. What only shows when the engine works (its HTML, the names
-// of its errors, how it reads a body) is tried at the start by engine-probe.
+// upgrade, with the steps of its endpoints in engine-steps. Other files reach these members through the functions below.
+// `assertEngineInternals` runs when the server starts, so that a renamed member stops the start instead of failing a request. What
+// only shows when the engine works (its HTML, the names of its errors) is tried at the start by engine-probe.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
@@ -12,6 +12,8 @@ import Provider, {
   type KoaContextWithOIDC,
   type TokenEndpointGrantContext,
 } from 'oidc-provider';
+// Without a type of its own: engine-modules.d.ts.
+import als from 'oidc-provider/lib/helpers/als.js';
 // Made for custom grants, but outside of semantic versioning.
 import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
 import type {
@@ -19,7 +21,6 @@ import type {
   DeviceProblem,
   EngineForm,
   FormPostPage,
-  GrantContextInput,
   ReplacedMethods,
   RevivedModels,
 } from './engine-types.ts';
@@ -38,7 +39,6 @@ const REPLACED: Uses<keyof ReplacedMethods> = {
   'Client.prototype.responseTypeAllowed': ['clients/unauthorized-client', 'RFC 6749 §4.1.2.1: unauthorized_client'],
   'Client.prototype.backchannelLogout': ['logout/logout-notices', 'notices are jobs and survive a crash'],
   'ReplayDetection.unique': ['configuration/replay-detection', 'one INSERT decides, on all nodes'],
-  'DeviceCode.find': ['grants/device-flow', 'RFC 8628 §3.5: slow_down'],
   'IdToken.prototype.issue': ['tokens/binding-hooks', 'no ID token without azp'],
   'AccessToken.prototype.generateTokenId': ['tokens/token-prefixes', 'secret scanners find leaked tokens'],
   'ClientCredentials.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],
@@ -66,10 +66,11 @@ export function overrideMethod<Path extends keyof ReplacedMethods>(
 
 const CALLED: Uses = {
   'constructor.ctx': ['here', '`currentContext`'],
-  createContext: ['here', '`createGrantContext`'],
-  OIDCContext: ['here', '`createGrantContext`'],
-  'OIDCContext.prototype.entity': ['here', '`createGrantContext`; token exchange names the token that it has issued'],
-  Claims: ['fast-path/userinfo', 'which claims a scope brings'],
+  createContext: ['here', '`createEngineContext`'],
+  OIDCContext: ['here', '`createEngineContext`'],
+  'OIDCContext.prototype.entity': ['tokens/userinfo', 'names client and token to CORS and WWW-Authenticate'],
+  'OIDCContext.prototype.getAccessToken': ['tokens/userinfo', 'RFC 6750 §2'],
+  Claims: ['tokens/userinfo', 'which claims a scope brings'],
   ResourceServer: ['grants', 'gives a token its audience, format and lifetime'],
   Client: ['here', '`createClient`'],
   'Client.validate': ['clients/engine-metadata', 'the document at sector_identifier_uri'],
@@ -83,13 +84,24 @@ const CALLED: Uses = {
   'Session.get': ['interaction/engine-pages', 'whether the browser is still signed in'],
 };
 
-const GRANT_HELPERS = [
-  ...['validateDpop', 'checkDpopRequired', 'checkDpopReplay', 'checkMtlsCert', 'validateClientScope'],
-  ...['resolveRequestedResources', 'resolveAndApplyResource', 'applyAuthorizationDetails', 'findGrantSource'],
-  ...['consumeGrantSource', 'validateGrant', 'findAccount', 'applyRefreshTokenBindings', 'buildTokenResponse'],
-];
+const GRANT_HELPERS = ['validateDpop', 'checkDpopReplay'];
 
-export { grantHelpers };
+/** RFC 9449 §4.3. @param accessToken the one that the proof is sent with @returns undefined if there is no proof */
+export function validateDpop(provider: Provider, ctx: KoaContextWithOIDC, accessToken?: string) {
+  return grantHelpers.validateDpop(provider, ctx as TokenEndpointGrantContext, accessToken);
+}
+
+type DpopProof = Awaited<ReturnType<typeof validateDpop>>;
+
+/** RFC 9449 §11.1. Does nothing without a proof. */
+export function checkDpopReplay(
+  provider: Provider,
+  ctx: KoaContextWithOIDC,
+  proof: DpopProof,
+  clientId: string | undefined,
+): Promise<void> {
+  return grantHelpers.checkDpopReplay(provider, ctx as TokenEndpointGrantContext, proof, clientId ?? '');
+}
 
 /** @throws Error that names the first member which this engine does not have */
 export function assertEngineInternals(provider: Provider, helpers: object = grantHelpers): void {
@@ -126,17 +138,20 @@ export function asEngineContext(ctx: Context): KoaContextWithOIDC {
   return ctx as unknown as KoaContextWithOIDC;
 }
 
-/** What the grant helpers work on, for a request that did not pass the engine's router. `currentContext` does not find it. */
-export function createGrantContext(
+/** The context of a request that did not pass the engine's router. @param route its name, e.g. `token` */
+export function createEngineContext(
   provider: Provider,
   request: IncomingMessage,
   response: ServerResponse,
-  { route, client, params }: GrantContextInput,
-): TokenEndpointGrantContext {
+  route: string,
+): KoaContextWithOIDC {
   const ctx = Object.assign(provider.createContext(request, response), { _matchedRouteName: route });
-  const oidc = Object.assign(new provider.OIDCContext(ctx), { params });
-  oidc.entity('Client', client);
-  return Object.assign(ctx, { oidc }) as unknown as TokenEndpointGrantContext;
+  return Object.assign(asEngineContext(ctx), { oidc: new provider.OIDCContext(asEngineContext(ctx)) });
+}
+
+/** Makes it the `currentContext` of the work. */
+export function runInContext<T>(ctx: KoaContextWithOIDC, work: () => Promise<T>): Promise<T> {
+  return als.run(ctx, work);
 }
 
 /** @throws OIDCProviderError when the engine's schema refuses the metadata */
@@ -211,28 +226,9 @@ export function faultyMemberOf(sentence: string, metadata: object): string {
   return words.find((word) => word.includes('_') || word in metadata) ?? '';
 }
 
-// 5. How it sends and reads requests.
+// 5. How it sends requests.
 
 /** Configuration `fetch`: nothing but metadata documents is read with redirects left alone. If not, their clients are refused. */
 export function isDocumentFetch({ method, redirect }: RequestInit): boolean {
   return method === 'GET' && redirect === 'manual';
 }
-
-/** Lets the engine read this body as it reads every other. A `req.body` it would take too, with a warning on the console. */
-export function provideBody(request: IncomingMessage, text: string): void {
-  const body = Buffer.from(text);
-  request.headers['content-length'] = String(body.length);
-  Object.defineProperty(request, 'readable', { value: true, configurable: true });
-  Object.defineProperty(request, 'iterator', {
-    configurable: true,
-    value: async function* () {
-      yield body;
-    },
-  });
-}
-
-/**
- * Written before a JWT, it makes introspection and revocation take that for an opaque token and ask the adapter for it; a JWT
- * they would refuse without asking. If the engine ever does so here too, JWTs are not found: that fails closed.
- */
-export const JWT_PREFIX = 'jwt:';

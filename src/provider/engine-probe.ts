@@ -11,8 +11,6 @@ import {
   createClient,
   deviceProblemOf,
   faultyMemberOf,
-  JWT_PREFIX,
-  provideBody,
   readEngineForm,
   readFormPostPage,
 } from './engine-internals.ts';
@@ -28,7 +26,7 @@ const CODES: Readonly<Record<string, AdapterPayload>> = {
   EXPIRED: { ...CODE, exp: 1 },
   USED: { ...CODE, accountId: 'a user' },
 };
-const NO_JWT = `${JWT_PREFIX}${Buffer.from('{"alg":"ES256"}').toString('base64url')}.e30.c2ln`;
+const JWT = `${Buffer.from('{"alg":"ES256"}').toString('base64url')}.e30.c2ln`;
 
 /** What the engine did with one request. */
 interface Observed {
@@ -57,8 +55,8 @@ export async function probeEngine(Engine: typeof Provider = Provider): Promise<v
   readEngineForm((await ask('/device')).form ?? '');
   readEngineForm((await ask('/device', { xsrf: XSRF, user_code: 'VALID' })).form ?? '');
   await probeDeviceErrors(ask);
-  const { found } = await ask('/token/introspection', { client_id: 'probe', token: NO_JWT });
-  if (!found.includes(NO_JWT)) throw changedEngine('lookup of a prefixed JWT');
+  const { found } = await ask('/token/revocation', { client_id: 'probe', token: JWT });
+  if (!found.includes(JWT)) throw changedEngine('lookup of a JWT at revocation');
 }
 
 /** Members that a client must keep although the engine has no use for them. */
@@ -107,14 +105,16 @@ async function probeDeviceErrors(
   }
 }
 
-/** A form is sent as `provideBody` gives it to the engine. */
 async function send(provider: Provider, observed: Observed, path: string, form?: Record<string, string>) {
   const request = new IncomingMessage(new Socket());
   Object.assign(request, { method: form === undefined ? 'GET' : 'POST', url: path });
   Object.assign(request.headers, { host: 'localhost', cookie: `${provider.cookieName('session')}=any` });
   if (form !== undefined) {
+    const body = new URLSearchParams(form).toString();
     request.headers['content-type'] = 'application/x-www-form-urlencoded';
-    provideBody(request, new URLSearchParams(form).toString());
+    request.headers['content-length'] = String(body.length);
+    request.push(body);
+    request.push(null);
   }
   delete observed.form;
   delete observed.error;
@@ -142,7 +142,7 @@ function configurationOf(observed: Observed): Configuration {
     extraClientMetadata,
     features: {
       devInteractions: { enabled: false },
-      introspection: { enabled: true, allowedPolicy: () => false },
+      revocation: { enabled: true, allowedPolicy: () => false },
       resourceIndicators: { enabled: true, getResourceServerInfo: () => ({ scope: '' }) },
       rpInitiatedLogout: { enabled: true, logoutSource: showForm },
       deviceFlow: {

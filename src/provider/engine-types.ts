@@ -7,7 +7,6 @@ import type {
   AuthorizationCode,
   Client,
   ClientCredentials,
-  DeviceCode,
   Grant,
   IdToken,
   RefreshToken,
@@ -28,7 +27,6 @@ export interface ReplacedMethods {
   'Client.prototype.responseTypeAllowed': (this: Client, type: ResponseType) => boolean;
   'Client.prototype.backchannelLogout': (this: Client, accountId: string, sid: string) => Promise<unknown>;
   'ReplayDetection.unique': (this: unknown, iss: string, jti: string, exp: number) => Promise<boolean>;
-  'DeviceCode.find': (this: unknown, value: string, options?: object) => Promise<DeviceCode | undefined>;
   'IdToken.prototype.issue': (this: IdToken, options: Parameters<IdToken['issue']>[0]) => Promise<string>;
   'AccessToken.prototype.generateTokenId': GenerateTokenId;
   'ClientCredentials.prototype.generateTokenId': GenerateTokenId;
@@ -44,14 +42,6 @@ export interface RevivedModels {
   ClientCredentials: ClientCredentials;
   RefreshToken: RefreshToken;
   Grant: Grant;
-}
-
-/** A request that did not pass the engine's router. */
-export interface GrantContextInput {
-  /** name of the route, e.g. `token` */
-  readonly route: string;
-  readonly client: Client;
-  readonly params: Readonly<Record<string, unknown>>;
 }
 
 /** Which claims an ID token gets. */

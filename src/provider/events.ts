@@ -5,12 +5,11 @@ import type Provider from 'oidc-provider';
 import type { errors, KoaContextWithOIDC } from 'oidc-provider';
 import { type AuditEvent, recordAudit } from '../audit/audit.ts';
 import type { Log } from '../log.ts';
-import type { EndpointLabel } from '../metrics/closed-lists.ts';
+import { ENDPOINT_LABELS, type EndpointLabel } from '../metrics/closed-lists.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { currentContext } from './engine-internals.ts';
 import { DEVICE_DENIED } from './grants/device-flow.ts';
 import type { LogoutTransaction } from './logout/logout-transaction.ts';
-import type { ArtifactStore } from './storage/artifact-store.ts';
 import type { UnitOfWork } from './storage/unit-of-work.ts';
 
 /** The members of the token models that are worth writing down; none of them is a credential. */
@@ -28,7 +27,6 @@ interface ReportedToken {
 }
 
 export interface EventsDeps {
-  readonly artifactStore: Pick<ArtifactStore, 'commit'>;
   readonly unitOfWork: UnitOfWork;
   readonly logout: LogoutTransaction;
   readonly metrics: Metrics;
@@ -38,13 +36,11 @@ export interface EventsDeps {
 }
 
 export function reportEvents(provider: Provider, deps: EventsDeps): void {
-  const { artifactStore, unitOfWork, logout, metrics, log } = deps;
+  const { unitOfWork, logout, metrics, log } = deps;
 
-  /** @param isApart whatever becomes of the unit of work around it */
-  function audit(event: AuditEvent, isApart = false): void {
+  function audit(event: AuditEvent): void {
     const requestId = unitOfWork.requestId() ?? currentContext()?.get('x-request-id');
-    const write = { kind: 'audit', event: { requestId, ...event } } as const;
-    (isApart ? artifactStore.commit([write]) : unitOfWork.write(write)).catch((error) => {
+    unitOfWork.write({ kind: 'audit', event: { requestId, ...event } }).catch((error) => {
       log.error({ error, type: event.type, request_id: requestId }, 'an audit event was lost');
     });
   }
@@ -84,16 +80,6 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('access_token.destroyed', destroyed);
   provider.on('client_credentials.destroyed', destroyed);
   provider.on('refresh_token.destroyed', destroyed);
-
-  // At the token endpoint the engine revokes a grant for one reason only: something was used a second time. That request ends
-  // in an error, so its unit of work is dropped; what it revoked is not, and neither is this event.
-  provider.on('grant.revoked', (ctx) => {
-    if (ctx.oidc.route !== 'token') return;
-    const clientId = ctx.oidc.client?.clientId;
-    const detail = { grant_type: ctx.oidc.params?.grant_type };
-    metrics.tokenReplayed(detail.grant_type);
-    audit({ type: 'token.replayed', actor: 'system', clientId, detail }, true);
-  });
 
   provider.on('authorization.success', (ctx) => {
     const { DeviceCode: code } = ctx.oidc.entities;
@@ -137,6 +123,8 @@ export function reportEvents(provider: Provider, deps: EventsDeps): void {
   provider.on('userinfo.error', refused('userinfo'));
   provider.on('end_session.error', refused('logout'));
   provider.on('server_error', (ctx, error) => {
+    const endpoint = ENDPOINT_LABELS.find((label) => label === ctx.oidc.route);
+    if (endpoint !== undefined) metrics.refused(endpoint, 'server_error');
     log.error({ request_id: ctx.get('x-request-id'), error }, 'the engine failed');
   });
 }

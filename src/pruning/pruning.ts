@@ -1,6 +1,6 @@
-// Removes what has expired, for as long as the server runs, on every node without waiting for the others: rounds
-// (prune-round.ts) of statements (prune-sweeps.ts), and what is told about them: each round to whoever counts (`onRound`),
-// one audit event an hour at most.
+// Removes expired rows for as long as the server runs; any number of nodes may do so at once. This folder owns the list of tables that
+// expire and the statements that sweep them (sweeps.ts), the rounds over these tables (round.ts), and, here, their repetition. It
+// reports each round, for the metrics, and writes one audit event an hour at most.
 
 import { recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
@@ -8,26 +8,24 @@ import type { Log } from '../log.ts';
 import { createPruner, type PruneReport, pause } from './round.ts';
 import type { Retention } from './sweeps.ts';
 
-/** Rows go in small helpings, and an idle round is a dozen quick statements. */
+/** A round that finds nothing is a dozen quick statements. */
 const INTERVAL_MS = 15_000;
-/** The audit log must not grow by sweeping. */
+/** The audit log must not grow much by sweeping. */
 const AUDIT_INTERVAL_MS = 3_600_000;
 
-/** One round over every table. What it leaves is told by `isBehind`. */
+/** One round over every table. `isBehind` in the report says whether rows are left. */
 export async function pruneOnce(database: Database, retention: Retention = {}): Promise<PruneReport> {
   return createPruner(database.query, retention).round();
 }
 
 export interface PruningOptions extends Retention {
-  /** hears what each round did */
+  /** receives what each round did */
   readonly onRound?: (report: PruneReport) => void;
-  /** between two rounds when nothing is left over */
+  /** between two rounds when no row is left */
   readonly intervalMs?: number;
 }
 
-/**
- * @returns a function that stops the sweeping and waits for the batch underway
- */
+/** @returns a function that stops the sweeping, and resolves when the batch underway has ended */
 export function startPruning(
   database: Database,
   log: Log,
@@ -48,12 +46,12 @@ export function startPruning(
         isBehind = report.isBehind;
         log.debug({ ...report }, 'pruned');
         onRound(report);
-        await counters.enter(report);
+        await counters.add(report);
       } catch (error) {
         log.warn({ error }, 'pruning failed');
       }
     }
-    await counters.close().catch((error) => log.warn({ error }, 'what was pruned could not be recorded'));
+    await counters.close().catch((error) => log.warn({ error }, 'the pruned rows could not be recorded'));
   }
 
   const ended = run();
@@ -63,7 +61,7 @@ export function startPruning(
   };
 }
 
-/** Adds up what rounds removed, and writes the sums to the audit log now and then. */
+/** Adds up what rounds have removed, and writes the sums to the audit log after each interval. */
 function createCounters(database: Database) {
   let since = new Date();
   let removed: Record<string, number> = {};
@@ -83,7 +81,7 @@ function createCounters(database: Database) {
 
   return {
     close,
-    async enter(report: PruneReport): Promise<void> {
+    async add(report: PruneReport): Promise<void> {
       for (const [table, rows] of Object.entries(report.removed)) {
         if (rows > 0) removed[table] = (removed[table] ?? 0) + rows;
       }

@@ -1,46 +1,46 @@
-// One round of the pruner: every table once, in batches that are bounded in rows and adapt to the time they take, with a
-// pause after each, so that requests find the database as they are used to. Several nodes may do this at once.
+// One round of the pruner: every table once, in batches that are bounded in rows and adapt to the time they take, with a pause after
+// each, so that requests do not slow down. Several nodes may do this at once.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Query } from '../database/database.ts';
 import { type Batch, keptSeconds, PRUNED_TABLES, type PrunedTable, type Retention, sweepOf } from './sweeps.ts';
 
-/** A batch aims to stay below this: a request that waits for the same disk or processor waits no longer. */
+/** The time a batch should take at most, since requests wait for the same disk and CPU. */
 const BATCH_MS = 50;
 const FIRST_BATCH_ROWS = 250;
 const LEAST_BATCH_ROWS = 50;
-/** Larger ones are hardly faster per row, and write so much at once that the commits of others wait for it (bench/growth). */
+/** Larger batches are hardly faster per row, and write so much at once that other commits wait for them (bench/growth). */
 const MOST_BATCH_ROWS = 250;
-/** Three times as long as the batch took: a quarter of one connection's time, some 50,000 rows a second (bench/growth). */
+/** Three times the duration of the batch: a quarter of one connection's time, some 50,000 rows a second (bench/growth). */
 const PAUSE_FACTOR = 3;
-/** What has been due for this long says that a quarter is not enough: half of the time then. */
+/** Rows that have been due for this long show that a quarter is not enough: half of the time then. */
 const BEHIND_SECONDS = 600;
 const PAUSE_FACTOR_BEHIND = 1;
-/** Then it is the next table's turn: a backlog in one must not let the others grow. */
+/** After this time the next table follows: a backlog in one must not let the others grow. */
 const TABLE_MS = 10_000;
-/** How often each table is read from its very beginning, for rows that were locked when the sweep came by. */
+/** How often each table is swept from its oldest row, for rows that were locked when the sweep passed. */
 const FROM_THE_START_MS = 3_600_000;
 
 export interface PruneReport {
   readonly removed: Readonly<Record<PrunedTable, number>>;
-  /** how long the oldest row that went had been due; 0 when nothing was */
+  /** how long the oldest removed row had been due; 0 when none was */
   readonly lagSeconds: number;
   readonly durationMs: number;
-  /** how much of it statements took; the rest are pauses */
+  /** of the duration, the time that statements took; the rest are pauses */
   readonly busyMs: number;
   readonly batches: number;
   readonly longestBatchMs: number;
-  /** there is more: the next round need not wait */
+  /** rows are left: the next round need not wait */
   readonly isBehind: boolean;
 }
 
 /** What the pruner knows of a table between two batches. */
 interface Progress {
   readonly table: PrunedTable;
-  /** after the instant that decides about a row */
+  /** for how long a row is kept after the instant that decides about it */
   readonly keptSeconds: number;
   batchRows: number;
-  /** that instant of the newest row that went, in seconds since 1970 */
+  /** that instant of the newest removed row, in seconds since 1970 */
   from: number;
   startOverAt: number;
 }
@@ -107,7 +107,7 @@ async function sweepTable(query: Query, progress: Progress, report: Counting, si
   }
 }
 
-/** Halves what took too long, and grows slowly, by full batches only: a short one says nothing about the time. */
+/** Halves a batch that took too long; grows slowly, after full batches only, since a short one says nothing about the time. */
 export function nextBatchRows(rows: number, removed: number, tookMs: number): number {
   if (tookMs > BATCH_MS) return Math.max(LEAST_BATCH_ROWS, Math.floor(rows / 2));
   if (removed === rows && tookMs < BATCH_MS / 2) return Math.min(MOST_BATCH_ROWS, Math.ceil(rows * 1.5));

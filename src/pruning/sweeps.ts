@@ -4,17 +4,18 @@
 import type { Statement } from '../database/database.ts';
 import { ARTIFACT_PARTITIONS } from '../provider/storage/partitions.ts';
 
-/** Rows outlive their expiry by an hour: by then no clock tolerance reaches them. */
+/** Rows are kept for an hour after their expiry, which is longer than any clock tolerance. */
 const GRACE_SECONDS = 3_600;
 const DAY_SECONDS = 86_400;
 
-/** A consumed refresh token keeps its own expiry, so a replay is noticed for as long as the token would have lived. */
+/** A consumed refresh token keeps its own expiry, so a replay is detected for as long as the token would have been valid. */
 export const PRUNED_TABLES = [
   ...ARTIFACT_PARTITIONS,
   'revoked_tokens',
   'replay_guard',
   'device_polls',
   'client_secrets',
+  'initial_access_tokens',
   'login_throttle',
   'audit_events',
 ] as const;
@@ -22,17 +23,17 @@ export const PRUNED_TABLES = [
 export type PrunedTable = (typeof PRUNED_TABLES)[number];
 
 export interface Retention {
-  /** 7 or more, which the schema insists on; undefined: audit events are kept for ever */
+  /** 7 or more, which the schema enforces; undefined: audit events are kept for ever */
   readonly auditRetentionDays?: number | undefined;
 }
 
-/** @returns how long after its instant (see `instantOf`) a row goes; undefined: never */
+/** @returns how long after its instant (see `instantOf`) a row is removed; undefined: never */
 export function keptSeconds(table: PrunedTable, { auditRetentionDays }: Retention): number | undefined {
   if (table !== 'audit_events') return GRACE_SECONDS;
   return auditRetentionDays === undefined ? undefined : auditRetentionDays * DAY_SECONDS;
 }
 
-/** What a batch answers; instants in seconds since 1970, null when no row went. */
+/** The result of a batch; instants in seconds since 1970, null when no row was removed. */
 export interface Batch {
   readonly removed: number;
   readonly oldest: number | null;
@@ -40,12 +41,12 @@ export interface Batch {
   readonly now: number;
 }
 
-/** How a table keeps the instant that decides, mostly its expiry. */
+/** How a table stores the instant that decides about a row, mostly its expiry. */
 interface Instant {
   readonly column: string;
   readonly fromSeconds: (seconds: string) => string;
   readonly toSeconds: (value: string) => string;
-  /** what the statement has to say besides */
+  /** added to the WHERE clause */
   readonly condition?: string;
 }
 
@@ -60,7 +61,7 @@ const THROTTLE_EXPIRY: Instant = {
   fromSeconds: (seconds) => `(${seconds} * 1000)::bigint`,
   toSeconds: (value) => `${value} / 1000.0::float8`,
 };
-/** The schema lets an event go when the transaction says that it is a sweep (migration 0015). */
+/** The schema allows the removal of an event in a transaction that says it is a sweep (migration 0015). */
 const AUDIT_INSTANT: Instant = {
   ...EXPIRY,
   column: 'at',
@@ -75,13 +76,12 @@ function instantOf(table: PrunedTable): Instant {
 /**
  * Parameters: the most rows to take, the instant to begin at (seconds since 1970), and how long rows are kept after theirs (seconds).
  *
- * - Rows that another node or a request holds are passed over. What is locked cannot move, so its ctid finds it.
- * - It begins where the last batch ended: the front of the index holds an entry for every row that went since the last
- *   vacuum. To walk past half a million of them took 176 ms instead of 9, and while an old transaction is open (a backup) every
- *   batch would.
- * - The commit does not wait for the disk: what a power cut brings back is still due.
- * - It has no name, so it is planned each time (a quarter of a millisecond) for the table as it is now. A plan that was kept
- *   from the days when the table was empty would read and sort all of it.
+ * - Rows that another node or a request has locked are skipped. A locked row cannot move, so its ctid finds it.
+ * - It begins where the last batch ended: the index begins with an entry for every row that was removed since the last vacuum. To
+ *   skip half a million of them took 176 ms instead of 9, and while an old transaction is open (a backup) every batch would.
+ * - The commit does not wait for the disk: a row that a power cut brings back is still due.
+ * - It has no name, so it is planned each time (a quarter of a millisecond) for the table as it is now. A plan from the time when the
+ *   table was empty would read and sort all of it.
  */
 export function sweepOf(table: PrunedTable): Statement {
   const { column, fromSeconds, toSeconds, condition = '' } = instantOf(table);

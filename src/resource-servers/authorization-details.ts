@@ -1,5 +1,6 @@
-// Rich authorization requests (RFC 9396): what the types of a resource server allow an authorization detail to say. The type's
-// author describes it with a JSON Schema; what that does not name is refused (RFC 9396 §5).
+// Rich authorization requests (RFC 9396): checks an authorization detail against the type that a
+// resource server declares. The type has a JSON Schema; members that it does not name are refused
+// (RFC 9396 §5).
 
 import { Ajv2020, type AnySchema, type ValidateFunction } from 'ajv/dist/2020.js';
 import { z } from 'zod';
@@ -27,10 +28,10 @@ const COMMON_MEMBERS = {
   privileges: { type: 'array', items: { type: 'string' } },
 };
 
-/** Kept as long as the type itself is kept in memory. */
+/** Cached as long as the type itself. */
 const compiled = new WeakMap<object, ValidateFunction>();
 
-/** @returns what is wrong with the detail; undefined if it is as its type wants it */
+/** @returns what is wrong with the detail; undefined if it is valid */
 export function whyDetailFails(type: AuthorizationDetailsType, detail: AuthorizationDetail): string | undefined {
   const validate = compiled.get(type) ?? compile(type.schema);
   compiled.set(type, validate);
@@ -40,7 +41,7 @@ export function whyDetailFails(type: AuthorizationDetailsType, detail: Authoriza
   return `${error?.instancePath ?? ''} ${error?.message ?? 'is not valid'}${member === undefined ? '' : `: ${member}`}`.trim();
 }
 
-/** @returns why it cannot be used; undefined if it can */
+/** @returns why the schema cannot be used; undefined if it can */
 export function whySchemaFails(schema: Readonly<Record<string, unknown>>): string | undefined {
   try {
     compile(schema);

@@ -1,28 +1,18 @@
-// Finds many resource servers, or the policy rows of many clients, with one statement: what is asked at every request.
+// Finds many resource servers, or the policy rows of many clients, with one statement: what every
+// request needs.
 
 import type { Query } from '../database/database.ts';
+import { type ClientGrantInput, canonicalSpelling, type ResourceServer, spellings } from './resource-server.ts';
 import {
-  type AuthorizationDetailsTypes,
-  type ClientGrantInput,
-  canonicalSpelling,
-  type ResourceServer,
-  type StoredDelegation,
-  spellings,
-  toDelegation,
-} from './resource-server.ts';
+  GRANT_COLUMNS,
+  type GrantRow,
+  RESOURCE_SERVER_COLUMNS,
+  type ResourceServerRow,
+  toGrant,
+  toResourceServer,
+} from './store.ts';
 
-export type CachedResourceServer = Pick<
-  ResourceServer,
-  | 'identifier'
-  | 'name'
-  | 'scopes'
-  | 'accessTokenFormat'
-  | 'accessTokenTtlSeconds'
-  | 'introspectionClientId'
-  | 'authorizationDetailsTypes'
-  | 'delegation'
-  | 'selfRegisteredScopes'
->;
+export type CachedResourceServer = ResourceServer;
 
 /** What one client may call, by resource server, in the order of the identifiers. */
 export type CachedGrants = ReadonlyMap<string, CachedGrant>;
@@ -30,70 +20,38 @@ export type CachedGrant = ClientGrantInput;
 
 const LOOKUP = {
   name: 'resource_server_lookup',
-  text: `SELECT identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-           authorization_details_types, delegation, self_registered_scopes
-         FROM resource_servers WHERE identifier = ANY($1)`,
+  text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE identifier = ANY($1)`,
 };
 
 const GRANTS = {
   name: 'client_grant_lookup',
-  text: `SELECT client_id, resource_server, scopes, token_exchange, may_act FROM client_grants WHERE client_id = ANY($1)
-         ORDER BY client_id, resource_server`,
+  text: `SELECT ${GRANT_COLUMNS} FROM client_grants WHERE client_id = ANY($1) ORDER BY client_id, resource_server`,
 };
 
-/** @returns one entry for each identifier, which may be spelt either way; undefined for one that does not exist */
+/** @returns one entry for each identifier, in either spelling; undefined if it does not exist */
 export async function lookUpResourceServers(
   query: Query,
   identifiers: readonly string[],
 ): Promise<(CachedResourceServer | undefined)[]> {
-  const { rows } = await query<{
-    identifier: string;
-    name: string;
-    scopes: string[];
-    access_token_format: 'jwt' | 'opaque';
-    access_token_ttl_seconds: number | null;
-    introspection_client_id: string | null;
-    authorization_details_types: AuthorizationDetailsTypes;
-    delegation: StoredDelegation | null;
-    self_registered_scopes: string[] | null;
-  }>(LOOKUP, [identifiers.flatMap(spellings)]);
-  const found = new Map(rows.map((row) => [canonicalSpelling(row.identifier), row]));
-  return identifiers.map((identifier) => {
-    const row = found.get(canonicalSpelling(identifier));
-    if (row === undefined) return undefined;
-    return {
-      identifier: row.identifier,
-      name: row.name,
-      scopes: row.scopes,
-      accessTokenFormat: row.access_token_format,
-      accessTokenTtlSeconds: row.access_token_ttl_seconds ?? undefined,
-      introspectionClientId: row.introspection_client_id ?? undefined,
-      authorizationDetailsTypes: row.authorization_details_types,
-      delegation: toDelegation(row.delegation),
-      selfRegisteredScopes: row.self_registered_scopes ?? undefined,
-    };
-  });
+  const { rows } = await query<ResourceServerRow>(LOOKUP, [identifiers.flatMap(spellings)]);
+  const found = new Map(rows.map((row) => [canonicalSpelling(row.identifier), toResourceServer(row)]));
+  return identifiers.map((identifier) => found.get(canonicalSpelling(identifier)));
 }
 
 /** @returns one entry for each client id; an empty map for a client without a row */
 export async function lookUpGrants(query: Query, clientIds: readonly string[]): Promise<CachedGrants[]> {
-  const { rows } = await query<{
-    client_id: string;
-    resource_server: string;
-    scopes: string[];
-    token_exchange: boolean;
-    may_act: string | null;
-  }>(GRANTS, [clientIds]);
+  const { rows } = await query<GrantRow>(GRANTS, [clientIds]);
   const found = new Map<string, Map<string, CachedGrant>>();
-  for (const { client_id, resource_server, scopes, token_exchange: mayExchange, may_act } of rows) {
-    const ofClient = found.get(client_id) ?? new Map<string, CachedGrant>();
-    found.set(client_id, ofClient.set(resource_server, { scopes, mayExchange, mayActClientId: may_act ?? undefined }));
+  for (const grant of rows.map(toGrant)) {
+    const ofClient = found.get(grant.clientId) ?? new Map<string, CachedGrant>();
+    found.set(grant.clientId, ofClient.set(grant.resourceServer, grant));
   }
   return clientIds.map((clientId) => found.get(clientId) ?? new Map());
 }
 
 /**
- * What a client may do at a resource server: its policy row, else what that grants to software that registered itself.
+ * What a client may do at a resource server: its policy row, or else what is granted to dynamically
+ * registered clients.
  * @returns undefined: nothing
  */
 export function grantAt(

@@ -1,10 +1,11 @@
-// A resource server: an API, named by its identifier, which is the audience of the tokens meant for it. The policy
-// ("client C may call resource server R with scopes S") is a ClientGrant; without one there is no token.
+// A resource server: an API, named by its identifier, which is the audience of its tokens. A
+// ClientGrant is a policy row ("client C may call resource server R with scopes S"); without one no
+// token is issued.
 
 import { LRUCache } from 'lru-cache';
 import type { DelegationRule } from '../client-binding.ts';
 
-/** However long a resource server wants its tokens to live. */
+/** The longest lifetime that a resource server can ask for. */
 export const MAX_ACCESS_TOKEN_SECONDS = 86_400;
 
 export interface ResourceServer {
@@ -15,12 +16,12 @@ export interface ResourceServer {
   readonly accessTokenFormat: 'jwt' | 'opaque';
   /** undefined: the configured default */
   readonly accessTokenTtlSeconds: number | undefined;
-  /** the client with which this API introspects; undefined: it does not */
+  /** the client as which this API introspects; undefined: it does not */
   readonly introspectionClientId: string | undefined;
   readonly authorizationDetailsTypes: AuthorizationDetailsTypes;
-  /** undefined: accepts no token that was exchanged */
+  /** undefined: accepts no exchanged token */
   readonly delegation: DelegationRule | undefined;
-  /** for software that registered itself and has no policy row; undefined: none gets in */
+  /** of dynamically registered clients without a policy row; undefined: they get no token */
   readonly selfRegisteredScopes: readonly string[] | undefined;
   readonly version: number;
   readonly createdAt: Date;
@@ -39,13 +40,13 @@ export type ResourceServerInput = Pick<
   | 'selfRegisteredScopes'
 >;
 
-/** What clients may ask for in detail (RFC 9396), by type. */
+/** The types of authorization details that clients may ask for (RFC 9396), by name. */
 export type AuthorizationDetailsTypes = Readonly<Record<string, AuthorizationDetailsType>>;
 
 export interface AuthorizationDetailsType {
-  /** what a user reads on the consent page */
+  /** shown on the consent page */
   readonly description: string;
-  /** JSON Schema (2020-12) of one authorization detail; undefined: only the members of RFC 9396 §2.2 */
+  /** JSON Schema (2020-12) of a detail; undefined: only the members of RFC 9396 §2.2 */
   readonly schema?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -55,7 +56,7 @@ export interface ClientGrant {
   readonly scopes: readonly string[];
   /** the client may exchange tokens of users for tokens for this resource server (RFC 8693) */
   readonly mayExchange: boolean;
-  /** the one client that may act with tokens of users that this client gets here (RFC 8693 §4.4); undefined: none is named */
+  /** the one client that may exchange users' tokens of this client (RFC 8693 §4.4) */
   readonly mayActClientId: string | undefined;
   readonly version: number;
   readonly createdAt: Date;
@@ -64,7 +65,7 @@ export interface ClientGrant {
 
 export type ClientGrantInput = Pick<ClientGrant, 'scopes' | 'mayExchange' | 'mayActClientId'>;
 
-/** As the row has it. */
+/** As in the row. */
 export interface StoredDelegation {
   readonly max_depth: number;
   readonly allowed_clients: readonly string[] | null;
@@ -81,8 +82,9 @@ export function fromDelegation(rule: DelegationRule | undefined): StoredDelegati
 }
 
 /**
- * The one other spelling under which the same identifier is asked for: an empty path and "/" are equivalent for http(s)
- * (RFC 3986 §6.2.3), and clients that normalise URLs add the slash. Any other difference is another identifier.
+ * The one other spelling under which the same identifier is asked for: an empty path and "/" are
+ * equivalent for http(s) (RFC 3986 §6.2.3), and clients that normalise URLs add the slash. Any
+ * other difference is another identifier.
  */
 export function otherSpelling(identifier: string): string {
   const url = URL.parse(identifier);
@@ -92,15 +94,15 @@ export function otherSpelling(identifier: string): string {
   return identifier;
 }
 
-/** The engine keeps the spelling that it was asked with, so that who compares with what it has kept must know both. */
+/** The engine keeps the spelling of the request: a comparison with what it keeps must know both. */
 export function spellings(identifier: string): string[] {
   return [...new Set([identifier, otherSpelling(identifier)])];
 }
 
-/** Parsing a URL is dear where every request asks. */
+/** Every request asks, and parsing a URL is slow. */
 const canonical = new LRUCache<string, string>({ max: 2_000 });
 
-/** One spelling for both, to remember it by. */
+/** One spelling for both, as a cache key. */
 export function canonicalSpelling(identifier: string): string {
   // With a path there is no other spelling.
   const slash = identifier.indexOf('/', identifier.indexOf('://') + 3);

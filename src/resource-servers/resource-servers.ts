@@ -1,4 +1,7 @@
-// What may be done to resource servers and to the policy rows. Each function is one transaction with its audit event inside.
+// Resource servers: the APIs that tokens are meant for, and the policy. A policy row lists which
+// client may call which API with which scopes. This folder owns both and their types of
+// authorization details; it provides their values and the functions below, each of which is one
+// transaction with its audit event. The policy is applied in provider/policy and in the guard.
 
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
@@ -31,98 +34,124 @@ export interface ResourceServers {
   removeGrant(identifier: string, clientId: string, ifVersion: number | undefined, by: ChangedBy): Promise<void>;
 }
 
-export function createResourceServers(deps: { database: Database; adminAudience: string }): ResourceServers {
-  const { database } = deps;
+export interface ResourceServersDeps {
+  readonly database: Database;
+  /** the identifier of the admin API, which cannot be removed */
+  readonly adminAudience: string;
+}
 
-  function changing<T>(
-    identifier: string,
-    ifVersion: number | undefined,
-    work: (query: Query, before: ResourceServer) => Promise<T>,
-  ): Promise<T> {
-    return database.transaction(async (query) => {
-      const before = await store.lockResourceServer(query, identifier);
-      if (before === undefined) throw notFound(`resource server ${identifier}`);
-      assertVersion(ifVersion, before.version);
-      return work(query, before);
-    });
-  }
+function create(
+  { database }: ResourceServersDeps,
+  identifier: string,
+  input: ResourceServerInput,
+  by: ChangedBy,
+): Promise<ResourceServer> {
+  return database.transaction(async (query) => {
+    await assertIntrospectionClient(query, input);
+    assertOwnScopes(input);
+    const isTaken = (await store.findResourceServer(query, otherSpelling(identifier))) !== undefined;
+    const created = isTaken ? undefined : await store.insertResourceServer(query, identifier, input);
+    if (created === undefined) {
+      throw new AppError('already_exists', `a resource server ${identifier} exists already`);
+    }
+    await record(query, 'resource_server.created', by, { resource_server: identifier });
+    return created;
+  });
+}
 
-  async function assertIntrospectionClient(query: Query, input: ResourceServerInput): Promise<void> {
-    const clientId = input.introspectionClientId;
-    if (clientId === undefined || (await store.clientExists(query, clientId))) return;
-    const fault = { pointer: '/introspection_client_id', detail: 'names a client that does not exist' };
-    throw new AppError('validation_failed', `${fault.pointer} ${fault.detail}`, { faults: [fault] });
-  }
+function change(
+  deps: ResourceServersDeps,
+  identifier: string,
+  toInput: (before: ResourceServer) => ResourceServerInput,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<ResourceServer> {
+  return locked(deps, identifier, ifVersion, async (query, before) => {
+    const input = toInput(before);
+    assertOwnScopes(input);
+    await assertIntrospectionClient(query, input);
+    const changed = await store.updateResourceServer(query, identifier, input);
+    await record(query, 'resource_server.changed', by, { resource_server: identifier });
+    return changed;
+  });
+}
 
+async function remove(
+  deps: ResourceServersDeps,
+  identifier: string,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<void> {
+  if (identifier === deps.adminAudience) throw new AppError('conflict', 'the admin API itself cannot be removed');
+  await locked(deps, identifier, ifVersion, async (query) => {
+    await store.removeResourceServer(query, identifier);
+    await record(query, 'resource_server.removed', by, { resource_server: identifier });
+  });
+}
+
+function setGrant(
+  deps: ResourceServersDeps,
+  identifier: string,
+  clientId: string,
+  input: ClientGrantInput,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<{ grant: ClientGrant; isNew: boolean }> {
+  return locked(deps, identifier, undefined, async (query, resourceServer) => {
+    if (!(await store.clientExists(query, clientId))) throw notFound(`client ${clientId}`);
+    const { scopes, mayExchange, mayActClientId } = input;
+    assertScopesOf(resourceServer, scopes, '/scopes');
+    const before = await store.findGrant(query, identifier, clientId);
+    assertVersion(ifVersion, before?.version);
+    const grant = await store.setGrant(query, identifier, clientId, input);
+    const detail = {
+      resource_server: identifier,
+      scopes,
+      ...(mayExchange ? { token_exchange: true } : {}),
+      ...(mayActClientId === undefined ? {} : { may_act: mayActClientId }),
+    };
+    await record(query, 'client_grant.set', by, detail, clientId);
+    return { grant, isNew: before === undefined };
+  });
+}
+
+function removeGrant(
+  deps: ResourceServersDeps,
+  identifier: string,
+  clientId: string,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<void> {
+  return locked(deps, identifier, undefined, async (query) => {
+    const before = await store.getGrant(query, identifier, clientId);
+    assertVersion(ifVersion, before.version);
+    await store.removeGrant(query, identifier, clientId);
+    await record(query, 'client_grant.removed', by, { resource_server: identifier }, clientId);
+  });
+}
+
+export function createResourceServers(deps: ResourceServersDeps): ResourceServers {
   return {
-    create(identifier, input, by) {
-      return database.transaction(async (query) => {
-        await assertIntrospectionClient(query, input);
-        assertOwnScopes(input);
-        const isTaken = (await store.findResourceServer(query, otherSpelling(identifier))) !== undefined;
-        const created = isTaken ? undefined : await store.insertResourceServer(query, identifier, input);
-        if (created === undefined) {
-          throw new AppError('already_exists', `a resource server ${identifier} exists already`);
-        }
-        await record(query, 'resource_server.created', by, { resource_server: identifier });
-        return created;
-      });
-    },
-
-    change(identifier, change, ifVersion, by) {
-      return changing(identifier, ifVersion, async (query, before) => {
-        const input = change(before);
-        assertOwnScopes(input);
-        await assertIntrospectionClient(query, input);
-        const changed = await store.updateResourceServer(query, identifier, input);
-        await record(query, 'resource_server.changed', by, { resource_server: identifier });
-        return changed;
-      });
-    },
-
-    remove(identifier, ifVersion, by) {
-      if (identifier === deps.adminAudience) {
-        throw new AppError('conflict', 'the admin API itself cannot be removed');
-      }
-      return changing(identifier, ifVersion, async (query) => {
-        await store.removeResourceServer(query, identifier);
-        await record(query, 'resource_server.removed', by, { resource_server: identifier });
-      });
-    },
-
-    setGrant(identifier, clientId, input, ifVersion, by) {
-      return changing(identifier, undefined, async (query, resourceServer) => {
-        if (!(await store.clientExists(query, clientId))) throw notFound(`client ${clientId}`);
-        const { scopes, mayExchange, mayActClientId } = input;
-        const unknown = scopes.filter((scope) => !resourceServer.scopes.includes(scope));
-        if (unknown.length > 0) {
-          const fault = { pointer: '/scopes', detail: `${unknown.join(', ')}: not a scope of this resource server` };
-          throw new AppError('validation_failed', `${fault.pointer} ${fault.detail}`, { faults: [fault] });
-        }
-        const before = await store.findGrant(query, identifier, clientId);
-        assertVersion(ifVersion, before?.version);
-        const grant = await store.setGrant(query, identifier, clientId, input);
-        const detail = {
-          resource_server: identifier,
-          scopes,
-          ...(mayExchange ? { token_exchange: true } : {}),
-          ...(mayActClientId === undefined ? {} : { may_act: mayActClientId }),
-        };
-        await record(query, 'client_grant.set', by, detail, clientId);
-        return { grant, isNew: before === undefined };
-      });
-    },
-
-    removeGrant(identifier, clientId, ifVersion, by) {
-      return changing(identifier, undefined, async (query) => {
-        const before = await store.findGrant(query, identifier, clientId);
-        if (before === undefined) throw notFound(`grant of client ${clientId} at ${identifier}`);
-        assertVersion(ifVersion, before.version);
-        await store.removeGrant(query, identifier, clientId);
-        await record(query, 'client_grant.removed', by, { resource_server: identifier }, clientId);
-      });
-    },
+    create: (...input) => create(deps, ...input),
+    change: (...input) => change(deps, ...input),
+    remove: (...input) => remove(deps, ...input),
+    setGrant: (...input) => setGrant(deps, ...input),
+    removeGrant: (...input) => removeGrant(deps, ...input),
   };
+}
+
+/** Runs `work` in one transaction that has locked the resource server and checked its version. */
+function locked<T>(
+  { database }: ResourceServersDeps,
+  identifier: string,
+  ifVersion: number | undefined,
+  work: (query: Query, before: ResourceServer) => Promise<T>,
+): Promise<T> {
+  return database.transaction(async (query) => {
+    const before = await store.lockResourceServer(query, identifier);
+    assertVersion(ifVersion, before.version);
+    return work(query, before);
+  });
 }
 
 function record(
@@ -135,12 +164,25 @@ function record(
   return recordAudit(query, { type, actor: by.actor, clientId, requestId: by.requestId, detail });
 }
 
+async function assertIntrospectionClient(query: Query, input: ResourceServerInput): Promise<void> {
+  const clientId = input.introspectionClientId;
+  if (clientId === undefined || (await store.clientExists(query, clientId))) return;
+  throw faultyMember('/introspection_client_id', 'names a client that does not exist');
+}
+
 function assertOwnScopes({ scopes, selfRegisteredScopes = [] }: ResourceServerInput): void {
-  const unknown = selfRegisteredScopes.filter((scope) => !scopes.includes(scope));
-  if (unknown.length === 0) return;
-  const fault = {
-    pointer: '/self_registered_clients/scopes',
-    detail: `${unknown.join(', ')}: not a scope of this resource server`,
-  };
-  throw new AppError('validation_failed', `${fault.pointer} ${fault.detail}`, { faults: [fault] });
+  assertScopesOf({ scopes }, selfRegisteredScopes, '/self_registered_clients/scopes');
+}
+
+function assertScopesOf(
+  resourceServer: Pick<ResourceServer, 'scopes'>,
+  scopes: readonly string[],
+  pointer: string,
+): void {
+  const unknown = scopes.filter((scope) => !resourceServer.scopes.includes(scope));
+  if (unknown.length > 0) throw faultyMember(pointer, `${unknown.join(', ')}: not a scope of this resource server`);
+}
+
+function faultyMember(pointer: string, detail: string): AppError {
+  return new AppError('validation_failed', `${pointer} ${detail}`, { faults: [{ pointer, detail }] });
 }

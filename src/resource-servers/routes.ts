@@ -1,16 +1,15 @@
-// /admin/v1/resource-servers: APIs. The identifier is a URI: in a path it is percent-encoded as one segment. Which client may
-// call which: grant-routes.
+// /admin/v1/resource-servers: the APIs. The identifier is a URI: in a path it is percent-encoded as
+// one segment. The policy rows of an API: grant-routes.ts.
 
 import { z } from 'zod';
 import type { Query } from '../database/database.ts';
-import { notFound } from '../errors.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
 import { fromDelegation, MAX_ACCESS_TOKEN_SECONDS, type ResourceServer, toDelegation } from './resource-server.ts';
 import type { ResourceServers } from './resource-servers.ts';
-import { findResourceServer, listResourceServers } from './store.ts';
+import { getResourceServer, listResourceServers } from './store.ts';
 
 const identifierField = text(500).superRefine((value, context) => {
   const url = URL.parse(value);
@@ -40,18 +39,21 @@ const detailsTypes = z
       if (detail !== undefined) context.addIssue({ code: 'custom', path: [type, 'schema'], message: detail });
     }
   })
-  .meta({ description: 'what clients may ask for in detail (RFC 9396), by type' });
+  .meta({ description: 'the types of authorization details that clients may ask for (RFC 9396), by name' });
 
 const delegation = z
   .strictObject({
     max_depth: z.int('must be a whole number').min(1, 'must be positive').max(10, 'must be 10 at most'),
     allowed_clients: z.array(clientIdField, 'must be a list').max(100, 'must have 100 entries at most').nullable(),
   })
-  .meta({ description: 'tokens that were exchanged (RFC 8693): how often, and by whom; null: none is accepted' });
+  .meta({
+    description:
+      'exchanged tokens (RFC 8693): the length of their delegation chain, and the clients in it; null: none is accepted',
+  });
 
 const selfRegistered = z
   .strictObject({ scopes: scopeList })
-  .meta({ description: 'what software that registered itself may do here without a policy row; null: nothing' });
+  .meta({ description: 'the scopes of dynamically registered clients without a policy row; null: none' });
 
 const resourceServerSchema = z
   .object({
@@ -87,95 +89,101 @@ const resourceServerParams = z.strictObject({ identifier: text(500) });
 const tag = 'resource servers';
 const PATH = '/resource-servers/{identifier}';
 
-export function resourceServerRoutes(deps: { query: Query; resourceServers: ResourceServers }): ApiRoute[] {
-  const { query, resourceServers } = deps;
-
-  async function getResourceServer(identifier: string): Promise<ResourceServer> {
-    const found = await findResourceServer(query, identifier);
-    if (found === undefined) throw notFound(`resource server ${identifier}`);
-    return found;
-  }
-
-  return [
-    apiRoute({
-      operationId: 'createResourceServer',
-      method: 'post',
-      path: '/resource-servers',
-      tag,
-      scope: 'admin:write',
-      summary: 'Register an API',
-      body: createBody,
-      answers: { 201: { description: 'The resource server', schema: resourceServerSchema } },
-      async handle({ body, by }) {
-        const { identifier, ...rest } = body;
-        const input = merge({ name: '', scopes: [], accessTokenFormat: 'jwt', authorizationDetailsTypes: {} }, rest);
-        const created = await resourceServers.create(identifier, input, by);
-        const location = `/admin/v1/resource-servers/${encodeURIComponent(identifier)}`;
-        return { ...answer(created), status: 201, location };
-      },
-    }),
-    apiRoute({
-      operationId: 'listResourceServers',
-      method: 'get',
-      path: '/resource-servers',
-      tag,
-      scope: 'admin:read',
-      summary: 'List resource servers by identifier',
-      query: z.strictObject(pageQuery),
-      answers: { 200: { description: 'A page of resource servers', schema: pageSchema(resourceServerSchema) } },
-      async handle({ query: filter }) {
-        const page = toPageRequest(filter);
-        const found = await listResourceServers(query, page);
-        return { status: 200, body: toPage(found, page.limit, toWire, (server) => server.identifier) };
-      },
-    }),
-    apiRoute({
-      operationId: 'getResourceServer',
-      method: 'get',
-      path: PATH,
-      tag,
-      scope: 'admin:read',
-      summary: 'Read a resource server',
-      params: resourceServerParams,
-      answers: { 200: { description: 'The resource server', schema: resourceServerSchema } },
-      handle: async ({ params }) => answer(await getResourceServer(params.identifier)),
-    }),
-    apiRoute({
-      operationId: 'changeResourceServer',
-      method: 'patch',
-      path: PATH,
-      tag,
-      scope: 'admin:write',
-      summary: 'Change a resource server',
-      params: resourceServerParams,
-      body: patchBody,
-      answers: { 200: { description: 'The changed resource server', schema: resourceServerSchema } },
-      async handle({ params, body, ifVersion, by }) {
-        const change = (before: ResourceServer) => merge(before, body);
-        return answer(await resourceServers.change(params.identifier, change, ifVersion, by));
-      },
-    }),
-    apiRoute({
-      operationId: 'removeResourceServer',
-      method: 'delete',
-      path: PATH,
-      tag,
-      scope: 'admin:write',
-      summary: 'Remove a resource server and its policy rows; its tokens turn inactive',
-      params: resourceServerParams,
-      answers: { 204: { description: 'Removed' } },
-      async handle({ params, ifVersion, by }) {
-        await resourceServers.remove(params.identifier, ifVersion, by);
-        return { status: 204 };
-      },
-    }),
-  ];
+export interface ResourceServerRoutesDeps {
+  readonly query: Query;
+  readonly resourceServers: ResourceServers;
 }
+
+export function resourceServerRoutes(deps: ResourceServerRoutesDeps): ApiRoute[] {
+  return [createRoute, listRoute, getRoute, changeRoute, removeRoute].map((route) => route(deps));
+}
+
+const createRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
+  apiRoute({
+    operationId: 'createResourceServer',
+    method: 'post',
+    path: '/resource-servers',
+    tag,
+    scope: 'admin:write',
+    summary: 'Register an API',
+    body: createBody,
+    answers: { 201: { description: 'The resource server', schema: resourceServerSchema } },
+    async handle({ body, by }) {
+      const { identifier, ...rest } = body;
+      const input = merge({ name: '', scopes: [], accessTokenFormat: 'jwt', authorizationDetailsTypes: {} }, rest);
+      const created = await resourceServers.create(identifier, input, by);
+      const location = `/admin/v1/resource-servers/${encodeURIComponent(identifier)}`;
+      return { ...answer(created), status: 201, location };
+    },
+  });
+
+const listRoute = ({ query }: ResourceServerRoutesDeps) =>
+  apiRoute({
+    operationId: 'listResourceServers',
+    method: 'get',
+    path: '/resource-servers',
+    tag,
+    scope: 'admin:read',
+    summary: 'List resource servers by identifier',
+    query: z.strictObject(pageQuery),
+    answers: { 200: { description: 'A page of resource servers', schema: pageSchema(resourceServerSchema) } },
+    async handle({ query: filter }) {
+      const page = toPageRequest(filter);
+      const found = await listResourceServers(query, page);
+      return { status: 200, body: toPage(found, page.limit, toWire, (server) => server.identifier) };
+    },
+  });
+
+const getRoute = ({ query }: ResourceServerRoutesDeps) =>
+  apiRoute({
+    operationId: 'getResourceServer',
+    method: 'get',
+    path: PATH,
+    tag,
+    scope: 'admin:read',
+    summary: 'Read a resource server',
+    params: resourceServerParams,
+    answers: { 200: { description: 'The resource server', schema: resourceServerSchema } },
+    handle: async ({ params }) => answer(await getResourceServer(query, params.identifier)),
+  });
+
+const changeRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
+  apiRoute({
+    operationId: 'changeResourceServer',
+    method: 'patch',
+    path: PATH,
+    tag,
+    scope: 'admin:write',
+    summary: 'Change a resource server',
+    params: resourceServerParams,
+    body: patchBody,
+    answers: { 200: { description: 'The changed resource server', schema: resourceServerSchema } },
+    async handle({ params, body, ifVersion, by }) {
+      const change = (before: ResourceServer) => merge(before, body);
+      return answer(await resourceServers.change(params.identifier, change, ifVersion, by));
+    },
+  });
+
+const removeRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
+  apiRoute({
+    operationId: 'removeResourceServer',
+    method: 'delete',
+    path: PATH,
+    tag,
+    scope: 'admin:write',
+    summary: 'Remove a resource server and its policy rows; its tokens become inactive',
+    params: resourceServerParams,
+    answers: { 204: { description: 'Removed' } },
+    async handle({ params, ifVersion, by }) {
+      await resourceServers.remove(params.identifier, ifVersion, by);
+      return { status: 204 };
+    },
+  });
 
 type Base = Pick<ResourceServer, 'name' | 'scopes' | 'accessTokenFormat' | 'authorizationDetailsTypes'> &
   Partial<ResourceServer>;
 
-/** A member that is absent stays as it was; null takes it away. */
+/** A member that is absent keeps its value; null removes it. */
 function merge(before: Base, change: Change) {
   const {
     access_token_ttl_seconds: ttlSeconds = before.accessTokenTtlSeconds,

@@ -1,6 +1,8 @@
-// Rows of `resource_servers` and `client_grants`.
+// Rows of `resource_servers` and `client_grants`, and the one mapping from each to its value.
 
 import type { Query } from '../database/database.ts';
+import { oneRow } from '../database/one-row.ts';
+import { notFound } from '../errors.ts';
 import {
   type AuthorizationDetailsTypes,
   type ClientGrant,
@@ -13,7 +15,7 @@ import {
   toDelegation,
 } from './resource-server.ts';
 
-interface ResourceServerRow {
+export interface ResourceServerRow {
   identifier: string;
   name: string;
   scopes: string[];
@@ -28,7 +30,7 @@ interface ResourceServerRow {
   updated_at: Date;
 }
 
-interface GrantRow {
+export interface GrantRow {
   client_id: string;
   resource_server: string;
   scopes: string[];
@@ -39,33 +41,37 @@ interface GrantRow {
   updated_at: Date;
 }
 
-const COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
+export const RESOURCE_SERVER_COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
   authorization_details_types, delegation, self_registered_scopes, version, created_at, updated_at`;
-const GRANT_COLUMNS = 'client_id, resource_server, scopes, token_exchange, may_act, version, created_at, updated_at';
+export const GRANT_COLUMNS =
+  'client_id, resource_server, scopes, token_exchange, may_act, version, created_at, updated_at';
 
 const SQL = {
-  find: { name: 'resource_server_find', text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier IN ($1, $2)` },
+  find: {
+    name: 'resource_server_find',
+    text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE identifier IN ($1, $2)`,
+  },
   lock: {
     name: 'resource_server_lock',
-    text: `SELECT ${COLUMNS} FROM resource_servers WHERE identifier = $1 FOR UPDATE`,
+    text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE identifier = $1 FOR UPDATE`,
   },
   list: {
     name: 'resource_server_list',
-    text: `SELECT ${COLUMNS} FROM resource_servers WHERE $1::text IS NULL OR identifier > $1 ORDER BY identifier LIMIT $2`,
+    text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE $1::text IS NULL OR identifier > $1 ORDER BY identifier LIMIT $2`,
   },
   insert: {
     name: 'resource_server_insert',
     text: `INSERT INTO resource_servers
              (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
               authorization_details_types, delegation, self_registered_scopes)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING ${RESOURCE_SERVER_COLUMNS}`,
   },
   update: {
     name: 'resource_server_update',
     text: `UPDATE resource_servers SET name = $2, scopes = $3, access_token_format = $4, access_token_ttl_seconds = $5,
              introspection_client_id = $6, authorization_details_types = $7, delegation = $8,
              self_registered_scopes = $9, version = version + 1, updated_at = now()
-           WHERE identifier = $1 RETURNING ${COLUMNS}`,
+           WHERE identifier = $1 RETURNING ${RESOURCE_SERVER_COLUMNS}`,
   },
   remove: { name: 'resource_server_remove', text: 'DELETE FROM resource_servers WHERE identifier = $1' },
   findGrant: {
@@ -93,7 +99,7 @@ const SQL = {
   clientExists: { name: 'client_exists', text: 'SELECT 1 FROM clients WHERE client_id = $1 FOR KEY SHARE' },
 };
 
-function toResourceServer(row: ResourceServerRow): ResourceServer {
+export function toResourceServer(row: ResourceServerRow): ResourceServer {
   return {
     identifier: row.identifier,
     name: row.name,
@@ -110,7 +116,7 @@ function toResourceServer(row: ResourceServerRow): ResourceServer {
   };
 }
 
-function toGrant(row: GrantRow): ClientGrant {
+export function toGrant(row: GrantRow): ClientGrant {
   return {
     clientId: row.client_id,
     resourceServer: row.resource_server,
@@ -123,15 +129,24 @@ function toGrant(row: GrantRow): ClientGrant {
   };
 }
 
-/** Finds it under either spelling of an empty path. */
+/** Under either spelling of an empty path. */
 export async function findResourceServer(query: Query, identifier: string): Promise<ResourceServer | undefined> {
   const { rows } = await query<ResourceServerRow>(SQL.find, [identifier, otherSpelling(identifier)]);
   return rows[0] && toResourceServer(rows[0]);
 }
 
-export async function lockResourceServer(query: Query, identifier: string): Promise<ResourceServer | undefined> {
+/** @throws AppError `not_found` */
+export async function getResourceServer(query: Query, identifier: string): Promise<ResourceServer> {
+  const resourceServer = await findResourceServer(query, identifier);
+  if (resourceServer === undefined) throw notFound(`resource server ${identifier}`);
+  return resourceServer;
+}
+
+/** Locks the row until the transaction ends. @throws AppError `not_found` */
+export async function lockResourceServer(query: Query, identifier: string): Promise<ResourceServer> {
   const { rows } = await query<ResourceServerRow>(SQL.lock, [identifier]);
-  return rows[0] && toResourceServer(rows[0]);
+  if (rows[0] === undefined) throw notFound(`resource server ${identifier}`);
+  return toResourceServer(rows[0]);
 }
 
 /** @returns up to `limit` + 1, by identifier */
@@ -158,8 +173,7 @@ export async function updateResourceServer(
   identifier: string,
   input: ResourceServerInput,
 ): Promise<ResourceServer> {
-  const { rows } = await query<ResourceServerRow>(SQL.update, toValues(identifier, input));
-  return toResourceServer(rows[0] as ResourceServerRow);
+  return toResourceServer(oneRow(await query<ResourceServerRow>(SQL.update, toValues(identifier, input))));
 }
 
 function toValues(identifier: string, input: ResourceServerInput): unknown[] {
@@ -185,6 +199,13 @@ export async function findGrant(query: Query, identifier: string, clientId: stri
   return rows[0] && toGrant(rows[0]);
 }
 
+/** @throws AppError `not_found` */
+export async function getGrant(query: Query, identifier: string, clientId: string): Promise<ClientGrant> {
+  const grant = await findGrant(query, identifier, clientId);
+  if (grant === undefined) throw notFound(`grant of client ${clientId} at ${identifier}`);
+  return grant;
+}
+
 /** @returns up to `limit` + 1, by client_id */
 export async function listGrants(
   query: Query,
@@ -202,15 +223,14 @@ export async function setGrant(
   { scopes, mayExchange, mayActClientId }: ClientGrantInput,
 ): Promise<ClientGrant> {
   const values = [clientId, identifier, scopes, mayExchange, mayActClientId ?? null];
-  const { rows } = await query<GrantRow>(SQL.setGrant, values);
-  return toGrant(rows[0] as GrantRow);
+  return toGrant(oneRow(await query<GrantRow>(SQL.setGrant, values)));
 }
 
-export async function removeGrant(query: Query, identifier: string, clientId: string): Promise<boolean> {
-  return (await query(SQL.removeGrant, [identifier, clientId])).rowCount === 1;
+export async function removeGrant(query: Query, identifier: string, clientId: string): Promise<void> {
+  await query(SQL.removeGrant, [identifier, clientId]);
 }
 
-/** Whether a client exists; until the transaction ends nobody removes it. */
+/** Whether a client exists. It cannot be removed before the transaction ends. */
 export async function clientExists(query: Query, clientId: string): Promise<boolean> {
   return (await query(SQL.clientExists, [clientId])).rows.length === 1;
 }

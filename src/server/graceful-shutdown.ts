@@ -2,70 +2,80 @@
 
 import type { Server as HttpServer, ServerResponse } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
-import { Server as NetServer } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 
-/** A client that has more to say on an open connection has said it by then. */
-const SILENT_MS = 200;
-/** Connections that are still open then are cut: whoever runs us will not wait longer either. */
-const DRAIN_MS = 10_000;
+/** A client that sends another request on an open connection has sent it by then. */
+const IDLE_TIMEOUT_MS = 200;
+/** Connections that are still open then are cut, before a supervisor loses patience and kills the process. */
+const DRAIN_TIMEOUT_MS = 10_000;
 
 export interface GracefulShutdown {
-  /** Nobody new is let in. */
-  close(): void;
-  /** Resolves when everybody who was let in has been answered and is gone. */
-  emptied(): Promise<void>;
+  /** New connections are refused; open ones keep being served. */
+  stopAccepting(): void;
+  /** Resolves when every request that has begun is answered, and every connection closed. */
+  drain(): Promise<void>;
 }
 
 /**
- * Requests that have begun, or are on their way on a connection that stood open, are answered, and each answer says that the
- * connection ends (RFC 9112 §9.6). A connection that stays silent is closed after a moment.
+ * Requests that have begun, or are on their way on an open connection, are answered, and each answer says that the connection
+ * ends (RFC 9112 §9.6). A connection that stays idle is closed after a moment.
  */
 export function gracefulShutdownOf(http: HttpServer | HttpsServer): GracefulShutdown {
-  const unanswered = createOpenResponses<ServerResponse>();
-  let isEmptying = false;
+  const connections = createOpenSet<Socket>();
+  const unanswered = createOpenSet<ServerResponse>();
+  let isDraining = false;
+  // An https server emits both: the connection below TLS, and the one whose bytes are the client's.
+  for (const event of ['connection', 'secureConnection']) {
+    http.on(event, (socket: Socket) => void socket.once('close', connections.add(socket)));
+  }
   http.prependListener('request', (_request, response: ServerResponse) => {
-    if (isEmptying) response.shouldKeepAlive = false;
-    response.once('close', unanswered.put(response));
+    if (isDraining) response.shouldKeepAlive = false;
+    response.once('close', unanswered.add(response));
   });
   let closed: Promise<void> | undefined;
   function close(): Promise<void> {
     closed ??= new Promise((resolve) => {
-      // `http.close()` would also close every connection on which a request may be underway to us.
+      // `http.close()` would also close connections on which a request may be on its way.
       NetServer.prototype.close.call(http, () => resolve());
     });
     return closed;
   }
+  function closeIdleConnections(): void {
+    http.closeIdleConnections();
+    // To Node a connection on which nothing was ever sent is one that waits for a request, not an idle one.
+    for (const socket of connections.list()) if (socket.bytesRead === 0) socket.destroy();
+  }
   return {
-    close: () => void close(),
-    async emptied() {
-      const idleTimer = setTimeout(() => http.closeIdleConnections(), SILENT_MS);
-      const lastTimer = setTimeout(() => http.closeAllConnections(), DRAIN_MS);
-      isEmptying = true;
-      for (const response of unanswered.present()) response.shouldKeepAlive = false;
-      // For an answer whose head has gone already (0 would mean: for ever).
+    stopAccepting: () => void close(),
+    async drain() {
+      const idleTimer = setTimeout(closeIdleConnections, IDLE_TIMEOUT_MS);
+      const drainTimer = setTimeout(() => http.closeAllConnections(), DRAIN_TIMEOUT_MS);
+      isDraining = true;
+      for (const response of unanswered.list()) response.shouldKeepAlive = false;
+      // For an answer whose head has been sent already (0 would mean: for ever).
       Object.assign(http, { keepAliveTimeout: 1, keepAliveTimeoutBuffer: 0 });
       await close();
       clearTimeout(idleTimer);
-      clearTimeout(lastTimer);
+      clearTimeout(drainTimer);
     },
   };
 }
 
 /**
- * A set of responses that come and go by the thousand. A Set would do, but for the garbage collector: a table that a Set has
- * outgrown points to the next one, so that requests in it stay until the whole heap is swept (a fifth of the server's time).
+ * The responses or connections that are open, of which thousands come and go. A Set would do, but for the garbage collector: the table
+ * that a Set has outgrown points to the next one, which keeps requests alive until the whole heap is swept (a fifth of the CPU).
  */
-export interface OpenResponses<Item extends object> {
-  /** @returns what takes it out again */
-  put(item: Item): () => void;
-  present(): Item[];
+export interface OpenSet<Item extends object> {
+  /** @returns a function that removes it */
+  add(item: Item): () => void;
+  list(): Item[];
 }
 
-export function createOpenResponses<Item extends object>(): OpenResponses<Item> {
+export function createOpenSet<Item extends object>(): OpenSet<Item> {
   const slots: (Item | undefined)[] = [];
   const free: number[] = [];
   return {
-    put(item) {
+    add(item) {
       const slot = free.pop() ?? slots.length;
       slots[slot] = item;
       return () => {
@@ -74,6 +84,6 @@ export function createOpenResponses<Item extends object>(): OpenResponses<Item> 
         free.push(slot);
       };
     },
-    present: () => slots.filter((item) => item !== undefined),
+    list: () => slots.filter((item) => item !== undefined),
   };
 }

@@ -1,5 +1,5 @@
-// Our own TLS listener, for installations without a proxy that terminates TLS. It asks for a certificate and takes any, or none:
-// whether it is worth something is decided for each client (RFC 8705 §2). The files are read again when they change, so that
+// Our own TLS listener, for installations without a proxy that terminates TLS. It asks for a client certificate and accepts any, or
+// none: whether it authenticates a client depends on that client (RFC 8705 §2). The files are read again when they change, so that
 // a renewed certificate needs no restart.
 
 import { readFile } from 'node:fs/promises';
@@ -13,27 +13,28 @@ import { startPeriodicTask } from '../periodic-task.ts';
 export interface TlsListener {
   readonly server: Server;
   readonly port: number;
-  close(): Promise<void>;
+  /** Ends the reading of the files; the server is closed apart. */
+  stopReading(): Promise<void>;
 }
 
 type TlsFiles = NonNullable<Config['tls']>;
 
-const REREAD_MS = 60_000;
+const READ_INTERVAL_MS = 60_000;
 
-/** RFC 9325 (BCP 195) §4.2, as FAPI 2.0 Security Profile §5.2.2 wants it; Node would also offer CBC, and RSA without forward secrecy. */
+/** RFC 9325 (BCP 195) §4.2, required by FAPI 2.0 Security Profile §5.2.2. Node would also offer CBC, and RSA without forward secrecy. */
 const CIPHERS = [
   ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'],
   ...['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256'],
   ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
 ].join(':');
 
-/** @returns one that does not listen yet. @throws Error naming the variable whose file cannot be used */
+/** @returns a server that does not listen yet. @throws Error naming the variable whose file cannot be used */
 export async function openTlsListener(
   files: TlsFiles,
   options: Pick<ServerOptions, 'headersTimeout' | 'requestTimeout'>,
   handler: RequestListener,
   log: Log,
-  rereadMs = REREAD_MS,
+  readIntervalMs = READ_INTERVAL_MS,
 ): Promise<TlsListener> {
   let current = await read(files);
   let server: Server;
@@ -42,7 +43,7 @@ export async function openTlsListener(
   } catch (cause) {
     throw new Error('LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE do not go together', { cause });
   }
-  const close = startPeriodicTask(
+  const stopReading = startPeriodicTask(
     async () => {
       const fresh = await read(files);
       if (JSON.stringify(fresh) === JSON.stringify(current)) return;
@@ -51,12 +52,12 @@ export async function openTlsListener(
       log.info('the certificate of the TLS listener has changed');
     },
     {
-      intervalMs: rereadMs,
+      intervalMs: readIntervalMs,
       onError: (error) =>
-        log.error({ error }, 'the files of the TLS listener cannot be used: it keeps those of before'),
+        log.error({ error }, 'the files of the TLS listener cannot be used: it keeps the ones that it has'),
     },
   );
-  return { server, port: files.port, close };
+  return { server, port: files.port, stopReading };
 }
 
 async function read(files: TlsFiles): Promise<SecureContextOptions> {
@@ -67,7 +68,7 @@ async function read(files: TlsFiles): Promise<SecureContextOptions> {
       ? undefined
       : readText('LANYARD_TLS_CLIENT_CA_FILE', files.clientAuthoritiesFile),
   ]);
-  // Without a list of our own, OpenSSL would take the authorities of the web, which sign for anybody.
+  // Without a list, OpenSSL would trust the public authorities, from which any client can get a certificate.
   return { cert, key, ca: ca ?? [], minVersion: 'TLSv1.2', ciphers: CIPHERS };
 }
 

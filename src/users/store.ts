@@ -1,24 +1,27 @@
-// Rows of `users` and `consents`.
+// Rows of `users` and `consents`, and the one mapping from a row to a User.
 
 import type { Query } from '../database/database.ts';
+import { oneRow } from '../database/one-row.ts';
+import { notFound } from '../errors.ts';
 import type { User, UserClaims } from './user.ts';
 
-interface UserRow {
+export interface UserRow {
   id: string;
   username: string;
   email: string | null;
   claims: UserClaims;
-  disabled_at: Date | null;
+  is_disabled: boolean;
   version: number;
   created_at: Date;
   updated_at: Date;
 }
 
-const COLUMNS = 'id, username, email, claims, disabled_at, version, created_at, updated_at';
+export const USER_COLUMNS =
+  'id, username, email, claims, disabled_at IS NOT NULL AS is_disabled, version, created_at, updated_at';
 
 const SQL = {
-  find: { name: 'user_find', text: `SELECT ${COLUMNS} FROM users WHERE id = $1` },
-  lock: { name: 'user_lock', text: `SELECT ${COLUMNS} FROM users WHERE id = $1 FOR UPDATE` },
+  find: { name: 'user_find', text: `SELECT ${USER_COLUMNS} FROM users WHERE id = $1` },
+  lock: { name: 'user_lock', text: `SELECT ${USER_COLUMNS} FROM users WHERE id = $1 FOR UPDATE` },
   findForLogin: {
     name: 'user_find_for_login',
     text: 'SELECT id, password_hash, disabled_at IS NOT NULL AS is_disabled FROM users WHERE lower(username) = lower($1)',
@@ -26,7 +29,7 @@ const SQL = {
   fold: { name: 'username_fold', text: 'SELECT lower($1::text) AS folded' },
   list: {
     name: 'user_list',
-    text: `SELECT ${COLUMNS} FROM users
+    text: `SELECT ${USER_COLUMNS} FROM users
            WHERE ($1::text IS NULL OR id > $1)
              AND ($2::text IS NULL OR strpos(lower(username), lower($2)) > 0 OR strpos(lower(email), lower($2)) > 0)
            ORDER BY id LIMIT $3`,
@@ -34,19 +37,19 @@ const SQL = {
   insert: {
     name: 'user_insert',
     text: `INSERT INTO users (id, username, email, password_hash, claims) VALUES ($1, $2, $3, $4, $5)
-           ON CONFLICT DO NOTHING RETURNING ${COLUMNS}`,
+           ON CONFLICT DO NOTHING RETURNING ${USER_COLUMNS}`,
   },
   update: {
     name: 'user_update',
     text: `UPDATE users SET email = $2, claims = $3, password_hash = coalesce($4, password_hash),
              version = version + 1, updated_at = now()
-           WHERE id = $1 RETURNING ${COLUMNS}`,
+           WHERE id = $1 RETURNING ${USER_COLUMNS}`,
   },
   setDisabled: {
     name: 'user_set_disabled',
     text: `UPDATE users SET disabled_at = CASE WHEN $2 THEN coalesce(disabled_at, now()) END,
              version = version + 1, updated_at = now()
-           WHERE id = $1 RETURNING ${COLUMNS}`,
+           WHERE id = $1 RETURNING ${USER_COLUMNS}`,
   },
   setNotBefore: {
     name: 'user_set_not_before',
@@ -65,13 +68,13 @@ const SQL = {
   removeConsents: { name: 'consent_remove_of_user', text: 'DELETE FROM consents WHERE account_id = $1' },
 };
 
-function toUser(row: UserRow): User {
+export function toUser(row: UserRow): User {
   return {
     id: row.id,
     username: row.username,
     email: row.email ?? undefined,
     claims: row.claims,
-    disabledAt: row.disabled_at ?? undefined,
+    isDisabled: row.is_disabled,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -83,9 +86,18 @@ export async function findUser(query: Query, userId: string): Promise<User | und
   return rows[0] && toUser(rows[0]);
 }
 
-export async function lockUser(query: Query, userId: string): Promise<User | undefined> {
+/** @throws AppError `not_found` */
+export async function getUser(query: Query, userId: string): Promise<User> {
+  const user = await findUser(query, userId);
+  if (user === undefined) throw notFound(`user ${userId}`);
+  return user;
+}
+
+/** Locks the row until the transaction ends. @throws AppError `not_found` */
+export async function lockUser(query: Query, userId: string): Promise<User> {
   const { rows } = await query<UserRow>(SQL.lock, [userId]);
-  return rows[0] && toUser(rows[0]);
+  if (rows[0] === undefined) throw notFound(`user ${userId}`);
+  return toUser(rows[0]);
 }
 
 export async function findUserForLogin(
@@ -98,10 +110,9 @@ export async function findUserForLogin(
   return rows[0] && { id: rows[0].id, passwordHash: rows[0].password_hash, isDisabled: rows[0].is_disabled };
 }
 
-/** The name as the database compares names, which is not quite as JavaScript would: lower('İ') is 'i' here. */
+/** The name as the database compares names. JavaScript differs: lower('İ') is 'i' here. */
 export async function foldUsername(query: Query, username: string): Promise<string> {
-  const { rows } = await query<{ folded: string }>(SQL.fold, [username]);
-  return (rows[0] as { folded: string }).folded;
+  return oneRow(await query<{ folded: string }>(SQL.fold, [username])).folded;
 }
 
 /** @returns up to `limit` + 1, by id; `search` looks into usernames and email addresses */
@@ -130,20 +141,18 @@ export async function updateUser(
   change: { email: string | undefined; claims: UserClaims; passwordHash: string | undefined },
 ): Promise<User> {
   const values = [userId, change.email ?? null, JSON.stringify(change.claims), change.passwordHash ?? null];
-  const { rows } = await query<UserRow>(SQL.update, values);
-  return toUser(rows[0] as UserRow);
+  return toUser(oneRow(await query<UserRow>(SQL.update, values)));
 }
 
 export async function setUserDisabled(query: Query, userId: string, isDisabled: boolean): Promise<User> {
-  const { rows } = await query<UserRow>(SQL.setDisabled, [userId, isDisabled]);
-  return toUser(rows[0] as UserRow);
+  return toUser(oneRow(await query<UserRow>(SQL.setDisabled, [userId, isDisabled])));
 }
 
 export async function setUserNotBefore(query: Query, userId: string, notBefore: Date): Promise<void> {
   await query(SQL.setNotBefore, [userId, notBefore]);
 }
 
-/** What a user has allowed a client: scopes by resource server, '' for the OpenID Connect scopes. */
+/** The scopes that a user has allowed a client, by resource server; '' for OpenID Connect. */
 export async function findConsents(query: Query, accountId: string, clientId: string): Promise<Map<string, string[]>> {
   const { rows } = await query<{ resource_server: string; scopes: string[] }>(SQL.consents, [accountId, clientId]);
   return new Map(rows.map((row) => [row.resource_server, row.scopes]));

@@ -1,9 +1,10 @@
-// Slows down the guessing of passwords, per account and per network address, counted in PostgreSQL so that all nodes count
-// together. An attempt is counted before the password is checked and given back when it was right: a hundred guesses sent at
-// once are a hundred attempts.
+// Limits the guessing of passwords, per account and per network address, counted in PostgreSQL for
+// all nodes together. An attempt is counted before the password is checked and given back when it
+// was right: a hundred guesses sent at once are a hundred attempts.
 
 import { createHash } from 'node:crypto';
-import { isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
 import type pg from 'pg';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 
@@ -13,7 +14,7 @@ export interface LoginThrottle {
    * @returns undefined if the attempt may be made, else the seconds to wait
    */
   attempt(foldedUsername: string, address: string): Promise<number | undefined>;
-  /** The password was right: the account starts anew, the address gets its attempt back. */
+  /** The password was right: resets the account, and gives the address its attempt back. */
   succeeded(foldedUsername: string, address: string): Promise<void>;
 }
 
@@ -29,7 +30,8 @@ export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits):
 
   return {
     async attempt(foldedUsername, address) {
-      // One after the other: an address that may not try any more must not use up the attempts of one account after another.
+      // In this order: an address that has no attempts left must not use up those of further
+      // accounts.
       return (
         (await secondsToWait(addresses, addressKey(address))) ??
         (await secondsToWait(accounts, accountKey(foldedUsername)))
@@ -41,15 +43,15 @@ export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits):
   };
 }
 
-/** The same for whatever else can be guessed, by network address alone. */
+/** The same for other things that can be guessed, by network address alone. */
 export interface GuessThrottle {
   /** @returns undefined if the attempt may be made, else the seconds to wait */
   attempt(address: string): Promise<number | undefined>;
-  /** It was no wrong guess: the address gets its attempt back. */
+  /** The guess was right: the address gets its attempt back. */
   wasRight(address: string): Promise<void>;
 }
 
-/** @param kind what is guessed: a word of our own, part of the key */
+/** @param kind what is guessed; part of the key */
 export function createGuessThrottle(
   pool: pg.Pool,
   kind: 'user-code' | 'registration' | 'metadata-document',
@@ -70,7 +72,7 @@ function createLimiter(pool: pg.Pool, keyPrefix: string, points: number, windowS
     storeType: 'client',
     tableName: 'login_throttle',
     tableCreated: true,
-    // provider/prune sweeps the table: a timer inside the library would keep the process alive.
+    // pruning/ sweeps the table: a timer inside the library would keep the process alive.
     clearExpiredByTimeout: false,
     keyPrefix,
     points,
@@ -88,17 +90,16 @@ async function secondsToWait(limiter: RateLimiterPostgres, key: string): Promise
   }
 }
 
-/** What was typed into the username field may be anything, a password too: it is hashed before it is stored. */
+/** Hashed before it is stored: people type passwords into the username field too. */
 function accountKey(foldedUsername: string): string {
   return createHash('sha256').update(foldedUsername).digest('base64url');
 }
 
-/** One household or one virtual machine owns a whole /64 of IPv6. */
+/** One subscriber usually has a whole /64 of IPv6, and with it an address for each attempt. */
 function addressKey(address: string): string {
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = address.split('::');
-  const front = head === '' ? [] : head.split(':');
-  const back = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? [] : Array(Math.max(0, 8 - front.length - back.length)).fill('0');
-  return [...front, ...zeros, ...back].slice(0, 4).join(':');
+  if (isIP(address) === 0) return address;
+  const parsed = ipaddr.process(address);
+  if (parsed instanceof ipaddr.IPv4) return parsed.toString();
+  const networkPrefix = parsed.parts.slice(0, 4);
+  return networkPrefix.map((part) => part.toString(16)).join(':');
 }

@@ -1,5 +1,6 @@
-// A user: a person who signs in on our pages. Claims are those of OpenID Connect Core §5.1 and no others, so that nobody can
-// put a claim that means something to a resource server (client_id, azp, scope …) into a token by way of a profile.
+// A user: a person who signs in on our pages. Claims are those of OpenID Connect Core §5.1 and no
+// others, so that a profile cannot put a claim that means something to a resource server
+// (client_id, azp, scope) into a token.
 
 import { z } from 'zod';
 
@@ -9,7 +10,7 @@ export interface User {
   readonly username: string;
   readonly email: string | undefined;
   readonly claims: UserClaims;
-  readonly disabledAt: Date | undefined;
+  readonly isDisabled: boolean;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -18,7 +19,7 @@ export interface User {
 const words = z.string('must be text').min(1, 'must not be empty').max(500, 'must have 500 characters at most');
 const url = words.refine((value) => /^https?:$/.test(URL.parse(value)?.protocol ?? ''), 'must be an http(s) URL');
 
-/** OpenID Connect Core §5.1, without sub (the id), email (its own member) and updated_at (kept by us). */
+/** OpenID Connect Core §5.1, without sub and email (members of User) and updated_at. */
 export const userClaimsSchema = z
   .strictObject({
     name: words,
@@ -52,7 +53,7 @@ export const userClaimsSchema = z
 
 export type UserClaims = z.infer<typeof userClaimsSchema>;
 
-/** Which claims each scope brings (OpenID Connect Core §5.4); read by the engine. */
+/** The claims of each scope (OpenID Connect Core §5.4); read by the engine. */
 export const CLAIMS_BY_SCOPE: Readonly<Record<string, readonly string[]>> = {
   openid: ['sub'],
   profile: [

@@ -1,9 +1,12 @@
-// What may be done to users. Each function is one transaction with its audit event inside.
+// Users: the people who sign in on our pages. This folder owns their accounts, passwords,
+// remembered consents and the login throttle; it provides User values and the functions below, each
+// of which is one transaction with its audit event. Sessions, grants and tokens of a user belong to
+// provider/, which removes them through `removeArtifacts`.
 
 import { randomUUID } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
-import { AppError, assertVersion, notFound } from '../errors.ts';
+import { AppError, assertVersion } from '../errors.ts';
 import { notBeforeForNow, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import * as store from './store.ts';
@@ -46,81 +49,96 @@ export interface UsersDeps {
   readonly removeArtifacts: (query: Query, accountId: string) => Promise<RevokedFromUser>;
 }
 
-export function createUsers(deps: UsersDeps): Users {
-  const { database, passwords } = deps;
+async function create(deps: UsersDeps, input: NewUser, by: ChangedBy): Promise<User> {
+  const passwordHash = await deps.passwords.hash(input.password);
+  return deps.database.transaction(async (query) => {
+    const user = await store.insertUser(query, { id: randomUUID(), ...input, passwordHash });
+    if (user === undefined) throw new AppError('already_exists', `a user ${input.username} exists already`);
+    await record(query, 'user.created', user.id, by, { username: user.username });
+    return user;
+  });
+}
 
-  function changing<T>(
-    userId: string,
-    ifVersion: number | undefined,
-    work: (query: Query, before: User) => Promise<T>,
-  ): Promise<T> {
-    return database.transaction(async (query) => {
-      const before = await store.lockUser(query, userId);
-      if (before === undefined) throw notFound(`user ${userId}`);
-      assertVersion(ifVersion, before.version);
-      return work(query, before);
+async function change(
+  deps: UsersDeps,
+  userId: string,
+  input: UserChange,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<User> {
+  const passwordHash = input.password === undefined ? undefined : await deps.passwords.hash(input.password);
+  let notBefore: Date | undefined;
+  const user = await locked(deps, userId, ifVersion, async (query, before) => {
+    const changed = await store.updateUser(query, userId, {
+      email: input.email === undefined ? before.email : (input.email ?? undefined),
+      claims: input.claims ?? before.claims,
+      passwordHash,
     });
-  }
+    // An attacker who knew the old password may have a session or a refresh token (ASVS 5.0,
+    // 7.4.3).
+    if (passwordHash !== undefined) ({ notBefore } = await revokeEverything(deps, query, userId));
+    await record(query, 'user.changed', userId, by, { members: Object.keys(input) });
+    return changed;
+  });
+  if (notBefore !== undefined) await untilTokensAreNewer(notBefore);
+  return user;
+}
 
-  function record(query: Query, type: AuditEventType, userId: string, by: ChangedBy, detail = {}): Promise<void> {
-    return recordAudit(query, { type, actor: by.actor, accountId: userId, requestId: by.requestId, detail });
-  }
+function setDisabled(
+  deps: UsersDeps,
+  userId: string,
+  isDisabled: boolean,
+  ifVersion: number | undefined,
+  by: ChangedBy,
+): Promise<User> {
+  return locked(deps, userId, ifVersion, async (query) => {
+    const user = await store.setUserDisabled(query, userId, isDisabled);
+    await record(query, isDisabled ? 'user.disabled' : 'user.enabled', userId, by);
+    return user;
+  });
+}
 
-  /** Ends everything that was given to a user; JWTs by the watermark. */
-  async function revokeEverything(query: Query, userId: string): Promise<RevokedFromUser & { notBefore: Date }> {
-    const notBefore = notBeforeForNow();
-    await store.setUserNotBefore(query, userId, notBefore);
-    const counts = await deps.removeArtifacts(query, userId);
+async function revokeTokens(deps: UsersDeps, userId: string, by: ChangedBy) {
+  const revoked = await locked(deps, userId, undefined, async (query) => {
+    const { notBefore, ...counts } = await revokeEverything(deps, query, userId);
+    await store.removeConsentsOfUser(query, userId);
+    await record(query, 'user.tokens_revoked', userId, by, counts);
     return { ...counts, notBefore };
-  }
+  });
+  await untilTokensAreNewer(revoked.notBefore);
+  return revoked;
+}
 
+/** Removes everything that was issued for a user; JWTs are void by tokens_not_before. */
+async function revokeEverything(deps: UsersDeps, query: Query, userId: string) {
+  const notBefore = notBeforeForNow();
+  await store.setUserNotBefore(query, userId, notBefore);
+  return { ...(await deps.removeArtifacts(query, userId)), notBefore };
+}
+
+export function createUsers(deps: UsersDeps): Users {
   return {
-    async create(input, by) {
-      const passwordHash = await passwords.hash(input.password);
-      return database.transaction(async (query) => {
-        const user = await store.insertUser(query, { id: randomUUID(), ...input, passwordHash });
-        if (user === undefined) throw new AppError('already_exists', `a user ${input.username} exists already`);
-        await record(query, 'user.created', user.id, by, { username: user.username });
-        return user;
-      });
-    },
-
-    async change(userId, change, ifVersion, by) {
-      const passwordHash = change.password === undefined ? undefined : await passwords.hash(change.password);
-      let notBefore: Date | undefined;
-      const user = await changing(userId, ifVersion, async (query, before) => {
-        const changed = await store.updateUser(query, userId, {
-          email: change.email === undefined ? before.email : (change.email ?? undefined),
-          claims: change.claims ?? before.claims,
-          passwordHash,
-        });
-        // Whoever knew the old password may hold a session or a refresh token: they end with it (ASVS 5.0, 7.4.3).
-        if (passwordHash !== undefined) ({ notBefore } = await revokeEverything(query, userId));
-        await record(query, 'user.changed', userId, by, { members: Object.keys(change) });
-        return changed;
-      });
-      if (notBefore !== undefined) await untilTokensAreNewer(notBefore);
-      return user;
-    },
-
-    setDisabled(userId, isDisabled, ifVersion, by) {
-      return changing(userId, ifVersion, async (query) => {
-        const user = await store.setUserDisabled(query, userId, isDisabled);
-        await record(query, isDisabled ? 'user.disabled' : 'user.enabled', userId, by);
-        return user;
-      });
-    },
-
-    async revokeTokens(userId, by) {
-      const revoked = await changing(userId, undefined, async (query) => {
-        const counts = await revokeEverything(query, userId);
-        await store.removeConsentsOfUser(query, userId);
-        const { notBefore: _, ...numbers } = counts;
-        await record(query, 'user.tokens_revoked', userId, by, numbers);
-        return counts;
-      });
-      await untilTokensAreNewer(revoked.notBefore);
-      return revoked;
-    },
+    create: (...input) => create(deps, ...input),
+    change: (...input) => change(deps, ...input),
+    setDisabled: (...input) => setDisabled(deps, ...input),
+    revokeTokens: (...input) => revokeTokens(deps, ...input),
   };
+}
+
+/** Runs `work` in one transaction that has locked the user and checked the version. */
+function locked<T>(
+  { database }: UsersDeps,
+  userId: string,
+  ifVersion: number | undefined,
+  work: (query: Query, before: User) => Promise<T>,
+): Promise<T> {
+  return database.transaction(async (query) => {
+    const before = await store.lockUser(query, userId);
+    assertVersion(ifVersion, before.version);
+    return work(query, before);
+  });
+}
+
+function record(query: Query, type: AuditEventType, userId: string, by: ChangedBy, detail = {}): Promise<void> {
+  return recordAudit(query, { type, actor: by.actor, accountId: userId, requestId: by.requestId, detail });
 }

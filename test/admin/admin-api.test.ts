@@ -1,4 +1,4 @@
-// Who gets through the operators' door. An attacker who did would own every client and user.
+// Who may call the admin API. An attacker with access to it controls every client and user.
 
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -53,7 +53,7 @@ test('a reader may read, and gets 403 insufficient_scope where it would change s
   expect(refused.challenge).toContain('admin:write');
 });
 
-test('a token that is bound to a key opens the door with its proof, once on all nodes (RFC 9449 §11.1)', async () => {
+test('a DPoP-bound token is accepted with its proof, which can be used once on all nodes (RFC 9449 §11.1)', async () => {
   const key = await newSigner();
   const atToken = await dpopProof(key, { htm: 'POST', htu: `${server.issuer}/oauth2/token` });
   const form = { grant_type: 'client_credentials' };
@@ -67,17 +67,17 @@ test('a token that is bound to a key opens the door with its proof, once on all 
   expect(await atOther(await proof())).toBe(200);
   const dpop = await proof();
   const first = await fetch(`${server.issuer}/admin/v1/clients`, { headers: { authorization: `DPoP ${token}`, dpop } });
-  // Whoever has seen both would have the operator's door for a minute, on each of the other nodes.
+  // An attacker who has seen both could call the admin API for a minute at each other node.
   expect([first.status, await atOther(dpop)]).toEqual([200, 401]);
   await node.stop();
 });
 
-test('a client without a policy row gets no admin token: an app could register others otherwise', async () => {
+test('a client without a policy row gets no admin token: otherwise any app could register clients', async () => {
   const app = await server.admin.createClient();
   expect((await requestToken(server.issuer, app, { resource: audience })).body.error).toBe('invalid_target');
 });
 
-test('a token for another API opens nothing here, whatever its scopes are called', async () => {
+test('a token for another API is refused, even with scopes of the same names', async () => {
   const app = await server.admin.createClient();
   await server.admin.createApi('https://other.example', { scopes: ['admin:read', 'admin:write'] });
   await server.admin.allow(app.clientId, 'https://other.example', ['admin:read', 'admin:write']);
@@ -86,7 +86,7 @@ test('a token for another API opens nothing here, whatever its scopes are called
   expect(refused.challenge).toContain('invalid_token');
 });
 
-test('what is taken away counts at once: the row, the token, the client', async () => {
+test('a removed policy row, a revoked token and a disabled client are refused at once', async () => {
   const path = `/resource-servers/${encodeURIComponent(audience)}/clients/${reader.clientId}`;
   const token = await tokenOf(reader);
   await server.admin.request('DELETE', path);
@@ -103,7 +103,7 @@ test('what is taken away counts at once: the row, the token, the client', async 
   expect((await knock(token)).status).toBe(401);
 });
 
-test('a script that goes through all clients does not shut its own operator out', async () => {
+test('a client cannot disable or remove itself: a script for all clients would lock its operator out', async () => {
   for (const [method, path] of [
     ['DELETE', '/clients/lanyard-admin'],
     ['POST', '/clients/lanyard-admin/disable'],
@@ -124,7 +124,7 @@ test('a script that goes through all clients does not shut its own operator out'
   await server.admin.allow(reader.clientId, audience, ['admin:read']);
 });
 
-test('narrower scopes count at once as well', async () => {
+test('narrower scopes of a policy row apply at once', async () => {
   await server.admin.allow(reader.clientId, audience, ['admin:read', 'admin:write']);
   const token = await tokenOf(reader);
   const body = { grant_types: ['client_credentials'] };
@@ -150,7 +150,7 @@ test('a request for a foreign host is refused: its answers would name an attacke
   expect(status).toBe(421);
 });
 
-test('the given admin secret is stored as argon2id, a generated one as SHA-256, neither in the clear', async () => {
+test('a given admin secret is stored as argon2id, a generated one as SHA-256, neither as plain text', async () => {
   const { rows } = await server.sql.query('SELECT client_id, hash FROM client_secrets');
   expect(rows.find((row) => row.client_id === 'lanyard-admin').hash).toMatch(
     /^\$argon2id\$v=19\$m=19456,(t=2,p=1|p=1,t=2)\$/,

@@ -1,4 +1,4 @@
-// The audit log is read newest first, by number: as texts, event 10 would come before event 9.
+// The audit log is sorted by number, newest first: as text, event 10 would come before event 9.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { listAuditEvents } from '../../src/audit/store.ts';
@@ -26,13 +26,13 @@ afterAll(async () => {
 const list = async (filter: Parameters<typeof listAuditEvents>[1], beforeId?: string) =>
   (await listAuditEvents(database.query, filter, { limit: 3, beforeId })).map(({ id }) => Number(id));
 
-test('newest first, page by page, across the digits', async () => {
+test('events are listed newest first in pages, also where the number of digits changes', async () => {
   expect(await list({})).toEqual([120, 119, 118, 117]);
   expect(await list({}, '101')).toEqual([100, 99, 98, 97]);
   expect(await list({}, '11')).toEqual([10, 9, 8, 7]);
 });
 
-test('by type, by client, and between two instants: not one event more or less', async () => {
+test('events are filtered by type, client and time, exactly', async () => {
   expect(await list({ type: 'login.failed' })).toEqual([120, 110, 100, 90]);
   expect(await list({ type: 'token.issued' }, '12')).toEqual([11, 9, 8, 7]);
   expect(await list({ clientId: 'app-1' }, '12')).toEqual([10, 7, 4, 1]);

@@ -1,7 +1,8 @@
-// Registering clients and looking after their secrets.
+// Clients and their secrets through the admin API.
 
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { introspect, requestToken } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const API = 'https://api.example';
@@ -13,13 +14,14 @@ beforeAll(async () => {
   await server.admin.createApi('https://opaque.example', { scopes: ['read'], access_token_format: 'opaque' });
 });
 afterAll(() => server.stop());
+afterEach(resetClock);
 
 const request: TestServer['admin']['request'] = (...args) => server.admin.request(...args);
 const faultyMembers = (body: Record<string, unknown>) =>
   ((body.errors ?? []) as { pointer: string }[]).map((fault) => fault.pointer);
 
 describe('registering', () => {
-  test('the secret is in the create answer and nowhere else', async () => {
+  test('the secret is in the answer to the registration and nowhere else', async () => {
     const created = await request('POST', '/clients', {
       client_id: 'shop',
       redirect_uris: ['https://shop.example/cb'],
@@ -112,7 +114,7 @@ describe('registering', () => {
     expect(await request('POST', '/clients', body, headers)).toMatchObject({ status, body: { code } });
   });
 
-  test('of ten registrations of one id at once, one succeeds and leaves one secret and one event', async () => {
+  test('of ten concurrent registrations of one id, one succeeds, with one secret and one audit event', async () => {
     const body = { client_id: 'once', grant_types: ['client_credentials'] };
     const answers = await Promise.all(Array.from({ length: 10 }, () => request('POST', '/clients', body)));
     expect(answers.map((answer) => answer.status).sort()).toEqual([201, ...Array(9).fill(409)]);
@@ -123,7 +125,7 @@ describe('registering', () => {
     expect(rows).toEqual([{ secrets: 1, events: 1 }]);
   });
 
-  test('pages through a list while it grows: nobody twice, nobody left out', async () => {
+  test('pages of a growing list contain every client exactly once', async () => {
     const ids = ['page-a', 'page-b', 'page-d', 'page-e'];
     for (const id of ids) await server.admin.createClient({ client_id: id, grant_types: ['client_credentials'] });
     const seen: string[] = [];
@@ -143,7 +145,7 @@ describe('registering', () => {
 });
 
 describe('changing', () => {
-  test('merges, takes away with null, and respects If-Match', async () => {
+  test('a PATCH merges, removes with null, and respects If-Match', async () => {
     await server.admin.createClient({
       client_id: 'change',
       client_name: 'Old',
@@ -166,20 +168,20 @@ describe('changing', () => {
     expect((await request('GET', '/clients/change')).body.client_name).toBe('New');
   });
 
-  test('of two changes of the same version one is refused', async () => {
+  test('of two concurrent changes of the same version one is refused', async () => {
     await server.admin.createClient({ client_id: 'race', grant_types: ['client_credentials'] });
     const change = (name: string) => request('PATCH', '/clients/race', { client_name: name }, { 'if-match': '"1"' });
     const statuses = (await Promise.all([change('a'), change('b')])).map((answer) => answer.status);
     expect(statuses.sort()).toEqual([200, 412]);
   });
 
-  test('a change that contradicts itself leaves everything as it was', async () => {
+  test('a contradictory change is refused and changes nothing', async () => {
     await server.admin.createClient({ client_id: 'whole', grant_types: ['client_credentials'] });
     expect((await request('PATCH', '/clients/whole', { token_endpoint_auth_method: 'none' })).status).toBe(400);
     expect((await request('GET', '/clients/whole')).headers.get('etag')).toBe('"1"');
   });
 
-  test('a change and its audit event are one: without the event there is no change', async () => {
+  test('a change and its audit event are one transaction: without the event there is no change', async () => {
     await server.admin.createClient({ client_id: 'audited', grant_types: ['client_credentials'] });
     await server.sql.query(`
       CREATE FUNCTION refuse_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk full'; END $$;
@@ -197,21 +199,21 @@ describe('secrets', () => {
   const authenticates = async (clientId: string, clientSecret: string) =>
     (await requestToken(server.issuer, { clientId, clientSecret }, { resource: API })).body.error !== 'invalid_client';
 
-  test('rotation with overlap: both work, then the old one ends', async () => {
+  test('after a rotation with overlap both secrets are valid, then only the new one', async () => {
     const { clientId, clientSecret: old } = await server.admin.createClient();
-    const { body } = await request('POST', `/clients/${clientId}/secrets`, { overlap_seconds: 1 });
+    const { body } = await request('POST', `/clients/${clientId}/secrets`, { overlap_seconds: 60 });
     expect([await authenticates(clientId, old), await authenticates(clientId, body.client_secret as string)]).toEqual([
       true,
       true,
     ]);
-    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    moveClock(60);
     expect([await authenticates(clientId, old), await authenticates(clientId, body.client_secret as string)]).toEqual([
       false,
       true,
     ]);
   });
 
-  test('rotation without overlap ends the old one at once; a removed one ends at once', async () => {
+  test('after a rotation without overlap the old secret is refused at once, and so is a removed one', async () => {
     const { clientId, clientSecret: old } = await server.admin.createClient();
     const { body } = await request('POST', `/clients/${clientId}/secrets`, {});
     expect(await authenticates(clientId, old)).toBe(false);
@@ -221,7 +223,7 @@ describe('secrets', () => {
     expect((await request('DELETE', `/clients/${clientId}/secrets/${body.id}`)).status).toBe(404);
   });
 
-  test('an imported secret works, is argon2id at rest, and its use is noted', async () => {
+  test('an imported secret is accepted, stored as argon2id, and its last use is recorded', async () => {
     const { clientId } = await server.admin.createClient();
     const imported = await request('POST', `/clients/${clientId}/secrets`, { secret: 'from the old system' });
     expect(imported.body).not.toHaveProperty('client_secret');
@@ -236,7 +238,7 @@ describe('secrets', () => {
     expect((body.items as { last_used_at: string | null }[])[0]?.last_used_at).not.toBeNull();
   });
 
-  test('a client that has no use for a secret gets none', async () => {
+  test('a client that does not authenticate with a secret gets none', async () => {
     const { clientId, clientSecret } = await server.admin.createClient({
       token_endpoint_auth_method: 'none',
       redirect_uris: ['https://a.example/cb'],

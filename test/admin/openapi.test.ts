@@ -1,4 +1,5 @@
-// The OpenAPI document is generated from the schemas that parse the requests; here real answers are held against it.
+// The OpenAPI document is generated from the schemas that parse the requests; here real answers are
+// held against it.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
@@ -59,7 +60,7 @@ async function call(method: string, template: string, params: Record<string, str
   return answer;
 }
 
-test('every operation does what the document says', async () => {
+test('the answer of every operation matches the document', async () => {
   expect(document.openapi).toBe('3.1.0');
   const created = await call(
     'post',
@@ -166,18 +167,18 @@ test.each([
   ['PUT', '/clients/nobody', ['DELETE', 'GET', 'HEAD', 'PATCH']],
   ['GET', '/clients/nobody/disable', ['POST']],
   ['PURGE', '/keys', ['GET', 'HEAD', 'POST']],
-])('%s %s: 405, with the methods that the path knows (RFC 9110 §15.5.6)', async (method, path, allowed) => {
+])('%s %s gets 405 with the allowed methods (RFC 9110 §15.5.6)', async (method, path, allowed) => {
   const response = await fetch(`${server.issuer}/admin/v1${path}`, { method });
   expect([response.status, response.headers.get('allow')?.split(', ').sort()]).toEqual([405, allowed]);
   expect(await response.json()).toMatchObject({ status: 405, code: 'method_not_allowed' });
 });
 
-test.each(['GET', 'PUT', 'PURGE'])('%s where nothing is: 404', async (method) => {
+test.each(['GET', 'PUT', 'PURGE'])('%s at an unknown path gets 404', async (method) => {
   const response = await fetch(`${server.issuer}/admin/v1/nothing`, { method });
   expect([response.status, response.headers.get('allow')]).toEqual([404, null]);
 });
 
-test('a page size that the document allows is one that is taken', async () => {
+test('a page size is accepted exactly if the document allows it', async () => {
   const limitParameter = document.paths['/clients']?.get?.parameters?.find(({ name }) => name === 'limit');
   const check = ajv.compile(limitParameter?.schema as object);
   for (const limit of ['0', '00', '1', '01', '9', '10', '99', '100', '101', '1e1', '-1', ' 1']) {

@@ -30,7 +30,7 @@ test.each([
   expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } });
 });
 
-test('one identifier names one API, with or without the slash of an empty path', async () => {
+test('an identifier with and without the slash of an empty path is the same API', async () => {
   await server.admin.createApi('https://one.example', { scopes: [] });
   for (const identifier of ['https://one.example', 'https://one.example/']) {
     expect((await request('POST', '/resource-servers', { identifier })).status).toBe(409);
@@ -38,7 +38,7 @@ test('one identifier names one API, with or without the slash of an empty path',
   expect((await request('POST', '/resource-servers', { identifier: 'https://one.example/v1' })).status).toBe(201);
 });
 
-test('a change keeps what it does not name, and null takes away', async () => {
+test('a PATCH keeps absent members and removes with null', async () => {
   const identifier = 'https://change.example/path?x=1';
   await server.admin.createApi(identifier, { scopes: ['a'], access_token_ttl_seconds: 60 });
   const renamed = await request('PATCH', at(identifier), { name: 'New' }, { 'if-match': '"1"' });

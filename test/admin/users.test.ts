@@ -12,7 +12,7 @@ afterAll(() => server.stop());
 const request: TestServer['admin']['request'] = (...args) => server.admin.request(...args);
 const PASSWORD = 'a good long password';
 
-test('a user name belongs to one user, whatever its case', async () => {
+test('usernames that differ in case only are the same username', async () => {
   await server.admin.createUser('Alice', PASSWORD);
   expect(await request('POST', '/users', { username: 'aLICE', password: PASSWORD })).toMatchObject({ status: 409 });
 });
@@ -32,14 +32,14 @@ test.each([
   expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } });
 });
 
-test('no answer holds a password or its hash', async () => {
+test('no answer contains a password or its hash', async () => {
   const id = await server.admin.createUser('carol', PASSWORD);
   for (const answer of [await request('GET', `/users/${id}`), await request('GET', '/users?q=carol')]) {
     expect(JSON.stringify(answer.body)).not.toMatch(/password|argon2/);
   }
 });
 
-test('If-Match guards a change; null takes the email address away', async () => {
+test('a change respects If-Match; null removes the email address', async () => {
   const id = await server.admin.createUser('dave', PASSWORD, { email: 'dave@example.com' });
   const change = { email: null, claims: { name: 'Dave' } };
   expect((await request('PATCH', `/users/${id}`, change, { 'if-match': '"7"' })).status).toBe(412);
@@ -49,7 +49,7 @@ test('If-Match guards a change; null takes the email address away', async () => 
   expect((await request('GET', '/users/nobody')).status).toBe(404);
 });
 
-test('every change leaves one event that names who and which request', async () => {
+test('every change adds one audit event with the actor and the request id', async () => {
   const created = await request('POST', '/users', { username: 'erin', password: PASSWORD });
   const id = created.body.id as string;
   const disabled = await request('POST', `/users/${id}/disable`);
@@ -70,7 +70,7 @@ test('every change leaves one event that names who and which request', async () 
   expect(JSON.stringify(events)).not.toContain(PASSWORD);
 });
 
-test('events are filtered, newest first, in pages', async () => {
+test('audit events are filtered, newest first, in pages', async () => {
   const since = new Date().toISOString();
   for (const name of ['f1', 'f2', 'f3']) await server.admin.createUser(name, PASSWORD);
   const first = (await request('GET', `/audit-events?type=user.created&since=${since}&limit=2`)).body;
@@ -85,7 +85,7 @@ test('events are filtered, newest first, in pages', async () => {
   }
 });
 
-test('nobody changes what has been written, not even with the database role of the server', async () => {
+test('audit events cannot be changed, not even with the database role of the server', async () => {
   for (const statement of [
     'DELETE FROM audit_events',
     "UPDATE audit_events SET actor = 'nobody'",

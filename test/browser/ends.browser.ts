@@ -116,7 +116,7 @@ test('a page that has become stale in another tab starts again where it was', as
   await otherTab.click('#logout-confirm');
   await otherTab.waitForSelector('#signed-out');
   await signIn(page, ALICE);
-  expect(await page.locator('#error-page').textContent()).toContain('not current any more');
+  expect(await page.locator('#error-page').textContent()).toContain('no longer valid');
   expect(await inspectPage(page, 'stale')).toEqual([]);
   await page.click('#restart');
   await signIn(page, ALICE);

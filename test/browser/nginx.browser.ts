@@ -13,6 +13,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import type { TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
+import { eventually } from '../support/patience.ts';
 import { freePort, startTestServer, type TestServer } from '../support/server.ts';
 import { sendOverTls } from '../support/tls-client.ts';
 
@@ -88,15 +89,9 @@ async function startNginx(port: number): Promise<() => Promise<void>> {
   const ended = once(nginx, 'close').catch((error: Error) => {
     complaints += `${error.message} (apt-get install nginx)`;
   });
-  for (let attempt = 0; ; attempt++) {
-    const isUp = await fetch(origin).then(
-      () => true,
-      () => false,
-    );
-    if (isUp) break;
-    if (attempt === 100) throw new Error(`nginx does not answer: ${complaints}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  await eventually(() => fetch(origin)).catch(() => {
+    throw new Error(`nginx does not answer: ${complaints}`);
+  });
   return async () => {
     nginx.kill('SIGTERM');
     await ended;

@@ -1,4 +1,5 @@
-// Secrets that a person chose cost 25 ms each to check: how often that happens, and what happens when it is too often.
+// An imported secret costs 25 ms of argon2 per check: how often that happens, and what happens when
+// there are too many checks.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
@@ -31,7 +32,7 @@ beforeAll(async () => {
   stored = { id: 'one', hash: await real.hash(SECRET), expiresAt: undefined };
 });
 
-test('two hundred equal requests at once cost one run, and the next ones none', async () => {
+test('two hundred concurrent equal requests cost one argon2 run, and later ones none', async () => {
   const passwords = counting();
   const verifier = createSecretVerifier(passwords);
   const answers = await Promise.all(Array.from({ length: 200 }, () => verifier.match('app', [stored], SECRET)));
@@ -52,7 +53,7 @@ test('a wrong secret is checked each time, and a success of another client or ha
   expect(await verifier.match('app', [rotated], SECRET)).toBeUndefined();
 });
 
-test('an expired secret is refused although it is remembered', async () => {
+test('an expired secret is refused although its success is cached', async () => {
   const verifier = createSecretVerifier(counting());
   await verifier.match('app', [stored], SECRET);
   const expired = { ...stored, expiresAt: new Date(Date.now() - 1) };
@@ -71,7 +72,7 @@ test('generated secrets have 256 bits, differ, and need no argon2', async () => 
   expect(passwords.runs).toBe(0);
 });
 
-test('the pool is bounded: beyond its queue the caller is told to come back, and nothing piles up', async () => {
+test('the argon2 queue is limited: further callers get overloaded, and memory does not grow', async () => {
   const small = createPasswordHasher({ concurrency: 1, maxWaiting: 2 });
   const runs = await Promise.allSettled(Array.from({ length: 10 }, () => small.verify(stored.hash, SECRET)));
   const refused = runs.filter((run) => run.status === 'rejected');

@@ -1,5 +1,5 @@
-// Rows in memory: remembered only while the feed vouches for them, and never when a change came in between. The feed here is a
-// switch in the test's hand; the real one has its own tests.
+// Rows in memory: remembered only while the feed is live, and never when a change came in between.
+// The feed here is a variable of the test; the real one has its own tests.
 
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { type CacheOptions, createCache } from '../../src/database/cache.ts';
@@ -86,7 +86,7 @@ test('when any row may have changed all are forgotten', async () => {
   expect(loads).toEqual(['a', 'b', 'a', 'b']);
 });
 
-test('while nobody listens every question goes to the database, also for what is remembered', async () => {
+test('while the feed is down every lookup reads the database, also for what is remembered', async () => {
   const cache = create();
   await cache.get('a');
   isLive = false;
@@ -157,7 +157,7 @@ test('a change of another row does not cost a load its place in the memory', asy
   expect(cache.get('a')).toEqual({ name: 'old a' });
 });
 
-test('a load that began while nobody listened is not remembered, even if somebody listens when it ends', async () => {
+test('a row whose load began while the feed was down is not remembered, even if it is up when it ends', async () => {
   const cache = create();
   const open = closedGate();
   isLive = false;

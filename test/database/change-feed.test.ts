@@ -1,11 +1,11 @@
-// What the feed hears: every committed change of a configuration row, nothing else, and at once.
+// What the feed receives: every committed change of a configuration row, nothing else, and at once.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { type ChangeFeed, startChangeFeed } from '../../src/database/change-feed.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { until } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 
 const TOPICS = ['client', 'client_grants', 'resource_server', 'user'];
 
@@ -88,7 +88,8 @@ describe('a committed change is heard, by topic and key:', () => {
     const [short] = await heardOf(statement);
     expect(short).toMatch(/^resource_server:https:/);
     heard.length = 0;
-    // Longer than any index entry: only a column without an index could hold it, so the trigger is asked directly.
+    // Longer than any index entry: only a column without an index could hold it, so the trigger is
+    // asked directly.
     await sql.query(`
       CREATE TABLE huge (name text);
       CREATE TRIGGER huge_announce AFTER INSERT ON huge

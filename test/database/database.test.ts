@@ -1,11 +1,12 @@
-// The pool: transactions that are whole or nothing, and connections that die at the worst moment.
+// The pool: transactions that are whole or nothing, connections that die at the worst moment, and
+// those that are kept.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createDatabase, type Database, type Query } from '../../src/database/database.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { until, WAIT_MS } from '../support/patience.ts';
 
 const INSERT = { name: 'test_insert', text: 'INSERT INTO kept VALUES ($1)' };
 const COUNT = { name: 'test_count', text: 'SELECT count(*)::int AS count FROM kept' };
@@ -39,8 +40,7 @@ async function count(): Promise<number> {
 
 async function killBackendOf(query: Query): Promise<void> {
   const { rows } = await query<{ pid: number }>(PID, []);
-  await other.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
-  await sleep(100);
+  await other.query('SELECT pg_terminate_backend($1, $2)', [rows[0]?.pid, WAIT_MS]);
 }
 
 describe('a transaction', () => {
@@ -79,9 +79,43 @@ describe('a transaction', () => {
   });
 });
 
+test('a transaction whose work goes on after a failed statement is an error, not a commit', async () => {
+  const committed = database.transaction(async (query) => {
+    await query(INSERT, [1]);
+    await query(INSERT, [1]).catch(() => {});
+  });
+  await expect(committed).rejects.toThrow('nothing was committed');
+  expect(await count()).toBe(0);
+  expect((await database.query<{ count: number }>(COUNT, [])).rows).toEqual([{ count: 0 }]);
+});
+
+// One caller's faulty values would make the server connect, and prepare all of its statements,
+// again and again.
+describe('after a statement has failed, its connection', () => {
+  const backend = async () => (await database.batchQuery<{ pid: number }>(PID, [])).rows[0]?.pid;
+  const FAIL = {
+    name: 'test_fail',
+    text: `DO $$ BEGIN RAISE EXCEPTION 'raised for the test' USING ERRCODE = '53100'; END $$`,
+  };
+
+  test('is used again where the values were at fault', async () => {
+    const before = await backend();
+    await database.batchQuery(INSERT, [1]);
+    await expect(database.batchQuery(INSERT, [1])).rejects.toMatchObject({ code: '23505' });
+    await expect(database.batchQuery(INSERT, ['one'])).rejects.toMatchObject({ code: '22P02' });
+    expect(await backend()).toBe(before);
+  });
+
+  test('is thrown away where the database was', async () => {
+    const before = await backend();
+    await expect(database.batchQuery(FAIL, [])).rejects.toMatchObject({ code: '53100' });
+    expect(await backend()).not.toBe(before);
+  });
+});
+
 test('an idle connection that is lost is logged, without the password, and replaced at the next use', async () => {
   await killBackendOf(database.query);
+  await until(() => lines.join('').includes('an idle database connection was lost'));
   expect((await database.query<{ count: number }>(COUNT, [])).rows).toEqual([{ count: 0 }]);
-  expect(lines.join('')).toContain('an idle database connection was lost');
   expect(lines.join('')).not.toContain(new URL(testDatabase.connectionString).password);
 });

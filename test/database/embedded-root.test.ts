@@ -1,4 +1,4 @@
-// Root starts Lanyard in a folder that nobody else may enter, such as a home directory of mode 700: PostgreSQL runs as an
+// Root starts Lanyard in a folder that no other user may enter, such as a home directory of mode 700: PostgreSQL runs as an
 // ordinary user there, which reaches neither its data nor its programs by their path. And the other way round: an ordinary
 // user, for whom none of that is done.
 
@@ -8,15 +8,12 @@ import { chmod, chown, cp, mkdir, mkdtemp, readdir, realpath, rm, stat } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { findNativeDir } from '../../src/database/embedded/binaries.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
 import { copyCheckout, isRoot } from '../support/as-root.ts';
-
-// Making a cluster waits for the disk, which other tests use too.
-jest.setTimeout(120_000);
+import { eventually } from '../support/patience.ts';
 
 let closedDir: string;
 
@@ -27,7 +24,7 @@ beforeEach(async () => {
 
 afterEach(() => rm(closedDir, { recursive: true, force: true }));
 
-// Only root can run PostgreSQL as another user; whoever is not root shows that an ordinary user needs none of this.
+// Only root can run PostgreSQL as another user; any other user shows that an ordinary user needs none of this.
 if (isRoot) {
   test('runs with data and programs in a folder that only root can enter', async () => {
     const nativeDir = join(closedDir, 'native');
@@ -47,13 +44,13 @@ if (isRoot) {
     // The configuration is read again by its name, /proc/self/fd/3/postgresql.conf.
     await client.query("ALTER SYSTEM SET work_mem = '7MB'");
     await client.query('SELECT pg_reload_conf()');
-    await expectSoon(async () => (await client.query('SHOW work_mem')).rows[0].work_mem, '7MB');
+    await eventually(async () => expect((await client.query('SHOW work_mem')).rows[0].work_mem).toBe('7MB'));
 
     // A backend that dies takes all others down, and the postmaster recovers by itself.
     const victim = await connect(first.connectionString);
     const backendPid = (await victim.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
     process.kill(backendPid, 'SIGKILL');
-    await expectSoon(() => countKept(first.connectionString), 50_000);
+    await eventually(async () => expect(await countKept(first.connectionString)).toBe(50_000));
 
     process.kill(first.pid, 'SIGKILL');
     await first.exited;
@@ -125,13 +122,13 @@ if (isRoot) {
 
 /** Starts PostgreSQL in a process of that user and tells which user PostgreSQL runs as. */
 async function runAs(uid: number, gid: number, dataDir: string): Promise<string> {
-  // The checkout may stand in a folder that is closed to this user; tmp is open.
+  // This user may not be allowed to enter the folder of the checkout; the temporary folder is open.
   const open = await mkdtemp(join(tmpdir(), 'lanyard-open-'));
   await chmod(open, 0o755);
   const { home: checkout } = await copyCheckout(open);
   const script = `
     import { statSync } from 'node:fs';
-    import { startEmbeddedPostgres } from ${JSON.stringify(join(checkout, 'src', 'database', 'embedded.ts'))};
+    import { startEmbeddedPostgres } from ${JSON.stringify(join(checkout, 'src', 'database', 'embedded', 'embedded-postgres.ts'))};
     const postgres = await startEmbeddedPostgres({ dataDir: ${JSON.stringify(dataDir)}, log: () => {} });
     console.log('uid', statSync('/proc/' + postgres.pid).uid);
     await postgres.stop();`;
@@ -162,13 +159,4 @@ async function countKept(connectionString: string): Promise<number> {
   const { rows } = await client.query('SELECT count(*)::int AS count FROM kept');
   await client.end();
   return rows[0].count;
-}
-
-async function expectSoon<T>(read: () => Promise<T>, expected: T): Promise<void> {
-  let seen: unknown;
-  for (let attempt = 0; attempt < 100; attempt++, await sleep(50)) {
-    seen = await read().catch((error) => error);
-    if (seen === expected) return;
-  }
-  expect(seen).toBe(expected);
 }

@@ -1,34 +1,48 @@
 // The embedded PostgreSQL as an operator meets it: real clusters in throw-away folders, real kill -9. The owner whose death
 // matters runs in a process of its own. What only concerns root is in embedded-root.test.ts.
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { spawnAs } from '../../src/database/embedded/account.ts';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
+import {
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+  startEmbeddedPostgres,
+} from '../../src/database/embedded/embedded-postgres.ts';
+import { until } from '../support/patience.ts';
 
 const EMBEDDED_URL = new URL('../../src/database/embedded/embedded-postgres.ts', import.meta.url).href;
 
-// Making a cluster waits for the disk, which other tests use too.
-jest.setTimeout(120_000);
-
+/** A data folder after its first start, to be copied: to make a cluster takes seconds. */
+let template: string;
 let dataDir: string;
 let started: EmbeddedPostgres[];
 let owners: ChildProcess[];
 let dir: string;
 
+beforeAll(async () => {
+  template = await mkdtemp(join(tmpdir(), 'lanyard-embedded-template-'));
+  await (await startEmbeddedPostgres({ dataDir: template, log: () => {} })).stop();
+});
+afterAll(() => rm(template, { recursive: true, force: true }));
+
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'lanyard-embedded-'));
   dataDir = join(dir, 'postgres');
+  // With owners and modes, which fs.cp() does not keep.
+  expect(spawnSync('cp', ['-a', template, dataDir]).status).toBe(0);
   started = [];
   owners = [];
 });
+
+/** For what a first start does. */
+const emptyFolder = () => rm(dataDir, { recursive: true });
 
 afterEach(async () => {
   for (const owner of owners) await kill(owner);
@@ -89,7 +103,7 @@ test('listens on the loopback address only, whatever the settings say', async ()
   expect(await query(postgres, "SELECT current_setting('unix_socket_directories') AS sockets")).toEqual([
     { sockets: '' },
   ]);
-  // All of 127.0.0.0/8 is this machine on Linux: whoever listens on every address answers here too.
+  // All of 127.0.0.0/8 is this machine on Linux: a server that listens on every address answers here too.
   const elsewhere = new URL(postgres.connectionString);
   elsewhere.hostname = '127.0.0.2';
   await expect(query({ connectionString: elsewhere.href }, 'SELECT 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
@@ -103,6 +117,7 @@ test('refuses a second start on the same folder while the first runs, in the sam
 });
 
 test('lets exactly one of several simultaneous starts have a fresh folder', async () => {
+  await emptyFolder();
   const lines = await Promise.all([1, 2, 3].map(() => firstLine(spawnOwner())));
   expect(lines.filter((line) => line.startsWith('postgres://'))).toHaveLength(1);
   expect(lines.filter((line) => line.startsWith('another Lanyard'))).toHaveLength(2);
@@ -133,7 +148,7 @@ test('recovers every confirmed row after PostgreSQL was killed in the middle of 
       confirmed += 1;
     }
   })();
-  while (confirmed < 50) await sleep(5);
+  await until(() => confirmed >= 50, '50 confirmed rows');
   process.kill(first.pid, 'SIGKILL');
   await expect(writing).rejects.toThrow();
   expect(await first.exited).toEqual({ code: null, signal: 'SIGKILL' });
@@ -154,13 +169,15 @@ test('waits for a process of the killed PostgreSQL that still holds its memory',
   process.kill(rows[0].pid, 'SIGSTOP');
   process.kill(first.pid, 'SIGKILL');
   await first.stop();
-  const next = start();
-  await sleep(1_500);
+  const lines: string[] = [];
+  const next = start({ log: (line) => lines.push(line) });
+  await until(() => lines.some((line) => line.includes('pre-existing shared memory block')), 'a failed attempt');
   process.kill(rows[0].pid, 'SIGCONT');
   expect(await query(await next, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });
 
 test('starts although a crash left half a cluster', async () => {
+  await emptyFolder();
   await mkdir(join(dataDir, 'cluster.new-abc', 'base'), { recursive: true });
   await writeFile(join(dataDir, 'cluster.new-abc', 'PG_VERSION'), '18\n');
   await writeFile(join(dataDir, 'cluster.new-abc.password'), 'old');
@@ -171,23 +188,25 @@ test('starts although a crash left half a cluster', async () => {
   expect(await readdir(dataDir)).toEqual(['cluster', 'lock', 'postgres-password']);
 });
 
-test('starts after its owner was killed during the very first start, at whatever moment', async () => {
-  for (const delayMs of [250, 700, 1_200]) {
-    await rm(dataDir, { recursive: true, force: true });
-    const owner = spawnOwner();
-    await sleep(delayMs);
-    await kill(owner);
-    const postgres = await start();
-    expect(await query(postgres, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
-    await postgres.stop();
-  }
+test.each<[string, (name: string) => boolean]>([
+  ['it had its lock', (name) => name === 'lock'],
+  ['initdb was about to begin', (name) => name.startsWith('cluster.new-')],
+  ['initdb was writing', (name) => /^cluster\.new-[^/]+\/PG_VERSION$/.test(name)],
+  ['PostgreSQL was starting', (name) => name === 'cluster/postmaster.pid'],
+])('starts after its owner was killed during the very first start, when %s', async (moment, isThen) => {
+  await emptyFolder();
+  const owner = spawnOwner();
+  await until(async () => (await readdir(dataDir, { recursive: true }).catch(() => [])).some(isThen), moment);
+  await kill(owner);
+  const postgres = await start();
+  expect(await query(postgres, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });
 
-test('is not misled by a pid file whose number now belongs to somebody else', async () => {
+test('is not misled by a pid file whose pid now belongs to another process', async () => {
   await (await start()).stop();
   // Of the database user, since PostgreSQL ignores processes of others by itself.
   const { uid, gid } = await stat(join(dataDir, 'cluster'));
-  const bystander = spawn('sleep', ['60'], { uid, gid });
+  const bystander = spawn('cat', { uid, gid }); // which waits for its input
   owners.push(bystander);
   await writeFile(join(dataDir, 'cluster', 'postmaster.pid'), `${bystander.pid}\n/proc/self/fd/3\n1\n5432\n\n\n\n`);
 
@@ -202,19 +221,19 @@ test('reports what PostgreSQL said when it does not start, and frees the folder'
   expect(await query(await start(), 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });
 
-test('hears the last words and the end of a process that has ended before anybody asked', async () => {
+test('reports the last messages and the exit of a process that has exited before a caller waits for it', async () => {
   const words: string[] = [];
   const script = ['-c', 'echo "last words" >&2; exit 3'];
-  const { exited, silent } = await spawnAs(
+  const { child, exited, stderrClosed } = await spawnAs(
     undefined,
     'sh',
     [],
     () => script,
     (line) => words.push(line),
   );
-  await sleep(200);
+  await until(() => child.exitCode !== null, 'the end of the process');
   expect(await exited).toEqual({ code: 3, signal: null });
-  await silent;
+  await stderrClosed;
   expect(words).toEqual(['last words']);
 });
 
@@ -255,7 +274,7 @@ test('may be stopped twice, and tells when it has ended', async () => {
   expect(await postgres.exited).toEqual({ code: 0, signal: null });
 });
 
-async function start(options: { settings?: Record<string, string> } = {}): Promise<EmbeddedPostgres> {
+async function start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
   const postgres = await startEmbeddedPostgres({ dataDir, log: () => {}, ...options });
   started.push(postgres);
   return postgres;
@@ -273,7 +292,6 @@ function spawnOwner(options: { env?: NodeJS.ProcessEnv; detached?: boolean } = {
     import { startEmbeddedPostgres } from ${JSON.stringify(EMBEDDED_URL)};
     import pg from 'pg';
     process.on('SIGINT', async () => {
-      await new Promise((resolve) => setTimeout(resolve, 500));
       const client = new pg.Client({ connectionString: postgres.connectionString });
       await client.connect();
       console.log('drained', (await client.query('SELECT 1 AS one')).rows[0].one);

@@ -14,7 +14,7 @@ interface Run {
   readonly stderr: string;
 }
 
-/** A text on stdout, and what happens to the demo then. */
+/** A text on stdout, and what happens to the demo when it has appeared. */
 interface Incident {
   readonly after: string;
   strike(child: ChildProcess): Promise<void> | void;
@@ -23,7 +23,7 @@ interface Incident {
 function runDemo(temporaryDir: string, incident?: Incident): Promise<Run> {
   const child = spawn(process.execPath, ['src/demo/demo.ts'], {
     cwd: ROOT,
-    // None of ours: a newcomer has none either.
+    // None of the variables of this process: a newcomer has none either.
     env: { PATH: process.env.PATH, TMPDIR: temporaryDir },
   });
   let stdout = '';
@@ -63,7 +63,7 @@ describe('the demo', () => {
   beforeAll(async () => {
     temporaryDir = await mkdtemp(join(tmpdir(), 'lanyard-demo-test-'));
     run = await runDemo(temporaryDir);
-  }, 90_000);
+  });
   afterAll(() => rm(temporaryDir, { recursive: true, force: true }));
 
   test('ends with 0, and nothing went wrong', () => {
@@ -110,15 +110,18 @@ describe('in the middle of the demo', () => {
   });
   afterEach(() => rm(temporaryDir, { recursive: true, force: true }));
 
-  test('Ctrl-C ends it, and nothing stays behind', async () => {
+  test.each([
+    ['Ctrl-C', 'SIGINT'],
+    ['a closed terminal', 'SIGHUP'],
+  ] as const)('%s ends it, and nothing stays behind', async (_name, signal) => {
     const { exitCode, stdout } = await runDemo(temporaryDir, {
       after: MIDDLE,
-      strike: (child) => void child.kill('SIGINT'),
+      strike: (child) => void child.kill(signal),
     });
     expect(exitCode).toBe(130);
     expect(stdout).not.toContain('did what they should');
     expect(await readdir(temporaryDir)).toEqual([]);
-  }, 60_000);
+  });
 
   test('a database that dies makes it fail, say so and clean up', async () => {
     const { exitCode, stdout } = await runDemo(temporaryDir, {
@@ -129,7 +132,7 @@ describe('in the middle of the demo', () => {
     expect(stdout).toContain('The demo has failed');
     expect(exitCode).toBe(1);
     expect(await readdir(temporaryDir)).toEqual([]);
-  }, 60_000);
+  });
 });
 
 async function killPostgres(temporaryDir: string): Promise<void> {

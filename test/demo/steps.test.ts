@@ -12,7 +12,7 @@ const observing =
   <T>(observed: string, value: T) =>
   async () => ({ observed, value });
 
-test('a step that observes what it expects says so and hands its value on', async () => {
+test('a step that observes what it expects says so and returns its value', async () => {
   const { lines, transcript } = recorded();
   await expect(transcript.step('call', '200', observing('200', 'the answer'))).resolves.toBe('the answer');
   expect(lines.join('\n')).toMatch(/ok +call +200/);

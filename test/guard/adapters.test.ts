@@ -103,7 +103,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     };
     server = await start(guard, handler);
     restricted = await start(guard, handler, { scopes: ['orders:write'], clients: ['app-c'] });
-    const fail = () => Promise.reject(new RangeError('a fault of the app'));
+    const fail = () => Promise.reject(new RangeError('an error of the app'));
     const failing: Guard = { check: fail, checkRequest: fail, metadata: undefined };
     broken = await start(failing, handler);
   });
@@ -118,7 +118,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     return { response, body: (await response.json()) as Record<string, unknown> };
   }
 
-  test('a good token reaches the handler with its principal', async () => {
+  test('a valid token reaches the handler with its principal', async () => {
     const { response, body } = await call(server, await tiny.issueJwt());
     expect(response.status).toBe(200);
     expect(body).toEqual({ clientId: 'app-a', subject: 'user-1' });
@@ -157,7 +157,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     expect(handled).toBe(0);
   });
 
-  test('a route asks for more than the guard does', async () => {
+  test('a route may require more than the guard does', async () => {
     const tokenOfA = await tiny.issueJwt();
     const tokenOfC = await tiny.issueJwt({ client_id: 'app-c', azp: 'app-c' });
     const readerC = await tiny.issueJwt({ client_id: 'app-c', azp: 'app-c', scope: 'orders:read' });
@@ -167,14 +167,14 @@ describe.each(Object.keys(servers))('%s', (name) => {
     expect(handled).toBe(1);
   });
 
-  test('a token in the query string is not read: it would be in every log on the way', async () => {
+  test('a token in the query string is not read: it would be in the logs of every proxy', async () => {
     const { response, body } = await call(server, undefined, `/?access_token=${await tiny.issueJwt()}`);
     expect(response.status).toBe(401);
     expect(body.error).toBe('missing_token');
     expect(handled).toBe(0);
   });
 
-  test('two Authorization headers: 400, though Node shows the app only the first', async () => {
+  test('two Authorization headers: 400, although Node returns the first one only', async () => {
     const token = await tiny.issueJwt();
     const socket = connect(server.port, '127.0.0.1');
     socket.end(
@@ -186,7 +186,7 @@ describe.each(Object.keys(servers))('%s', (name) => {
     expect(handled).toBe(0);
   });
 
-  test('a fault that is no refusal goes to the error handling of the app, and the handler does not run', async () => {
+  test('an error that is not a refusal goes to the error handling of the app, and the handler does not run', async () => {
     const response = await fetch(`http://127.0.0.1:${broken.port}/`, { headers: { authorization: 'Bearer x' } });
     expect(response.status).toBe(500);
     expect(handled).toBe(0);

@@ -1,5 +1,5 @@
-// Tokens that are bound to a key, at APIs with the guard: a real Lanyard issues them, real Koa, Express and Fastify servers check
-// them. What a thief holds is always the token; sometimes a proof that he has seen as well.
+// Tokens that are bound to a key, at APIs with the guard: Lanyard issues them; Koa, Express and
+// Fastify servers check them. The attacker has the token, and sometimes a proof that was observed.
 
 import { createHash } from 'node:crypto';
 import { createServer, type RequestListener } from 'node:http';
@@ -35,7 +35,7 @@ const apis: Record<string, { url: string; close(): unknown }> = {};
 
 type Start = (options: GuardOptions) => { handler: RequestListener; close?(): unknown };
 
-/** Each serves /orders below a mount or prefix, as real APIs do. */
+/** Each serves /orders below a mount path or prefix, as real APIs do. */
 const frameworks: Record<string, { format: 'jwt' | 'opaque'; start: Start }> = {
   koa: {
     format: 'jwt',
@@ -145,7 +145,7 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     token = await boundToken(`${apis[name]?.url}/orders`);
   });
 
-  /** A right request, but for the changes. */
+  /** A valid request, except for the changes. */
   async function call({ scheme = 'DPoP', proof = {}, signer = key, headers = {} }: Presentation = {}): Promise<Answer> {
     const claims = { ath: athOf(token), ...proof.claims };
     const dpop = await dpopProof(signer, { htm: 'GET', htu: url }, { ...proof, claims });
@@ -154,7 +154,7 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     );
   }
 
-  test('an app with openid-client gets in', async () => {
+  test('an app with openid-client is accepted', async () => {
     const configuration = await honest(server, app);
     const DPoP = getDPoPHandle(configuration, await randomDPoPKeyPair('ES256'));
     const parameters = { resource: `${apis[name]?.url}/orders` };
@@ -166,7 +166,7 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     expect([response.status, await response.json()]).toEqual([200, { client: app.clientId }]);
   });
 
-  test('the same request by hand gets in: each of the refusals below is for what it changes', async () => {
+  test('the same request without a library is accepted: the refusals below are for their change only', async () => {
     expect((await call()).status).toBe(200);
   });
 
@@ -174,11 +174,11 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     expect((await call({ proof: { claims: { iat: inSeconds(8), nbf: inSeconds(8) } } })).status).toBe(200);
   });
 
-  test('the address of a proof may have a query and a fragment (RFC 9449 §4.3)', async () => {
+  test('the htu of a proof may have a query and a fragment (RFC 9449 §4.3)', async () => {
     expect((await call({ proof: { claims: { htu: `${url}?page=3#top` } } })).status).toBe(200);
   });
 
-  test('a stolen token as Bearer opens nothing, and the answer asks for a proof (RFC 9449 §7.2)', async () => {
+  test('a stolen token is refused as Bearer, and the challenge asks for a proof (RFC 9449 §7.2)', async () => {
     const { status, headers, body } = await call({ scheme: 'Bearer' });
     expect([status, body.error]).toEqual([401, 'invalid_token']);
     expect(headers.get('www-authenticate')).toMatch(/^DPoP .*error="invalid_token".*algs="ES256 PS256/);
@@ -187,7 +187,7 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
   });
 
   const wrong: [string, (own: Signer) => Presentation | Promise<Presentation>][] = [
-    ['a proof by the thief’s own key', async () => ({ signer: await newSigner() })],
+    ['a proof of the attacker’s own key', async () => ({ signer: await newSigner() })],
     ['a proof for another method', () => ({ proof: { claims: { htm: 'POST' } } })],
     ['a proof for the method in another spelling', () => ({ proof: { claims: { htm: 'get' } } })],
     ['a proof for another path', () => ({ proof: { claims: { htu: `${url}/other` } } })],
@@ -206,20 +206,20 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     ['a proof from two minutes ago', () => ({ proof: { claims: { iat: inSeconds(-120) } } })],
     ['a proof from the future', () => ({ proof: { claims: { iat: inSeconds(120) } } })],
     ['a proof without jti', () => ({ proof: { claims: { jti: undefined } } })],
-    ['another kind of JWT', () => ({ proof: { header: { typ: 'at+jwt' } } })],
+    ['a JWT of another type', () => ({ proof: { header: { typ: 'at+jwt' } } })],
     [
-      'a proof that shows the private key',
+      'a proof with the private key in its header',
       async () => ({ proof: { header: { jwk: await exportJWK(key.privateKey) } } }),
     ],
   ];
-  test.each(wrong)('%s opens nothing', async (_name, make) => {
+  test.each(wrong)('%s is refused', async (_name, make) => {
     const { status, headers, body } = await call(await make(key));
     expect(status).toBe(401);
     expect(['invalid_dpop_proof', 'invalid_token']).toContain(body.error);
     expect(headers.get('www-authenticate')).toMatch(/^DPoP .*algs="ES256 PS256 Ed25519 EdDSA"/);
   });
 
-  test('a proof that was seen on the way is used up: of 20 at once, one gets in', async () => {
+  test('a proof that was observed cannot be replayed: of 20 requests at once, one is accepted', async () => {
     const dpop = await dpopProof(key, { htm: 'GET', htu: url }, { claims: { ath: athOf(token) } });
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => fetch(url, { headers: { authorization: `DPoP ${token}`, dpop } })),
@@ -227,21 +227,21 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array.from({ length: 19 }, () => 401)]);
   });
 
-  test('two proofs in one request are none', async () => {
+  test('two proofs in one request are refused', async () => {
     const proofs = [1, 2].map(() => dpopProof(key, { htm: 'GET', htu: url }, { claims: { ath: athOf(token) } }));
     const dpop = (await Promise.all(proofs)).join(', ');
     const response = await fetch(url, { headers: { authorization: `DPoP ${token}`, dpop } });
     expect(response.status).toBe(401);
   });
 
-  test('a token of another client is 403, proof or not', async () => {
+  test('a token of another client is 403, also with a valid proof', async () => {
     const foreign = await boundToken(`${apis[name]?.url}/orders`, other);
     const dpop = await dpopProof(key, { htm: 'GET', htu: url }, { claims: { ath: athOf(foreign) } });
     const response = await fetch(url, { headers: { authorization: `DPoP ${foreign}`, dpop } });
     expect([response.status, await response.json()]).toMatchObject([403, { error: 'client_not_allowed' }]);
   });
 
-  test('whoever has no token is pointed to the metadata (RFC 9728 §5.1), which name the issuer', async () => {
+  test('without a token, the challenge points to the metadata (RFC 9728 §5.1), which name the issuer', async () => {
     const response = await fetch(url);
     expect(response.status).toBe(401);
     const challenge = response.headers.get('www-authenticate') ?? '';
@@ -262,13 +262,13 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
   });
 });
 
-describe('by hand', () => {
+describe('guard.check without an adapter', () => {
   const AUDIENCE = 'https://orders.example';
   const certificate = Buffer.from('the DER of a certificate');
   const x5t = createHash('sha256').update(certificate).digest('base64url');
 
   function guardFor(claims: Record<string, unknown>, options: Partial<GuardOptions> = {}) {
-    const standing = {
+    const valid = {
       iss: 'https://id.example',
       aud: AUDIENCE,
       sub: 'a',
@@ -280,12 +280,12 @@ describe('by hand', () => {
       issuer: 'https://id.example',
       audience: AUDIENCE,
       clients: ['a'],
-      mode: { verify: async () => ({ ...standing, ...claims }) },
+      mode: { verify: async () => ({ ...valid, ...claims }) },
       ...options,
     });
   }
 
-  test('a token that is bound to a certificate comes with that certificate, or is refused (RFC 8705 §3)', async () => {
+  test('a token that is bound to a certificate is refused without that certificate (RFC 8705 §3)', async () => {
     const guard = guardFor({ cnf: { 'x5t#S256': x5t } });
     const authorization = 'Bearer token';
     expect((await guard.check({ authorization, clientCertificate: certificate })).clientId).toBe('a');
@@ -296,7 +296,7 @@ describe('by hand', () => {
   });
 
   test.each([[{ kid: 'x' }], [{}], ['text'], [null], [{ jkt: 7 }], [{ jkt: 'x', new: 'way' }]])(
-    'a way of binding that the guard does not know is refused: %j',
+    'an unknown confirmation method is refused: %j',
     async (cnf) => {
       const presentation = { authorization: 'Bearer token', clientCertificate: certificate };
       await expect(guardFor({ cnf }).check(presentation)).rejects.toMatchObject({ code: 'invalid_token' });
@@ -310,7 +310,7 @@ describe('by hand', () => {
     expect((await refused(guardFor({}), 'DPoP token')).code).toBe('invalid_token');
   });
 
-  test('when nobody can tell whether a proof was used, the answer is 503', async () => {
+  test('when the replay store is not available, the answer is 503', async () => {
     const replayStore: ReplayStore = { useOnce: () => Promise.reject(new Error('the shared store is down')) };
     const guard = guardFor({ cnf: { jkt: key.thumbprint } }, { dpop: { replayStore } });
     const request = { authorization: 'DPoP token', method: 'GET', target: '/x' };
@@ -318,7 +318,7 @@ describe('by hand', () => {
     await expect(guard.check({ ...request, dpop })).rejects.toMatchObject({ status: 503 });
   });
 
-  test('an API behind a prefix says so, and proofs are for its public address', async () => {
+  test('with publicUrl, proofs are for the public URL of the API', async () => {
     const guard = guardFor({ cnf: { jkt: key.thumbprint } }, { publicUrl: 'https://api.example/v1/' });
     const request = { authorization: 'DPoP token', method: 'GET', target: '/x?y' };
     const proofFor = (htu: string) => dpopProof(key, { htm: 'GET', htu }, { claims: { ath: athOf('token') } });
@@ -331,7 +331,7 @@ describe('by hand', () => {
     await expect(guard.check(absolute)).rejects.toMatchObject({ code: 'invalid_dpop_proof' });
   });
 
-  test('options that cannot be meant stop the API at its start', () => {
+  test('invalid options stop the API at its start', () => {
     expect(() => guardFor({}, { dpop: { algorithms: ['HS256'] } })).toThrow(/dpop.algorithms/);
     expect(() => guardFor({}, { clients: 'granted' })).toThrow(/clients/);
     expect(() => guardFor({}, { audience: 'urn:x', metadata: {} })).toThrow(/metadata/);

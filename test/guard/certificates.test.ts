@@ -1,5 +1,6 @@
-// Certificate-bound tokens at APIs with the guard (RFC 8705 §3), with the certificates of real handshakes, and with those that a
-// proxy hands on in a header. The thief holds the token and has seen the certificate, which is no secret; he has not its key.
+// Certificate-bound tokens at APIs with the guard (RFC 8705 §3), with certificates from a TLS
+// handshake and from a header of a proxy. The attacker has the token and the certificate, which is
+// public, but not its key.
 
 import { createHash } from 'node:crypto';
 import { createServer as createHttpServer, request, type Server } from 'node:http';
@@ -43,12 +44,12 @@ async function listening<S extends Server | ReturnType<typeof createHttpsServer>
   return (server.address() as AddressInfo).port;
 }
 
-describe('with the TLS connection of the API itself', () => {
+describe('without a proxy', () => {
   let origin: string;
   let server: ReturnType<typeof createHttpsServer>;
   beforeAll(async () => {
     const web = express();
-    web.get('/', expressGuard(guardFor()), (_request, response) => void response.json({ welcome: true }));
+    web.get('/', expressGuard(guardFor()), (_request, response) => void response.json({}));
     const tls = { cert: apiCertificate.cert, key: apiCertificate.key, requestCert: true, rejectUnauthorized: false };
     server = createHttpsServer(tls, web);
     origin = `https://localhost:${await listening(server)}`;
@@ -57,7 +58,7 @@ describe('with the TLS connection of the API itself', () => {
 
   test.each([
     ['its own certificate', own, 200],
-    ['another one of the same name', another, 401],
+    ['another one with the same subject', another, 401],
     ['none', undefined, 401],
   ])('a bound token with %s: %#', async (_name, certificate, expected) => {
     const headers = { authorization: 'Bearer token', 'client-cert': `:${own.der.toString('base64')}:` };
@@ -107,23 +108,23 @@ describe.each(['koa', 'express', 'fastify'])('behind a proxy that terminates TLS
   test.each([
     ['as nginx writes it', escaped, 200],
     ['as RFC 9440 writes it', `:${own.der.toString('base64')}:`, 200],
-    ['of somebody else', encodeURIComponent(another.cert), 401],
-    ['twice, of which the proxy has written one', [escaped, escaped], 401],
-    ['that cannot be read', '%%%', 401],
+    ['of another client', encodeURIComponent(another.cert), 401],
+    ['twice, one of them from the proxy', [escaped, escaped], 401],
+    ['that cannot be parsed', '%%%', 401],
     ['that is missing', undefined, 401],
   ])('a certificate %s', async (_name, header, expected) => {
     expect(await call(header)).toBe(expected);
   });
 
-  test('whoever reaches the API past the proxy may write what he likes', async () => {
-    // 127.0.0.2 is this machine too, but no proxy.
+  test('the header is ignored from a peer that is not a trusted proxy', async () => {
+    // 127.0.0.2 is this machine too, but not in trustedProxies.
     expect(await call(escaped, '127.0.0.2')).toBe(401);
   });
 });
 
-test('who may set the header must be said, or everybody could', () => {
+test('trustedProxies is required: without it every caller could set the header', () => {
   expect(() => certificateFromHeader('X-Client-Cert', [])).toThrow(/trustedProxies/);
   expect(() => certificateFromHeader('X-Client-Cert', ['proxy.internal'])).toThrow(/proxy.internal/);
-  // @ts-expect-error: JavaScript may leave it out
+  // @ts-expect-error: JavaScript callers may leave it out
   expect(() => certificateFromHeader('X-Client-Cert')).toThrow(/trustedProxies/);
 });

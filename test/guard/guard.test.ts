@@ -1,5 +1,5 @@
-// What is the same in every mode: the header, the allow-list, the scopes, the shape of a refusal, the options. The in-process
-// mode does without any network here, as Lanyard's own admin API does.
+// What every mode has in common: the header, the allow-list, the scopes, the refusals, the options.
+// These tests use the in-process mode, like Lanyard's admin API.
 
 import { describe, expect, test } from '@jest/globals';
 import { createGuard, type GuardOptions, GuardRefusal } from '../../src/guard/index.ts';
@@ -29,7 +29,7 @@ describe('the Authorization header', () => {
     },
   );
 
-  test('no header at all, as an empty list, is no token', async () => {
+  test('an empty list of headers is no token', async () => {
     expect((await refused(guardWith(), [])).code).toBe('missing_token');
   });
 
@@ -56,13 +56,13 @@ describe('the Authorization header', () => {
   });
 
   test.each(['"good"', 'göod', 'good;', '=good', 'go=od', 'good\0'])(
-    'the token %j has characters that no token has (RFC 6750 §2.1): 401',
+    'the token %j has invalid characters (RFC 6750 §2.1): 401',
     async (token) => {
       expect(await refused(guardWith(), `Bearer ${token}`)).toMatchObject({ status: 401, code: 'invalid_token' });
     },
   );
 
-  test('a huge token is refused before anybody spends work on it', async () => {
+  test('a huge token is refused before it is verified', async () => {
     let verifications = 0;
     const verify = async () => {
       verifications += 1;
@@ -78,7 +78,7 @@ describe('the Authorization header', () => {
 });
 
 describe('the allow-list', () => {
-  test('denies by default: an empty list refuses everybody', async () => {
+  test('denies by default: an empty list refuses every client', async () => {
     expect(await refused(guardWith({ clients: [] }), 'Bearer good')).toMatchObject({
       status: 403,
       code: 'client_not_allowed',
@@ -91,7 +91,7 @@ describe('the allow-list', () => {
     }
   });
 
-  test('may be a function, which is asked every time', async () => {
+  test('may be a function, which is called for every request', async () => {
     let clients = ['app-a'];
     const guard = guardWith({ clients: async () => clients });
     expect((await guard.check('Bearer good')).clientId).toBe('app-a');
@@ -107,23 +107,23 @@ describe('the allow-list', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('database down'))],
-    ['gives nothing', () => undefined],
-    ['gives text, in which every part of an id could be found', () => 'app-a'],
-    ['gives a set', () => new Set(['app-a'])],
-    ['gives a list with a hole', () => ['app-a', undefined]],
-  ])('that %s lets nobody in: 503', async (_, clients) => {
+    ['returns undefined', () => undefined],
+    ['returns a string, whose includes() would match parts of ids', () => 'app-a'],
+    ['returns a set', () => new Set(['app-a'])],
+    ['returns a list with undefined', () => ['app-a', undefined]],
+  ])('that %s: 503', async (_, clients) => {
     const guard = guardWith({ clients: clients as () => string[] });
     expect(await refused(guard, 'Bearer good')).toMatchObject({ status: 503, code: 'temporarily_unavailable' });
   });
 
-  test('cannot be changed from outside once the guard stands', async () => {
+  test('cannot be changed from outside after the guard was created', async () => {
     const clients = ['app-b'];
     const guard = guardWith({ clients });
     clients.push('app-a');
     expect((await refused(guard, 'Bearer good')).code).toBe('client_not_allowed');
   });
 
-  test('of a route makes the door narrower, never wider', async () => {
+  test('of a route can only restrict that of the guard', async () => {
     const guard = guardWith({ clients: ['app-a', 'app-c'] });
     expect((await guard.check('Bearer good', { clients: ['app-a'] })).clientId).toBe('app-a');
     expect((await refused(guard, 'Bearer good', { clients: ['app-c'] })).code).toBe('client_not_allowed');
@@ -156,7 +156,7 @@ describe('scopes', () => {
     ['empty', ''],
     ['part of a longer one', 'orders:readonly'],
     ['in another case', 'Orders:Read'],
-    ['in a list, which RFC 9068 §2.2.3 does not know', ['orders:read']],
+    ['in a list, contrary to RFC 9068 §2.2.3', ['orders:read']],
     ['separated by commas', 'orders:read,orders:write'],
   ])('a scope that is %s does not count', async (_, scope) => {
     const guard = guardWith({ scopes: ['orders:read'] }, { scope });
@@ -164,7 +164,7 @@ describe('scopes', () => {
     expect((await guardWith({}, { scope }).check('Bearer good')).scopes).not.toContain('orders:read');
   });
 
-  test('a foreign client does not learn which scopes would help', async () => {
+  test('a client that is not allowed does not learn which scopes are required', async () => {
     const guard = guardWith({ clients: ['app-b'], scopes: ['orders:delete'] });
     const refusal = await refused(guard, 'Bearer good');
     expect(refusal.code).toBe('client_not_allowed');
@@ -186,11 +186,11 @@ describe('in-process mode', () => {
     ['of another issuer', { iss: 'https://evil.example.com' }],
     ['that has expired', { exp: 1 }],
     ['that names two clients', { azp: 'app-b' }],
-  ])('a token %s is invalid, whatever the verifier thinks', async (_, claims) => {
+  ])('a token %s is invalid, although the verifier accepts it', async (_, claims) => {
     expect(await refused(guardWith({}, claims), 'Bearer good')).toMatchObject({ status: 401, code: 'invalid_token' });
   });
 
-  test('a verifier that throws lets nobody in: 503, and the log hears why', async () => {
+  test('a verifier that throws: 503, and the reason is logged', async () => {
     const cause = new Error('connection refused');
     const refusals: GuardRefusal[] = [];
     const guard = guardWith({
@@ -205,7 +205,7 @@ describe('in-process mode', () => {
 });
 
 describe('a refusal', () => {
-  test('is complete: status, header, JSON body and nothing for caches', async () => {
+  test('is complete: status, headers that prevent caching, and JSON body', async () => {
     const refusal = await refused(guardWith({ realm: 'orders' }), 'Bearer bad');
     expect(refusal).toBeInstanceOf(GuardRefusal);
     const description = refusal.body.error_description;
@@ -218,30 +218,30 @@ describe('a refusal', () => {
     expect(description).toMatch(/^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/);
   });
 
-  test('has the audience as realm unless told otherwise', async () => {
+  test('has the audience as realm by default', async () => {
     const { headers } = await refused(guardWith(), undefined);
     expect(headers['WWW-Authenticate']).toBe(`Bearer realm="${AUDIENCE}"`);
   });
 
   test.each([
     ['quotes', 'a"b\\c', 'a\\"b\\\\c'],
-    ['line breaks, which would start a header of their own', 'a\r\nSet-Cookie: b', 'a??Set-Cookie: b'],
+    ['line breaks, which would start another header', 'a\r\nSet-Cookie: b', 'a??Set-Cookie: b'],
     ['other letters', 'Bestellübersicht', 'Bestell?bersicht'],
-  ])('keeps its header in one piece when the realm has %s', async (_, realm, quoted) => {
+  ])('has a valid header when the realm has %s', async (_, realm, quoted) => {
     const { headers } = await refused(guardWith({ realm }), undefined);
     expect(headers['WWW-Authenticate']).toBe(`Bearer realm="${quoted}"`);
     expect(() => new Headers(headers)).not.toThrow();
   });
 });
 
-describe('createGuard stops at the start with a TypeError when', () => {
+describe('createGuard throws a TypeError when', () => {
   const jwt: GuardOptions = { issuer: ISSUER, audience: AUDIENCE, clients: ['app-a'], mode: 'jwt' };
   const introspection: GuardOptions = {
     ...jwt,
     mode: 'introspection',
     introspection: { clientId: 'orders-api', clientSecret: 'secret' },
   };
-  const asking = (change: object) => ({
+  const introspectionWith = (change: object) => ({
     ...introspection,
     introspection: { clientId: 'orders-api', clientSecret: 'secret', ...change },
   });
@@ -249,42 +249,42 @@ describe('createGuard stops at the start with a TypeError when', () => {
   test.each<[string, unknown]>([
     ['the issuer is missing', { ...jwt, issuer: undefined }],
     ['the issuer is no URL', { ...jwt, issuer: 'id.example.com' }],
-    ['the issuer is no web address', { ...jwt, issuer: 'file:///etc/passwd' }],
+    ['the issuer is no http(s) URL', { ...jwt, issuer: 'file:///etc/passwd' }],
     ['the audience is missing', { ...jwt, audience: undefined }],
     ['the audience is empty', { ...jwt, audience: '' }],
     ['the list of audiences is empty', { ...jwt, audience: [] }],
     ['the allow-list is missing', { ...jwt, clients: undefined }],
-    ['the allow-list is text', { ...jwt, clients: 'app-a' }],
+    ['the allow-list is a string', { ...jwt, clients: 'app-a' }],
     ['the allow-list is a set', { ...jwt, clients: new Set(['app-a']) }],
-    ['the allow-list contains nothing in particular', { ...jwt, clients: ['app-a', ''] }],
-    ['scopes are text', { ...jwt, scopes: 'orders:read' }],
+    ['the allow-list contains an empty id', { ...jwt, clients: ['app-a', ''] }],
+    ['scopes are a string', { ...jwt, scopes: 'orders:read' }],
     ['two scopes are in one element', { ...jwt, scopes: ['orders:read orders:write'] }],
     ['the mode is missing', { ...jwt, mode: undefined }],
     ['the mode is unknown', { ...jwt, mode: 'none' }],
     ['the mode is null', { ...jwt, mode: null }],
     ['the verifier is no function', { ...jwt, mode: { verify: true } }],
     ['introspection has no credentials', { ...introspection, introspection: undefined }],
-    ['introspection has no secret', asking({ clientSecret: '' })],
-    ['introspection has no client', asking({ clientId: undefined })],
-    ['the introspection endpoint is no URL', asking({ endpoint: '/introspect' })],
-    ['the cache time is negative', asking({ cacheSeconds: -1 })],
-    ['the cache never ends', asking({ cacheSeconds: Infinity })],
-    ['the timeout is 0', asking({ timeoutMs: 0 })],
+    ['introspection has no secret', introspectionWith({ clientSecret: '' })],
+    ['introspection has no client', introspectionWith({ clientId: undefined })],
+    ['the introspection endpoint is no URL', introspectionWith({ endpoint: '/introspect' })],
+    ['the cache time is negative', introspectionWith({ cacheSeconds: -1 })],
+    ['the cache time is infinite', introspectionWith({ cacheSeconds: Infinity })],
+    ['the timeout is 0', introspectionWith({ timeoutMs: 0 })],
     ['an algorithm is symmetric', { ...jwt, algorithms: ['ES256', 'HS256'] }],
     ['an algorithm is none', { ...jwt, algorithms: ['none'] }],
     ['an algorithm is unknown', { ...jwt, algorithms: ['es256'] }],
     ['there is no algorithm', { ...jwt, algorithms: [] }],
     ['the tolerance is negative', { ...jwt, clockToleranceSeconds: -1 }],
-    ['the tolerance is text', { ...jwt, clockToleranceSeconds: '5' }],
+    ['the tolerance is a string', { ...jwt, clockToleranceSeconds: '5' }],
     ['the tolerance is no number', { ...jwt, clockToleranceSeconds: Number.NaN }],
-    ['the cool-down is negative', { ...jwt, jwksCooldownSeconds: -1 }],
+    ['the cooldown is negative', { ...jwt, jwksCooldownSeconds: -1 }],
     ['the key cache is no number', { ...jwt, jwksCacheSeconds: Number.NaN }],
     ['the jwksUri is no URL', { ...jwt, jwksUri: 'jwks' }],
   ])('%s', (_, options) => {
     expect(() => createGuard(options as GuardOptions)).toThrow(TypeError);
   });
 
-  test('but not when everything is as it should be', () => {
+  test('but not for valid options', () => {
     expect(() => createGuard(jwt)).not.toThrow();
     expect(() => createGuard({ ...jwt, algorithms: ['ES256', 'RS256', 'PS384', 'EdDSA', 'Ed25519'] })).not.toThrow();
     expect(() => createGuard(introspection)).not.toThrow();

@@ -1,6 +1,6 @@
 import { type Guard, GuardRefusal, type RouteRequirements } from '../../src/guard/index.ts';
 
-/** The refusal that a guard throws; fails the test if it lets the request through or throws something else. */
+/** @returns the refusal of the guard; @throws if it accepts the request or throws another error */
 export async function refused(
   guard: Guard,
   authorization: string | string[] | undefined,
@@ -12,5 +12,5 @@ export async function refused(
     if (error instanceof GuardRefusal) return error;
     throw error;
   }
-  throw new Error('the guard let the request through');
+  throw new Error('the guard accepted the request');
 }

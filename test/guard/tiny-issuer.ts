@@ -1,5 +1,5 @@
-// A real HTTP server that plays the authorization server: discovery, keys, introspection. The tests decide what it answers, so
-// that the guard can be shown answers that Lanyard itself never gives.
+// An HTTP server in place of the authorization server: discovery, keys, introspection. The tests
+// set its responses, so that they can be ones that Lanyard never sends.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -27,15 +27,15 @@ type Answer = (req: IncomingMessage, res: ServerResponse) => void;
 export interface TinyIssuer {
   readonly issuer: string;
   readonly requests: ReceivedRequest[];
-  /** the public keys that it publishes at the moment */
+  /** the public keys that it publishes now */
   publishedKeys: JWK[];
   readonly signingKey: CryptoKey;
   countRequests(path: string): number;
-  /** Answers a path with a JSON value from now on, … */
+  /** Answers a path with a JSON value from now on. */
   answerJson(path: string, value: unknown): void;
-  /** … or in whatever way. */
+  /** Answers a path with a function from now on. */
   answer(path: string, answer: Answer): void;
-  /** A token as Lanyard issues it, except for what the test changes; undefined removes a claim. */
+  /** A token like those of Lanyard, except for the changes; undefined removes a claim. */
   issueJwt(claims?: Record<string, unknown>, header?: Record<string, unknown>): Promise<string>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// Attacks on the login and consent pages, without a browser: what a script can send.
+// Attacks on the login and consent pages with requests that a browser would not send.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
@@ -45,7 +45,7 @@ const normalised = (html: string) =>
   html.replace(/\/interaction\/[\w-]+/g, '/interaction/…').replace(/value="[^"]*"/g, '');
 
 describe('guessing passwords', () => {
-  test('thirty guesses sent at once are five passwords checked: more would be thirty chances per window', async () => {
+  test('of thirty concurrent guesses five passwords are checked: more would be more chances per window', async () => {
     await server.admin.createUser('victim', PASSWORD);
     const pages = await Promise.all(Array.from({ length: 30 }, (_, n) => guess('victim', `guess number ${n}`)));
     const checked = pages.filter((page) => page.status === 403);
@@ -56,7 +56,7 @@ describe('guessing passwords', () => {
     expect((await guess('VICTIM', PASSWORD)).status).toBe(429);
   });
 
-  test('a forwarded address from a peer that is no proxy gives no fresh attempts', async () => {
+  test('X-Forwarded-For of a peer that is no trusted proxy gives no further attempts', async () => {
     const { agent, action } = await openLogin();
     const page = await agent.submit(
       action,
@@ -74,7 +74,7 @@ describe('guessing passwords', () => {
     }
   });
 
-  test('unknown, disabled and mistyped look the same: an attacker would learn which accounts exist', async () => {
+  test('unknown user, disabled user and wrong password look the same: an attacker would learn which accounts exist', async () => {
     await server.admin.createUser('typo', PASSWORD);
     const disabledId = await server.admin.createUser('disabled', PASSWORD);
     await server.admin.request('POST', `/users/${disabledId}/disable`);
@@ -82,7 +82,7 @@ describe('guessing passwords', () => {
     expect(new Set(answers.map((page) => `${page.status} ${normalised(page.html)}`)).size).toBe(1);
   });
 
-  test('the address is counted as well', async () => {
+  test('failures are counted per address too', async () => {
     const strict = await startTestServer({ LANYARD_LOGIN_FAILURES_PER_ADDRESS: '3' });
     const client = await strict.admin.createClient({ redirect_uris: ['https://app.example/cb'] });
     const statuses: number[] = [];
@@ -132,7 +132,7 @@ describe('forged requests', () => {
     expect(page.html).toContain('foreign_origin');
   });
 
-  test('an address without its cookie is worth nothing: it would continue somebody else’s login', async () => {
+  test('the URL of a page without its cookie is refused: it would continue another user’s login', async () => {
     const { action } = await openLogin();
     const stranger = createUserAgent(server.issuer);
     for (const path of [action, action.replace('/login', '/consent'), action.replace('/login', '/cancel')]) {
@@ -142,7 +142,7 @@ describe('forged requests', () => {
     }
   });
 
-  test('consent cannot be given before signing in, nor for more than was asked', async () => {
+  test('consent cannot be given before signing in, nor for more than was requested', async () => {
     const { agent, action } = await openLogin();
     const early = await agent.submit(action.replace('/login', '/consent'), {});
     expect(early.status).toBe(400);
@@ -158,7 +158,7 @@ describe('forged requests', () => {
     expect(rows).toEqual([{ scopes: ['openid'] }]);
   });
 
-  test('a doubled field is refused, a huge form as well', async () => {
+  test('a repeated field and a form that is too large are refused', async () => {
     const { action, agent } = await openLogin();
     const cookie = agent.cookies.map(({ name, value }) => `${name}=${value}`).join('; ');
     const send = (body: string) =>
@@ -171,7 +171,7 @@ describe('forged requests', () => {
     expect((await send(`username=a&password=${'x'.repeat(100_000)}`)).status).toBe(413);
   });
 
-  test('the session cookie changes at login and says nothing to scripts: an id planted before is worth nothing', async () => {
+  test('the session cookie changes at login and is not readable by scripts: a session id planted before is useless', async () => {
     const agent = createUserAgent(server.issuer);
     const first = await agent.visit(authorizationUrl());
     const before = agent.cookies.find((cookie) => cookie.name === 'lanyard_session')?.value;
@@ -187,7 +187,7 @@ describe('forged requests', () => {
     expect(consent.headers.get('cache-control')).toBe('no-store');
   });
 
-  test('logging somebody out needs the value from our page; a foreign address is not followed', async () => {
+  test('a logout needs the value from our page; a foreign redirect URI is not followed', async () => {
     const agent = createUserAgent(server.issuer);
     const login = await agent.visit(authorizationUrl());
     await agent.submit(formAction(login.html, 'login'), { username: 'clumsy', password: PASSWORD });

@@ -1,4 +1,4 @@
-// The signing keys: made once, sealed at rest, published without their private parts, in the order in which they sign.
+// The signing keys: generated once, sealed at rest, published without their private parts.
 
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createLocalJWKSet, importJWK, jwtVerify, SignJWT } from 'jose';
@@ -31,7 +31,7 @@ async function change(text: string, values: unknown[] = []): Promise<void> {
   ).toBeGreaterThan(0);
 }
 
-test('the first start makes one key for each algorithm, the next ones find them', async () => {
+test('the first start generates one key for each algorithm, later ones read them', async () => {
   const first = await loadSigningKeys(database, sealingKeys);
   expect(first.map(({ alg, state }) => [alg, state]).sort()).toEqual([
     ['ES256', 'active'],
@@ -44,7 +44,7 @@ test('the first start makes one key for each algorithm, the next ones find them'
   }
 });
 
-test('of five servers that start at once one makes the keys: nobody signs with a key that others do not publish', async () => {
+test('of five servers that start at once, one generates the keys: all of them sign with published keys', async () => {
   const rings = await Promise.all(Array.from({ length: 5 }, () => loadSigningKeys(database, sealingKeys)));
   for (const ring of rings) expect(ring).toEqual(rings[0]);
   const { rows } = await database.query<{ count: number }>(
@@ -55,14 +55,16 @@ test('of five servers that start at once one makes the keys: nobody signs with a
 });
 
 describe('with another secret key', () => {
-  test('the start fails and says so; the keys stay as they are', async () => {
+  test('the start fails with the reason; the keys do not change', async () => {
     const before = await loadSigningKeys(database, sealingKeys);
     const other = deriveKeys('another secret key, long enough as well').sealingKeys;
-    await expect(loadSigningKeys(database, other)).rejects.toThrow('LANYARD_SECRET_KEY does not open the signing keys');
+    await expect(loadSigningKeys(database, other)).rejects.toThrow(
+      'LANYARD_SECRET_KEY does not decrypt the signing keys',
+    );
     expect(await loadSigningKeys(database, sealingKeys)).toEqual(before);
   });
 
-  test('a sealed key that was exchanged for that of another row is not taken', async () => {
+  test('a sealed key that was copied from another row is refused', async () => {
     await loadSigningKeys(database, sealingKeys);
     await change(
       `UPDATE signing_keys a SET sealed_private_jwk = b.sealed_private_jwk FROM signing_keys b WHERE a.kid <> b.kid`,
@@ -71,7 +73,7 @@ describe('with another secret key', () => {
   });
 });
 
-test('at rest there is the public part and a seal', async () => {
+test('the database contains public keys and sealed private keys', async () => {
   const keys = await loadSigningKeys(database, sealingKeys);
   const text = 'SELECT s::text AS line, public_jwk FROM signing_keys s';
   const { rows } = await database.query<{ line: string; public_jwk: object }>({ name: 'all', text }, []);
@@ -84,7 +86,7 @@ test('at rest there is the public part and a seal', async () => {
   }
 });
 
-describe('the state of a key is a matter of its dates', () => {
+describe('the state of a key depends on its dates', () => {
   const copyKey = (kid: string, activateAt: string) =>
     change(
       `INSERT INTO signing_keys (kid, alg, public_jwk, sealed_private_jwk, activate_at)
@@ -92,14 +94,14 @@ describe('the state of a key is a matter of its dates', () => {
       [kid, activateAt],
     );
 
-  test('one that waits is published last; nobody signs with it', async () => {
+  test('the next key is decrypted at start too', async () => {
     await loadSigningKeys(database, sealingKeys);
-    // Its seal names the other key, so it does not open: a key that waits is opened, too.
+    // It is sealed under the kid of the other key, so that it cannot be decrypted.
     await copyKey('copy', '1 hour');
     await expect(loadSigningKeys(database, sealingKeys)).rejects.toThrow('LANYARD_SECRET_KEY');
   });
 
-  test('one whose time is over is published no more, and a new one takes its place', async () => {
+  test('a key after its removal date is not published, and a new one is generated', async () => {
     const before = await loadSigningKeys(database, sealingKeys);
     await change(`UPDATE signing_keys SET remove_at = now() - interval '1 second' WHERE alg = 'ES256'`);
     const after = await loadSigningKeys(database, sealingKeys);
@@ -110,7 +112,7 @@ describe('the state of a key is a matter of its dates', () => {
   });
 });
 
-test('the JWKS door publishes no private member', async () => {
+test('the JWKS endpoint publishes no private member', async () => {
   const server = await startTestServer();
   try {
     const { keys } = (await (await fetch(`${server.issuer}/oauth2/jwks`)).json()) as {
@@ -127,10 +129,10 @@ test('the JWKS door publishes no private member', async () => {
   }
 });
 
-test('one that cannot be read is left out, so that what happens to the others still counts', async () => {
+test('a key that cannot be read is left out, so that changes of the others take effect', async () => {
   await loadSigningKeys(database, sealingKeys);
-  await change(`UPDATE signing_keys SET public_jwk = '{"kty":"AKP","alg":"unheard of"}' WHERE alg = 'RS256'`);
+  await change(`UPDATE signing_keys SET public_jwk = '{"kty":"AKP","alg":"unknown"}' WHERE alg = 'RS256'`);
   const { signingKeys, fault } = await readSigningKeys(database, sealingKeys, []);
   expect(signingKeys.map(({ alg }) => alg)).toEqual(['ES256']);
-  expect(fault?.message).toMatch(/JWK|key/i);
+  expect(fault).toEqual(expect.objectContaining({ message: expect.stringMatching(/JWK|key/i) }));
 });

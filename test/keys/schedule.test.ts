@@ -1,4 +1,4 @@
-// The schedule of the keys, and a new LANYARD_SECRET_KEY.
+// The rotation schedule, and a new LANYARD_SECRET_KEY.
 
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDatabase, type Database } from '../../src/database/database.ts';
@@ -48,7 +48,7 @@ const age = (alg: string, days: number) =>
   ]);
 
 describe('by the schedule', () => {
-  test('a key is followed after 90 days by one that was published a day before', async () => {
+  test('a key is replaced after 90 days by one that was published a day before', async () => {
     await age('ES256', 88.9);
     await rotation.keepSchedule();
     expect(await keysOf('ES256')).toHaveLength(1);
@@ -56,7 +56,7 @@ describe('by the schedule', () => {
     await rotation.keepSchedule();
     const [active, next] = (await keysOf('ES256')) as [SigningKey, SigningKey];
     expect([active.state, next.state]).toEqual(['active', 'next']);
-    // It was seen 0.1 days late, and a day ahead is a day ahead.
+    // The rotation ran 0.1 days late, and the new key is still published for a whole day.
     const ageInDays = (next.activateAt.getTime() - active.activateAt.getTime()) / DAY_MS;
     expect(ageInDays).toBeCloseTo(90.1, 2);
     expect(active.removeAt?.getTime()).toBe(next.activateAt.getTime() + 14 * DAY_MS);
@@ -65,20 +65,20 @@ describe('by the schedule', () => {
     expect(await keysOf('RS256')).toHaveLength(1);
   });
 
-  test('after a long time without a server the next key is still published a day ahead', async () => {
+  test('after a long time without a server, the next key is still published a day ahead', async () => {
     await age('ES256', 400);
     await rotation.keepSchedule();
     const next = (await keysOf('ES256')).find(({ state }) => state === 'next') as SigningKey;
     expect(Math.abs(next.activateAt.getTime() - Date.now() - DAY_MS)).toBeLessThan(60_000);
   });
 
-  test('of many servers that keep it at once one makes the key', async () => {
+  test('of many servers that run it at once, one generates the key', async () => {
     await age('ES256', 89.5);
     await Promise.all(Array.from({ length: 8 }, () => rotation.keepSchedule()));
     expect(await keysOf('ES256')).toHaveLength(2);
   });
 
-  test('a key that has served its time is removed, private part and all, and the audit log says so', async () => {
+  test('an expired key is deleted with its private part, and the audit log records it', async () => {
     await rotation.rotate('ES256', 0, { actor: 'system' });
     const retired = (await keysOf('ES256')).find(({ state }) => state === 'retired') as SigningKey;
     await sql("UPDATE signing_keys SET remove_at = now() - interval '1 second' WHERE kid = $1", [retired.kid]);
@@ -89,7 +89,7 @@ describe('by the schedule', () => {
     expect(events).toEqual([{ actor: 'system', detail: { kid: retired.kid, alg: 'ES256', state: 'retired' } }]);
   });
 
-  test('without one nothing happens by itself', async () => {
+  test('without a rotation period, no key is rotated', async () => {
     await age('ES256', 4000);
     const byHand = createKeyRotation({ database, sealingKeys, schedule: { ...schedule, rotationDays: undefined } });
     await byHand.keepSchedule();
@@ -101,7 +101,7 @@ describe('a new LANYARD_SECRET_KEY', () => {
   const both = deriveKeys(NEW, OLD).sealingKeys;
   const onlyNew = deriveKeys(NEW).sealingKeys;
 
-  test('opens what was sealed under the one before, and after that the old one opens nothing', async () => {
+  test('decrypts what the previous one sealed; after resealing, the previous one decrypts nothing', async () => {
     const before = await loadSigningKeys(database, sealingKeys);
     const salt = await loadInstallationSecret(database.query, sealingKeys, 'pairwise');
     expect(await loadSigningKeys(database, both)).toEqual(before);
@@ -114,19 +114,19 @@ describe('a new LANYARD_SECRET_KEY', () => {
     expect(event).toEqual({ detail: { resealed: before.length + 1 } });
   });
 
-  test('of several servers that start with it at once each finds the keys', async () => {
+  test('several servers can start with it at once', async () => {
     const before = await loadSigningKeys(database, sealingKeys);
     const counts = await Promise.all(Array.from({ length: 5 }, () => resealStoredKeys(database, both)));
     expect(counts.reduce((sum, count) => sum + count)).toBe(before.length);
     expect(await loadSigningKeys(database, onlyNew)).toEqual(before);
   });
 
-  test('with the wrong one before nothing is changed', async () => {
+  test('with a wrong previous key, nothing is changed', async () => {
     await expect(resealStoredKeys(database, deriveKeys(NEW, `${OLD}!`).sealingKeys)).rejects.toThrow();
     expect(await loadSigningKeys(database, sealingKeys)).toHaveLength(2);
   });
 
-  test('one row that does not open leaves all as they were', async () => {
+  test('one row that cannot be decrypted leaves all rows unchanged', async () => {
     await sql("UPDATE signing_keys SET sealed_private_jwk = 'v1.a.b.c' WHERE alg = 'RS256'");
     const before = await sql('SELECT kid, sealed_private_jwk FROM signing_keys ORDER BY kid');
     await expect(resealStoredKeys(database, both)).rejects.toThrow();
@@ -134,11 +134,11 @@ describe('a new LANYARD_SECRET_KEY', () => {
   });
 });
 
-describe('the keys of the cookies', () => {
+describe('the cookie keys', () => {
   const cookies = { rotationDays: 10, sessionSeconds: 14 * 86_400 };
   const keysAt = (days: number, secret = deriveKeys(NEW)) => cookieKeysAt(secret, cookies, days * 86_400);
 
-  test('change by the clock, and a cookie verifies for as long as it lives', () => {
+  test('change by the clock, and verify a cookie until it expires', () => {
     const signedWith = keysAt(100)[0] as string;
     expect(keysAt(109.9)[0]).toBe(signedWith);
     expect(keysAt(110)[0]).not.toBe(signedWith);
@@ -146,11 +146,11 @@ describe('the keys of the cookies', () => {
     expect(keysAt(100 + 40)).not.toContain(signedWith);
   });
 
-  test('verify what a node whose clock is ahead has signed', () => {
+  test('verify a cookie of a node with a clock that is ahead', () => {
     expect(keysAt(109.9999)).toContain(keysAt(110)[0]);
   });
 
-  test('verify what was signed under the secret key of before, but sign nothing with it', () => {
+  test('verify what the previous secret key signed, but do not sign with it', () => {
     const old = keysAt(100, deriveKeys(OLD))[0] as string;
     const after = keysAt(101, deriveKeys(NEW, OLD));
     expect(after).toContain(old);

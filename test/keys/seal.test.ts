@@ -1,4 +1,5 @@
-// What LANYARD_SECRET_KEY protects: a copy of the database without it gives nobody a signing key.
+// Sealing with LANYARD_SECRET_KEY: a copy of the database without it gives an attacker no signing
+// key.
 
 import { describe, expect, test } from '@jest/globals';
 import { deriveKeys, open, openWithOneOf, seal } from '../../src/keys/seal.ts';
@@ -7,28 +8,28 @@ const [sealingKey] = deriveKeys('a secret key that is long enough for one').seal
 const SECRET = '{"kty":"EC","d":"the private part"}';
 
 describe('a seal', () => {
-  test('opens with its key and under its name', () => {
+  test('is decrypted with its key and its name', () => {
     expect(open(sealingKey, 'key one', seal(sealingKey, 'key one', SECRET))).toBe(SECRET);
     expect(open(sealingKey, '', seal(sealingKey, '', ''))).toBe('');
   });
 
-  test('shows nothing of what it holds, and never looks the same twice', () => {
+  test('does not contain the plaintext, and is different each time', () => {
     const [one, two] = [seal(sealingKey, 'key one', SECRET), seal(sealingKey, 'key one', SECRET)];
     expect(one).not.toBe(two);
     const plain = one.split('.').map((part) => Buffer.from(part, 'base64url').toString('latin1'));
     expect(plain.join('')).not.toMatch(/private|kty|"d"/);
   });
 
-  test('does not open with another secret key', () => {
+  test('cannot be decrypted with another secret key', () => {
     const other = deriveKeys('a secret key that is long enough for one.').sealingKeys[0];
     expect(() => open(other, 'key one', seal(sealingKey, 'key one', SECRET))).toThrow();
   });
 
-  test('does not open under another name: a key cannot be put in the place of another', () => {
+  test('cannot be decrypted with another name: a stored key cannot be replaced by another one', () => {
     expect(() => open(sealingKey, 'key two', seal(sealingKey, 'key one', SECRET))).toThrow();
   });
 
-  test('does not open when any one bit of nonce, text or tag has changed', () => {
+  test('cannot be decrypted when one bit of nonce, ciphertext or tag has changed', () => {
     const [format, ...parts] = seal(sealingKey, 'key one', SECRET).split('.') as [string, string, string, string];
     const bytes = parts.map((part) => Buffer.from(part, 'base64url'));
     for (const [index, part] of bytes.entries()) {
@@ -41,7 +42,7 @@ describe('a seal', () => {
     }
   });
 
-  test('with a tag that was cut short, where guessing it would be easy, does not open (NIST SP 800-38D §5.2.1.2)', () => {
+  test('cannot be decrypted with a truncated tag, which could be guessed (NIST SP 800-38D §5.2.1.2)', () => {
     const [format, nonce, text, tag] = seal(sealingKey, 'key one', SECRET).split('.') as [
       string,
       string,
@@ -54,12 +55,12 @@ describe('a seal', () => {
     }
   });
 
-  test.each(['', 'v1', 'v1..', 'v1...', 'v2.a.b.c', 'nonsense'])('that is none does not open: "%s"', (sealed) => {
+  test.each(['', 'v1', 'v1..', 'v1...', 'v2.a.b.c', 'malformed'])('is refused when it is malformed: "%s"', (sealed) => {
     expect(() => open(sealingKey, 'key one', sealed)).toThrow();
   });
 });
 
-test('the keys of one secret for different purposes have nothing to do with one another', () => {
+test('the keys of one secret for different purposes are independent', () => {
   const { sealingKeys, cookieKeys } = deriveKeys('a secret key that is long enough for one');
   expect(sealingKeys).toHaveLength(1);
   expect(sealingKeys[0]).toHaveLength(32);
@@ -69,7 +70,7 @@ test('the keys of one secret for different purposes have nothing to do with one 
   expect(deriveKeys('another secret key, long enough as well').cookieKeys(0)).not.toEqual(cookieKeys(0));
 });
 
-test('the secret key of before opens, but seals nothing', () => {
+test('the previous secret key decrypts, but does not encrypt', () => {
   const [before] = deriveKeys('a secret key that is long enough for one').sealingKeys;
   const both = deriveKeys('another secret key, long enough as well', 'a secret key that is long enough for one');
   expect(openWithOneOf(both.sealingKeys, 'key one', seal(before, 'key one', SECRET))).toBe(SECRET);

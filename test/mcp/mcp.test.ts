@@ -1,6 +1,6 @@
-// An MCP server behind the guard, as docs/mcp.md shows it, and the official client of the MCP SDK, unmodified. The client knows the
-// address of the MCP server and nothing else: it discovers the authorization server, registers itself, signs its user in, and calls
-// a tool. The test plays the user.
+// An MCP server behind the guard, as docs/mcp.md shows it, and the unmodified client of the MCP
+// SDK. The client knows the URL of the MCP server only: it discovers the authorization server,
+// registers itself, signs its user in, and calls a tool. The test acts as the user.
 
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -27,7 +27,7 @@ let mcp: Server;
 let documents: DocumentHost;
 let documentUrl: string;
 let mcpUrl: URL;
-/** whose tokens the MCP server takes */
+/** the clients that the MCP server accepts */
 let allowed: 'granted' | readonly string[] = 'granted';
 
 beforeAll(async () => {
@@ -107,7 +107,7 @@ interface Agent extends OAuthClientProvider {
   issued?: OAuthTokens;
 }
 
-/** What every MCP client has to bring along: where to keep things, and how to open a browser. */
+/** The storage and the browser that the MCP SDK expects of an app. */
 function createAgent(clientMetadataUrl?: string): Agent {
   let verifier = '';
   return {
@@ -152,8 +152,8 @@ async function callTool(agent: Agent): Promise<string> {
 describe.each([
   ['dynamic registration', () => createAgent(), () => /^[0-9a-f]{32}$/],
   ['a client ID metadata document', () => createAgent(documentUrl), () => documentUrl],
-] as const)('the SDK’s own client, by %s', (_name, create, expectedId) => {
-  test('gets from the address of the MCP server to the answer of a tool', async () => {
+] as const)('the client of the SDK, with %s', (_name, create, expectedId) => {
+  test('calls a tool, given the URL of the MCP server only', async () => {
     const agent = create();
     const text = await callTool(agent);
     const claims = decodeJwt((agent.issued as OAuthTokens).access_token);
@@ -177,7 +177,7 @@ async function post(token: string | undefined): Promise<Response> {
   });
 }
 
-test('without a token: 401, with the way to the metadata', async () => {
+test('without a token: 401, with the URL of the metadata', async () => {
   const response = await post(undefined);
   expect(response.status).toBe(401);
   expect(response.headers.get('www-authenticate')).toContain(
@@ -185,12 +185,12 @@ test('without a token: 401, with the way to the metadata', async () => {
   );
 });
 
-test('a token of another client is 403 where the MCP server has a list of its own', async () => {
+test('a token of another client is 403 where the MCP server has an allow-list', async () => {
   const other = await server.admin.createClient();
   await server.admin.allow(other.clientId, mcpUrl.href, ['tools:call']);
   const token = await clientToken(server, other, { resource: mcpUrl.href });
   expect((await post(token)).status).toBe(200);
-  allowed = ['some other agent'];
+  allowed = ['another agent'];
   const refused = await post(token);
   allowed = [other.clientId];
   const accepted = await post(token);
@@ -199,7 +199,7 @@ test('a token of another client is 403 where the MCP server has a list of its ow
   expect(await refused.json()).toMatchObject({ error: 'client_not_allowed' });
 });
 
-test('a token for another API, and one whose client has lost its grant, are 401', async () => {
+test('a token for another API, and one of a client that has lost its grant, are 401', async () => {
   const other = await server.admin.createClient();
   await server.admin.createApi('https://other.example', { scopes: ['tools:call'] });
   await server.admin.allow(other.clientId, 'https://other.example', ['tools:call']);

@@ -1,5 +1,5 @@
-// The authorization endpoint: which requests are answered to the app, which only to the person in front of the browser, and
-// which never (RFC 6749 §4.1.2.1, RFC 9700 §2.1).
+// The authorization endpoint: which errors go to the app by redirect, and which are shown to the
+// user only (RFC 6749 §4.1.2.1, RFC 9700 §2.1).
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
@@ -36,19 +36,19 @@ function request(params: Params, agent = createUserAgent(server.issuer)) {
   return agent.visit(authorizationUrl(server.issuer, { client_id: app.clientId, ...pkce(), ...params }));
 }
 
-/** The request is refused, and the app is told so at its registered address. */
+/** The request is refused with a redirect to the registered redirect_uri. */
 async function expectToldToApp(params: Params, error: string): Promise<void> {
   const page = await request(params);
   const answer = page.leavesTo ?? new URL('nothing:');
   expect(`${answer.origin}${answer.pathname}`).toBe(REDIRECT_URI);
   expect(answer.searchParams.get('error')).toBe(error);
   expect(answer.searchParams.get('state')).toBe('a state');
-  expect(answer.searchParams.get('iss')).toBe(server.issuer); // RFC 9207 §2: in error answers as well
+  expect(answer.searchParams.get('iss')).toBe(server.issuer); // RFC 9207 §2: in error responses too
   expect(answer.searchParams.has('code')).toBe(false);
   expect(answer.hash).toBe('');
 }
 
-/** The request is refused on a page of ours: nobody is sent to an address that nobody vouches for. */
+/** The request is refused on an error page, without a redirect to an unregistered URI. */
 async function expectErrorPage(params: Params): Promise<void> {
   const page = await request(params);
   expect(page.leavesTo).toBeUndefined();
@@ -59,35 +59,35 @@ async function expectErrorPage(params: Params): Promise<void> {
 describe('PKCE (RFC 9700 §2.1.1)', () => {
   const missing = { code_challenge: undefined, code_challenge_method: undefined };
 
-  test('a confidential client must use it, a public one too', async () => {
+  test('is required of confidential and public clients', async () => {
     await expectToldToApp(missing, 'invalid_request');
     await expectToldToApp({ ...missing, client_id: publicApp.clientId }, 'invalid_request');
   });
 
-  test('plain would show the verifier to whoever reads the request: refused, named or by default', async () => {
+  test('plain shows the verifier to anyone who reads the request: refused, explicit or by default', async () => {
     const { verifier } = pkcePair();
     for (const code_challenge_method of ['plain', undefined, 's256', 'S512', '']) {
       await expectToldToApp({ code_challenge: verifier, code_challenge_method }, 'invalid_request');
     }
   });
 
-  test('a challenge that is none is refused', async () => {
+  test('a malformed challenge is refused', async () => {
     for (const code_challenge of ['short', 'x'.repeat(200), `${'x'.repeat(42)}!`]) {
       await expectToldToApp({ code_challenge }, 'invalid_request');
     }
   });
 
-  test('a confidential client that was registered with require_pkce false may do without', async () => {
+  test('a confidential client that was registered with require_pkce false need not use it', async () => {
     const issued = await obtainCode(server, withoutPkce, missing);
     expect((await exchange(server, withoutPkce, issued, { code_verifier: undefined })).status).toBe(200);
   });
 
-  test('but if it uses PKCE, it is checked: leaving the verifier out does not help a thief (RFC 9700 §4.8.2)', async () => {
+  test('but if it uses PKCE, a stolen code is refused without its verifier (RFC 9700 §4.8.2)', async () => {
     const issued = await obtainCode(server, withoutPkce);
     expect((await exchange(server, withoutPkce, issued, { code_verifier: undefined })).status).toBe(400);
   });
 
-  test('a verifier for a code that was asked for without a challenge is refused (RFC 9700 §4.8.2, downgrade)', async () => {
+  test('a verifier for a code that was requested without a challenge is refused (RFC 9700 §4.8.2)', async () => {
     const issued = await obtainCode(server, withoutPkce, missing);
     expect((await exchange(server, withoutPkce, issued)).status).toBe(400);
   });
@@ -99,17 +99,17 @@ describe('PKCE (RFC 9700 §2.1.1)', () => {
 });
 
 describe('only response_type=code (RFC 9700 §2.1.2)', () => {
-  test.each(['token', 'id_token', 'code id_token', 'code token', 'id_token token', 'none', 'nonsense'])(
-    '%s is refused, and no token is in the answer',
+  test.each(['token', 'id_token', 'code id_token', 'code token', 'id_token token', 'none', 'unknown'])(
+    '%s is refused, and no token is in the response',
     async (response_type) => {
       const page = await request({ response_type, nonce: 'a nonce' });
-      const told = page.leavesTo?.href ?? page.html;
-      expect(told).toMatch(/unsupported_response_type|unauthorized_client|invalid_request/);
-      expect(told).not.toMatch(/access_token=|id_token=|[?&#]code=/);
+      const refusal = page.leavesTo?.href ?? page.html;
+      expect(refusal).toMatch(/unsupported_response_type|unauthorized_client|invalid_request/);
+      expect(refusal).not.toMatch(/access_token=|id_token=|[?&#]code=/);
     },
   );
 
-  test('nor can a client be registered for another', async () => {
+  test('a client cannot be registered for another one', async () => {
     const answer = await server.admin.request('POST', '/clients', {
       ...CODE_FLOW,
       grant_types: ['implicit', 'authorization_code'],
@@ -119,7 +119,7 @@ describe('only response_type=code (RFC 9700 §2.1.2)', () => {
   });
 });
 
-describe('redirect_uri is compared exactly (RFC 9700 §2.1): no code goes to an address that was not registered', () => {
+describe('redirect_uri is compared exactly (RFC 9700 §2.1): no code is sent to an unregistered URI', () => {
   test.each([
     'https://evil.example/callback',
     `${REDIRECT_URI}/`,
@@ -142,29 +142,29 @@ describe('redirect_uri is compared exactly (RFC 9700 §2.1): no code goes to an 
     await expectErrorPage({ redirect_uri });
   });
 
-  test('left out', async () => {
+  test('without one', async () => {
     await expectErrorPage({ redirect_uri: undefined });
   });
 
-  test('an unknown client, none, a disabled one', async () => {
+  test('of an unknown client, no client, a disabled client', async () => {
     const disabled = await server.admin.createClient(CODE_FLOW);
     await server.admin.request('POST', `/clients/${disabled.clientId}/disable`);
-    for (const client_id of ['nobody', undefined, '', 'a\0b', disabled.clientId]) await expectErrorPage({ client_id });
+    for (const client_id of ['unknown', undefined, '', 'a\0b', disabled.clientId]) await expectErrorPage({ client_id });
   });
 
-  test('the error page shows the request without running it', async () => {
+  test('the error page escapes what the request contains', async () => {
     const page = await request({ client_id: '<script>alert(1)</script>', state: '"><script>alert(2)</script>' });
     expect(page.html).not.toContain('<script');
   });
 });
 
-describe('what else is refused', () => {
-  test('an API that the client may not call: told to the app', async () => {
+describe('other requests that are refused', () => {
+  test('an API that the client may not call: an error for the app', async () => {
     await expectToldToApp({ resource: 'https://unknown.example' }, 'invalid_target');
     await expectToldToApp({ resource: `${server.issuer}/admin` }, 'invalid_target');
   });
 
-  test('a request object without a signature, and one that is to be fetched from elsewhere', async () => {
+  test('a request object without a signature, and one by reference to another server', async () => {
     await expectToldToApp({ request: 'e30.e30.' }, 'invalid_request_object');
     await expectToldToApp({ request_uri: 'https://evil.example/request' }, 'request_uri_not_supported');
   });
@@ -180,7 +180,7 @@ describe('what else is refused', () => {
   });
 
   test('a response_mode that would put the code elsewhere', async () => {
-    const page = await request({ response_mode: 'nonsense' });
+    const page = await request({ response_mode: 'unknown' });
     expect(page.leavesTo?.searchParams.get('error') ?? page.status).not.toBe(200);
     const { html, leavesTo } = await request({ response_mode: 'fragment', prompt: 'none' });
     expect(`${leavesTo?.href}${html}`).not.toMatch(/[?&#]code=/);

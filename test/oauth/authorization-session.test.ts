@@ -1,7 +1,8 @@
-// What the authorization endpoint does with the session of the browser and with what was allowed before.
+// The authorization endpoint with a session of the browser and earlier consent.
 
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import {
   ALICE,
   authorizationUrl,
@@ -24,6 +25,7 @@ beforeAll(async () => {
   app = await server.admin.createClient(CODE_FLOW);
 });
 afterAll(() => server.stop());
+afterEach(resetClock);
 
 const pkce = () => ({ code_challenge: pkcePair().challenge, code_challenge_method: 'S256' });
 
@@ -45,34 +47,34 @@ describe('prompt and max_age (OpenID Connect Core §3.1.2.1)', () => {
     expect(page.leavesTo?.searchParams.get('error')).toMatch(/^(consent|interaction)_required$/);
   });
 
-  test('with a session and consent: a code, at once and in silence', async () => {
+  test('with a session and consent: a code, without a page', async () => {
     const agent = createUserAgent(server.issuer);
     await obtainCode(server, app, {}, { agent });
     const page = await request({ prompt: 'none' }, agent);
     expect(page.leavesTo?.searchParams.get('code')).toMatch(/^[\w-]{43}$/);
   });
 
-  test('prompt=login asks for the password again in spite of the session', async () => {
+  test('prompt=login asks for the password again, despite the session', async () => {
     const agent = createUserAgent(server.issuer);
     await obtainCode(server, app, {}, { agent });
     expect((await request({ prompt: 'login' }, agent)).html).toContain('id="login-page"');
   });
 
-  test('max_age: a login that is too old counts no more; auth_time tells when it was', async () => {
+  test('max_age: the user signs in again after it; auth_time is the time of the login', async () => {
     const agent = createUserAgent(server.issuer);
     await obtainCode(server, app, {}, { agent });
     expect((await request({ max_age: '3600' }, agent)).leavesTo?.searchParams.has('code')).toBe(true);
-    await new Promise((resolve) => setTimeout(resolve, 2_100));
-    expect((await request({ max_age: '1' }, agent)).html).toContain('id="login-page"');
+    moveClock(3_601);
+    expect((await request({ max_age: '3600' }, agent)).html).toContain('id="login-page"');
   });
 
-  test('login_hint fills in the username and is only text', async () => {
+  test('login_hint fills in the username, escaped', async () => {
     const page = await request({ login_hint: '"><b>alice' });
     expect(page.html).toContain('&quot;&gt;&lt;b&gt;alice');
     expect(page.html).not.toContain('"><b>alice');
   });
 
-  test('a person who cancels: access_denied for the app', async () => {
+  test('the user cancels: access_denied for the app', async () => {
     const agent = createUserAgent(server.issuer);
     const page = await request({}, agent);
     const back = (await agent.submit(formAction(page.html, 'cancel'), {})).leavesTo;
@@ -81,7 +83,7 @@ describe('prompt and max_age (OpenID Connect Core §3.1.2.1)', () => {
 });
 
 describe('consent', () => {
-  test('is remembered in a new browser, per client and scope: only what is new is asked', async () => {
+  test('is stored per client and scope, for every browser: only new scopes are asked for', async () => {
     const shop = await server.admin.createClient(CODE_FLOW);
     await obtainCode(server, shop, { scope: 'openid email' });
 
@@ -101,7 +103,7 @@ describe('consent', () => {
     expect((await request({ client_id: other.clientId }, agent)).html).toContain('id="consent-page"');
   });
 
-  test('of one user is not the consent of another in the same browser', async () => {
+  test('of one user does not apply to another user in the same browser', async () => {
     const shop = await server.admin.createClient(CODE_FLOW);
     const bob = { username: 'bob', password: 'correct horse battery' };
     await server.admin.createUser(bob.username, bob.password);
@@ -113,14 +115,14 @@ describe('consent', () => {
   });
 });
 
-test('an authorization answer names its issuer, so that an app with two servers is not confused (RFC 9207)', async () => {
+test('an authorization response names its issuer, against mix-up attacks (RFC 9207)', async () => {
   const url = authorizationUrl(server.issuer, { client_id: app.clientId, ...pkce() });
   const back = await signInAndAllow(createUserAgent(server.issuer), url, ALICE);
   expect(back.searchParams.get('iss')).toBe(server.issuer);
   expect([...back.searchParams.keys()].sort()).toEqual(['code', 'iss', 'state']);
 });
 
-test('the session of a user who was disabled is worth nothing: login page, and no way through it', async () => {
+test('the session of a disabled user is invalid: the login page is shown, and refuses the user', async () => {
   const carol = { username: 'carol', password: 'correct horse battery' };
   const id = await server.admin.createUser(carol.username, carol.password);
   const agent = createUserAgent(server.issuer);
@@ -135,7 +137,7 @@ test('the session of a user who was disabled is worth nothing: login page, and n
   expect((await agent.submit(formAction(login.html, 'login'), carol)).leavesTo).toBeUndefined();
 });
 
-test('a code that was given before the user was disabled is refused', async () => {
+test('a code that was issued before the user was disabled is refused', async () => {
   const dave = { username: 'dave', password: 'correct horse battery' };
   const id = await server.admin.createUser(dave.username, dave.password);
   const issued = await obtainCode(server, app, {}, { user: dave });
@@ -143,7 +145,7 @@ test('a code that was given before the user was disabled is refused', async () =
   expect((await exchange(server, app, issued)).body.error).toBe('invalid_grant');
 });
 
-test('userinfo ends when the client is disabled', async () => {
+test('userinfo is refused after the client was disabled', async () => {
   const client = await server.admin.createClient(CODE_FLOW);
   const { accessToken } = toTokens(await exchange(server, client, await obtainCode(server, client)));
   await server.admin.request('POST', `/clients/${client.clientId}/disable`);

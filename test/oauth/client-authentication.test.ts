@@ -1,4 +1,4 @@
-// Who is the client? Secrets (RFC 6749 §2.3), and what somebody who guesses, doubles or mixes them gets.
+// Client authentication by secret (RFC 6749 §2.3), with guessed, repeated and mixed credentials.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { postForm, requestToken, type TestClient, toAnswer } from '../support/admin.ts';
@@ -35,13 +35,13 @@ async function post(form: Record<string, string> | [string, string][], headers: 
   return toAnswer(await fetch(tokenUrl, { method: 'POST', headers, body }));
 }
 
-describe('a guesser gets nothing', () => {
+describe('wrong credentials are refused', () => {
   test.each([
     ['a wrong secret', () => basic(client.clientId, 'lys_wrong')],
-    ['an unknown client', () => basic('nobody', client.clientSecret)],
+    ['an unknown client', () => basic('unknown', client.clientSecret)],
     ['the secret of another client', () => basic('lanyard-admin', client.clientSecret)],
     ['a secret of 100 KB', () => basic(client.clientId, 'x'.repeat(9_000))],
-    ['the secret with something behind it', () => basic(client.clientId, `${client.clientSecret}x`)],
+    ['the secret with a character after it', () => basic(client.clientId, `${client.clientSecret}x`)],
     ['the secret in another case', () => basic(client.clientId, client.clientSecret.toUpperCase())],
   ])('%s: 401 invalid_client with a challenge (RFC 6749 §5.2)', async (_name, headers) => {
     const { status, body, headers: answered } = await post({}, headers());
@@ -55,7 +55,7 @@ describe('a guesser gets nothing', () => {
     ['revoke', { token: 'x' }],
     ['par', { response_type: 'code' }],
     ['device_authorization', { scope: 'openid' }],
-  ])('nobody at all at /oauth2/%s: the same, with a challenge (RFC 9110 §15.5.2)', async (path, form) => {
+  ])('no credentials at /oauth2/%s: the same, with a challenge (RFC 9110 §15.5.2)', async (path, form) => {
     const request = { method: 'POST', body: new URLSearchParams(form as Record<string, string>) };
     const { status, body, headers } = await toAnswer(await fetch(`${server.issuer}/oauth2/${path}`, request));
     expect([status, body.error]).toEqual([401, 'invalid_client']);
@@ -63,7 +63,7 @@ describe('a guesser gets nothing', () => {
   });
 
   test.each(['token', 'introspect', 'revoke', 'par', 'device_authorization'])(
-    'a form of 57 KB at /oauth2/%s: 413, before anybody looks at a secret (RFC 9126 §2.3)',
+    'a form of 57 KB at /oauth2/%s: 413, before the secret is checked (RFC 9126 §2.3)',
     async (path) => {
       const body = new URLSearchParams({ token: 'x'.repeat(57 * 1024) });
       const answer = await toAnswer(await fetch(`${server.issuer}/oauth2/${path}`, { method: 'POST', body }));
@@ -71,13 +71,13 @@ describe('a guesser gets nothing', () => {
     },
   );
 
-  test('unknown client and wrong secret look the same, so that client ids cannot be probed', async () => {
+  test('unknown client and wrong secret get the same response, so that client ids cannot be probed', async () => {
     const wrong = await post({}, basic(client.clientId, 'wrong'));
-    const unknown = await post({}, basic('nobody', 'wrong'));
+    const unknown = await post({}, basic('unknown', 'wrong'));
     expect(wrong.body).toEqual(unknown.body);
   });
 
-  test('the hash that the database holds is not a secret', async () => {
+  test('the hash in the database is refused as a secret', async () => {
     const { rows } = await server.sql.query('SELECT hash FROM client_secrets WHERE client_id = $1', [client.clientId]);
     expect(rows[0].hash).toMatch(/^sha256\$/);
     for (const secret of [rows[0].hash, rows[0].hash.slice('sha256$'.length)]) {
@@ -89,21 +89,21 @@ describe('a guesser gets nothing', () => {
     expect((await post({ client_id: client.clientId })).status).toBe(401);
   });
 
-  test('no client at all: 400 or 401, no token', async () => {
+  test('no client: 400 or 401, no token', async () => {
     const { status, body } = await post({});
     expect([400, 401]).toContain(status);
     expect(body).not.toHaveProperty('access_token');
   });
 });
 
-describe('one client, one mechanism, each parameter once', () => {
+describe('one client, one method, each parameter once', () => {
   test('a secret in header and body: 400 (RFC 6749 §2.3)', async () => {
     const form = { client_id: client.clientId, client_secret: client.clientSecret };
     const { status, body } = await post(form, basic(client.clientId, client.clientSecret));
     expect([status, body.error]).toEqual([400, 'invalid_request']);
   });
 
-  test('one client in the header and another in the body: 400, neither is served', async () => {
+  test('one client in the header and another in the body: 400', async () => {
     const { status, body } = await post({ client_id: 'lanyard-admin' }, basic(client.clientId, client.clientSecret));
     expect([status, body.error]).toEqual([400, 'invalid_request']);
   });
@@ -127,7 +127,7 @@ describe('one client, one mechanism, each parameter once', () => {
     expect(status).toBe(400);
   });
 
-  test('credentials in the query string count for nothing (RFC 6749 §2.3.1)', async () => {
+  test('credentials in the query string are ignored (RFC 6749 §2.3.1)', async () => {
     const query = new URLSearchParams({ client_id: client.clientId, client_secret: client.clientSecret });
     const body = new URLSearchParams({ grant_type: 'client_credentials' });
     const answer = await toAnswer(await fetch(`${tokenUrl}?${query}`, { method: 'POST', body }));
@@ -151,8 +151,8 @@ describe('one client, one mechanism, each parameter once', () => {
   });
 });
 
-describe('who may use client_credentials', () => {
-  test('a public client cannot: anybody could be it (RFC 6749 §4.4)', async () => {
+describe('client_credentials', () => {
+  test('is refused for a public client, which anyone could impersonate (RFC 6749 §4.4)', async () => {
     const app = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC });
     await server.admin.allow(app.clientId, ORDERS, ['read']);
     const answer = await requestToken(server.issuer, app);
@@ -164,21 +164,21 @@ describe('who may use client_credentials', () => {
     expect([registration.status, registration.body.code]).toEqual([400, 'validation_failed']);
   });
 
-  test('a client that is not registered for the grant: 400', async () => {
+  test('is refused for a client that is not registered for the grant: 400', async () => {
     const app = await server.admin.createClient(CODE_FLOW);
     await server.admin.allow(app.clientId, ORDERS, ['read']);
     expect((await requestToken(server.issuer, app)).status).toBe(400);
   });
 
-  test.each(['password', 'implicit', 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'nonsense', 'constructor'])(
-    'grant_type %s does not exist here',
+  test.each(['password', 'implicit', 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'unknown', 'constructor'])(
+    'grant_type %s is unsupported',
     async (grant_type) => {
       const { status, body } = await requestToken(server.issuer, client, { grant_type });
       expect([status, body.error]).toEqual([400, 'unsupported_grant_type']);
     },
   );
 
-  test('a disabled client: 401, and again a token once it is enabled', async () => {
+  test('a disabled client: 401, and a token again after it was enabled', async () => {
     const app = await newClient();
     await server.admin.request('POST', `/clients/${app.clientId}/disable`);
     const refused = await requestToken(server.issuer, app);
@@ -193,7 +193,7 @@ describe('who may use client_credentials', () => {
     expect((await requestToken(server.issuer, app)).status).toBe(401);
   });
 
-  test('a client id that needs encoding in the header is understood (RFC 6749 §2.3.1)', async () => {
+  test('a client id that needs encoding in the header is decoded (RFC 6749 §2.3.1)', async () => {
     const odd = await newClient({ client_id: 'https://app.example/a:b?c=d&e=%20+' });
     const answer = await postForm(tokenUrl, odd, { grant_type: 'client_credentials' });
     expect(answer.status).toBe(200);
@@ -201,7 +201,7 @@ describe('who may use client_credentials', () => {
   });
 });
 
-describe('a client that may not do what it asks for: unauthorized_client (RFC 6749 §5.2)', () => {
+describe('a grant that the client is not registered for: unauthorized_client (RFC 6749 §5.2)', () => {
   const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 
   test.each([
@@ -215,13 +215,13 @@ describe('a client that may not do what it asks for: unauthorized_client (RFC 67
     expect([status, body.error]).toEqual([400, 'unauthorized_client']);
   });
 
-  test('an app for people with client_credentials', async () => {
+  test('an app for users with client_credentials', async () => {
     const app = await server.admin.createClient(CODE_FLOW);
     const { status, body } = await requestToken(server.issuer, app);
     expect([status, body.error]).toEqual([400, 'unauthorized_client']);
   });
 
-  test('what nobody may do here is unsupported_grant_type', async () => {
+  test('a grant that this server does not have is unsupported_grant_type', async () => {
     const headers = basic(client.clientId, client.clientSecret);
     const { body } = await post({ grant_type: 'password', username: 'x', password: 'y' }, headers);
     expect(body.error).toBe('unsupported_grant_type');

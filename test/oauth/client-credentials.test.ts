@@ -1,4 +1,4 @@
-// client_credentials (RFC 6749 §4.4): the policy row decides which API, which scopes, which format, which lifetime.
+// client_credentials (RFC 6749 §4.4): the policy row determines API, scopes, format and lifetime.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
@@ -64,22 +64,22 @@ describe('which API', () => {
     expect(decodeJwt(body.access_token as string).aud).toBe(ORDERS);
   });
 
-  test('a client with several must name one, and the text says so (RFC 8707 §2)', async () => {
+  test('a client with several must name one, and the error text says so (RFC 8707 §2)', async () => {
     const { status, body } = await requestToken(server.issuer, several);
     expect([status, body.error]).toEqual([400, 'invalid_target']);
     expect(body.error_description).toMatch(/name one/);
   });
 
   test.each([
-    ['a client without any grant gets nothing', () => none, {}],
-    ['not even for an API that exists', () => none, { resource: ORDERS }],
-    ['an API that nobody has registered', () => one, { resource: 'https://unknown.example' }],
+    ['a client without any grant', () => none, {}],
+    ['a client without any grant, for an API that exists', () => none, { resource: ORDERS }],
+    ['an API that is not registered', () => one, { resource: 'https://unknown.example' }],
     ['an API that the client may not call', () => one, { resource: BILLING }],
-    ['an identifier that only begins like one', () => one, { resource: `${ORDERS}/v2` }],
+    ['an identifier with a registered one as its prefix', () => one, { resource: `${ORDERS}/v2` }],
     ['an identifier in another case', () => one, { resource: 'https://ORDERS.example' }],
     ['a fragment', () => one, { resource: `${ORDERS}#x` }],
     ['not a URI', () => one, { resource: 'orders' }],
-    ['an empty resource counts as left out (RFC 6749 §3.2)', () => several, { resource: '' }],
+    ['an empty resource, which counts as left out (RFC 6749 §3.2)', () => several, { resource: '' }],
     ['a NUL in it', () => one, { resource: `${ORDERS}\0` }],
   ])('%s: invalid_target', async (_name, client, form) => {
     const answer = await requestToken(server.issuer, client(), form as Record<string, string>);
@@ -87,7 +87,7 @@ describe('which API', () => {
     expect(answer.body).not.toHaveProperty('access_token');
   });
 
-  test('whether an API exists is not told to a client that may not call it', async () => {
+  test('a client that may not call an API does not learn whether it exists', async () => {
     const exists = await requestToken(server.issuer, one, { resource: BILLING });
     const unknown = await requestToken(server.issuer, one, { resource: 'https://unknown.example' });
     expect(exists.body).toEqual(unknown.body);
@@ -103,31 +103,31 @@ describe('which API', () => {
     expect([status, body.error]).toEqual([400, 'invalid_target']);
   });
 
-  test('with or without the trailing slash of an empty path it is the same API, under its registered name', async () => {
+  test('the trailing slash of an empty path is ignored; the token has the registered identifier', async () => {
     const { body } = await requestToken(server.issuer, one, { resource: `${ORDERS}/` });
     expect(decodeJwt(body.access_token as string).aud).toBe(ORDERS);
   });
 });
 
 describe('which scopes', () => {
-  test('without scope the client gets everything it was granted, and no more', async () => {
+  test('without scope the client gets all scopes of its grant, and no others', async () => {
     expect((await requestToken(server.issuer, one)).body.scope).toBe('read write');
   });
 
-  test('a client may ask for less', async () => {
+  test('a client may request fewer', async () => {
     const { body } = await requestToken(server.issuer, one, { scope: 'write' });
     expect(body.scope).toBe('write');
     expect(decodeJwt(body.access_token as string).scope).toBe('write');
   });
 
-  test('a scope that the API knows but the client was not granted is not given (RFC 6749 §3.3)', async () => {
+  test('a scope of the API that the client was not granted is left out (RFC 6749 §3.3)', async () => {
     const { body } = await requestToken(server.issuer, one, { scope: 'read delete' });
     expect(body.scope).toBe('read');
     expect(decodeJwt(body.access_token as string).scope).toBe('read');
   });
 
-  test('nothing but scopes that it was not granted: invalid_scope, not a token that looks like a full one', async () => {
-    for (const scope of ['delete', 'openid', 'pay', 'nonsense']) {
+  test('only scopes that it was not granted: invalid_scope', async () => {
+    for (const scope of ['delete', 'openid', 'pay', 'unknown']) {
       const { status, body } = await requestToken(server.issuer, one, { scope });
       expect([scope, status, body.error]).toEqual([scope, 400, 'invalid_scope']);
     }
@@ -151,7 +151,7 @@ describe('which token', () => {
   test('an API may want opaque tokens', async () => {
     const { body } = await requestToken(server.issuer, several, { resource: VAULT });
     expect(body).toMatchObject({ token_type: 'Bearer', scope: 'open', expires_in: 33 });
-    expect(body.access_token).toMatch(/^lyc_[\w-]{43}$/); // 256 bits, and nothing that could be read
+    expect(body.access_token).toMatch(/^lyc_[\w-]{43}$/); // 256 random bits
   });
 
   test('no refresh token and no ID token (RFC 6749 §4.4.3)', async () => {
@@ -159,7 +159,7 @@ describe('which token', () => {
     expect(Object.keys(body).sort()).toEqual(['access_token', 'expires_in', 'scope', 'token_type']);
   });
 
-  test('the answer is never cached (RFC 6749 §5.1)', async () => {
+  test('the response must not be cached (RFC 6749 §5.1)', async () => {
     expect((await requestToken(server.issuer, one)).headers.get('cache-control')).toMatch(/no-store/);
   });
 });

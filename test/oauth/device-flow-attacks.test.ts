@@ -1,11 +1,13 @@
-// The device flow (RFC 8628) when things go wrong: codes in the wrong hands, people who change their mind, devices that do not
-// wait for their answer, time that has passed.
+// The device flow (RFC 8628) with stolen codes, users who change their mind, parallel requests of a
+// device, and expired codes.
 
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import { approveDevice, confirmDevice, DEVICE_GRANT, hidden, typeUserCode } from '../support/device.ts';
-import { ALICE, eventually, isActive, PUBLIC, refresh, tally, toTokens } from '../support/oauth.ts';
+import { ALICE, isActive, PUBLIC, refresh, tally, toTokens } from '../support/oauth.ts';
+import { eventually } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { dpopProof, newSigner } from '../support/signing.ts';
 import { createUserAgent, formAction } from '../support/user-agent.ts';
@@ -25,9 +27,7 @@ beforeAll(async () => {
   bobId = await server.admin.createUser(BOB.username, BOB.password);
 });
 afterAll(() => server.stop());
-afterEach(() => {
-  jest.restoreAllMocks();
-});
+afterEach(resetClock);
 
 async function newDevice(members: Record<string, unknown> = {}): Promise<TestClient> {
   const client = await server.admin.createClient({
@@ -50,12 +50,12 @@ const grant = (deviceCode: string) => ({ grant_type: DEVICE_GRANT, device_code: 
 const poll = (deviceCode: string, client = tv) => requestToken(server.issuer, client, grant(deviceCode));
 const inBrowser = () => createUserAgent(server.issuer);
 
-/** The login page, after the code was typed in and confirmed. */
+/** The login page, after the code was entered and confirmed. */
 async function confirmed(userCode: string, agent = inBrowser()) {
   return confirmDevice(agent, await typeUserCode(server.issuer, agent, userCode));
 }
 
-/** In the audit log, where it is written after the answer. */
+/** Waits for the audit event, which is written after the response. */
 async function denials(client: TestClient): Promise<number> {
   const path = `/audit-events?type=device.denied&client_id=${client.clientId}`;
   const count = async () => ((await server.admin.request('GET', path)).body.items as unknown[]).length;
@@ -63,16 +63,16 @@ async function denials(client: TestClient): Promise<number> {
   return count();
 }
 
-describe('the code of a device in other hands', () => {
-  test('another client that polls it is refused as if it were made up, and does not slow the device down', async () => {
-    const thief = await newDevice();
+describe('a stolen device code', () => {
+  test('is refused for another client like an invented one, and the device is not slowed down', async () => {
+    const otherDevice = await newDevice();
     const { device_code: code } = await start();
-    const madeUp = await poll('made-up', thief);
-    for (let again = 0; again < 3; again++) expect((await poll(code, thief)).body).toEqual(madeUp.body);
+    const invented = await poll('invented', otherDevice);
+    for (let again = 0; again < 3; again++) expect((await poll(code, otherDevice)).body).toEqual(invented.body);
     expect((await poll(code)).body.error).toBe('authorization_pending');
   });
 
-  test('two people with the same code: the second is told, and cannot put himself in the place of the first', async () => {
+  test('two users with the same code: the second one gets an error, and cannot replace the first one', async () => {
     const { device_code: code, user_code: userCode } = await start();
     const agent = inBrowser();
     const late = await typeUserCode(server.issuer, agent, userCode);
@@ -84,7 +84,7 @@ describe('the code of a device in other hands', () => {
     expect(decodeJwt(body.access_token as string).sub).toBe(rows[0].id);
   });
 
-  test('a code in a link is text, whatever it is', async () => {
+  test('a code in a link is escaped', async () => {
     const query = new URLSearchParams({ user_code: '"><script>alert(1)</script>' });
     const page = await inBrowser().visit(`${server.issuer}/oauth2/device?${query}`);
     expect(page.html).not.toContain('<script>alert');
@@ -93,7 +93,7 @@ describe('the code of a device in other hands', () => {
   });
 });
 
-describe('a person who changes his mind', () => {
+describe('a user who changes their mind', () => {
   test.each(['login', 'consent'] as const)('cancels at the %s page: the device is refused', async (where) => {
     const client = await newDevice();
     const { device_code: code, user_code: userCode } = await start(client);
@@ -107,7 +107,7 @@ describe('a person who changes his mind', () => {
     expect(await denials(client)).toBe(1);
   });
 
-  test('refuses where the code was typed in: that is written down too', async () => {
+  test('refuses at the confirmation page: that is in the audit log too', async () => {
     const client = await newDevice();
     const agent = inBrowser();
     const page = await typeUserCode(server.issuer, agent, (await start(client)).user_code);
@@ -115,7 +115,7 @@ describe('a person who changes his mind', () => {
     expect(await denials(client)).toBe(1);
   });
 
-  test('signs out in another tab meanwhile: the page is stale, and leads to where a code can be typed in', async () => {
+  test('signs out in another tab: the stale page leads to the page for entering a code', async () => {
     const client = await newDevice();
     const { device_code: code, user_code: userCode } = await start(client);
     const agent = inBrowser();
@@ -124,15 +124,15 @@ describe('a person who changes his mind', () => {
     const logout = await agent.visit('/oauth2/logout');
     await agent.submit('/oauth2/logout/confirm', { xsrf: hidden(logout.html, 'xsrf'), logout: 'yes' });
     const stale = await agent.submit(formAction(consent.html, 'consent'), {});
-    expect(stale.html).toContain('This page is not current any more');
+    expect(stale.html).toContain('This page is no longer valid');
     const restart = /id="restart"[^>]* href="([^"]*)"/.exec(stale.html)?.[1] as string;
     expect((await agent.visit(restart)).html).toContain('id="user-code-page"');
     expect((await poll(code, client)).body.error).toBe('authorization_pending');
   });
 });
 
-describe('a device that does not wait for its answer', () => {
-  test('of 20 requests at once one gets tokens, which are void: somebody has used its code a second time', async () => {
+describe('a device that sends parallel requests', () => {
+  test('of 20 requests at once one gets tokens, which are revoked because the code was used again', async () => {
     const client = await newDevice();
     const { device_code: code, user_code: userCode } = await start(client);
     await approveDevice(server.issuer, userCode);
@@ -151,25 +151,23 @@ describe('a device that does not wait for its answer', () => {
   });
 });
 
-describe('time that has passed', () => {
-  test('a code that nobody typed in', async () => {
+describe('expired codes', () => {
+  test('a code that was never entered', async () => {
     const { device_code: code, user_code: userCode } = await start();
-    const now = Date.now();
-    jest.spyOn(Date, 'now').mockImplementation(() => now + 601_000);
+    moveClock(601);
     expect((await poll(code)).body.error).toBe('expired_token');
     const page = await typeUserCode(server.issuer, inBrowser(), userCode);
     expect([page.status, page.html.includes('The code has expired')]).toEqual([400, true]);
   });
 
-  test('a code that was allowed, but not fetched in time, gives nothing', async () => {
+  test('a code that was allowed, but not redeemed in time', async () => {
     const { device_code: code, user_code: userCode } = await start();
     await approveDevice(server.issuer, userCode);
-    const now = Date.now();
-    jest.spyOn(Date, 'now').mockImplementation(() => now + 601_000);
+    moveClock(601);
     expect((await poll(code)).body).toMatchObject({ error: 'expired_token' });
   });
 
-  test('a user who was disabled after he allowed it', async () => {
+  test('a user who was disabled after allowing it', async () => {
     const { device_code: code, user_code: userCode } = await start();
     const agent = inBrowser();
     const login = await confirmed(userCode, agent);
@@ -181,7 +179,7 @@ describe('time that has passed', () => {
   });
 });
 
-test('a device with a key has tokens that are bound to it, and nobody refreshes without (RFC 9449 §5)', async () => {
+test('a device with a DPoP key gets bound tokens, which cannot be refreshed without the key (RFC 9449 §5)', async () => {
   const client = await newDevice({ dpop_bound_access_tokens: true });
   const { device_code: code, user_code: userCode } = await start(client);
   await approveDevice(server.issuer, userCode);
@@ -198,7 +196,7 @@ test('a device with a key has tokens that are bound to it, and nobody refreshes 
   expect((await postForm(htu, client, form, await proof())).status).toBe(200);
 });
 
-test('who signs out of the browser does not switch off the television', async () => {
+test('a logout in the browser does not end the tokens of the device', async () => {
   const { device_code: code, user_code: userCode } = await start();
   const agent = inBrowser();
   await approveDevice(server.issuer, userCode, agent);

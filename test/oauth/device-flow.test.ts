@@ -1,5 +1,5 @@
-// The device flow (RFC 8628). The honest device is openid-client; the person has a browser elsewhere. The attacker guesses codes,
-// sends somebody a link, or waits at the token endpoint.
+// The device flow (RFC 8628). The honest device is openid-client; the user has a browser elsewhere.
+// The attacker guesses codes, sends a user a link, or polls the token endpoint.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
@@ -51,7 +51,7 @@ function poll(deviceCode: string, client = tv) {
 const typeCode = (agent: UserAgent, userCode: string) => typeUserCode(server.issuer, agent, userCode);
 const approve = (userCode: string, agent?: UserAgent) => approveDevice(server.issuer, userCode, agent);
 
-test('a device with openid-client waits while a person types, confirms and signs in, and gets bound tokens', async () => {
+test('a device with openid-client polls while the user enters the code and signs in, and gets bound tokens', async () => {
   const configuration = await honest(server, tv);
   const started = await initiateDeviceAuthorization(configuration, {
     scope: 'openid read offline_access',
@@ -75,9 +75,9 @@ test('a device with openid-client waits while a person types, confirms and signs
   });
   const { body } = await server.admin.request('GET', `/audit-events?type=device.authorized&client_id=${tv.clientId}`);
   expect(body.items).toHaveLength(1);
-}, 30_000);
+});
 
-test('the answer to the device', async () => {
+test('the response to the device', async () => {
   const started = await start();
   expect(started).toEqual({
     device_code: expect.any(String),
@@ -89,14 +89,14 @@ test('the answer to the device', async () => {
   });
 });
 
-test('the code may be typed in small letters and without the hyphen', async () => {
+test('the code may be entered in lower case and without the hyphen', async () => {
   const { user_code } = await start();
   const agent = createUserAgent(server.issuer);
   const { html } = await typeCode(agent, user_code.toLowerCase().replace('-', ' '));
   expect(html).toContain('id="device-confirm"');
 });
 
-test('the page says which app asks, for what, and from where', async () => {
+test('the page shows which app requests what, and from where', async () => {
   const { user_code } = await start();
   const { html } = await typeCode(createUserAgent(server.issuer), user_code);
   expect(html).toContain('Television &lt;3');
@@ -105,14 +105,14 @@ test('the page says which app asks, for what, and from where', async () => {
   expect(html).toMatch(/127\.0\.0\.1|::1/);
 });
 
-describe('remote phishing (RFC 8628 §5.4): somebody is sent a link of the attacker’s device', () => {
-  test('opening the link gives nothing away: the page that asks for confirmation is shown, also to who is signed in', async () => {
+describe('remote phishing (RFC 8628 §5.4): a user opens a link of the attacker’s device', () => {
+  test('opening the link grants nothing: the confirmation page is shown, also with a session', async () => {
     const agent = createUserAgent(server.issuer);
     await approve((await start()).user_code, agent);
     const started = await start();
     const page = await agent.visit(started.verification_uri_complete);
     expect(page.html).not.toContain('device-done');
-    // The form in passing is what a browser sends by itself.
+    // A browser submits this intermediate form by itself.
     const next = await agent.submit('/oauth2/device', {
       xsrf: hidden(page.html, 'xsrf'),
       user_code: hidden(page.html, 'user_code'),
@@ -121,7 +121,7 @@ describe('remote phishing (RFC 8628 §5.4): somebody is sent a link of the attac
     expect((await poll(started.device_code)).body.error).toBe('authorization_pending');
   });
 
-  test('a form that another site sends does not confirm', async () => {
+  test('a cross-site form does not confirm', async () => {
     const started = await start();
     const agent = createUserAgent(server.issuer);
     await approve((await start()).user_code, agent);
@@ -134,7 +134,7 @@ describe('remote phishing (RFC 8628 §5.4): somebody is sent a link of the attac
     expect((await poll(started.device_code)).body.error).toBe('authorization_pending');
   });
 
-  test('who refuses, refuses for good', async () => {
+  test('a refusal is final', async () => {
     const started = await start();
     const agent = createUserAgent(server.issuer);
     const page = await confirmDevice(agent, await typeCode(agent, started.user_code), { abort: 'yes' });
@@ -146,7 +146,7 @@ describe('remote phishing (RFC 8628 §5.4): somebody is sent a link of the attac
 });
 
 describe('at the token endpoint', () => {
-  test('a device that asks too often is told to slow down, and later gets its tokens', async () => {
+  test('a device that polls too often gets slow_down, and its tokens later', async () => {
     const started = await start();
     expect((await poll(started.device_code)).body.error).toBe('authorization_pending');
     for (let again = 0; again < 3; again++) {
@@ -158,15 +158,15 @@ describe('at the token endpoint', () => {
     expect((await poll(started.device_code)).status).toBe(200);
   });
 
-  test('the code of another client is worth nothing', async () => {
-    const thief = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE_GRANT] });
+  test('the code of another client is refused', async () => {
+    const otherClient = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE_GRANT] });
     const started = await start();
     await approve(started.user_code);
-    expect((await poll(started.device_code, thief)).body.error).toBe('invalid_grant');
+    expect((await poll(started.device_code, otherClient)).body.error).toBe('invalid_grant');
     expect((await poll(started.device_code)).status).toBe(200);
   });
 
-  test('of 20 requests at the same moment, one gets tokens', async () => {
+  test('of 20 requests at once, one gets tokens', async () => {
     const started = await start();
     await approve(started.user_code);
     const answers = await Promise.all(Array.from({ length: 20 }, () => poll(started.device_code)));
@@ -190,18 +190,18 @@ describe('at the token endpoint', () => {
   });
 });
 
-test('nothing in a copy of the database lets anybody go on: neither code, nor what was asked for', async () => {
-  const started = await start({ login_hint: 'somebody@secret.example' });
+test('a copy of the database contains neither the codes nor the parameters of the request', async () => {
+  const started = await start({ login_hint: 'hinted-user@secret.example' });
   const { rows } = await server.sql.query(
     `SELECT payload::text || coalesce(user_code, '') AS text FROM oidc_artifacts WHERE model = 'DeviceCode'`,
   );
   const all = rows.map(({ text }) => text).join();
-  for (const secret of [started.device_code, started.user_code, started.user_code.replace('-', ''), 'somebody']) {
+  for (const secret of [started.device_code, started.user_code, started.user_code.replace('-', ''), 'hinted-user']) {
     expect(all).not.toContain(secret);
   }
 });
 
-test('whoever guesses codes is stopped, and a right code costs nothing', async () => {
+test('guessing user codes is limited', async () => {
   const agent = createUserAgent(server.issuer);
   let page = await agent.visit(`${server.issuer}/oauth2/device`);
   const guess = async () => {

@@ -1,5 +1,5 @@
-// DPoP (RFC 9449) beside the token endpoint: at the pushed request, at userinfo, on a second node. The proofs themselves, and what
-// the token endpoint makes of them, are in dpop.test.ts.
+// DPoP (RFC 9449) outside of the token endpoint: pushed requests, userinfo, a second node. The
+// token endpoint is in dpop.test.ts.
 
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -16,11 +16,11 @@ const ALGS = 'ES256 PS256 Ed25519 EdDSA';
 let server: TestServer;
 let app: TestClient;
 let key: Signer;
-let thief: Signer;
+let otherKey: Signer;
 
 beforeAll(async () => {
   server = await startTestServer();
-  [key, thief] = [await newSigner(), await newSigner()];
+  [key, otherKey] = [await newSigner(), await newSigner()];
   app = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC });
   await server.admin.createUser(ALICE.username, ALICE.password);
 });
@@ -60,10 +60,10 @@ describe('pushed requests (RFC 9449 §10.1)', () => {
     return { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: REDIRECT_URI };
   }
 
-  test('a proof binds the code: whoever has stolen it, and the verifier with it, gets nothing with a key of his own', async () => {
+  test('a proof binds the code: stolen with its verifier, it is refused with another key', async () => {
     const push = async () => post('/oauth2/par', request, await proofFor('/oauth2/par', key));
     const stolen = await codeOf((await push()).body.request_uri);
-    expect((await post('/oauth2/token', stolen, await proofFor('/oauth2/token', thief))).body.error).toBe(
+    expect((await post('/oauth2/token', stolen, await proofFor('/oauth2/token', otherKey))).body.error).toBe(
       'invalid_grant',
     );
     const unproven = await codeOf((await push()).body.request_uri);
@@ -72,14 +72,14 @@ describe('pushed requests (RFC 9449 §10.1)', () => {
     expect((await post('/oauth2/token', own, await proofFor('/oauth2/token', key))).body.token_type).toBe('DPoP');
   });
 
-  test('a proof by another key than dpop_jkt names is refused', async () => {
+  test('a proof of another key than dpop_jkt is refused', async () => {
     const named = { ...request, dpop_jkt: key.thumbprint };
-    const { status, body } = await post('/oauth2/par', named, await proofFor('/oauth2/par', thief));
+    const { status, body } = await post('/oauth2/par', named, await proofFor('/oauth2/par', otherKey));
     expect([status, body.error]).toEqual([400, 'invalid_request']);
     expect((await post('/oauth2/par', named, await proofFor('/oauth2/par', key))).status).toBe(201);
   });
 
-  test('a proof is for this endpoint, and good once', async () => {
+  test('a proof is for this endpoint, and accepted once', async () => {
     const elsewhere = await post('/oauth2/par', request, await proofFor('/oauth2/token', key));
     expect([elsewhere.status, elsewhere.body.error]).toEqual([400, 'invalid_dpop_proof']);
     const dpop = await proofFor('/oauth2/par', key);
@@ -107,26 +107,26 @@ describe('userinfo (RFC 9449 §7.1)', () => {
     return proofFor('/oauth2/userinfo', key, { claims: { ath } }, 'GET');
   };
 
-  test('a refused proof is answered with 401 and the algorithms that would do', async () => {
+  test('a refused proof: 401 with the accepted algorithms', async () => {
     const { status, headers } = await read(token, await proofFor('/oauth2/userinfo', key, {}, 'GET'));
     const challenge = headers.get('www-authenticate');
     expect([status, challenge]).toEqual([401, expect.stringMatching(/^DPoP .*error="invalid_dpop_proof"/)]);
     expect(challenge).toContain(`algs="${ALGS}"`);
   });
 
-  test('a bound token that is sent as Bearer is answered with the scheme that it needs (§7.2)', async () => {
+  test('a bound token that is sent as Bearer: 401 with the scheme that it requires (§7.2)', async () => {
     const { status, headers } = await userinfo(server, token);
     expect([status, headers.get('www-authenticate')]).toEqual([401, expect.stringMatching(/^DPoP .*invalid_token/)]);
   });
 
-  test('a proof that was read along is used up', async () => {
+  test('a proof that was observed cannot be replayed', async () => {
     const dpop = await proofWith(token);
     expect((await read(token, dpop)).status).toBe(200);
     const { status, body } = await read(token, dpop);
     expect([status, body.error]).toEqual([401, 'invalid_dpop_proof']);
   });
 
-  test('a stolen bearer token does not become better by a proof of the thief', async () => {
+  test('a stolen bearer token is refused with a proof of the attacker', async () => {
     const tokens = await exchange(server, app, await obtainCode(server, app, { scope: 'openid' }));
     const bearer = tokens.body.access_token as string;
     expect((await userinfo(server, bearer)).status).toBe(200);
@@ -152,7 +152,7 @@ describe('on two nodes', () => {
     return toAnswer(await fetch(`${server.issuer}/oauth2/token`, init));
   }
 
-  test('a nonce of one is good at the other, and a proof that one has seen is used up at the other', async () => {
+  test('a nonce of one is accepted by the other, and a proof used at one is refused by the other', async () => {
     const nonce = (await askHere(await proofFor('/oauth2/token', key))).headers.get('dpop-nonce');
     const dpop = await proofFor('/oauth2/token', key, { claims: { nonce } });
     expect((await node.post('/oauth2/token', machine, form, { dpop })).status).toBe(200);

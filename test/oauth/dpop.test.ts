@@ -1,5 +1,5 @@
-// DPoP (RFC 9449): a token that is worth nothing without the key it was issued to. An honest app is openid-client; proofs that
-// are wrong in one way each are made by hand.
+// DPoP (RFC 9449): tokens that cannot be used without the key they were issued to. The honest app
+// is openid-client; each of the other proofs is wrong in one way.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -29,7 +29,7 @@ interface ProofChanges extends Changes {
   readonly key?: Signer;
 }
 
-/** A right proof for POST /oauth2/token, but for the changes. */
+/** A valid proof for POST /oauth2/token, except for the changes. */
 function proof({ key: proofKey = key, ...changes }: ProofChanges = {}): Promise<string> {
   return dpopProof(proofKey, { htm: 'POST', htu: `${server.issuer}/oauth2/token` }, changes);
 }
@@ -87,17 +87,17 @@ describe('client credentials', () => {
     expect((await askForToken(bound, await proof())).body.token_type).toBe('DPoP');
   });
 
-  test('other clients may do without', async () => {
+  test('other clients may get bearer tokens', async () => {
     expect((await askForToken(machine, undefined)).body.token_type).toBe('Bearer');
   });
 
-  test.each(['PS256', 'Ed25519', 'EdDSA'])('a key for %s is good', async (alg) => {
+  test.each(['PS256', 'Ed25519', 'EdDSA'])('a key for %s is accepted', async (alg) => {
     const answer = await askForToken(machine, await proof({ key: await newSigner(alg) }));
     expect([answer.status, answer.body.token_type]).toEqual([200, 'DPoP']);
   });
 });
 
-describe('a proof that would let somebody else use the key', () => {
+describe('proofs that are not of this request or key', () => {
   const faults: [string, () => ProofChanges | Promise<ProofChanges>][] = [
     ['for another method', () => ({ claims: { htm: 'GET' } })],
     ['for the method in another spelling', () => ({ claims: { htm: 'post' } })],
@@ -108,14 +108,14 @@ describe('a proof that would let somebody else use the key', () => {
     ['for another server', () => ({ claims: { htu: 'https://evil.example/oauth2/token' } })],
     ['from two minutes ago', () => ({ claims: { iat: inSeconds(-120) } })],
     [
-      'from two minutes ahead: it could be used again when we have forgotten it',
+      'from two minutes ahead: it could be replayed after its jti was deleted',
       () => ({ claims: { iat: inSeconds(120) } }),
     ],
     ['without jti', () => ({ claims: { jti: undefined } })],
     ['without iat', () => ({ claims: { iat: undefined } })],
-    ['that is another kind of JWT', () => ({ header: { typ: 'JWT' } })],
-    ['signed by another key than it shows', async () => ({ header: { jwk: (await newSigner()).publicJwk } })],
-    ['that shows the private key', async () => ({ header: { jwk: await exportJWK(key.privateKey) } })],
+    ['that is a JWT of another type', () => ({ header: { typ: 'JWT' } })],
+    ['signed by another key than that in its header', async () => ({ header: { jwk: (await newSigner()).publicJwk } })],
+    ['with the private key in its header', async () => ({ header: { jwk: await exportJWK(key.privateKey) } })],
     ['with RS256', async () => ({ key: await newSigner('RS256') })],
   ];
   test.each(faults)('a proof %s is refused', async (_name, change) => {
@@ -125,17 +125,17 @@ describe('a proof that would let somebody else use the key', () => {
     expect(answer.body).not.toHaveProperty('access_token');
   });
 
-  test('the address may have a query and a fragment, and its host be in capitals (RFC 9449 §4.3)', async () => {
+  test('htu may have a query, a fragment and an upper-case host (RFC 9449 §4.3)', async () => {
     const htu = `${server.issuer.replace('localhost', 'LOCALHOST')}/oauth2/token?a=b#c`;
     expect((await askForToken(machine, await proof({ claims: { htu } }))).status).toBe(200);
   });
 
-  test('two proofs in one request are none: whoever stands in front might have checked the other one', async () => {
+  test('two proofs in one request are refused: a proxy may have checked the other one', async () => {
     const twice = `${await proof()}, ${await proof()}`;
     expect((await askForToken(machine, twice)).body.error).toBe('invalid_dpop_proof');
   });
 
-  test('a proof that is signed with a shared secret, which it shows, is refused', async () => {
+  test('a proof that is signed with a shared secret in its header is refused', async () => {
     const secret = randomBytes(32);
     const jwk = { kty: 'oct', k: secret.toString('base64url') };
     const forged = await new SignJWT({ htm: 'POST', htu: `${server.issuer}/oauth2/token`, jti: 'a' })
@@ -145,7 +145,7 @@ describe('a proof that would let somebody else use the key', () => {
     expect((await askForToken(machine, forged)).body.error).toBe('invalid_dpop_proof');
   });
 
-  test.each([-10, 10])('clocks differ: a proof %i seconds from now is good', async (seconds) => {
+  test.each([-10, 10])('clocks differ: a proof %i seconds from now is accepted', async (seconds) => {
     expect((await askForToken(machine, await proof({ claims: { iat: inSeconds(seconds) } }))).status).toBe(200);
   });
 
@@ -156,7 +156,7 @@ describe('a proof that would let somebody else use the key', () => {
     expect((await askForToken(machine, unsigned)).body.error).toBe('invalid_dpop_proof');
   });
 
-  test('a proof is good once: of 20 at the same time, one gets a token', async () => {
+  test('a proof is accepted once: of 20 requests at once, one gets a token', async () => {
     const dpop = await proof();
     const answers = await Promise.all(Array.from({ length: 20 }, () => askForToken(machine, dpop)));
     expect(tally(answers)).toEqual({ succeeded: 1, refusals: ['400 invalid_dpop_proof'] });
@@ -170,14 +170,14 @@ describe('nonces', () => {
     await server.admin.allow(careful.clientId, ORDERS, ['read']);
   });
 
-  test('a client with dpop_require_nonce is given one, and is let in with it', async () => {
+  test('a client with dpop_require_nonce gets a nonce, and is accepted with it', async () => {
     const first = await askForToken(careful, await proof());
     expect([first.status, first.body.error]).toEqual([400, 'use_dpop_nonce']);
     const nonce = first.headers.get('dpop-nonce');
     expect((await askForToken(careful, await proof({ claims: { nonce } }))).status).toBe(200);
   });
 
-  test('a client whose clock is wrong is given one, which stands for the time (RFC 9449 §4.3)', async () => {
+  test('a client with a wrong clock gets a nonce, which replaces the check of iat (RFC 9449 §4.3)', async () => {
     const iat = inSeconds(-3600);
     const first = await askForToken(machine, await proof({ claims: { iat } }));
     expect([first.status, first.body.error]).toEqual([400, 'use_dpop_nonce']);
@@ -193,8 +193,8 @@ describe('nonces', () => {
     expect((await clientCredentialsGrant(app, { resource: ORDERS }, { DPoP })).token_type).toBe('dpop');
   });
 
-  test('a nonce that this server did not make is worth nothing', async () => {
-    const answer = await askForToken(careful, await proof({ claims: { nonce: 'made-up' } }));
+  test('a nonce that this server did not issue is refused', async () => {
+    const answer = await askForToken(careful, await proof({ claims: { nonce: 'invented' } }));
     expect(answer.body.error).toBe('use_dpop_nonce');
   });
 });
@@ -218,7 +218,7 @@ describe('tokens of a user', () => {
     expect(refreshed.token_type).toBe('dpop');
   });
 
-  test('the refresh token of a public app is worth nothing without its key (RFC 9449 §5)', async () => {
+  test('the refresh token of a public app is refused without its key (RFC 9449 §5)', async () => {
     const { code, verifier } = await obtainCode(server, app, { scope: 'openid offline_access', prompt: 'consent' });
     const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: REDIRECT_URI };
     const tokens = await askForToken(app, await proof(), { ...form, resource: '' });
@@ -230,7 +230,7 @@ describe('tokens of a user', () => {
     expect((await askForToken(app, await proof(), stolen)).status).toBe(200);
   });
 
-  test('a bound token as Bearer, with the key of somebody else, or with a proof for another token opens nothing', async () => {
+  test('a bound token is refused as Bearer, with another key, or with a proof for another token', async () => {
     const { code, verifier } = await obtainCode(server, app, { scope: 'openid' });
     const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: REDIRECT_URI };
     const token = (await askForToken(app, await proof(), { ...form, resource: '' })).body.access_token as string;
@@ -249,7 +249,7 @@ describe('tokens of a user', () => {
     expect(await read('DPoP', await proof({ claims: { ...at, ath } }))).toBe(200);
   });
 
-  test('a code that was asked for with dpop_jkt goes to the holder of that key only (RFC 9449 §10)', async () => {
+  test('a code that was requested with dpop_jkt can be redeemed with that key only (RFC 9449 §10)', async () => {
     const issued = await obtainCode(server, app, { dpop_jkt: key.thumbprint });
     const form = {
       grant_type: 'authorization_code',
@@ -258,11 +258,11 @@ describe('tokens of a user', () => {
       redirect_uri: REDIRECT_URI,
       resource: '',
     };
-    const thief = await newSigner();
+    const otherKey = await newSigner();
     expect((await exchange(server, app, issued)).body.error).toBe('invalid_grant');
     const again = await obtainCode(server, app, { dpop_jkt: key.thumbprint });
     const stolen = { ...form, code: again.code, code_verifier: again.verifier };
-    expect((await askForToken(app, await proof({ key: thief }), stolen)).body.error).toBe('invalid_grant');
+    expect((await askForToken(app, await proof({ key: otherKey }), stolen)).body.error).toBe('invalid_grant');
     const third = await obtainCode(server, app, { dpop_jkt: key.thumbprint });
     const own = { ...form, code: third.code, code_verifier: third.verifier };
     expect((await askForToken(app, await proof(), own)).status).toBe(200);

@@ -1,12 +1,14 @@
-// A session that has ended stays ended. Every request stores the session again when it is done; one that began before the end and
-// is done after it would give a thief, who only has to keep asking, what an operator has just taken away.
+// A session that has ended stays ended. Every request stores the session again at its end. One that
+// started before the logout and ends after it must not restore the session, or an attacker could
+// keep it by sending requests all the time.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import type { TestClient } from '../support/admin.ts';
-import { countBlocked, until } from '../support/hold.ts';
+import { countBlocked } from '../support/hold.ts';
 import { ALICE, authorizationUrl, CODE_FLOW, isActive, obtainTokens, refresh } from '../support/oauth.ts';
 import { startOtherNode } from '../support/other-node.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, type PageVisit, type UserAgent } from '../support/user-agent.ts';
 
@@ -70,7 +72,7 @@ function answer({ agent, xsrf }: LogoutPage, fields: Record<string, string>): Pr
   return agent.submit(`${server.issuer}/oauth2/logout/confirm`, { xsrf, ...fields });
 }
 
-/** Nobody can change the sessions of today, everybody can read them. */
+/** Locks the sessions: until `release` they can be read but not written. */
 async function holdSessions(): Promise<{ release(): Promise<void> }> {
   const holder = new pg.Client({ connectionString: server.connectionString });
   await holder.connect();
@@ -84,11 +86,11 @@ async function holdSessions(): Promise<{ release(): Promise<void> }> {
 }
 
 describe.each([
-  // 404: the user was faster
+  // 404: the logout of the user was first
   ['ends the session', () => endAll([204, 404])],
-  ['revokes all that the user has', revokeAll],
+  ['revokes all tokens of the user', revokeAll],
 ])('an operator who %s while the user signs out', (_name, end) => {
-  test.each(['operator', 'user'])('neither waits for the other in a circle when the %s comes first', async (first) => {
+  test.each(['operator', 'user'])('does not deadlock when the %s is first', async (first) => {
     const agent = createUserAgent(server.issuer);
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API }, { agent });
     const page = await logoutPage(agent);
@@ -108,13 +110,13 @@ describe.each([
   });
 });
 
-describe('a request that began before the end and is done after it brings nothing back', () => {
+describe('a request that started before the end and ends after it does not restore the session', () => {
   const endings: [string, (page: LogoutPage) => Promise<unknown>][] = [
     ['an operator', () => endAll()],
     ['the user in another window', (page) => answer(page, { logout: 'yes' })],
   ];
 
-  test.each(endings)('when the end was made by %s', async (_name, end) => {
+  test.each(endings)('when it was ended by %s', async (_name, end) => {
     const agent = createUserAgent(server.issuer);
     await obtainTokens(server, app, {}, { agent });
     expect(await isSignedIn(agent)).toBe(true);
@@ -131,7 +133,7 @@ describe('a request that began before the end and is done after it brings nothin
     expect(await sessionIds()).toEqual([]);
   });
 
-  test('when it gives the session another id meanwhile', async () => {
+  test('when it gives the session a new id meanwhile', async () => {
     const agent = createUserAgent(server.issuer);
     await obtainTokens(server, app, {}, { agent });
     const page = await logoutPage(agent);
@@ -146,7 +148,7 @@ describe('a request that began before the end and is done after it brings nothin
     expect(await sessionIds()).toEqual([]);
   });
 
-  test('whoever stays signed in keeps the session, under another id', async () => {
+  test('a user who stays signed in keeps the session, with a new id', async () => {
     const agent = createUserAgent(server.issuer);
     await obtainTokens(server, app, {}, { agent });
     const before = await sessionIds();
@@ -159,7 +161,7 @@ describe('a request that began before the end and is done after it brings nothin
   });
 });
 
-test('tokens that end with the session are dead on the other node in the moment in which an operator ends it', async () => {
+test('when an operator ends a session, its tokens are inactive on the other node at once', async () => {
   const other = await startOtherNode(server);
   try {
     const { accessToken, refreshToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API });
@@ -177,7 +179,7 @@ test('tokens that end with the session are dead on the other node in the moment 
   }
 });
 
-test('what was asked for with offline_access outlives the session, unless the client has given that up by now', async () => {
+test('tokens with offline_access outlive the session, unless the client has revoke_tokens_on_logout by then', async () => {
   const [keeps, givesUp] = [await createApp(), await createApp()];
   const agent = createUserAgent(server.issuer);
   const request = { scope: 'openid offline_access read', resource: API, prompt: 'consent' };

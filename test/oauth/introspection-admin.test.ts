@@ -1,4 +1,4 @@
-// What operators do counts at once, for live tokens as well: disable, remove, revoke, take the policy row away, narrow it.
+// Changes by operators take effect on issued tokens at once: disable, remove, revoke, policy rows.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { introspect, requestToken, type TestClient } from '../support/admin.ts';
@@ -11,6 +11,7 @@ import {
   toTokens,
   type UserTokens,
 } from '../support/oauth.ts';
+import { untilNextSecond } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const APIS = ['https://jwt.example', 'https://opaque.example'] as const;
@@ -21,7 +22,7 @@ let server: TestServer;
 let api: TestClient;
 let count = 0;
 
-/** Made anew for every test, because every test destroys something. */
+/** Created for each test, because each test destroys something. */
 let app: TestClient;
 let user: { id: string; username: string; password: string };
 let ofClient: string[];
@@ -86,7 +87,7 @@ async function change(method: string, path: string, body?: unknown) {
 const apiPath = (identifier: string) => `/resource-servers/${encodeURIComponent(identifier)}`;
 
 describe('the client', () => {
-  test('disabled: every token of it is inactive, and active again when it is enabled', async () => {
+  test('disabled: all its tokens are inactive, and active again after it was enabled', async () => {
     await change('POST', `/clients/${app.clientId}/disable`);
     await expectInactive([...ofClient, ...allOf(ofUser)], [api]);
     expect((await introspect(server.issuer, app, ofClient[0] as string)).status).toBe(401);
@@ -94,17 +95,17 @@ describe('the client', () => {
     await expectActive([...ofClient, ...allOf(ofUser)]);
   });
 
-  test('removed: every token of it is inactive, also if another client gets the same id later', async () => {
+  test('removed: all its tokens are inactive, also if another client gets the same id later', async () => {
     await change('DELETE', `/clients/${app.clientId}`);
     await expectInactive([...ofClient, ...allOf(ofUser)], [api]);
-    await new Promise((resolve) => setTimeout(resolve, 1_100)); // iat counts whole seconds
+    await untilNextSecond(); // what the heir is given has another iat
     const heir = await change('POST', '/clients', { client_id: app.clientId, grant_types: ['client_credentials'] });
     await server.admin.allow(app.clientId, JWT_API, ['read']);
     const caller = { clientId: app.clientId, clientSecret: heir.client_secret as string };
     await expectInactive([...ofClient, ...allOf(ofUser)], [api, caller]);
   });
 
-  test('revoke-tokens: all it had is inactive, JWTs too, what it gets afterwards is active at once', async () => {
+  test('revoke-tokens: all its tokens are inactive, JWTs too; later ones are active at once', async () => {
     const counts = await change('POST', `/clients/${app.clientId}/revoke-tokens`);
     expect(counts).toMatchObject({ access_tokens: 2, refresh_tokens: 2, grants: 2 });
     await expectInactive([...ofClient, ...allOf(ofUser)], [app, api]);
@@ -112,7 +113,7 @@ describe('the client', () => {
     await expectActive(allOf(await tokensOfUser()));
   });
 
-  test('of one client has no effect on another', async () => {
+  test('revoke-tokens has no effect on another client', async () => {
     const other = await server.admin.createClient();
     await server.admin.allow(other.clientId, JWT_API, ['read']);
     const token = await clientToken(server, other);
@@ -128,21 +129,21 @@ describe('the user', () => {
     await expectActive(ofClient);
   });
 
-  test("revoke-tokens: the user's tokens are inactive, JWTs too, what comes afterwards is active at once", async () => {
+  test("revoke-tokens: the user's tokens are inactive, JWTs too; later ones are active at once", async () => {
     await change('POST', `/users/${user.id}/revoke-tokens`);
     await expectInactive(allOf(ofUser), [app, api]);
     await expectActive(ofClient);
     await expectActive(allOf(await tokensOfUser()));
   });
 
-  test('a new password ends what was given under the old one', async () => {
+  test('a new password: earlier tokens are inactive', async () => {
     await change('PATCH', `/users/${user.id}`, { password: 'another horse battery' });
     await expectInactive(allOf(ofUser), [app, api]);
   });
 });
 
 describe('the policy', () => {
-  test('row removed: live tokens for that API are inactive for everybody, tokens for another are not', async () => {
+  test('row removed: tokens for that API are inactive for all callers, tokens for another API are not', async () => {
     await change('DELETE', `${apiPath(JWT_API)}/clients/${app.clientId}`);
     const [jwt, opaque] = ofUser as [UserTokens, UserTokens];
     await expectInactive([ofClient[0] as string, jwt.accessToken, jwt.refreshToken], [app, api]);
@@ -151,7 +152,7 @@ describe('the policy', () => {
     await expectActive([jwt.accessToken]);
   });
 
-  test('narrowed: the scope of a live token shrinks with it, and a refresh gives no more', async () => {
+  test('scopes removed: they disappear from issued tokens, and a refresh does not restore them', async () => {
     for (const identifier of APIS) await server.admin.allow(app.clientId, identifier, ['read']);
     for (const token of [...ofClient, ...ofUser.map(({ accessToken }) => accessToken)]) {
       expect(await bodyOf(token, api)).toMatchObject({ active: true, scope: 'read' });
@@ -162,20 +163,20 @@ describe('the policy', () => {
     }
   });
 
-  test('narrowed to nothing: no scope is reported', async () => {
+  test('all scopes removed: no scope is reported', async () => {
     await server.admin.allow(app.clientId, JWT_API, []);
     const body = await bodyOf(ofClient[0] as string, api);
     expect(body.active).toBe(true);
     expect(body.scope ?? '').toBe('');
   });
 
-  test('the API drops a scope: no live token has it any more', async () => {
+  test('a scope removed from the API: issued tokens do not have it any more', async () => {
     await change('PATCH', apiPath(OPAQUE_API), { scopes: ['read'] });
     expect(await bodyOf(ofClient[1] as string, api)).toMatchObject({ active: true, scope: 'read' });
     await change('PATCH', apiPath(OPAQUE_API), { scopes: ['read', 'write'] });
   });
 
-  test('the API removed: its tokens are inactive for everybody, and no new one is given', async () => {
+  test('the API removed: its tokens are inactive for all callers, and no new one is issued', async () => {
     const identifier = 'https://short-lived.example';
     await server.admin.createApi(identifier, { scopes: ['read'], introspection_client_id: api.clientId });
     await server.admin.allow(app.clientId, identifier, ['read']);
@@ -186,7 +187,7 @@ describe('the policy', () => {
     expect((await requestToken(server.issuer, app, { resource: identifier })).body.error).toBe('invalid_target');
   });
 
-  test('the introspection client of the API replaced: the former one learns nothing any more', async () => {
+  test('the introspection client of the API replaced: for the former one all tokens are inactive', async () => {
     const successor = await server.admin.createClient();
     await change('PATCH', apiPath(JWT_API), { introspection_client_id: successor.clientId });
     await expectInactive([ofClient[0] as string], [api]);

@@ -1,4 +1,4 @@
-// Requests to the introspection endpoint that deserve no answer about a token.
+// Requests that the introspection endpoint refuses.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { introspect, postForm, type TestClient, toAnswer } from '../support/admin.ts';
@@ -30,7 +30,7 @@ describe('a caller that does not authenticate (RFC 7662 §2.3)', () => {
     expect([status, body.error]).toEqual([401, 'invalid_client']);
   });
 
-  test('no credentials at all: 401, and no word about the token', async () => {
+  test('no credentials: 401, without information about the token', async () => {
     for (const asked of [token, 'unknown']) {
       const { status, body } = await postForm(url(), undefined, { token: asked });
       expect(status).toBe(401);
@@ -42,7 +42,7 @@ describe('a caller that does not authenticate (RFC 7662 §2.3)', () => {
     expect((await postForm(url(), undefined, { token: 'x', client_id: ordersApi.clientId })).status).toBe(401);
   });
 
-  test('a bearer token is no way to authenticate here, not even the one that is asked about', async () => {
+  test('a bearer token does not authenticate a client, not even the token of the request', async () => {
     const headers = { authorization: `Bearer ${token}` };
     const body = new URLSearchParams({ token });
     const answer = await toAnswer(await fetch(url(), { method: 'POST', headers, body }));
@@ -60,7 +60,7 @@ describe('malformed requests', () => {
     expect((await send({ token: '' })).status).toBe(400);
   });
 
-  test('token twice: 400, also when one of them is a JWT or tries to look like one that we have looked at', async () => {
+  test('token twice: 400, also when one of them is a JWT or has the internal prefix of JWTs', async () => {
     const jwt = token;
     for (const pair of [
       [jwt, jwt],
@@ -75,19 +75,19 @@ describe('malformed requests', () => {
     }
   });
 
-  test('a body that is too large: 413, and the server goes on', async () => {
+  test('a body that is too large: 413, and the next request is answered', async () => {
     const { status, body } = await send({ token: 'x'.repeat(57 * 1024) });
     expect([status, body.error]).toEqual([413, 'invalid_request']);
     expect((await send({ token: 'unknown' })).body).toEqual(INACTIVE);
   });
 
-  test('the token in the query string is not read (it would be in every log)', async () => {
+  test('the token in the query string is not read', async () => {
     const query = new URLSearchParams({ token });
     const { status } = await postForm(`${server.issuer}/oauth2/introspect?${query}`, ordersApi, {});
     expect(status).toBe(400);
   });
 
-  test('another spelling of the path does not lead around our own part of the endpoint', async () => {
+  test('another spelling of the path does not bypass the checks of this endpoint', async () => {
     for (const path of ['/oauth2/Introspect', '/oauth2/introspect/', '/oauth2/INTROSPECT/']) {
       const { status, body } = await postForm(`${server.issuer}${path}`, ordersApi, {
         token: `jwt:${token}`,

@@ -1,4 +1,4 @@
-// Introspection (RFC 7662): what an answer says, and to whom. Everything that must look like "no such token" is in
+// Introspection (RFC 7662): the members of a response, and who gets them. Inactive tokens are in
 // introspection-inactive and introspection-admin.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -56,7 +56,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-describe('what an active answer says (RFC 7662 §2.2)', () => {
+describe('the members for an active token (RFC 7662 §2.2)', () => {
   test('a JWT of a user', async () => {
     const { body, headers } = await introspect(server.issuer, ordersApi, tokens.accessToken);
     const claims = decodeJwt(tokens.accessToken);
@@ -78,7 +78,7 @@ describe('what an active answer says (RFC 7662 §2.2)', () => {
     expect(headers.get('content-type')).toMatch(/^application\/json/);
   });
 
-  test('an opaque token of a client: the same members, and its own subject', async () => {
+  test('an opaque token of a client: the same members, with the client as subject', async () => {
     const token = await clientToken(server, app, { resource: VAULT });
     const { body } = await introspect(server.issuer, vaultApi, token);
     expect(body).toEqual({
@@ -94,10 +94,10 @@ describe('what an active answer says (RFC 7662 §2.2)', () => {
       iat: expect.any(Number),
       exp: (body.iat as number) + 600,
     });
-    expect(body.jti).not.toBe(token); // who may read the answer (a log) must not get the token with it
+    expect(body.jti).not.toBe(token); // a response in a log must not contain the token
   });
 
-  test('a refresh token, told to its client only', async () => {
+  test('a refresh token, for its client only', async () => {
     const { body } = await introspect(server.issuer, app, tokens.refreshToken);
     expect(body).toMatchObject({
       active: true,
@@ -114,19 +114,19 @@ describe('what an active answer says (RFC 7662 §2.2)', () => {
     expect(body.jti).not.toBe(tokens.refreshToken);
   });
 
-  test('the id of a grant, which only we need, is not told', async () => {
+  test('the internal id of the grant is not returned', async () => {
     expect((await introspect(server.issuer, ordersApi, tokens.accessToken)).body).not.toHaveProperty('gid');
   });
 
-  test('a resource server with openid-client reads the same', async () => {
+  test('openid-client at a resource server reads the same members', async () => {
     const answer = await tokenIntrospection(await honest(server, ordersApi), tokens.accessToken);
     expect(answer).toMatchObject({ active: true, client_id: app.clientId, azp: app.clientId });
   });
 
-  test('whatever token_type_hint says, the token is found (RFC 7662 §2.1: a hint, not a filter)', async () => {
+  test('the token is found with any token_type_hint (RFC 7662 §2.1)', async () => {
     const opaque = await clientToken(server, app, { resource: VAULT });
     for (const token of [tokens.accessToken, tokens.refreshToken, opaque]) {
-      for (const token_type_hint of ['access_token', 'refresh_token', 'id_token', 'nonsense', '']) {
+      for (const token_type_hint of ['access_token', 'refresh_token', 'id_token', 'unknown', '']) {
         const { body } = await postForm(`${server.issuer}/oauth2/introspect`, app, { token, token_type_hint });
         expect(body.active).toBe(true);
       }
@@ -134,7 +134,7 @@ describe('what an active answer says (RFC 7662 §2.2)', () => {
   });
 });
 
-describe('who is entitled', () => {
+describe('the callers', () => {
   test('the bound client and the resource server of the audience', async () => {
     for (const caller of [app, ordersApi]) {
       expect((await introspect(server.issuer, caller, tokens.accessToken)).body.active).toBe(true);
@@ -144,23 +144,23 @@ describe('who is entitled', () => {
   test.each([
     ['another client, which may call the same API', () => otherApp],
     ['the resource server of another audience', () => vaultApi],
-    ['a public client, which anybody can claim to be', () => publicApp],
-  ])('%s learns nothing (RFC 7662 §4)', async (_name, caller) => {
+    ['a public client, which anyone can impersonate', () => publicApp],
+  ])('%s gets active: false (RFC 7662 §4)', async (_name, caller) => {
     expect((await introspect(server.issuer, caller(), tokens.accessToken)).body).toEqual(INACTIVE);
     expect((await introspect(server.issuer, caller(), tokens.refreshToken)).body).toEqual(INACTIVE);
   });
 
-  test('the resource server learns nothing about a refresh token: it could use it to find out who is connected', async () => {
+  test('the resource server gets active: false for a refresh token', async () => {
     expect((await introspect(server.issuer, ordersApi, tokens.refreshToken)).body).toEqual(INACTIVE);
   });
 
-  test('a public client asks about its own tokens', async () => {
+  test('a public client may introspect its own tokens', async () => {
     for (const token of [publicTokens.accessToken, publicTokens.refreshToken]) {
       expect((await introspect(server.issuer, publicApp, token)).body.active).toBe(true);
     }
   });
 
-  test('a public client that is the introspection client of an API learns nothing about others: it cannot authenticate', async () => {
+  test('a public client that is the introspection client of an API gets active: false: it cannot authenticate', async () => {
     const id = encodeURIComponent(ORDERS);
     const set = (introspection_client_id: string) =>
       server.admin.request('PATCH', `/resource-servers/${id}`, { introspection_client_id });

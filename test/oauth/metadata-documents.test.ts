@@ -1,5 +1,5 @@
-// Clients that are known by the address of a document about themselves, over time and in the wrong hands: the document is somebody
-// else's, changes, disappears, says more than it may; its host does not answer; an operator has had enough of it.
+// Client ID metadata documents: documents that are invalid, change, disappear or claim more than
+// they may; hosts that do not answer; clients that an operator has disabled.
 
 import type { RequestListener } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -16,6 +16,7 @@ import {
   REDIRECT_URI,
   refresh,
 } from '../support/oauth.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair } from '../support/user-agent.ts';
 
@@ -54,7 +55,7 @@ beforeEach(async () => {
 
 let count = 0;
 
-/** Publishes a document at a new address, or at the one of a client. */
+/** Publishes a document at a new URL, or at that of a client. */
 function publish(changes: Record<string, unknown> = {}, headers: Record<string, string> = {}, at?: TestClient) {
   const clientId = at?.clientId ?? `https://${documents.host}/${++count}.json`;
   const document = {
@@ -75,7 +76,7 @@ function withdraw(): void {
   answer = (_request, response) => response.writeHead(404).end();
 }
 
-/** A new engine has fetched nothing yet. */
+/** A new engine has no cached document. */
 async function forgetDocuments(): Promise<void> {
   const { status } = await server.admin.request('POST', '/keys/rotate', { alg: 'ES256', publish_ahead_seconds: 0 });
   expect(status).toBeLessThan(300);
@@ -92,14 +93,14 @@ function signInUrl({ clientId }: TestClient): string {
   });
 }
 
-describe('what a document says', () => {
-  test('may be written for other servers too: scopes of APIs and unknown members do no harm', async () => {
+describe('the content of a document', () => {
+  test('may be for other servers too: unknown scopes and members are ignored', async () => {
     const app = publish({ scope: 'openid read mcp:tools', software_id: 'x', an_unknown_member: { a: 1 } });
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API });
     expect(decodeJwt(accessToken).scope).toBe('read');
   });
 
-  test('counts in any kind of JSON', async () => {
+  test('may have any JSON content type', async () => {
     await obtainTokens(
       server,
       publish({}, { 'content-type': 'application/oauth-client-metadata+json; charset=utf-8' }),
@@ -108,27 +109,30 @@ describe('what a document says', () => {
 
   const faults: [string, Record<string, unknown>, Record<string, string>?][] = [
     ['with redirect URIs over http', { redirect_uris: [REDIRECT_URI, 'http://app.example/'] }],
-    ['with a script after the logout', { application_type: 'native', post_logout_redirect_uris: ['javascript:x'] }],
-    ['with logout notices over http', { backchannel_logout_uri: 'http://app.example/' }],
+    [
+      'with a script as post-logout redirect URI',
+      { application_type: 'native', post_logout_redirect_uris: ['javascript:x'] },
+    ],
+    ['with a back-channel logout URI over http', { backchannel_logout_uri: 'http://app.example/' }],
     ['with a script as policy', { policy_uri: 'javascript:alert(1)' }],
-    ['with a name that turns round', { client_name: '\u202eknaB ruoY' }],
+    ['with a right-to-left override in its name', { client_name: '\u202eknaB ruoY' }],
     ['with a name of 5000 characters', { client_name: 'x'.repeat(4900) }],
     ['that contradicts its profile', { security_profile: 'fapi2' }],
-    ['that names another client', { client_id: 'https://somebody.example/client.json' }],
-    ['that names its address in another spelling', { client_id: `https://${'LOCALHOST'}/x` }],
+    ['that names another client', { client_id: 'https://other.example/client.json' }],
+    ['that names its URL in another spelling', { client_id: `https://${'LOCALHOST'}/x` }],
     ['with an expiry for a secret', { client_secret_expires_at: 0 }],
-    ['with another secret method', { token_endpoint_auth_method: 'client_secret_post' }],
-    ['without an authentication method, which is one by secret', { token_endpoint_auth_method: undefined }],
-    ['that a host shows as a page: what people upload is no document', {}, { 'content-type': 'text/html' }],
+    ['with an authentication by secret', { token_endpoint_auth_method: 'client_secret_post' }],
+    ['without an authentication method, which means one by secret', { token_endpoint_auth_method: undefined }],
+    ['with the content type of a page, such as an upload of a user', {}, { 'content-type': 'text/html' }],
     ['without a content type', {}, { 'content-type': '' }],
   ];
-  test.each(faults)('%s makes no client', async (_name, changes, headers = {}) => {
+  test.each(faults)('%s is refused', async (_name, changes, headers = {}) => {
     const app = publish(changes, headers);
     await expect(obtainCode(server, app)).rejects.toThrow(/error-page/);
     expect((await server.admin.request('GET', adminPath(app))).status).toBe(404);
   });
 
-  test('does not reach what concerns operators, nor make this server fetch anything else', async () => {
+  test('cannot set members for operators, or make this server fetch another URL', async () => {
     const app = publish({
       refresh_token_grace_seconds: 1e9,
       authorization_details_types: ['payment'],
@@ -143,7 +147,7 @@ describe('what a document says', () => {
 });
 
 describe('a document that disappears', () => {
-  test('ends nothing that was given, and begins nothing new; nobody waits for its host', async () => {
+  test('issued tokens stay valid, no new one is issued, and no other request waits for its host', async () => {
     const app = publish();
     const { accessToken, refreshToken } = await obtainTokens(server, app, SCOPE);
     const { accessToken: forUserinfo } = await obtainTokens(server, app);
@@ -161,7 +165,7 @@ describe('a document that disappears', () => {
     expect((await refresh(server, app, refreshToken)).status).toBe(200);
   });
 
-  test('does not disturb a user who is signing in', async () => {
+  test('a user who is signing in can finish', async () => {
     const app = publish();
     const agent = createUserAgent(server.issuer);
     const login = await agent.visit(signInUrl(app));
@@ -172,7 +176,7 @@ describe('a document that disappears', () => {
     expect(leavesTo?.href).toMatch(/^https:\/\/app\.example\/callback\?code=/);
   });
 
-  test('is asked for again each time, so often and no more: failures are not remembered', async () => {
+  test('is fetched again each time, up to a limit: failures are not cached', async () => {
     withdraw();
     for (let attempt = 0; attempt < 65; attempt++) {
       const clientId = `https://${documents.host}/missing-${attempt % 3}.json`;
@@ -183,7 +187,7 @@ describe('a document that disappears', () => {
 });
 
 describe('a document that changes', () => {
-  test('changes what operators see, with a trace', async () => {
+  test('changes the client that operators see, with an audit event', async () => {
     const app = publish();
     await obtainTokens(server, app);
     publish({ client_name: 'Renamed', redirect_uris: [REDIRECT_URI, 'https://moved.example/'] }, {}, app);
@@ -196,7 +200,7 @@ describe('a document that changes', () => {
     expect(events.body.items).toEqual([expect.objectContaining({ actor: `client:${app.clientId}` })]);
   });
 
-  test('no longer sends users where it did', async () => {
+  test('the former redirect URI is refused', async () => {
     const app = publish();
     await obtainTokens(server, app);
     publish({ redirect_uris: ['https://moved.example/'] }, {}, app);
@@ -205,7 +209,7 @@ describe('a document that changes', () => {
   });
 });
 
-test('the subject of a client that asks for pairwise ones is the same in its tokens and in introspection', async () => {
+test('a pairwise subject is the same in tokens and in introspection', async () => {
   const app = publish({ subject_type: 'pairwise' });
   const { accessToken, idToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API });
   const { sub } = decodeJwt(idToken);
@@ -215,7 +219,7 @@ test('the subject of a client that asks for pairwise ones is the same in its tok
 });
 
 describe('an operator', () => {
-  test('cannot change what a document says, nor give it a secret', async () => {
+  test('cannot change the members of a document, or add a secret', async () => {
     const app = publish();
     await obtainTokens(server, app);
     const changed = await server.admin.request('PATCH', adminPath(app), { client_name: 'Another' });
@@ -223,18 +227,16 @@ describe('an operator', () => {
     expect([changed.status, secret.status]).toEqual([409, 409]);
   });
 
-  test('who has disabled such a client finds it disabled for ever: idle ones that come back would be enabled', async () => {
+  test('a disabled client is not removed when it is idle, since it would come back enabled', async () => {
     const app = publish();
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API });
     await server.admin.request('POST', `${adminPath(app)}/disable`);
     await server.sql.query(`UPDATE clients SET created_at = now() - interval '90 days' WHERE client_id = $1`, [
       app.clientId,
     ]);
-    // Uses are written down on the side.
+    // The time of the last use is written after the answer.
     const age = `UPDATE client_uses SET last_used_at = now() - interval '90 days' WHERE client_id = $1`;
-    for (let attempt = 0; (await server.sql.query(age, [app.clientId])).rowCount === 0 && attempt < 100; attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await until(async () => (await server.sql.query(age, [app.clientId])).rowCount === 1, 'the row of the last use');
     const query = async (statement: { text: string }, values: unknown[]) => {
       const { rows, rowCount } = await server.sql.query(statement.text, values);
       return { rows, rowCount: rowCount ?? 0 };
@@ -246,7 +248,7 @@ describe('an operator', () => {
   });
 });
 
-test('where no host may describe clients, nothing is fetched, and discovery does not offer it', async () => {
+test('without allowed hosts nothing is fetched, and discovery does not announce it', async () => {
   const plain = await startTestServer();
   const metadata = (await (await fetch(`${plain.issuer}/.well-known/oauth-authorization-server`)).json()) as object;
   expect(metadata).not.toHaveProperty('client_id_metadata_document_supported', true);

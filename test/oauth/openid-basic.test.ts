@@ -1,5 +1,5 @@
-// An ordinary OpenID Connect client: confidential, no PKCE, RS256, a secret. Requests and answers in the order of the Basic OP plan of the
-// OpenID Foundation (oidcc-basic-certification-test-plan), as far as no other file has them.
+// An OpenID Connect client without PKCE, with a secret and RS256: the requests of the Basic OP plan
+// of the OpenID Foundation (oidcc-basic-certification-test-plan) that no other file has.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
@@ -17,6 +17,7 @@ import {
   toTokens,
   userinfo,
 } from '../support/oauth.ts';
+import { untilSecond } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { newSigner, requestObject, type Signer } from '../support/signing.ts';
 import { createUserAgent, formAction } from '../support/user-agent.ts';
@@ -54,7 +55,7 @@ function register(members: Record<string, unknown> = {}): Promise<TestClient> {
   });
 }
 
-/** Asks as this client does, signs in, and redeems the code. */
+/** Sends a request of this client, signs in, and redeems the code. */
 async function tokens(params: Params = {}, options: Parameters<typeof obtainCode>[3] = {}) {
   const issued = await obtainCode(server, app, { ...WITHOUT_PKCE, ...params }, options);
   return toTokens(await exchange(server, app, issued, { code_verifier: undefined }));
@@ -82,7 +83,7 @@ test('client_secret_post works for the client that is registered with it', async
   expect(answer.status).toBe(200);
 });
 
-test('userinfo takes the token by GET, by POST in the header and in the form, and never in the address', async () => {
+test('userinfo reads the token from the header and from a form, and never from the query string', async () => {
   const { accessToken, idToken } = await tokens();
   const ask = (init: RequestInit, query = ''): Promise<Answer> =>
     fetch(`${server.issuer}/oauth2/userinfo${query}`, init).then(toAnswer);
@@ -94,20 +95,20 @@ test('userinfo takes the token by GET, by POST in the header and in the form, an
   expect((await ask({}, `?${body}`)).status).toBe(400);
 });
 
-test('all scopes bring all claims, in whatever order they are named', async () => {
+test('all scopes return all claims, in any order of the scopes', async () => {
   for (const scope of ['openid profile email address phone', 'phone address email profile openid']) {
     const { body } = await userinfo(server, (await tokens({ scope })).accessToken);
     expect(body).toMatchObject({ ...CLAIMS, email: 'alice@example.com', preferred_username: 'alice' });
   }
 });
 
-test('an essential claim is told', async () => {
+test('an essential claim is returned', async () => {
   const claims = JSON.stringify({ userinfo: { name: { essential: true } } });
   const { accessToken } = await tokens({ claims });
   expect((await userinfo(server, accessToken)).body).toMatchObject({ name: 'Alice' });
 });
 
-describe('nobody is kept out by', () => {
+describe('a request is not refused for', () => {
   test.each<[string, Params]>([
     ['display=page', { display: 'page' }],
     ['display=popup', { display: 'popup' }],
@@ -115,14 +116,14 @@ describe('nobody is kept out by', () => {
     ['claims_locales', { claims_locales: 'se' }],
     ['acr_values', { acr_values: '1 2' }],
     ['login_hint', { login_hint: 'buffy@example.com' }],
-    ['a parameter that nobody knows', { extra: 'foobar' }],
-    ['a scope that nobody knows', { scope: 'openid unheard_of' }],
+    ['an unknown parameter', { extra: 'foobar' }],
+    ['an unknown scope', { scope: 'openid unknown' }],
   ])('%s', async (_name, params) => {
     expect((await tokens(params)).idToken).toEqual(expect.any(String));
   });
 });
 
-test('without response_type the app is told so', async () => {
+test('without response_type: an error for the app', async () => {
   const url = authorizationUrl(server.issuer, { client_id: app.clientId, response_type: undefined });
   const { leavesTo } = await createUserAgent(server.issuer).visit(url);
   expect(leavesTo?.searchParams.get('error')).toBe('invalid_request');
@@ -130,21 +131,19 @@ test('without response_type the app is told so', async () => {
 });
 
 describe('a second request in the same browser', () => {
-  const later = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-
   test('max_age=1 and prompt=login have the user sign in again, and auth_time says so; max_age=10000 has not', async () => {
     const agent = createUserAgent(server.issuer);
     const authTime = ({ idToken }: { idToken: string }) => Number(decodeJwt(idToken).auth_time);
     const first = authTime(await tokens({}, { agent }));
-    await later(2);
+    await untilSecond(first + 2);
     expect(authTime(await tokens({ max_age: '10000' }, { agent }))).toBe(first);
     const second = authTime(await tokens({ max_age: '1' }, { agent }));
     expect(second).toBeGreaterThan(first);
-    await later(1);
+    await untilSecond(second + 1);
     expect(authTime(await tokens({ prompt: 'login' }, { agent }))).toBeGreaterThan(second);
   });
 
-  test('prompt=none, with an id_token_hint too, is answered at once for who is signed in, and login_required for who is not', async () => {
+  test('prompt=none, with an id_token_hint too, returns a code with a session, and login_required without', async () => {
     const agent = createUserAgent(server.issuer);
     const { idToken } = await tokens({}, { agent });
     for (const params of [{ prompt: 'none' }, { prompt: 'none', id_token_hint: idToken }]) {
@@ -155,7 +154,7 @@ describe('a second request in the same browser', () => {
     }
   });
 
-  test('login_required goes the way that response_mode says', async () => {
+  test('login_required is returned by the response_mode of the request', async () => {
     const ask = async (response_mode: string) =>
       createUserAgent(server.issuer).visit(
         authorizationUrl(server.issuer, { client_id: app.clientId, prompt: 'none', response_mode }),
@@ -167,7 +166,7 @@ describe('a second request in the same browser', () => {
   });
 });
 
-test('the redirect_uri in a request object is the one that counts', async () => {
+test('the redirect_uri of a request object is used', async () => {
   const params = { response_type: 'code', redirect_uri: REDIRECT_URI, scope: 'openid', state: 'inside' };
   const query = new URLSearchParams({
     client_id: app.clientId,
@@ -183,7 +182,7 @@ test('the redirect_uri in a request object is the one that counts', async () => 
   expect(leavesTo?.searchParams.get('state')).toBe('inside');
 });
 
-test('a refresh token gives an ID token of the same sign-in, to its client and to no other', async () => {
+test('a refresh returns an ID token of the same sign-in, for its client only', async () => {
   const { refreshToken, idToken } = await tokens({ scope: 'openid offline_access', prompt: 'consent' });
   const { iss, sub, aud, auth_time } = decodeJwt(idToken);
   const answer = await refresh(server, app, refreshToken);
@@ -191,7 +190,7 @@ test('a refresh token gives an ID token of the same sign-in, to its client and t
   expect((await refresh(server, await register(), refreshToken)).body.error).toBe('invalid_grant');
 });
 
-test('a code for the second time is refused, and takes back what it gave', async () => {
+test('a second use of a code is refused, and revokes its tokens', async () => {
   const issued = await obtainCode(server, app, WITHOUT_PKCE);
   const { accessToken } = toTokens(await exchange(server, app, issued, { code_verifier: undefined }));
   expect((await userinfo(server, accessToken)).status).toBe(200);
@@ -199,6 +198,6 @@ test('a code for the second time is refused, and takes back what it gave', async
   expect((await userinfo(server, accessToken)).status).toBe(401);
 });
 
-test('and with PKCE it works as well', async () => {
+test('a request with PKCE', async () => {
   expect((await obtainTokens(server, app)).idToken).toEqual(expect.any(String));
 });

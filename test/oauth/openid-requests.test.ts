@@ -1,4 +1,4 @@
-// What OpenID Connect Core wants of an authorization request: single claims, authentication contexts, pairwise subjects, hints.
+// OpenID Connect authorization requests: the claims parameter, acr, pairwise subjects, hints.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
@@ -52,7 +52,7 @@ describe('the claims parameter (OpenID Connect Core §5.5)', () => {
     userinfo: { name: null },
   });
 
-  test('the page names the single claims, and exactly those are told where they were asked for', async () => {
+  test('the page names the requested claims, and each is returned only where it was requested', async () => {
     const agent = createUserAgent(server.issuer);
     const login = await agent.visit(requestUrl({ claims }));
     const { html } = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
@@ -67,17 +67,17 @@ describe('the claims parameter (OpenID Connect Core §5.5)', () => {
     expect(body).not.toHaveProperty('email');
   });
 
-  test('what is no JSON, or asks for another subject than the one who is there, gets no code', async () => {
+  test('no code for a value that is not JSON, or that requests another subject', async () => {
     expect((await visit({ claims: '{' })).leavesTo?.searchParams.get('error')).toBe('invalid_request');
     const agent = createUserAgent(server.issuer);
     await obtainCode(server, app, {}, { agent });
-    const other = JSON.stringify({ id_token: { sub: { value: 'somebody-else' } } });
+    const other = JSON.stringify({ id_token: { sub: { value: 'another-user' } } });
     const page = await visit({ claims: other, prompt: 'none' }, agent);
     expect(page.leavesTo?.searchParams.get('error')).toBe('login_required');
   });
 });
 
-test('a client that may ask for some scopes cannot get at the claims of the others one by one', async () => {
+test('a client that may not request a scope cannot request its claims either', async () => {
   const modest = await server.admin.createClient({ ...CODE_FLOW, scope: 'openid email' });
   const asking = (claims: object) =>
     createUserAgent(server.issuer).visit(requestUrl({ claims: JSON.stringify(claims) }, modest));
@@ -94,14 +94,14 @@ describe('authentication contexts', () => {
     expect(decodeJwt(idToken)).toMatchObject({ acr: ACR, amr: ['pwd'], auth_time: expect.any(Number) });
   });
 
-  test('an essential acr that there is not is refused in so many words, not asked for again and again', async () => {
+  test('an essential acr that is not supported is an error, without a new login', async () => {
     const claims = JSON.stringify({ id_token: { acr: { essential: true, values: ['urn:example:iris-scan'] } } });
     const page = await visit({ claims });
     expect(page.leavesTo?.searchParams.get('error')).toBe('unmet_authentication_requirements');
     expect(page.leavesTo?.searchParams.get('state')).toBe('a state');
   });
 
-  test('an acr that is only wished for does not keep anybody out', async () => {
+  test('a voluntary acr that is not supported is not an error', async () => {
     const { idToken } = await obtainTokens(server, app, { acr_values: 'urn:example:iris-scan' });
     expect(decodeJwt(idToken).acr).toBe(ACR);
   });
@@ -115,7 +115,7 @@ describe('authentication contexts', () => {
     }
   });
 
-  test('prompt=select_account lets another user sign in, and asks once', async () => {
+  test('prompt=select_account lets another user sign in, and is shown once', async () => {
     const carol = { username: 'carol', password: 'yet another pass phrase' };
     await server.admin.createUser(carol.username, carol.password);
     const agent = createUserAgent(server.issuer);
@@ -124,7 +124,7 @@ describe('authentication contexts', () => {
     expect((await agent.visit(url)).html).toContain('id="login-page"');
     const again = await obtainTokens(server, app, { prompt: 'select_account' }, { agent });
     expect(decodeJwt(again.idToken).sub).toBe(decodeJwt(alice.idToken).sub);
-    // Somebody else in the same browser: the page that changes users on the way is a form that submits itself.
+    // Another user in the same browser: the intermediate page is a form that submits itself.
     const login = await agent.visit(url);
     const change = await agent.submit(formAction(login.html, 'login'), carol);
     expect(change.html).toContain('id="form-post-page"');
@@ -135,12 +135,12 @@ describe('authentication contexts', () => {
     expect(metadata).toMatchObject({ prompt_values_supported: ['none', 'login', 'select_account', 'consent'] });
   });
 
-  test('a login_hint fills the page in; ui_locales and display do no harm', async () => {
+  test('a login_hint fills in the username; ui_locales and display are ignored', async () => {
     const { html } = await visit({ login_hint: 'alice"><script>', ui_locales: 'de fr', display: 'touch' });
     expect(html).toContain('value="alice&quot;&gt;&lt;script&gt;"');
   });
 
-  test('an id_token_hint of somebody else does not lead to the tokens of who is there', async () => {
+  test('with an id_token_hint of another user, no tokens of the signed-in user are issued', async () => {
     await server.admin.createUser('bob', 'another pass phrase');
     const bob = { user: { username: 'bob', password: 'another pass phrase' } };
     const { idToken } = await obtainTokens(server, app, {}, bob);
@@ -164,7 +164,7 @@ describe('pairwise subjects (OpenID Connect Core §8.1)', () => {
     return decodeJwt(toTokens(await exchange(server, client, issued, { redirect_uri })).idToken).sub as string;
   }
 
-  test('two apps of two sectors cannot tell that they have the same user; two apps of one sector can', async () => {
+  test('one user has different subjects in two sectors, and the same one in one sector', async () => {
     const shop = await server.admin.createClient(pairwise('shop.example'));
     const shopToo = await server.admin.createClient(pairwise('shop.example'));
     const news = await server.admin.createClient(pairwise('news.example'));
@@ -179,7 +179,7 @@ describe('pairwise subjects (OpenID Connect Core §8.1)', () => {
     expect([atShop, atNews]).not.toContain(publicSubject);
   });
 
-  test('the access token, introspection and userinfo say the same subject, whoever asks', async () => {
+  test('access token, introspection and userinfo have the same subject, for every caller', async () => {
     const api = await server.admin.createClient();
     const shop = await server.admin.createClient(pairwise('shop.example'));
     await server.admin.createApi(ORDERS, { scopes: ['read'], introspection_client_id: api.clientId });
@@ -192,12 +192,12 @@ describe('pairwise subjects (OpenID Connect Core §8.1)', () => {
     for (const caller of [api, shop]) {
       const { body } = await introspect(server.issuer, caller, accessToken);
       expect(body).toMatchObject({ active: true, sub });
-      // Two apps of two sectors would compare it instead.
+      // Two apps of two sectors could compare it instead.
       expect(body).not.toHaveProperty('username');
     }
   });
 
-  test('it stays the same when the server starts again, and in every process', async () => {
+  test('it is the same after a restart, and in every process', async () => {
     const shop = await server.admin.createClient(pairwise('shop.example'));
     const before = await subjectAt(shop, 'shop.example');
     const { rows } = await server.sql.query('SELECT name, sealed FROM installation_secrets');
@@ -205,7 +205,7 @@ describe('pairwise subjects (OpenID Connect Core §8.1)', () => {
     expect(before).toBe(await subjectAt(shop, 'shop.example'));
   });
 
-  test('several hosts without a sector identifier are refused at registration, with the member', async () => {
+  test('several hosts without a sector identifier are refused at registration, naming the member', async () => {
     const { status, body } = await server.admin.request('POST', '/clients', {
       ...pairwise('shop.example'),
       redirect_uris: ['https://shop.example/callback', 'https://news.example/callback'],
@@ -215,7 +215,7 @@ describe('pairwise subjects (OpenID Connect Core §8.1)', () => {
   });
 });
 
-test('form_post brings the code back in a form, with iss (RFC 9207)', async () => {
+test('form_post returns the code in a form, with iss (RFC 9207)', async () => {
   const agent = createUserAgent(server.issuer);
   await obtainCode(server, app, {}, { agent });
   const { html } = await agent.visit(requestUrl({ response_mode: 'form_post' }));

@@ -1,5 +1,5 @@
-// Pushed authorization requests (RFC 9126) and request objects (RFC 9101): nobody between the app and the server, the user
-// included, can change what is asked for.
+// Pushed authorization requests (RFC 9126) and request objects (RFC 9101): neither the user nor
+// another party between app and server can change a request.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
@@ -46,7 +46,7 @@ function params(changes: Record<string, string> = {}): Record<string, string> {
   };
 }
 
-/** RFC 9126 §2.1: `client_id` belongs to the request, however the client authenticates. */
+/** RFC 9126 §2.1: `client_id` is required with every authentication method. */
 function push(client: TestClient, form: Record<string, string>): Promise<Answer> {
   return postForm(`${server.issuer}/oauth2/par`, client, { client_id: client.clientId, ...form });
 }
@@ -75,7 +75,7 @@ describe('pushed authorization requests', () => {
     expect(tokens.claims()).toMatchObject({ azp: strict.clientId, client_id: strict.clientId });
   });
 
-  test('the answer is 201 with a request_uri that lives for a minute at most (RFC 9126 §2.2)', async () => {
+  test('the response is 201 with a request_uri for a minute at most (RFC 9126 §2.2)', async () => {
     const { status, body, headers } = await push(app, params());
     expect(status).toBe(201);
     expect(body).toEqual({
@@ -85,7 +85,7 @@ describe('pushed authorization requests', () => {
     expect(headers.get('cache-control')).toBe('no-store');
   });
 
-  test('a request_uri leads to one code: who opens the link again gets nothing (RFC 9126 §7.3)', async () => {
+  test('a request_uri leads to one code: a second use of the link is refused (RFC 9126 §7.3)', async () => {
     const { body } = await push(app, params());
     const request = { request_uri: String(body.request_uri) };
     const link = `${server.issuer}/oauth2/authorize?${new URLSearchParams({ client_id: app.clientId, ...request })}`;
@@ -96,7 +96,7 @@ describe('pushed authorization requests', () => {
     expect(again.html).not.toContain('code=');
   });
 
-  test('two browsers that are in the middle of the same pushed request: one of them gets a code', async () => {
+  test('two browsers with the same pushed request: one of them gets a code', async () => {
     const { body } = await push(app, params());
     const query = new URLSearchParams({ client_id: app.clientId, request_uri: String(body.request_uri) });
     const link = `${server.issuer}/oauth2/authorize?${query}`;
@@ -108,25 +108,25 @@ describe('pushed authorization requests', () => {
     expect(server.logLines.filter((line) => line.includes('the engine failed'))).toEqual([]);
   });
 
-  test('a request_uri is for the client that pushed it: another learns nothing of what it holds (RFC 9126 §2.2)', async () => {
+  test('a request_uri is refused for another client, which learns nothing about it (RFC 9126 §2.2)', async () => {
     const { body } = await push(app, params({ state: 'of the one' }));
     const request = { request_uri: String(body.request_uri) };
     const page = await open(strict, request);
     expect([page.leavesTo, page.html]).toEqual([undefined, expect.stringContaining('id="error-page"')]);
-    const told = await open(strict, { ...request, redirect_uri: REDIRECT_URI, state: 'of the other' });
-    expect(errorOf(told)).toBe('invalid_request_uri');
-    expect(told.leavesTo?.searchParams.get('state')).toBe('of the other');
+    const refusal = await open(strict, { ...request, redirect_uri: REDIRECT_URI, state: 'of the other' });
+    expect(errorOf(refusal)).toBe('invalid_request_uri');
+    expect(refusal.leavesTo?.searchParams.get('state')).toBe('of the other');
     expect((await open(app, request)).html).toContain('id="login-page"');
   });
 
-  test('a made-up request_uri, and one of somebody else’s server, lead to the error page', async () => {
-    for (const request_uri of ['urn:ietf:params:oauth:request_uri:made-up', 'https://evil.example/request.jwt']) {
+  test('an invented request_uri, and one of another server, lead to the error page', async () => {
+    for (const request_uri of ['urn:ietf:params:oauth:request_uri:invented', 'https://evil.example/request.jwt']) {
       const page = await open(app, { request_uri });
       expect(page.html).toContain('id="error-page"');
     }
   });
 
-  test('a client that must push cannot be sent to the login page without', async () => {
+  test('a client that must push gets no login page without a pushed request', async () => {
     const { challenge } = pkcePair();
     const url = authorizationUrl(server.issuer, {
       client_id: strict.clientId,
@@ -138,7 +138,7 @@ describe('pushed authorization requests', () => {
     expect(page.html).not.toContain('id="login-page"');
   });
 
-  test('what is added to the link beside the request_uri counts for nothing', async () => {
+  test('other parameters beside the request_uri are ignored', async () => {
     const { body } = await push(app, params({ scope: 'openid' }));
     const page = await open(app, {
       request_uri: String(body.request_uri),
@@ -157,21 +157,18 @@ describe('pushed authorization requests', () => {
     ['no PKCE', { code_challenge: '', code_challenge_method: '' }, 'invalid_request'],
     ['an unknown response type', { response_type: 'token' }, 'unsupported_response_type'],
     [
-      'a request_uri inside (RFC 9126 §2.1)',
+      'a request_uri in it (RFC 9126 §2.1)',
       { request_uri: 'urn:ietf:params:oauth:request_uri:x' },
       'request_uri_not_supported',
     ],
-    ['a resource it may not call', { resource: 'https://nobody.example' }, 'invalid_target'],
+    ['a resource it may not call', { resource: 'https://unknown.example' }, 'invalid_target'],
   ];
-  test.each(faults)(
-    'a pushed request with %s is refused at once, before a user sees anything',
-    async (_name, changes, error) => {
-      const { status, body } = await push(app, params(changes));
-      expect([status, body.error]).toEqual([400, error]);
-    },
-  );
+  test.each(faults)('a pushed request with %s is refused at the push', async (_name, changes, error) => {
+    const { status, body } = await push(app, params(changes));
+    expect([status, body.error]).toEqual([400, error]);
+  });
 
-  test('who is not the client cannot push in its name', async () => {
+  test('a request without the credentials of the client is refused', async () => {
     const wrong = await push({ ...app, clientSecret: 'wrong' }, params());
     expect([wrong.status, wrong.body.error]).toEqual([401, 'invalid_client']);
     expect(wrong.headers.get('www-authenticate')).toMatch(/^Basic /);
@@ -179,14 +176,14 @@ describe('pushed authorization requests', () => {
     expect(other.status).toBe(400);
   });
 
-  test('a page that has become stale leads back to the app: it does not show what was pushed, nor repeat it in vain', async () => {
+  test('a stale page redirects to the app with an error, without the pushed parameters', async () => {
     const initiate_login_uri = 'https://app.example/login';
     const client = await server.admin.createClient({ ...CODE_FLOW, initiate_login_uri });
     const agent = createUserAgent(server.issuer);
-    const { body } = await push(client, params({ login_hint: 'somebody@secret.example' }));
+    const { body } = await push(client, params({ login_hint: 'hinted-user@secret.example' }));
     const query = new URLSearchParams({ client_id: client.clientId, request_uri: String(body.request_uri) });
     await signInAndAllow(agent, `${server.issuer}/oauth2/authorize?${query}`, ALICE);
-    const again = await push(client, params({ prompt: 'login', login_hint: 'somebody@secret.example' }));
+    const again = await push(client, params({ prompt: 'login', login_hint: 'hinted-user@secret.example' }));
     query.set('request_uri', String(again.body.request_uri));
     const page = await agent.visit(`${server.issuer}/oauth2/authorize?${query}`);
     expect(page.html).toContain('id="login-page"');
@@ -202,13 +199,13 @@ describe('pushed authorization requests', () => {
     expect((await push(open, params())).status).toBe(201);
   });
 
-  test('what was pushed is not readable in a copy of the database', async () => {
-    await push(app, params({ login_hint: 'somebody@secret.example' }));
+  test('a copy of the database does not contain the pushed parameters', async () => {
+    await push(app, params({ login_hint: 'hinted-user@secret.example' }));
     const { rows } = await server.sql.query(
       `SELECT payload::text AS text FROM oidc_artifacts WHERE model = 'PushedAuthorizationRequest'`,
     );
     expect(rows.length).toBeGreaterThan(0);
-    expect(rows.map(({ text }) => text).join()).not.toMatch(/somebody|request_uri|redirect_uri/);
+    expect(rows.map(({ text }) => text).join()).not.toMatch(/hinted-user|request_uri|redirect_uri/);
   });
 });
 
@@ -226,18 +223,18 @@ describe('request objects', () => {
     expect(answer.status).toBe(200);
   });
 
-  test('the client that registered require_signed_request_object is refused without', async () => {
+  test('a client with require_signed_request_object is refused without one', async () => {
     const page = await open(signing, params());
     expect(errorOf(page)).toBe('invalid_request');
   });
 
-  test('it can be pushed as well', async () => {
+  test('it can be pushed', async () => {
     expect((await push(signing, { request: await signed() })).status).toBe(201);
   });
 
   const faults: [string, () => Promise<string>][] = [
     [
-      'signed by somebody else',
+      'signed by another key',
       async () => requestObject(server.issuer, signing.clientId, await newSigner('PS256'), params()),
     ],
     ['for another server', () => signed({ claims: { aud: 'https://other.example' } })],
@@ -245,10 +242,10 @@ describe('request objects', () => {
     ['by another issuer', () => signed({ claims: { iss: app.clientId } })],
     ['that has expired', () => signed({ claims: { exp: inSeconds(-60) } })],
     ['that is not valid yet', () => signed({ claims: { nbf: inSeconds(600) } })],
-    ['that is a client assertion by its type', () => signed({ header: { typ: 'client-authentication+jwt' } })],
-    ['that holds another request', () => signed({ claims: { request: 'x' } })],
+    ['with the type of a client assertion', () => signed({ header: { typ: 'client-authentication+jwt' } })],
+    ['with another request object in it', () => signed({ claims: { request: 'x' } })],
     [
-      'whose content was changed after it was signed',
+      'that was changed after it was signed',
       async () => {
         const [header, , signature] = (await signed()).split('.');
         const payload = {

@@ -1,5 +1,5 @@
-// Refresh tokens (RFC 6749 §6, RFC 9700 §4.14): rotation for public clients, where a token that is used twice has been stolen;
-// none for confidential ones, who authenticate anyway.
+// Refresh tokens (RFC 6749 §6, RFC 9700 §4.14): rotated for public clients, with reuse as a sign of
+// theft; not rotated for confidential clients, which authenticate.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
@@ -8,7 +8,6 @@ import type { TestClient } from '../support/admin.ts';
 import {
   ALICE,
   CODE_FLOW,
-  eventually,
   honest,
   isActive,
   loggedFailures,
@@ -18,6 +17,7 @@ import {
   tally,
   toTokens,
 } from '../support/oauth.ts';
+import { eventually } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent } from '../support/user-agent.ts';
 
@@ -75,7 +75,7 @@ describe('a confidential client', () => {
     }
   });
 
-  test('may ask for less, never for more (RFC 6749 §6)', async () => {
+  test('may request fewer scopes, not more (RFC 6749 §6)', async () => {
     const { refreshToken } = await obtainTokens(server, confidential, { scope: 'openid read', resource: JWT_API });
     const more = await refresh(server, confidential, refreshToken, { scope: 'read write' });
     expect([more.status, more.body.error]).toEqual([400, 'invalid_scope']);
@@ -84,7 +84,7 @@ describe('a confidential client', () => {
     expect(decodeJwt(toTokens(less).accessToken).scope).toBe('read');
   });
 
-  test('cannot turn it to an API that it was not given for (RFC 8707 §2.2)', async () => {
+  test('cannot use it for an API that it was not issued for (RFC 8707 §2.2)', async () => {
     const { refreshToken } = await forUser(confidential, JWT_API);
     const answer = await refresh(server, confidential, refreshToken, { resource: OPAQUE_API });
     expect([answer.status, answer.body.error]).toEqual([400, 'invalid_target']);
@@ -93,7 +93,7 @@ describe('a confidential client', () => {
 
 describe('a public client', () => {
   test.each(APIS)(
-    'gets a new one each time; the old one, used again, ends the whole family: %s',
+    'gets a new one each time; reuse of the old one revokes the token family: %s',
     async (_name, resource) => {
       const first = await forUser(publicApp, resource);
       const second = toTokens(await refresh(server, publicApp, first.refreshToken));
@@ -102,7 +102,7 @@ describe('a public client', () => {
       expect(await isActive(server, publicApp, first.refreshToken)).toBe(false);
 
       const replaysBefore = await replaysOf(publicApp);
-      await expectRefused(publicApp, first.refreshToken); // the thief, or the owner after the thief: both look like this
+      await expectRefused(publicApp, first.refreshToken); // by the attacker, or by the app after the attacker
       await eventually(async () => expect(await replaysOf(publicApp)).toBe(replaysBefore + 1));
       await expectRefused(publicApp, third.refreshToken);
       for (const token of [first, second, third].map((tokens) => tokens.accessToken)) {
@@ -112,7 +112,7 @@ describe('a public client', () => {
   );
 
   test.each(APIS)(
-    'of twenty parallel refreshes with one token exactly one succeeds, and its gain is void: %s',
+    'of twenty parallel refreshes with one token exactly one succeeds, and its tokens are revoked: %s',
     async (_name, resource) => {
       for (let round = 0; round < 3; round++) {
         const { refreshToken, accessToken } = await forUser(publicApp, resource);
@@ -128,7 +128,7 @@ describe('a public client', () => {
     },
   );
 
-  test('a race leaves a trace in the audit log', async () => {
+  test('parallel refreshes are in the audit log', async () => {
     const app = await newApp({ ...PUBLIC, refresh_token_grace_seconds: 0 });
     const { refreshToken } = await forUser(app);
     await Promise.all(Array.from({ length: 5 }, () => refresh(server, app, refreshToken)));
@@ -136,15 +136,15 @@ describe('a public client', () => {
   });
 });
 
-describe('a refresh token is of use to its own client only', () => {
-  test('another client, confidential or public, is refused, and the token survives that (RFC 6749 §10.4)', async () => {
-    for (const [owner, thief] of [
+describe('a refresh token is accepted from its own client only', () => {
+  test('another client, confidential or public, is refused, and the token stays valid (RFC 6749 §10.4)', async () => {
+    for (const [owner, caller] of [
       [confidential, publicApp],
       [publicApp, confidential],
       [confidential, await newApp({})],
     ] as const) {
       const { refreshToken } = await forUser(owner);
-      await expectRefused(thief, refreshToken);
+      await expectRefused(caller, refreshToken);
       expect((await refresh(server, owner, refreshToken)).status).toBe(200);
     }
   });
@@ -155,7 +155,7 @@ describe('a refresh token is of use to its own client only', () => {
     expect([answer.status, answer.body.error]).toEqual([401, 'invalid_client']);
   });
 
-  test('an access token, an ID token or garbage is no refresh token', async () => {
+  test('an access token, an ID token and malformed text are refused', async () => {
     const tokens = await forUser(confidential, OPAQUE_API);
     for (const token of [tokens.accessToken, tokens.idToken, 'unknown', 'jwt:a.b.c', 'a\0b', 'x'.repeat(40_000)]) {
       await expectRefused(confidential, token);
@@ -163,7 +163,7 @@ describe('a refresh token is of use to its own client only', () => {
   });
 });
 
-describe('a refresh ends with what it stands on', () => {
+describe('a refresh token ends with', () => {
   test('the policy row', async () => {
     const app = await newApp({});
     const { refreshToken } = await forUser(app);
@@ -190,7 +190,7 @@ describe('a refresh ends with what it stands on', () => {
     expect([answer.status, answer.body.error]).toEqual([401, 'invalid_client']);
   });
 
-  test('its own time', async () => {
+  test('its expiry', async () => {
     const { refreshToken } = await forUser(confidential);
     await server.sql.query(
       `UPDATE oidc_artifacts SET payload = jsonb_set(payload::jsonb, '{exp}', '1')::json WHERE model = 'RefreshToken'`,
@@ -201,7 +201,7 @@ describe('a refresh ends with what it stands on', () => {
   test.each([
     ['the browser session, without offline_access', 'openid read', undefined, false],
     [
-      'nothing but itself, with offline_access (OpenID Connect Core §11)',
+      'not with the browser session, with offline_access (OpenID Connect Core §11)',
       'openid read offline_access',
       'consent',
       true,

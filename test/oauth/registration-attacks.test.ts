@@ -1,5 +1,5 @@
-// Software that registers itself, and means ill: it would be more than its initial access token allowed, more than an operator left
-// it, or look like somebody else. And what clients rely on in the answers of RFC 7591 and RFC 7592.
+// Dynamic registration by attackers: a client that would exceed its initial access token, undo what
+// an operator has set, or imitate another client. And responses of RFC 7591 and RFC 7592.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -48,8 +48,8 @@ async function register(metadata: Record<string, unknown> = APP, token: Record<s
   };
 }
 
-describe('a registration that is replaced (RFC 7592 §2.2)', () => {
-  test('stays within what its initial access token allowed, also when that is used up or gone', async () => {
+describe('an update of a registration (RFC 7592 §2.2)', () => {
+  test('cannot exceed what its initial access token allowed, also after that was used up or removed', async () => {
     const app = { ...APP, redirect_uris: ['https://good.example/callback'] };
     const allowed = { redirect_hosts: ['good.example'], grant_types: ['authorization_code'] };
     const own = await register(app, { allowed });
@@ -66,14 +66,14 @@ describe('a registration that is replaced (RFC 7592 §2.2)', () => {
     }
   });
 
-  test('keeps what its initial access token allowed beyond the ordinary', async () => {
+  test('keeps what its initial access token allowed in addition to the defaults', async () => {
     const machine = { grant_types: ['client_credentials'], redirect_uris: [], client_name: 'Machine' };
     const own = await register(machine, { allowed: { grant_types: ['client_credentials'] } });
     const { status, body } = await own.put({ client_name: 'Renamed' });
     expect([status, body.client_name, body.grant_types]).toEqual([200, 'Renamed', ['client_credentials']]);
   });
 
-  test('does not shake off what an operator has set', async () => {
+  test('cannot undo what an operator has set', async () => {
     const own = await register();
     await server.admin.request('PATCH', `/clients/${own.clientId}`, { refresh_token_grace_seconds: 0 });
     expect((await own.put({ refresh_token_grace_seconds: 60 })).status).toBe(200);
@@ -81,7 +81,7 @@ describe('a registration that is replaced (RFC 7592 §2.2)', () => {
     expect(body.refresh_token_grace_seconds).toBe(0);
   });
 
-  test('does not choose its secret, and may name the one that was issued', async () => {
+  test('cannot choose its secret, but may repeat the issued one', async () => {
     const own = await register({ redirect_uris: [REDIRECT_URI] });
     for (const client_secret of ['chosen by an attacker', '', 7]) {
       expect((await own.put({ client_secret })).body.error).toBe('invalid_client_metadata');
@@ -95,13 +95,13 @@ describe('a registration that is replaced (RFC 7592 §2.2)', () => {
     'registration_client_uri',
     'client_secret_expires_at',
     'client_id_issued_at',
-  ])('does not say %s', async (name) => {
+  ])('cannot set %s', async (name) => {
     const own = await register();
     expect((await own.put({ [name]: 1 })).body.error).toBe('invalid_client_metadata');
     expect((await own.get()).status).toBe(200);
   });
 
-  test('gets a secret when it turns into a client that needs one', async () => {
+  test('gets a secret when its new authentication method requires one', async () => {
     const own = await register();
     const { status, body } = await own.put({ token_endpoint_auth_method: 'client_secret_basic' });
     expect([status, body.client_secret_expires_at]).toEqual([200, 0]);
@@ -113,7 +113,7 @@ describe('a registration that is replaced (RFC 7592 §2.2)', () => {
     ).toBe(401);
   });
 
-  test('shows where and how to go on (§3), and goes on working when the keys of the server have changed', async () => {
+  test('returns the configuration URI and token (§3), which stay valid when the server keys change', async () => {
     const own = await register();
     const expected = {
       registration_access_token: own.body.registration_access_token,
@@ -126,8 +126,8 @@ describe('a registration that is replaced (RFC 7592 §2.2)', () => {
   });
 });
 
-describe('without the right token', () => {
-  test('401; the reason is named only to whoever presented something (RFC 6750 §3.1)', async () => {
+describe('without the registration access token', () => {
+  test('401; with an error code only if a token was presented (RFC 6750 §3.1)', async () => {
     const own = await register();
     const nothing = await call('GET', `/${own.clientId}`, undefined);
     expect([nothing.status, nothing.headers.get('www-authenticate')]).toEqual([401, `Bearer realm="${server.issuer}"`]);
@@ -135,30 +135,27 @@ describe('without the right token', () => {
     expect(wrong.headers.get('www-authenticate')).toContain('error="invalid_token"');
   });
 
-  test('something that is no bearer token does not count as nothing, although anybody may register', async () => {
+  test('a malformed token is refused, although registration is open', async () => {
     for (const authorization of ['Basic YTpi', 'Bearer', 'Bearer two tokens', 'DPoP lyi_x']) {
       expect((await call('POST', '', authorization, APP)).status).toBe(401);
     }
     expect((await call('POST', '', undefined, APP)).status).toBe(201);
   });
 
-  test.each(['/%00', '/%E0', `/${'x'.repeat(5000)}`, '/..%2f..%2fadmin'])(
-    '%s is nobody’s registration',
-    async (path) => {
-      const { status } = await call('GET', path, 'Bearer lyg_x');
-      expect([400, 401, 404]).toContain(status);
-    },
-  );
+  test.each(['/%00', '/%E0', `/${'x'.repeat(5000)}`, '/..%2f..%2fadmin'])('%s is not a registration', async (path) => {
+    const { status } = await call('GET', path, 'Bearer lyg_x');
+    expect([400, 401, 404]).toContain(status);
+  });
 });
 
-test('twenty uses at once of an initial access token that is good for one make one client', async () => {
+test('twenty parallel uses of an initial access token for one client register one client', async () => {
   const { body } = await server.admin.request('POST', '/initial-access-tokens', { max_uses: 1 });
   const answers = await Promise.all(Array.from({ length: 20 }, () => call('POST', '', `Bearer ${body.token}`, APP)));
   expect(answers.filter(({ status }) => status === 201)).toHaveLength(1);
   expect(answers.filter(({ status }) => status === 401)).toHaveLength(19);
 });
 
-describe('metadata that would deceive or harm somebody', () => {
+describe('metadata that could deceive or harm a user', () => {
   const native = { application_type: 'native' };
   const faults: [string, Record<string, unknown>][] = [
     ['a script as redirect URI of a native app', { ...native, redirect_uris: ['javascript:alert(1)'] }],
@@ -166,29 +163,29 @@ describe('metadata that would deceive or harm somebody', () => {
     ['a data URI', { ...native, redirect_uris: ['data:text/html,x'] }],
     ['a redirect URI with a fragment', { redirect_uris: ['https://app.example/#x'] }],
     ['a redirect URI over http', { ...native, redirect_uris: ['http://app.example/'] }],
-    ['a redirect URI that is none', { redirect_uris: ['/callback'] }],
-    ['a script after the logout', { ...native, post_logout_redirect_uris: ['javascript:alert(1)'] }],
+    ['a relative redirect URI', { redirect_uris: ['/callback'] }],
+    ['a script as post-logout redirect URI', { ...native, post_logout_redirect_uris: ['javascript:alert(1)'] }],
     ['a script as logo', { logo_uri: 'javascript:alert(1)' }],
     ['a script as policy', { policy_uri: 'javascript:alert(1)' }],
     ['a script as terms', { tos_uri: 'data:text/html,x' }],
     ['a script as home page', { client_uri: 'javascript:alert(1)' }],
     ['a login page over http', { initiate_login_uri: 'http://app.example/' }],
-    ['logout notices over http', { backchannel_logout_uri: 'http://app.example/' }],
-    ['a name that turns round', { client_name: '\u202eknaB ruoY' }],
+    ['a back-channel logout URI over http', { backchannel_logout_uri: 'http://app.example/' }],
+    ['a right-to-left override in the name', { client_name: '\u202eknaB ruoY' }],
     ['a name of several lines', { client_name: 'An app\nVerified by the operator' }],
     [
       'a private key',
       { jwks: { keys: [generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })] } },
     ],
-    ['a profile that it contradicts', { security_profile: 'fapi2' }],
-    ['a profile that there is not', { security_profile: 'none' }],
+    ['a profile that the other members contradict', { security_profile: 'fapi2' }],
+    ['an unknown profile', { security_profile: 'none' }],
     ['both sets of keys', { jwks: { keys: [] }, jwks_uri: 'https://app.example/jwks' }],
   ];
   test.each(faults)('%s is refused', async (_name, members) => {
     await expect(register({ ...APP, ...members })).rejects.toThrow(/invalid_client_metadata|invalid_redirect_uri/);
   });
 
-  test('a pattern of redirect URIs is a host like any other: it matches nothing but itself', async () => {
+  test('a wildcard in a redirect URI matches itself only', async () => {
     const { clientId } = await register({ ...APP, redirect_uris: ['https://*.app.example/callback'] });
     const url = authorizationUrl(server.issuer, {
       client_id: clientId,
@@ -199,7 +196,7 @@ describe('metadata that would deceive or harm somebody', () => {
     expect((await createUserAgent(server.issuer).visit(url)).html).toContain('error-page');
   });
 
-  test('a name is text, whatever it holds', async () => {
+  test('a name is escaped on pages', async () => {
     const { clientId } = await register({ ...APP, client_name: '<img src=x onerror=alert(1)> & "Bank"' });
     const url = authorizationUrl(server.issuer, {
       client_id: clientId,
@@ -215,7 +212,7 @@ describe('metadata that would deceive or harm somebody', () => {
     }
   });
 
-  test('names in the scripts of the world are as good as any', async () => {
+  test('names may be in any script', async () => {
     for (const client_name of ['Привет', 'שלום', '天気', 'Café “Zoë”', '👩‍🚀']) {
       expect((await register({ ...APP, client_name })).body.client_name).toBe(client_name);
     }

@@ -1,5 +1,5 @@
-// Software that registers itself: RFC 7591, RFC 7592, client ID metadata documents. It gets an identity, and nothing that a resource
-// server has not offered to software which nobody has looked at.
+// Dynamically registered clients: RFC 7591, RFC 7592, client ID metadata documents. They get only
+// the scopes that a resource server offers to unverified clients.
 
 import type { RequestListener } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -16,6 +16,7 @@ import {
   obtainTokens,
   REDIRECT_URI,
 } from '../support/oauth.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair } from '../support/user-agent.ts';
 
@@ -75,7 +76,7 @@ async function registered(metadata: Record<string, unknown> = APP): Promise<Test
 }
 
 describe('registration (RFC 7591)', () => {
-  test('openid-client registers itself, finding the endpoint by discovery', async () => {
+  test('openid-client registers itself, with the endpoint from discovery', async () => {
     const configuration = await dynamicClientRegistration(
       new URL(server.issuer),
       { redirect_uris: [REDIRECT_URI], client_name: 'Self-made' },
@@ -88,7 +89,7 @@ describe('registration (RFC 7591)', () => {
     expect(body).toMatchObject({ client_name: 'Self-made', registered_by: expect.stringMatching(/^token:/) });
   });
 
-  test('the answer says everything that was registered, and both secrets, once', async () => {
+  test('the response has all registered members, and both secrets once', async () => {
     const { status, headers, body } = await call('POST', '', await initialToken(), {
       redirect_uris: [REDIRECT_URI],
       scope: 'openid email api:something',
@@ -113,14 +114,14 @@ describe('registration (RFC 7591)', () => {
     expect(rows[0].text).not.toContain(String(body.registration_access_token));
   });
 
-  test('an initial access token is good so many times, also when all come at once', async () => {
+  test('an initial access token is accepted max_uses times, also in parallel', async () => {
     const token = await initialToken({ max_uses: 3 });
     const answers = await Promise.all(Array.from({ length: 10 }, () => call('POST', '', token, APP)));
     expect(answers.map(({ status }) => status).sort()).toEqual([201, 201, 201, ...Array(7).fill(401)]);
     expect(answers.find(({ status }) => status === 401)?.headers.get('www-authenticate')).toContain('invalid_token');
   });
 
-  test('a registration that is refused uses nothing up', async () => {
+  test('a refused registration does not count as a use', async () => {
     const token = await initialToken();
     expect((await call('POST', '', token, { ...APP, redirect_uris: ['javascript:alert(1)'] })).body.error).toBe(
       'invalid_redirect_uri',
@@ -128,7 +129,7 @@ describe('registration (RFC 7591)', () => {
     expect((await call('POST', '', token, APP)).status).toBe(201);
   });
 
-  test('one that was taken back, has expired or was made up is good for nothing, although registration is open', async () => {
+  test('a removed, expired or invented one is refused, although registration is open', async () => {
     const { body } = await server.admin.request('POST', '/initial-access-tokens', {});
     expect((await server.admin.request('DELETE', `/initial-access-tokens/${body.id}`)).status).toBe(204);
     const expired = await initialToken({ note: 'expired' });
@@ -141,14 +142,14 @@ describe('registration (RFC 7591)', () => {
     }
   });
 
-  test('the list of tokens shows no token', async () => {
+  test('the list of initial access tokens contains no token', async () => {
     const token = await initialToken({ note: 'for the list', allowed: { redirect_hosts: ['app.example'] } });
     const { body } = await server.admin.request('GET', '/initial-access-tokens?limit=100');
     expect(body.items).toContainEqual(expect.objectContaining({ note: 'for the list', max_uses: 1, uses: 0 }));
     expect(JSON.stringify(body)).not.toContain(token);
   });
 
-  test('it allows what it says and no more', async () => {
+  test('it allows only what it lists', async () => {
     const allowed = { redirect_hosts: ['good.example'], grant_types: ['authorization_code'] };
     const token = await initialToken({ max_uses: 10, allowed });
     const good = { ...APP, redirect_uris: ['https://good.example/callback'] };
@@ -160,13 +161,13 @@ describe('registration (RFC 7591)', () => {
   });
 
   const faults: [string, unknown, string][] = [
-    ['no JSON', '{', 'invalid_client_metadata'],
+    ['malformed JSON', '{', 'invalid_client_metadata'],
     ['a list', [], 'invalid_client_metadata'],
     ['a redirect URI over http', { ...APP, redirect_uris: ['http://app.example/'] }, 'invalid_redirect_uri'],
     ['a redirect URI that is a number', { ...APP, redirect_uris: [7] }, 'invalid_redirect_uri'],
     ['no redirect URI', { ...APP, redirect_uris: [] }, 'invalid_redirect_uri'],
     [
-      'tokens of its own',
+      'client_credentials',
       {
         ...APP,
         token_endpoint_auth_method: 'client_secret_basic',
@@ -182,7 +183,7 @@ describe('registration (RFC 7591)', () => {
     ],
     ['no PKCE', { redirect_uris: [REDIRECT_URI], require_pkce: false }, 'invalid_client_metadata'],
     [
-      'an authentication method that there is not',
+      'an unknown authentication method',
       { ...APP, token_endpoint_auth_method: 'client_secret_jwt' },
       'invalid_client_metadata',
     ],
@@ -193,7 +194,7 @@ describe('registration (RFC 7591)', () => {
     expect([status >= 400 && status < 500, body.error]).toEqual([true, error]);
   });
 
-  test('members that concern operators are not taken over', async () => {
+  test('members for operators are ignored', async () => {
     const { clientId } = await registered({
       ...APP,
       authorization_details_types: ['payment'],
@@ -206,7 +207,7 @@ describe('registration (RFC 7591)', () => {
     expect(body.registered_by).toMatch(/^token:/);
   });
 
-  test('open registration is limited by address, and closed unless the switch with DANGER in its name says so', async () => {
+  test('open registration is rate-limited by address, and off by default', async () => {
     const closed = await startTestServer();
     const refusal = await fetch(`${closed.issuer}/oauth2/register`, {
       method: 'POST',
@@ -222,8 +223,8 @@ describe('registration (RFC 7591)', () => {
   });
 });
 
-describe('what it may do', () => {
-  test('an API that did not ask for such clients is closed; one that did gives what it says, and introspection agrees', async () => {
+describe('the scopes of a dynamically registered client', () => {
+  test('an API without an offer is refused; one with an offer gives its scopes, also at introspection', async () => {
     const app = await registered();
     const tokens = await obtainTokens(server, app, { scope: 'openid read write', resource: OPEN_API });
     expect(decodeJwt(tokens.accessToken)).toMatchObject({ azp: app.clientId, client_id: app.clientId, scope: 'read' });
@@ -236,14 +237,14 @@ describe('what it may do', () => {
     );
   });
 
-  test('an operator’s client gets nothing by that', async () => {
+  test('the offer does not apply to a client of an operator', async () => {
     const ordinary = await server.admin.createClient({ redirect_uris: [REDIRECT_URI] });
     await expect(obtainTokens(server, ordinary, { scope: 'openid read', resource: OPEN_API })).rejects.toThrow(
       /invalid_target/,
     );
   });
 
-  test('when the API takes its offer back, live tokens turn inactive', async () => {
+  test('when the API removes its offer, issued tokens become inactive', async () => {
     const app = await registered();
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid read', resource: OPEN_API });
     const path = `/resource-servers/${encodeURIComponent(OPEN_API)}`;
@@ -253,7 +254,7 @@ describe('what it may do', () => {
     expect(await isActive(server, introspector, accessToken)).toBe(true);
   });
 
-  test('the consent page says that nobody has checked it', async () => {
+  test('the consent page says that the client is unverified', async () => {
     const app = await registered();
     const agent = createUserAgent(server.issuer);
     const url = authorizationUrl(server.issuer, {
@@ -292,7 +293,7 @@ describe('management (RFC 7592)', () => {
     );
   });
 
-  test('nobody else’s token, nor that of an operator’s client, nor none opens it', async () => {
+  test('is refused with the token of another client, for a client of an operator, and without a token', async () => {
     const app = await registered();
     const other = await registered();
     const ordinary = await server.admin.createClient();
@@ -311,7 +312,7 @@ describe('management (RFC 7592)', () => {
     }
   });
 
-  test('it cannot turn into what it could not have registered as, nor into another client', async () => {
+  test('an update is subject to the same rules as the registration', async () => {
     const app = await registered();
     const put = (members: Record<string, unknown>) =>
       call('PUT', `/${app.clientId}`, app.token, { ...APP, client_id: app.clientId, ...members });
@@ -324,7 +325,7 @@ describe('management (RFC 7592)', () => {
     }
   });
 
-  test('a disabled client cannot look after itself', async () => {
+  test('is refused for a disabled client', async () => {
     const app = await registered();
     await server.admin.request('POST', `/clients/${app.clientId}/disable`);
     expect((await call('GET', `/${app.clientId}`, app.token)).status).toBe(401);
@@ -347,7 +348,7 @@ describe('client ID metadata documents', () => {
     return { clientId: clientIdOf(path), clientSecret: '' };
   }
 
-  test('an app that is known by an address signs a user in, and its tokens are bound to that address', async () => {
+  test('a client with a URL as its id signs a user in, and its tokens are bound to that id', async () => {
     const app = serve('/agent.json');
     const tokens = await obtainTokens(server, app, {
       scope: 'openid read offline_access',
@@ -364,7 +365,7 @@ describe('client ID metadata documents', () => {
     expect(body).toMatchObject({ registered_by: 'metadata_document', client_name: 'Agent' });
   });
 
-  test('it is fetched once, not at every request', async () => {
+  test('the document is fetched once, not for every request', async () => {
     const app = serve('/cached.json');
     fetches = 0;
     await obtainTokens(server, app);
@@ -372,7 +373,7 @@ describe('client ID metadata documents', () => {
     expect(fetches).toBe(1);
   });
 
-  test('an operator can disable it; its tokens turn inactive, and it cannot come back', async () => {
+  test('an operator can disable the client; its tokens become inactive, and it stays disabled', async () => {
     const app = serve('/disabled.json');
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid read', resource: OPEN_API });
     await server.admin.request('POST', `/clients/${encodeURIComponent(app.clientId)}/disable`);
@@ -380,7 +381,7 @@ describe('client ID metadata documents', () => {
     await expect(obtainCode(server, app)).rejects.toThrow(/error-page/);
   });
 
-  test('the consent page shows the host of the address, not only the name', async () => {
+  test('the consent page shows the host of the URL with the name', async () => {
     const app = serve('/named.json', { client_name: 'Your Bank' });
     const agent = createUserAgent(server.issuer);
     const url = authorizationUrl(server.issuer, {
@@ -393,15 +394,15 @@ describe('client ID metadata documents', () => {
   });
 
   const faults: [string, string, Record<string, unknown>][] = [
-    ['that names another client', '/other.json', { client_id: 'https://somebody.example/client.json' }],
+    ['that names another client', '/other.json', { client_id: 'https://other.example/client.json' }],
     ['with a secret', '/secret.json', { client_secret: 'x' }],
     ['with an authentication by secret', '/basic.json', { token_endpoint_auth_method: 'client_secret_basic' }],
-    ['that wants tokens of its own', '/machine.json', { grant_types: ['client_credentials'], response_types: [] }],
+    ['with client_credentials', '/machine.json', { grant_types: ['client_credentials'], response_types: [] }],
     ['of another redirect URI', '/redirect.json', { redirect_uris: ['https://evil.example/'] }],
     ['without PKCE', '/pkce.json', { require_pkce: false }],
     ['of 6 KB', '/long.json', { client_name: 'x'.repeat(6_000) }],
   ];
-  test.each(faults)('a document %s makes no client', async (_name, path, changes) => {
+  test.each(faults)('a document %s is refused', async (_name, path, changes) => {
     await expect(obtainCode(server, serve(path, changes))).rejects.toThrow();
     const { rows } = await server.sql.query('SELECT 1 FROM oidc_artifacts WHERE model = $1 AND client_id = $2', [
       'AuthorizationCode',
@@ -410,7 +411,7 @@ describe('client ID metadata documents', () => {
     expect(rows).toEqual([]);
   });
 
-  test('hosts that are not on the list are not fetched from', async () => {
+  test('a document of a host that is not on the list is not fetched', async () => {
     fetches = 0;
     for (const clientId of [
       `https://${documents.host.replace('localhost', '127.0.0.1')}/a.json`,
@@ -432,7 +433,7 @@ describe('client ID metadata documents', () => {
     expect([...new Set(visited)]).toEqual(['/moved.json']);
   });
 
-  test('discovery says so', async () => {
+  test('discovery announces them', async () => {
     const metadata = await (await fetch(`${server.issuer}/.well-known/oauth-authorization-server`)).json();
     expect(metadata).toMatchObject({
       client_id_metadata_document_supported: true,
@@ -442,21 +443,16 @@ describe('client ID metadata documents', () => {
 });
 
 describe('software that is idle', () => {
-  async function until(isTrue: () => Promise<boolean>): Promise<void> {
-    for (let attempt = 0; attempt < 100 && !(await isTrue()); attempt++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
   async function isNoted({ clientId }: TestClient): Promise<boolean> {
     return (await server.sql.query('SELECT 1 FROM client_uses WHERE client_id = $1', [clientId])).rows.length > 0;
   }
 
-  test('is listed first, and removed only where the switch says so; what is in use stays', async () => {
+  test('are listed first, and removed only if configured; others stay', async () => {
     const idle = await registered({ ...APP, client_name: 'Idle' });
     const busy = await registered({ ...APP, client_name: 'Busy' });
     const { accessToken: idleToken } = await obtainTokens(server, idle, { scope: 'openid read', resource: OPEN_API });
     expect(await isActive(server, introspector, idleToken)).toBe(true);
-    // Uses are written down on the side.
+    // The time of the last use is written after the answer.
     await until(() => isNoted(idle));
     await server.sql.query(`UPDATE client_uses SET last_used_at = now() - interval '40 days'`);
     await server.sql.query(`UPDATE clients SET created_at = now() - interval '40 days' WHERE client_id = ANY($1)`, [
@@ -481,12 +477,12 @@ describe('software that is idle', () => {
   });
 });
 
-test('exchange with the code of such a client works as always', async () => {
+test('a code of such a client can be redeemed', async () => {
   const app = await registered();
   expect((await exchange(server, app, await obtainCode(server, app))).status).toBe(200);
 });
 
-describe('the sector of a client that an operator registers', () => {
+describe('the sector identifier of a client of an operator', () => {
   const APPS = ['https://one.example/callback', 'https://two.example/callback'];
   let published: unknown;
   beforeEach(() => {
@@ -505,7 +501,7 @@ describe('the sector of a client that an operator registers', () => {
       ...members,
     });
 
-  test('is that of a document which names all its redirect URIs', async () => {
+  test('is accepted if its document lists all redirect URIs', async () => {
     published = APPS;
     const { status, body } = await register();
     expect([status, fetches]).toEqual([201, 1]);
@@ -517,22 +513,25 @@ describe('the sector of a client that an operator registers', () => {
   });
 
   test.each([
-    ['names only some', [APPS[0]]],
+    ['lists only some', [APPS[0]]],
     ['is no list', { redirect_uris: APPS }],
-    ['is no list of texts', [...APPS, 7]],
-  ])('is refused when the document %s: its subjects would be those of somebody else', async (_name, document) => {
-    published = document;
-    expect((await register()).body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
-  });
+    ['is no list of strings', [...APPS, 7]],
+  ])(
+    'is refused when the document %s: the client could learn the subjects of another sector',
+    async (_name, document) => {
+      published = document;
+      expect((await register()).body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
+    },
+  );
 
-  test('is refused when nobody answers, or only this machine could', async () => {
+  test('is refused when its host does not answer, or is internal', async () => {
     for (const uri of ['https://127.0.0.1:1/sector.json', 'https://169.254.169.254/sector.json']) {
       const { body } = await register({ sector_identifier_uri: uri });
       expect(body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
     }
   });
 
-  test('is not asked for by software that registers itself', async () => {
+  test('is not fetched at dynamic registration', async () => {
     published = APPS;
     const { status } = await call('POST', '', undefined, {
       ...APP,
@@ -543,7 +542,7 @@ describe('the sector of a client that an operator registers', () => {
   });
 });
 
-test('both paths of RFC 8414 §3 and §5 lead to the same metadata', async () => {
+test('both paths of RFC 8414 §3 and §5 return the same metadata', async () => {
   const [oauth, openid] = await Promise.all(
     ['oauth-authorization-server', 'openid-configuration'].map(async (name) =>
       (await fetch(`${server.issuer}/.well-known/${name}`)).json(),

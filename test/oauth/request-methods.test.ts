@@ -1,5 +1,5 @@
-// With which methods requests come: authorization and logout requests by POST as well (OpenID Connect Core §3.1.2.1, RP-Initiated Logout
-// §2), everything else as it is published.
+// HTTP methods: GET and POST for authorization and logout requests (OpenID Connect Core §3.1.2.1,
+// RP-Initiated Logout §2), the documented ones for all other endpoints.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
@@ -50,7 +50,7 @@ describe('an authorization request by POST', () => {
     expect(answer.status).toBe(200);
   });
 
-  test('of somebody who is signed in is answered at once, with the state as it was', async () => {
+  test('with a session is answered at once, with the state unchanged', async () => {
     const agent = createUserAgent(server.issuer);
     await obtainCode(server, app, {}, { agent });
     const { leavesTo } = await post(params({ code_challenge: pkcePair().challenge }), agent);
@@ -58,7 +58,7 @@ describe('an authorization request by POST', () => {
     expect(leavesTo?.searchParams.get('state')).toBe('a state & more');
   });
 
-  test('is sent on by GET (303), so that no form and no password goes along (RFC 9700 §4.12)', async () => {
+  test('is redirected with 303, so that the browser does not repeat the form (RFC 9700 §4.12)', async () => {
     const body = new URLSearchParams(params({ password: 'typed into the wrong form' }));
     const response = await fetch(`${server.issuer}/oauth2/authorize`, { method: 'POST', body, redirect: 'manual' });
     expect(response.status).toBe(303);
@@ -67,16 +67,16 @@ describe('an authorization request by POST', () => {
     expect(response.headers.get('cache-control')).toBe('no-store');
   });
 
-  test('is judged like any other: the app is told, or the person, and a parameter may not occur twice', async () => {
+  test('is checked like one by GET: errors go to the app or to the user, and no parameter may repeat', async () => {
     expect((await post(params())).leavesTo?.searchParams.get('error')).toBe('invalid_request'); // no PKCE
-    const foreign = await post(params({ redirect_uri: 'https://evil.example/' }));
-    expect([foreign.status, foreign.leavesTo]).toEqual([400, undefined]);
-    expect(foreign.html).toContain('id="error-page"');
+    const unregistered = await post(params({ redirect_uri: 'https://evil.example/' }));
+    expect([unregistered.status, unregistered.leavesTo]).toEqual([400, undefined]);
+    expect(unregistered.html).toContain('id="error-page"');
     const twice = await post(params(), undefined, '/oauth2/authorize?scope=openid+email');
     expect(twice.leavesTo?.searchParams.get('error')).toBe('invalid_request');
   });
 
-  test('that is too long, or no form, ends at the error page', async () => {
+  test('that is too long, or not a form, is answered with the error page', async () => {
     const long = await post(params({ login_hint: 'x'.repeat(9_000) }));
     expect([long.status, long.html]).toEqual([413, expect.stringContaining('id="error-page"')]);
     for (const headers of [{ 'content-type': 'application/json' }, { 'content-type': 'text/plain' }]) {
@@ -86,10 +86,10 @@ describe('an authorization request by POST', () => {
   });
 });
 
-test('every parameter that counts in a link counts in a form', async () => {
-  // Each is refused for what this parameter alone says.
+test('all parameters of a link are accepted in a form', async () => {
+  // Each one is refused because of this parameter.
   const faults: [string, string, string][] = [
-    ['resource', 'https://nobody.example', 'invalid_target'],
+    ['resource', 'https://unknown.example', 'invalid_target'],
     ['authorization_details', '{', 'invalid_authorization_details'],
     ['claims', '{', 'invalid_request'],
     ['request', 'x', 'invalid_request_object'],
@@ -98,7 +98,7 @@ test('every parameter that counts in a link counts in a form', async () => {
     ['id_token_hint', 'x', 'invalid_request'],
     ['max_age', 'x', 'invalid_request'],
     ['prompt', 'none', 'login_required'],
-    ['response_mode', 'nonsense', 'unsupported_response_mode'],
+    ['response_mode', 'unknown', 'unsupported_response_mode'],
   ];
   for (const [name, value, error] of faults) {
     const page = await post(params({ code_challenge: pkcePair().challenge, [name]: value }));
@@ -116,13 +116,13 @@ test.each([
   ['DELETE', '/oauth2/authorize', 'GET, POST'],
   ['PUT', '/oauth2/userinfo', 'GET, POST'],
   ['POST', '/oauth2/jwks', 'GET'],
-])('%s %s is answered 405, with what is allowed (RFC 9126 §2.3)', async (method, path, allowed) => {
+])('%s %s is answered with 405 and Allow (RFC 9126 §2.3)', async (method, path, allowed) => {
   const response = await fetch(`${server.issuer}${path}`, { method });
   expect([response.status, response.headers.get('allow')]).toEqual([405, allowed]);
   expect(await response.json()).toMatchObject({ error: 'invalid_request' });
 });
 
-test('what is published as taking a method takes it: none of them is answered 404 or 405', async () => {
+test('no endpoint answers a documented method with 404 or 405', async () => {
   const { METHODS } = await import('../../src/provider/routes.ts');
   for (const [path, methods] of METHODS) {
     for (const method of methods) {

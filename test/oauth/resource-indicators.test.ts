@@ -62,14 +62,14 @@ describe('a user allowed two APIs', () => {
     expect((decodeJwt(other.accessToken).scope as string).split(' ').sort()).toEqual(['pay', 'read']);
   });
 
-  test('a token for both at once does not exist: invalid_target, and the code is not used up', async () => {
+  test('a token for both at once: invalid_target, and the code stays valid', async () => {
     const issued = await codeForBoth();
     const answer = await exchange(server, app, issued);
     expect([answer.status, answer.body.error]).toEqual([400, 'invalid_target']);
     expect((await exchange(server, app, issued, { resource: BILLING })).status).toBe(200);
   });
 
-  test('one of the two policy rows goes: the refresh token stands, but for the other API only', async () => {
+  test('one of the two policy rows is removed: the refresh token is valid for the other API only', async () => {
     const { refreshToken, accessToken } = toTokens(
       await exchange(server, app, await codeForBoth(), { resource: ORDERS }),
     );
@@ -82,7 +82,7 @@ describe('a user allowed two APIs', () => {
 });
 
 describe('the two spellings of an empty path', () => {
-  test('are one API: the token has its registered name, refresh works, consent holds for both', async () => {
+  test('are one API: the token has the registered identifier, refresh works, consent applies to both', async () => {
     const issued = await obtainCode(server, app, { scope: 'openid read', resource: `${ORDERS}/` });
     const tokens = toTokens(await exchange(server, app, issued));
     expect(decodeJwt(tokens.accessToken)).toMatchObject({ aud: ORDERS, scope: 'read' });
@@ -105,7 +105,7 @@ describe('the two spellings of an empty path', () => {
     expect(back.leavesTo?.searchParams.has('code')).toBe(true); // no consent page
   });
 
-  test('the policy row that goes takes a token that was asked for under the other spelling along', async () => {
+  test('a removed policy row also applies to a token that was requested with the other spelling', async () => {
     const issued = await obtainCode(server, app, { scope: 'openid read', resource: `${ORDERS}/` });
     const tokens = toTokens(await exchange(server, app, issued));
     await server.admin.request('DELETE', `/resource-servers/${encodeURIComponent(ORDERS)}/clients/${app.clientId}`);
@@ -116,7 +116,7 @@ describe('the two spellings of an empty path', () => {
   });
 });
 
-test('without resource a user token is for userinfo only, however many APIs the app may call', async () => {
+test('without resource, a user token is for userinfo only', async () => {
   const tokens = toTokens(await exchange(server, app, await obtainCode(server, app, { scope: 'openid read write' })));
   expect((await userinfo(server, tokens.accessToken)).status).toBe(200);
   const { body } = await introspect(server.issuer, app, tokens.accessToken);
@@ -130,7 +130,7 @@ test('a code for one API cannot be exchanged for a token of another (RFC 8707 §
   expect([answer.status, answer.body.error]).toEqual([400, 'invalid_target']);
 });
 
-test('a scope that the app was not granted at that API is neither asked for nor given', async () => {
+test('a scope that the app was not granted is neither shown on the consent page nor issued', async () => {
   await server.admin.allow(app.clientId, ORDERS, ['read']);
   const tokens = toTokens(
     await exchange(server, app, await obtainCode(server, app, { scope: 'openid read write pay', resource: ORDERS })),
@@ -138,7 +138,7 @@ test('a scope that the app was not granted at that API is neither asked for nor 
   expect(decodeJwt(tokens.accessToken).scope).toBe('read');
 });
 
-test('the admin API is no API for users: no row, no token', async () => {
+test('the admin API without a policy row: no user token', async () => {
   const page = await createUserAgent(server.issuer).visit(
     authorizationUrl(server.issuer, {
       client_id: app.clientId,

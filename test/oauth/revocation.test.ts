@@ -1,4 +1,4 @@
-// Revocation (RFC 7009): a client ends its own tokens, nobody else's, and learns nothing about those.
+// Revocation (RFC 7009): a client can revoke its own tokens only, and learns nothing about others.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { tokenRevocation } from 'openid-client';
@@ -28,7 +28,7 @@ const APIS = [
 let server: TestServer;
 let app: TestClient;
 let publicApp: TestClient;
-let thief: TestClient;
+let otherApp: TestClient;
 let api: TestClient;
 
 beforeAll(async () => {
@@ -39,11 +39,11 @@ beforeAll(async () => {
   const grantTypes = [...CODE_FLOW.grant_types, 'client_credentials'];
   app = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes });
   publicApp = await admin.createClient({ ...CODE_FLOW, ...PUBLIC });
-  thief = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes });
+  otherApp = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes });
   const members = { scopes: ['read'], introspection_client_id: api.clientId };
   await admin.createApi(JWT_API, members);
   await admin.createApi(OPAQUE_API, { ...members, access_token_format: 'opaque' });
-  for (const { clientId } of [app, publicApp, thief]) {
+  for (const { clientId } of [app, publicApp, otherApp]) {
     for (const [, identifier] of APIS) await admin.allow(clientId, identifier, ['read']);
   }
 });
@@ -61,7 +61,7 @@ describe.each(APIS)('a %s access token', (_name, resource) => {
     expect(await isActive(server, app, token)).toBe(false);
   });
 
-  test('of a user ends alone: the refresh token goes on working (RFC 7009 §2.1)', async () => {
+  test('of a user ends alone: the refresh token stays valid (RFC 7009 §2.1)', async () => {
     const tokens = await forUser(app, resource);
     const { status, body } = await revoke(server.issuer, app, tokens.accessToken);
     expect([status, body]).toEqual([200, { text: '' }]);
@@ -72,21 +72,21 @@ describe.each(APIS)('a %s access token', (_name, resource) => {
     expect(await isActive(server, api, refreshed.body.access_token as string)).toBe(true);
   });
 
-  test('of a public client is revoked by it, with its id alone', async () => {
+  test('of a public client is revoked by it, with its client_id', async () => {
     const { accessToken } = await forUser(publicApp, resource);
     expect((await revoke(server.issuer, publicApp, accessToken)).status).toBe(200);
     expect(await isActive(server, publicApp, accessToken)).toBe(false);
   });
 
-  test('of another client stays active: a client that got hold of it could otherwise cut off its owner', async () => {
+  test('of another client stays active: with a stolen token a client could otherwise sign out its owner', async () => {
     const own = await clientToken(server, app, { resource });
     const ofUser = await forUser(app, resource);
-    for (const caller of [thief, publicApp, api]) {
+    for (const caller of [otherApp, publicApp, api]) {
       for (const token of [own, ofUser.accessToken, ofUser.refreshToken]) {
-        const foreign = await revoke(server.issuer, caller, token);
+        const answer = await revoke(server.issuer, caller, token);
         const unknown = await revoke(server.issuer, caller, 'unknown');
-        expect([foreign.status, foreign.body]).toEqual([unknown.status, unknown.body]);
-        expect(foreign.status).toBe(200);
+        expect([answer.status, answer.body]).toEqual([unknown.status, unknown.body]);
+        expect(answer.status).toBe(200);
         expect(await isActive(server, app, token)).toBe(true);
       }
     }
@@ -98,8 +98,8 @@ describe.each(APIS)('a %s access token', (_name, resource) => {
     expect(await isActive(server, app, token)).toBe(false);
   });
 
-  test('is found whatever the hint says (RFC 7009 §2.1)', async () => {
-    for (const token_type_hint of ['refresh_token', 'access_token', 'nonsense']) {
+  test('is found with any token_type_hint (RFC 7009 §2.1)', async () => {
+    for (const token_type_hint of ['refresh_token', 'access_token', 'unknown']) {
       const token = await clientToken(server, app, { resource });
       const { status } = await postForm(`${server.issuer}/oauth2/revoke`, app, { token, token_type_hint });
       expect(status).toBe(200);
@@ -107,7 +107,7 @@ describe.each(APIS)('a %s access token', (_name, resource) => {
     }
   });
 
-  test('that is used for userinfo ends there too', async () => {
+  test('is refused at userinfo after its revocation', async () => {
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid' });
     expect((await userinfo(server, accessToken)).status).toBe(200);
     await revoke(server.issuer, app, accessToken);
@@ -116,58 +116,61 @@ describe.each(APIS)('a %s access token', (_name, resource) => {
 });
 
 describe('a refresh token', () => {
-  test.each(APIS)('takes the %s access token of its grant along (RFC 7009 §2.1)', async (_name, resource) => {
-    const tokens = await forUser(app, resource);
-    expect((await revoke(server.issuer, app, tokens.refreshToken)).status).toBe(200);
-    expect(await isActive(server, app, tokens.refreshToken)).toBe(false);
-    expect(await isActive(server, app, tokens.accessToken)).toBe(false);
-    const { status, body } = await refresh(server, app, tokens.refreshToken);
-    expect([status, body.error]).toEqual([400, 'invalid_grant']);
-  });
+  test.each(APIS)(
+    'is revoked together with the %s access token of its grant (RFC 7009 §2.1)',
+    async (_name, resource) => {
+      const tokens = await forUser(app, resource);
+      expect((await revoke(server.issuer, app, tokens.refreshToken)).status).toBe(200);
+      expect(await isActive(server, app, tokens.refreshToken)).toBe(false);
+      expect(await isActive(server, app, tokens.accessToken)).toBe(false);
+      const { status, body } = await refresh(server, app, tokens.refreshToken);
+      expect([status, body.error]).toEqual([400, 'invalid_grant']);
+    },
+  );
 
-  test('does not end what the same user gave another client', async () => {
+  test('does not end the grant of the same user for another client', async () => {
     const [mine, others] = [await forUser(app, JWT_API), await forUser(publicApp, JWT_API)];
     await revoke(server.issuer, app, mine.refreshToken);
     expect(await isActive(server, publicApp, others.accessToken)).toBe(true);
     expect(await isActive(server, publicApp, others.refreshToken)).toBe(true);
   });
 
-  test('revoked by its client, the user can sign in again', async () => {
+  test('after its revocation, the user can sign in again', async () => {
     const tokens = await forUser(app, JWT_API);
     await revoke(server.issuer, app, tokens.refreshToken);
     expect(await isActive(server, app, (await forUser(app, JWT_API)).accessToken)).toBe(true);
   });
 });
 
-describe('what is no token', () => {
+describe('text that is not a token', () => {
   test.each(['unknown', 'a.b.c', 'jwt:x', 'a\0b', 'eyJhbGciOiJub25lIn0.e30.', 'x'.repeat(40_000)])(
-    'is answered with 200 all the same (RFC 7009 §2.2): %.20s',
+    'is answered with 200 (RFC 7009 §2.2): %.20s',
     async (token) => {
       expect((await revoke(server.issuer, app, token)).status).toBe(200);
     },
   );
 
-  test('an ID token is none: revoking it changes nothing', async () => {
+  test('an ID token: revoking it changes nothing', async () => {
     const tokens = await forUser(app, JWT_API);
     expect((await revoke(server.issuer, app, tokens.idToken)).status).toBe(200);
     expect(await isActive(server, app, tokens.accessToken)).toBe(true);
     expect(await isActive(server, app, tokens.refreshToken)).toBe(true);
   });
 
-  test('a prefix of ours in front of a JWT is no way around: nothing is revoked', async () => {
+  test('the internal prefix of JWTs in front of a JWT: nothing is revoked', async () => {
     const token = await clientToken(server, app, { resource: JWT_API });
     expect((await revoke(server.issuer, app, `jwt:${token}`)).status).toBe(200);
     expect(await isActive(server, app, token)).toBe(true);
   });
 
-  test('an authorization code is none: it can still be exchanged', async () => {
+  test('an authorization code: it can still be redeemed', async () => {
     const issued = await obtainCode(server, app);
     expect((await revoke(server.issuer, app, issued.code)).status).toBe(200);
     expect((await exchange(server, app, issued)).status).toBe(200);
   });
 });
 
-describe('faulty requests', () => {
+describe('invalid requests', () => {
   test('no client, a wrong secret: 401, and the token stays active', async () => {
     const token = await clientToken(server, app, { resource: JWT_API });
     const url = `${server.issuer}/oauth2/revoke`;

@@ -1,5 +1,5 @@
-// Answers that the server signs: the authorization response (JARM), introspection (RFC 9701), userinfo (OpenID Connect Core §5.3.2).
-// Each is verified with the published keys, as the app or API would.
+// Signed responses: authorization (JARM), introspection (RFC 9701), userinfo (OpenID Connect Core
+// §5.3.2). Each is verified with the published keys, as an app or API would.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-test('an app that asks for response_mode=jwt gets a signed response for itself, and openid-client takes it', async () => {
+test('response_mode=jwt returns a signed response for the app, which openid-client accepts', async () => {
   const { verifier, challenge } = pkcePair();
   const url = authorizationUrl(server.issuer, {
     client_id: app.clientId,
@@ -53,7 +53,7 @@ test('an app that asks for response_mode=jwt gets a signed response for itself, 
   expect(tokens.claims()).toMatchObject({ azp: app.clientId });
 });
 
-test('a refusal is signed as well', async () => {
+test('an error is signed too', async () => {
   const url = authorizationUrl(server.issuer, {
     client_id: app.clientId,
     code_challenge: pkcePair().challenge,
@@ -80,7 +80,7 @@ async function introspectSigned(caller: TestClient, token: string): Promise<Resp
   });
 }
 
-test('an API that asks for it gets a signed introspection answer (RFC 9701 §5), which names the client', async () => {
+test('an API gets a signed introspection response on request (RFC 9701 §5), which names the client', async () => {
   const { accessToken } = await obtainTokens(server, app, { resource: ORDERS, scope: 'openid read' });
   const response = await introspectSigned(api, accessToken);
   expect(response.headers.get('content-type')).toMatch(/^application\/token-introspection\+jwt/);
@@ -101,15 +101,15 @@ test('an API that asks for it gets a signed introspection answer (RFC 9701 §5),
   expect(payload).not.toHaveProperty('exp');
 });
 
-test('a signed answer about a token of somebody else says nothing but that it is not active', async () => {
-  const stranger = await server.admin.createClient();
-  await server.admin.allow(stranger.clientId, ORDERS, ['read']);
-  const response = await introspectSigned(stranger, await clientToken(server, api).catch(() => 'none'));
+test('a signed response about a token of another client has active: false only', async () => {
+  const otherClient = await server.admin.createClient();
+  await server.admin.allow(otherClient.clientId, ORDERS, ['read']);
+  const response = await introspectSigned(otherClient, await clientToken(server, api).catch(() => 'none'));
   const { payload } = await jwtVerify(await response.text(), keys, { issuer: server.issuer });
   expect(payload.token_introspection).toEqual({ active: false });
 });
 
-test('userinfo is signed for the client that registered so, and is for nobody else', async () => {
+test('userinfo is signed for a client that registered for it, with that client as audience', async () => {
   const { accessToken } = await obtainTokens(server, app);
   const response = await fetch(`${server.issuer}/oauth2/userinfo`, {
     headers: { authorization: `Bearer ${accessToken}` },
@@ -119,7 +119,7 @@ test('userinfo is signed for the client that registered so, and is for nobody el
   expect(payload.sub).toEqual(expect.any(String));
 });
 
-test('the discovery document names what can be signed', async () => {
+test('the discovery document lists the algorithms', async () => {
   const metadata = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json();
   expect(metadata).toMatchObject({
     authorization_signing_alg_values_supported: expect.arrayContaining(['ES256', 'RS256']),

@@ -1,13 +1,15 @@
-// Token exchange (RFC 8693) against whoever is one of the hands in the chain and wants more than the user and the policy gave: a token
-// that lives longer, that is bound to no key any more, that stays when its first half is gone.
+// Token exchange (RFC 8693) with an attacker in the delegation chain, who wants more than user and
+// policy allow: a later expiry, an unbound token, a token that outlives the one it was made of.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, SignJWT } from 'jose';
 import { type Answer, introspect, postForm, revoke, type TestClient } from '../support/admin.ts';
+import { moveClock, resetClock } from '../support/clock.ts';
 import { hidden } from '../support/device.ts';
 import { ACCESS_TOKEN, EXCHANGE, exchangeChains, JWT } from '../support/exchange-chain.ts';
-import { lockTable, until } from '../support/hold.ts';
+import { countBlocked, lockTable } from '../support/hold.ts';
 import { ALICE, CODE_FLOW, INACTIVE, isActive, obtainCode, obtainTokens, REDIRECT_URI } from '../support/oauth.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { dpopProof, newSigner, type Signer } from '../support/signing.ts';
 import { createUserAgent } from '../support/user-agent.ts';
@@ -35,7 +37,7 @@ async function proof(signer: Signer): Promise<Record<string, string>> {
   return { dpop: await dpopProof(signer, { htm: 'POST', htu: `${server.issuer}/oauth2/token` }) };
 }
 
-/** The token of the user, bound to a key of the app. */
+/** A token of the user, bound to a key of the app. */
 async function boundUserToken(signer: Signer, resource: string): Promise<string> {
   const { code, verifier } = await obtainCode(server, app, { scope: 'openid read', resource });
   const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: REDIRECT_URI };
@@ -45,38 +47,40 @@ async function boundUserToken(signer: Signer, resource: string): Promise<string>
 }
 
 describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
-  test('a server that is slow at the wrong moment does not lend the new token time that the old one has not got', async () => {
+  test('on a slow server, the new token does not expire after the old one', async () => {
     const chain = await buildChain(format);
     const api = `/resource-servers/${encodeURIComponent(chain.apis[0])}`;
-    const living = async (seconds: number) => {
-      await server.admin.request('PATCH', api, { access_token_ttl_seconds: seconds });
-      const token = await userToken(chain);
-      return { token, exp: (await introspect(server.issuer, app, token)).body.exp as number };
-    };
-    const { token: long, exp } = await living(30);
+    await server.admin.request('PATCH', api, { access_token_ttl_seconds: 600 });
+    const token = await userToken(chain);
+    const exp = (await introspect(server.issuer, app, token)).body.exp as number;
     const signer = await newSigner();
-    const lock = await lockTable(server.connectionString, 'replay_guard');
-    const inTime = exchange(chain.services[0], long, { resource: chain.apis[1] }, await proof(signer));
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
-    await lock.release();
-    const { body } = await inTime;
-    const made = await introspect(server.issuer, chain.services[0], body.access_token as string);
+    /** An exchange that waits for the database while so many seconds pass. */
+    const exchangeFor = async (waitSeconds: number) => {
+      const lock = await lockTable(server.connectionString, 'replay_guard');
+      const answer = exchange(chain.services[0], token, { resource: chain.apis[1] }, await proof(signer));
+      await until(async () => (await countBlocked(server.sql)) === 1, 'the wait for the lock');
+      moveClock(waitSeconds);
+      const releasedAt = seconds();
+      await lock.release();
+      const { status, body } = await answer;
+      resetClock();
+      return { status, body, releasedAt };
+    };
+    const inTime = await exchangeFor(300);
+    const made = await introspect(server.issuer, chain.services[0], inTime.body.access_token as string);
     expect(made.body.exp).toBe(exp);
-    expect(body.expires_in as number).toBeLessThanOrEqual(exp - seconds() + 1);
+    expect(inTime.body.expires_in as number).toBeLessThanOrEqual(exp - inTime.releasedAt);
 
-    const short = await living(2);
-    const again = await lockTable(server.connectionString, 'replay_guard');
-    const tooLate = exchange(chain.services[0], short.token, { resource: chain.apis[1] }, await proof(signer));
-    await until(() => seconds() > short.exp);
-    await again.release();
-    expect(refused(await tooLate)).toEqual([400, 'invalid_request', undefined]);
-  }, 15_000);
+    const tooLate = await exchangeFor(600);
+    expect([tooLate.status, tooLate.body.error]).toEqual([400, 'invalid_request']);
+    expect(tooLate.body).not.toHaveProperty('access_token');
+  });
 
-  test('an exchange that raced with the revocation of the grant has gained nothing', async () => {
+  test('tokens of an exchange that raced with the revocation of the grant are inactive', async () => {
     const chain = await buildChain(format);
     const [, second, third] = await walk(chain);
     expect(await isActive(server, chain.services[1], second)).toBe(true);
-    // The tokens were written a moment after the grant was taken away with all that there was.
+    // As if the tokens were written just after the grant was deleted.
     await server.sql.query(`DELETE FROM oidc_artifacts WHERE model = 'Grant'`);
     expect((await introspect(server.issuer, chain.services[1], second)).body).toEqual(INACTIVE);
     expect((await introspect(server.issuer, chain.services[2], third)).body).toEqual(INACTIVE);
@@ -87,19 +91,19 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     ['of the app for the first API', 0],
     ['of the first service for the second API', 1],
     ['of the second service for the third API', 2],
-  ] as const)('the policy row %s, taken away, takes what came after it along', async (_name, hop) => {
+  ] as const)('removing the policy row %s ends all later tokens of the chain', async (_name, position) => {
     const chain = await buildChain(format);
     const tokens = await walk(chain);
-    const client = [app, ...chain.services][hop] as TestClient;
-    const path = `/resource-servers/${encodeURIComponent(chain.apis[hop])}/clients/${client.clientId}`;
+    const client = [app, ...chain.services][position] as TestClient;
+    const path = `/resource-servers/${encodeURIComponent(chain.apis[position])}/clients/${client.clientId}`;
     expect((await server.admin.request('DELETE', path)).status).toBe(204);
     for (const [index, token] of tokens.entries()) {
       const caller = chain.services[index] as TestClient;
-      expect([index, await isActive(server, caller, token)]).toEqual([index, index < hop]);
+      expect([index, await isActive(server, caller, token)]).toEqual([index, index < position]);
     }
   });
 
-  test('an API in the middle that closes itself to such chains closes what came after it too', async () => {
+  test('removing the delegation rule of an API in the middle ends all later tokens of the chain', async () => {
     const chain = await buildChain(format);
     const [first, , third] = await walk(chain);
     const path = `/resource-servers/${encodeURIComponent(chain.apis[1])}`;
@@ -108,7 +112,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect(await isActive(server, chain.services[0], first)).toBe(true);
   });
 
-  test('the user, or the app where it began, disabled: nothing of the chain stands, and nothing more is made of it', async () => {
+  test('after the user or the first app was disabled, all tokens of the chain are inactive, and cannot be exchanged', async () => {
     const bob = { username: `bob-${format}`, password: 'correct horse battery' };
     const bobId = await server.admin.createUser(bob.username, bob.password);
     const chain = await buildChain(format);
@@ -129,7 +133,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     }
   });
 
-  test('round and round: who exchanges his own token again and again gets no further than the API says', async () => {
+  test('a client that exchanges its own token again and again is limited by max_depth', async () => {
     const chain = await buildChain(format, { max_depth: 2, allowed_clients: null });
     const second = await exchanged(chain.services[0], await userToken(chain), { resource: chain.apis[1] });
     const again = await exchanged(chain.services[0], second, { resource: chain.apis[1] });
@@ -138,7 +142,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
   });
 
   describe('a token that is bound to a key', () => {
-    test('whoever has stolen it together with the secret of its app cannot wash the key off', async () => {
+    test('with the stolen token and the secret of its app, an attacker cannot get an unbound token', async () => {
       const chain = await buildChain(format);
       await allowExchange(app, chain.apis[1]);
       const signer = await newSigner();
@@ -152,7 +156,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
       expect([body.token_type, cnf]).toEqual(['DPoP', { jkt: signer.thumbprint }]);
     });
 
-    test('an API that was called with it has not got the key; what it gets is bound to its own', async () => {
+    test('an API that was called with it does not have its key, and gets a token bound to its own key', async () => {
       const chain = await buildChain(format);
       const token = await boundUserToken(await newSigner(), chain.apis[0]);
       const own = await newSigner();
@@ -162,7 +166,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     });
   });
 
-  test('what was issued is called what was asked for (RFC 8693 §2.2.1)', async () => {
+  test('issued_token_type is the requested type (RFC 8693 §2.2.1)', async () => {
     const chain = await buildChain(format);
     const token = await userToken(chain);
     const asked = async (type: Record<string, string>) => {
@@ -171,12 +175,12 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     };
     expect(await asked({})).toEqual([200, ACCESS_TOKEN]);
     expect(await asked({ requested_token_type: ACCESS_TOKEN })).toEqual([200, ACCESS_TOKEN]);
-    // A client that wants to read the token must not get one that it cannot read.
+    // A client that requests a JWT must not get an opaque token.
     const jwt = format === 'jwt' ? [200, JWT] : [400, 'invalid_request'];
     expect(await asked({ requested_token_type: JWT })).toEqual(jwt);
   });
 
-  test('it is revoked by the client that exchanged it and by nobody else, and goes when the user signs out', async () => {
+  test('it can be revoked by the client that exchanged it only, and ends at the logout of the user', async () => {
     const chain = await buildChain(format);
     const [svcA, svcB] = chain.services;
     const agent = createUserAgent(server.issuer);
@@ -186,7 +190,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
       await exchanged(svcA, accessToken, { resource: chain.apis[1] }),
       await exchanged(svcA, accessToken, { resource: chain.apis[1] }),
     ];
-    for (const stranger of [app, svcB]) await revoke(server.issuer, stranger, one);
+    for (const other of [app, svcB]) await revoke(server.issuer, other, one);
     expect(await isActive(server, svcB, one)).toBe(true);
     await revoke(server.issuer, svcA, one);
     expect([await isActive(server, svcB, one), await isActive(server, svcB, two)]).toEqual([false, true]);
@@ -196,7 +200,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect(await isActive(server, svcB, two)).toBe(false);
   });
 
-  test('the same target by both names, and a scope that is named twice, count once', async () => {
+  test('the same target by resource and audience, and a repeated scope, count once', async () => {
     const chain = await buildChain(format);
     const [, target] = chain.apis;
     const form = { resource: target, audience: target, scope: 'read read' };
@@ -204,7 +208,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect([status, body.scope]).toEqual([200, 'read']);
   });
 
-  test('an actor token of the service itself says no more than the service', async () => {
+  test('an actor token of the service itself changes nothing', async () => {
     const chain = await buildChain(format);
     const machine = await postForm(`${server.issuer}/oauth2/token`, chain.services[0], {
       grant_type: 'client_credentials',
@@ -217,7 +221,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect([body.sub, body.act]).toEqual([userId, { sub: clientId, client_id: clientId }]);
   });
 
-  test('whom the token names as its actor (may_act), and nobody else: not even the app itself', async () => {
+  test('may_act: only the named actor may exchange the token, not even the app itself', async () => {
     const chain = await buildChain(format);
     const [svcA, svcB] = chain.services;
     await allowExchange(app, chain.apis[1]);
@@ -243,7 +247,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect((await exchange(app, await userToken(chain), form)).status).toBe(200);
   });
 
-  test('a token for userinfo says what an app may know of the user, not what it may do anywhere', async () => {
+  test('a token for userinfo cannot be exchanged', async () => {
     const chain = await buildChain(format);
     const api = `/resource-servers/${encodeURIComponent(chain.apis[1])}`;
     await server.admin.request('PATCH', api, { scopes: ['read', 'write', 'profile'] });
@@ -254,7 +258,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
   });
 });
 
-test('pairwise subjects stay pairwise: no hop learns by which name another knows the user', async () => {
+test('pairwise subjects stay pairwise: no service learns the subject of the user at another one', async () => {
   const chain = await buildChain('jwt');
   const pairwise = await server.admin.createClient({
     ...CODE_FLOW,
@@ -272,7 +276,7 @@ test('pairwise subjects stay pairwise: no hop learns by which name another knows
   expect(JSON.stringify(decodeJwt(token))).not.toContain(userId);
 });
 
-test('a JWT of another issuer, or one that this server has not signed, is as good as made up', async () => {
+test('a JWT of another issuer, or with another signature, is refused like an invented one', async () => {
   const chain = await buildChain('jwt');
   const claims = decodeJwt(await userToken(chain));
   const { privateKey } = await newSigner();
@@ -285,7 +289,7 @@ test('a JWT of another issuer, or one that this server has not signed, is as goo
   }
 });
 
-test('an admin API that lets itself be reached by exchange is none: it takes no token that was handed on', async () => {
+test('the admin API accepts no exchanged token, even with a delegation rule', async () => {
   const audience = `${server.issuer}/admin`;
   const chain = await buildChain('jwt');
   const admin = `/resource-servers/${encodeURIComponent(audience)}`;

@@ -1,5 +1,5 @@
-// Token exchange (RFC 8693): app -> svc-a -> svc-b -> svc-c, each with a token of its own that says on whose behalf and through
-// whose hands. The attacks are those of somebody who has got hold of a token, or is one of the hands.
+// Token exchange (RFC 8693): app -> svc-a -> svc-b -> svc-c, each with its own token that names the
+// user and the actors. The attacker has stolen a token, or is an actor.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
@@ -26,16 +26,16 @@ const { buildChain, allowExchange, exchange, userToken, exchanged, walk } = exch
   () => app,
 );
 
-describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
+describe.each(['jwt', 'opaque'] as const)('three exchanges, %s', (format) => {
   let chain: Chain;
   beforeAll(async () => {
     chain = await buildChain(format);
   });
 
-  test('each hop is bound to its client, and says whose token it is and through whose hands it went', async () => {
+  test('each token is bound to its client, and names the user and the actors', async () => {
     const [first, second, third] = await walk(chain);
     const [svcA, svcB, svcC] = chain.services;
-    const hop = (client: TestClient) => ({ sub: client.clientId, client_id: client.clientId });
+    const actor = (client: TestClient) => ({ sub: client.clientId, client_id: client.clientId });
     const expected = {
       active: true,
       client_id: svcB.clientId,
@@ -43,12 +43,15 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       sub: userId,
       aud: chain.apis[2],
       scope: 'read',
-      act: { ...hop(svcB), act: hop(svcA) },
+      act: { ...actor(svcB), act: actor(svcA) },
     };
     const { body } = await introspect(server.issuer, svcC, third);
     expect(body).toMatchObject(expected);
     expect(body).not.toHaveProperty('lanyard_origin');
-    expect((await introspect(server.issuer, svcB, second)).body).toMatchObject({ azp: svcA.clientId, act: hop(svcA) });
+    expect((await introspect(server.issuer, svcB, second)).body).toMatchObject({
+      azp: svcA.clientId,
+      act: actor(svcA),
+    });
     expect((await introspect(server.issuer, svcA, first)).body).not.toHaveProperty('act');
     if (format === 'jwt') {
       const { active: _, ...claims } = expected;
@@ -56,7 +59,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
     }
   });
 
-  test('an API with the guard accepts the hop that it knows, and is 403 for the others', async () => {
+  test('an API with the guard accepts an allowed client, and answers 403 to the others', async () => {
     const [, second] = await walk(chain);
     const guardFor = (clients: string[]) =>
       createGuard({
@@ -71,7 +74,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
     await expect(guardFor([app.clientId]).check(`Bearer ${second}`)).rejects.toMatchObject({ status: 403 });
   });
 
-  test('it never outlives the token that it was made of', async () => {
+  test('it does not expire after the token that it was made of', async () => {
     const first = await userToken(chain);
     const { body } = await introspect(server.issuer, app, first);
     const answer = await exchange(chain.services[0], first, { resource: chain.apis[1] });
@@ -82,26 +85,26 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
     expect(answer.body.issued_token_type).toBe(ACCESS_TOKEN);
   });
 
-  test('what ends the first grant ends the whole chain at once', async () => {
+  test('the end of the first grant ends the whole chain at once', async () => {
     const session = await obtainTokens(server, app, { scope: 'openid read write', resource: chain.apis[0] });
     const second = await exchanged(chain.services[0], session.accessToken, { resource: chain.apis[1] });
     const third = await exchanged(chain.services[1], second, { resource: chain.apis[2] });
     const tokens = [session.accessToken, second, third];
-    // RFC 7009 §2.1: a refresh token takes its grant along.
+    // RFC 7009 §2.1: revoking a refresh token ends its grant.
     expect((await revoke(server.issuer, app, session.refreshToken)).status).toBe(200);
     for (const [index, caller] of chain.services.entries()) {
       expect((await introspect(server.issuer, caller, tokens[index] as string)).body).toEqual(INACTIVE);
     }
   });
 
-  test('a client in the middle that is disabled takes what came after it along', async () => {
+  test('disabling a client in the middle ends all later tokens of the chain', async () => {
     const other = await buildChain(format);
     const tokens = await walk(other);
     await server.admin.request('POST', `/clients/${other.services[0].clientId}/disable`);
     expect((await introspect(server.issuer, other.services[2], tokens[2])).body).toEqual(INACTIVE);
   });
 
-  test('narrowing what an API accepts, or taking the policy row away, counts for live tokens', async () => {
+  test('a narrower delegation rule, or a removed policy row, applies to issued tokens', async () => {
     const other = await buildChain(format);
     const tokens = await walk(other);
     const path = `/resource-servers/${encodeURIComponent(other.apis[2])}`;
@@ -121,7 +124,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
     expect(await seen()).toBe(false);
   });
 
-  test('every hop is in the audit log, with the chain', async () => {
+  test('every exchange is in the audit log, with the chain', async () => {
     const [, , third] = await walk(chain);
     expect(third).toBeDefined();
     const { body } = await server.admin.request(
@@ -141,13 +144,13 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
   describe('refused', () => {
     const refused = (answer: Answer) => [answer.status, answer.body.error, answer.body.access_token];
 
-    test('a token that was stolen on the way: whoever is neither its client nor its API cannot turn it into one of his own', async () => {
-      const thief = await server.admin.createClient({ grant_types: ['client_credentials', EXCHANGE] });
-      await allowExchange(thief, chain.apis[1]);
-      const made = await exchange(thief, await userToken(chain), { resource: chain.apis[1] });
+    test('a stolen token, for a client that is neither its own nor that of its API', async () => {
+      const otherClient = await server.admin.createClient({ grant_types: ['client_credentials', EXCHANGE] });
+      await allowExchange(otherClient, chain.apis[1]);
+      const made = await exchange(otherClient, await userToken(chain), { resource: chain.apis[1] });
       expect(refused(made)).toEqual([400, 'invalid_request', undefined]);
-      const nonsense = await exchange(thief, 'made-up', { resource: chain.apis[1] });
-      expect(made.body).toEqual(nonsense.body);
+      const invented = await exchange(otherClient, 'invented', { resource: chain.apis[1] });
+      expect(made.body).toEqual(invented.body);
     });
 
     test('more scopes than the subject token has', async () => {
@@ -158,12 +161,12 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       expect(refused(answer)).toEqual([400, 'invalid_scope', undefined]);
     });
 
-    test('an API that the policy does not let it exchange for, an unknown one, two, none', async () => {
+    test('an API without a policy row for exchange, an unknown one, two, none', async () => {
       const token = await userToken(chain);
       await server.admin.allow(chain.services[0].clientId, chain.apis[2], ['read']);
       const forms: Record<string, string>[] = [
         { resource: chain.apis[2] },
-        { resource: 'https://nobody.example' },
+        { resource: 'https://unknown.example' },
         { resource: chain.apis[1], audience: chain.apis[2] },
         {},
       ];
@@ -172,7 +175,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       }
     });
 
-    test('a chain that is too long for the API, or that has somebody in it whom the API does not know', async () => {
+    test('a chain that is too long for the API, or has a client that the API does not allow', async () => {
       for (const delegation of [
         { max_depth: 1, allowed_clients: null },
         { max_depth: 3, allowed_clients: [] },
@@ -190,7 +193,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       }
     });
 
-    test('an API without a delegation rule takes no token that was handed on', async () => {
+    test('an API without a delegation rule', async () => {
       const closed = await buildChain(format);
       await server.admin.request('PATCH', `/resource-servers/${encodeURIComponent(closed.apis[1])}`, {
         delegation: null,
@@ -199,7 +202,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       expect(refused(answer)).toEqual([400, 'invalid_target', undefined]);
     });
 
-    test('refresh tokens, ID tokens, tokens of machines, revoked and made-up ones as subject', async () => {
+    test('refresh tokens, ID tokens, client tokens, revoked and invented ones as subject_token', async () => {
       const tokens = await obtainTokens(server, app, { scope: 'openid read', resource: chain.apis[0] });
       const machine = await clientToken(server, chain.services[0], { resource: chain.apis[1] });
       await revoke(server.issuer, app, tokens.accessToken);
@@ -209,13 +212,13 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       }
     });
 
-    test('an actor token of somebody else, or half of the actor parameters', async () => {
+    test('an actor token of another client, or one of the two actor parameters', async () => {
       const token = await userToken(chain);
-      const foreign = await clientToken(server, chain.services[1], { resource: chain.apis[2] });
+      const ofAnother = await clientToken(server, chain.services[1], { resource: chain.apis[2] });
       const form = { resource: chain.apis[1] };
       for (const extra of [
-        { actor_token: foreign, actor_token_type: ACCESS_TOKEN },
-        { actor_token: foreign },
+        { actor_token: ofAnother, actor_token_type: ACCESS_TOKEN },
+        { actor_token: ofAnother },
         { actor_token_type: ACCESS_TOKEN },
       ] as Record<string, string>[]) {
         const answer = await exchange(chain.services[0], token, { ...form, ...extra });
@@ -223,7 +226,7 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       }
     });
 
-    test('token types that there are not', async () => {
+    test('unknown token types', async () => {
       const token = await userToken(chain);
       const form = { resource: chain.apis[1] };
       const types = ['urn:ietf:params:oauth:token-type:refresh_token', 'urn:ietf:params:oauth:token-type:saml2', 'x'];
@@ -247,8 +250,8 @@ describe.each(['jwt', 'opaque'] as const)('three hops, %s', (format) => {
       expect((await exchange(wrong, await userToken(chain), { resource: chain.apis[1] })).status).toBe(401);
     });
 
-    test('a request cannot write the chain itself', async () => {
-      const extra = { act: '{"sub":"nobody"}', lanyard_origin: '{"grant_id":"x"}', client_id_of_token: app.clientId };
+    test('parameters of the request cannot change the chain', async () => {
+      const extra = { act: '{"sub":"unknown"}', lanyard_origin: '{"grant_id":"x"}', client_id_of_token: app.clientId };
       const token = await exchanged(chain.services[0], await userToken(chain), { resource: chain.apis[1], ...extra });
       const { body } = await introspect(server.issuer, chain.services[1], token);
       expect(body.act).toEqual({ sub: chain.services[0].clientId, client_id: chain.services[0].clientId });
@@ -273,7 +276,7 @@ test('an app with openid-client exchanges, and a DPoP key of the exchanging clie
   });
 });
 
-test('the app itself may exchange its own token, when the policy says so', async () => {
+test('the app may exchange its own token, if the policy allows it', async () => {
   const chain = await buildChain('opaque');
   const own = await server.admin.createClient({ ...CODE_FLOW, grant_types: [...CODE_FLOW.grant_types, EXCHANGE] });
   await server.admin.allow(own.clientId, chain.apis[0], ['read']);
@@ -286,7 +289,7 @@ test('the app itself may exchange its own token, when the policy says so', async
   });
 });
 
-test('20 exchanges at once each get a token: a subject token may be used as often as its API is called', async () => {
+test('20 parallel exchanges each get a token: a subject token may be exchanged repeatedly', async () => {
   const chain = await buildChain('opaque');
   const token = await userToken(chain);
   const answers = await Promise.all(
@@ -306,7 +309,7 @@ test('a public client can neither register the grant nor use it', async () => {
   expect(unauthenticated.status).toBeGreaterThanOrEqual(400);
 });
 
-test('discovery names the grant', async () => {
+test('discovery announces the grant', async () => {
   const metadata = await (await fetch(`${server.issuer}/.well-known/oauth-authorization-server`)).json();
   expect((metadata as { grant_types_supported: string[] }).grant_types_supported).toContain(EXCHANGE);
 });

@@ -1,5 +1,5 @@
-// POST /oauth2/token is one transaction: when the database refuses any part of it, nothing of it has happened, and what the
-// client holds still works.
+// POST /oauth2/token is one transaction: when the database refuses a part of it, nothing is stored,
+// and the code or refresh token of the client stays valid.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { postForm, type TestClient } from '../support/admin.ts';
@@ -37,7 +37,7 @@ afterAll(() => server.stop());
 
 const REQUEST = { scope: 'openid read', resource: API };
 
-/** From now on the database takes no new row of this model. */
+/** From now on the database refuses new rows of this model. */
 function breakInsertsOf(model: string) {
   return server.sql.query(`
     CREATE TRIGGER refuse_for_the_test BEFORE INSERT ON oidc_artifacts FOR EACH ROW
@@ -57,7 +57,7 @@ async function written() {
 }
 
 describe.each(['RefreshToken', 'AccessToken'])('when the %s cannot be stored', (model) => {
-  test('a refresh changes nothing: the old token is not used up', async () => {
+  test('a refresh changes nothing: the old token stays valid', async () => {
     const { refreshToken } = await obtainTokens(server, app, REQUEST);
     const before = await written();
     await breakInsertsOf(model);
@@ -71,7 +71,7 @@ describe.each(['RefreshToken', 'AccessToken'])('when the %s cannot be stored', (
     expect(await isActive(server, app, tokens.refreshToken)).toBe(true);
   });
 
-  test('an exchange changes nothing: the code is not used up', async () => {
+  test('a code exchange changes nothing: the code stays valid', async () => {
     const issued = await obtainCode(server, app, REQUEST);
     const before = await written();
     await breakInsertsOf(model);
@@ -84,7 +84,7 @@ describe.each(['RefreshToken', 'AccessToken'])('when the %s cannot be stored', (
   });
 });
 
-test('a request that is refused after the code was looked at does not use it up', async () => {
+test('a code stays valid when the request is refused after it was read', async () => {
   const issued = await obtainCode(server, app, REQUEST);
   const before = await written();
   const refused = await exchange(server, app, issued, { resource: 'https://unknown.example' });
@@ -94,7 +94,7 @@ test('a request that is refused after the code was looked at does not use it up'
 });
 
 test.each(['/oauth2/TOKEN', '/oauth2/token/', '/oauth2/Token/'])(
-  'there is one way in: under another spelling of the path (%s) no code is exchanged beside the transaction',
+  'another spelling of the path (%s) does not bypass the transaction',
   async (path) => {
     const issued = await obtainCode(server, app, REQUEST);
     const form = {

@@ -1,4 +1,4 @@
-// What an app holds after the authorization code flow: ID token, userinfo, and no more than was asked for.
+// The result of the authorization code flow: ID token, userinfo, and only the requested claims.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
@@ -26,20 +26,20 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-describe('what the app gets', () => {
+describe('the tokens of an app', () => {
   test.each([
     ['openid', {}],
     ['openid profile', { name: 'Alice', preferred_username: 'alice', updated_at: expect.any(Number) }],
     ['openid email', { email: 'alice@example.com', email_verified: false }],
     ['openid address', { address: { country: 'DE' } }],
     ['openid phone', { phone_number: '+49 30 1' }],
-  ])('userinfo tells what scope %s names, and no more (OpenID Connect Core §5.4)', async (scope, claims) => {
+  ])('userinfo returns the claims of scope %s only (OpenID Connect Core §5.4)', async (scope, claims) => {
     const { accessToken, idToken } = await obtainTokens(server, app, { scope });
     const { sub } = decodeJwt(idToken);
     expect((await userinfo(server, accessToken)).body).toEqual({ sub, ...claims });
   });
 
-  test('userinfo takes no token that was made for an API, and none that was made up', async () => {
+  test('userinfo refuses a token for an API, and an invented one', async () => {
     const { accessToken: jwt } = await obtainTokens(server, app, { scope: 'openid orders:read', resource: ORDERS });
     const { accessToken: opaque } = await obtainTokens(server, app, { scope: 'openid vault:open', resource: VAULT });
     const { refreshToken, idToken } = await obtainTokens(server, app);
@@ -54,7 +54,7 @@ describe('what the app gets', () => {
     expect(answer.status).toBe(400); // RFC 9700 §4.3.2
   });
 
-  test('ID tokens are signed with ES256, or with RS256 for a client that is registered so', async () => {
+  test('ID tokens are signed with ES256, or with RS256 for a client that registered for it', async () => {
     const keys = createRemoteJWKSet(new URL(`${server.issuer}/oauth2/jwks`));
     const rs256 = await server.admin.createClient({ ...CODE_FLOW, id_token_signed_response_alg: 'RS256' });
     await server.admin.allow(rs256.clientId, ORDERS, ['orders:read']);
@@ -76,7 +76,7 @@ describe('what the app gets', () => {
     expect(answer.body).not.toHaveProperty('refresh_token');
   });
 
-  test('without openid there is no ID token, and userinfo says no', async () => {
+  test('without openid there is no ID token, and userinfo refuses the access token', async () => {
     const answer = await exchange(
       server,
       app,

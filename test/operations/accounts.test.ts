@@ -1,5 +1,5 @@
-// Who starts it and from where: an ordinary user, and root from a checkout under a folder that only root can enter, as a home
-// directory of mode 700 is.
+// The user that starts it, and the place: an ordinary user, and root from a checkout under a folder that only root can enter, such as a
+// home directory of mode 700.
 
 import { chmod, chown, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { type LanyardProcess, makeHome, postmasterOf, removeHome, start, stop, s
 /** Debian's `nobody` */
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
-afterEach(stopAll, 60_000);
+afterEach(stopAll);
 
 async function expectWorking(lanyard: LanyardProcess): Promise<void> {
   const client = { clientId: 'lanyard-admin', clientSecret: lanyard.adminSecret as string };
@@ -32,10 +32,10 @@ async function expectClosed(home: string, uid: number | undefined): Promise<void
   }
 }
 
-// Only root can start it as somebody else; whoever is not root is the ordinary user.
+// Only root can start it as another user; any other user is the ordinary user.
 if (isRoot) {
   test('started by an ordinary user, everything belongs to that user and is closed to others', async () => {
-    // The checkout may stand in a folder that is closed to this user; tmp is open.
+    // This user may not be allowed to enter the folder of the checkout; the temporary folder is open.
     const open = await mkdtemp(join(tmpdir(), 'lanyard-open-'));
     await chmod(open, 0o755);
     const { main } = await copyCheckout(open);
@@ -50,7 +50,7 @@ if (isRoot) {
     expect(await stop(lanyard)).toBe(0);
     await removeHome(home);
     await rm(open, { recursive: true, force: true });
-  }, 90_000);
+  });
 
   test('started by root from a checkout that only root can enter, data and programs of PostgreSQL included', async () => {
     const closed = await mkdtemp(join(tmpdir(), 'lanyard-root-'));
@@ -65,7 +65,7 @@ if (isRoot) {
     expect(again.adminSecret).toBeUndefined();
     expect(await stop(again)).toBe(0);
     await rm(closed, { recursive: true, force: true });
-  }, 90_000);
+  });
 } else {
   test('started by an ordinary user, everything belongs to that user and is closed to others', async () => {
     const home = await makeHome();
@@ -74,5 +74,5 @@ if (isRoot) {
     await expectClosed(home, process.getuid?.());
     expect(await stop(lanyard)).toBe(0);
     await removeHome(home);
-  }, 90_000);
+  });
 }

@@ -33,7 +33,7 @@ beforeAll(async () => {
   server = await startTestServer();
   await useEverything();
   stored = await dumpDatabase();
-}, 120_000);
+});
 afterAll(() => server.stop());
 
 async function useEverything(): Promise<void> {

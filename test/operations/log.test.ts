@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
 import { requestToken, type TestClient } from '../support/admin.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
@@ -94,8 +95,9 @@ test.each<[string, string, () => Promise<{ status: number; headers: Headers; bod
 test('each request is one line: no query string, no id of a login in its path', async () => {
   const response = await fetch(`${server.issuer}/interaction/an-id-of-a-login?code=hush-code`);
   await response.text();
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  const requests = linesOf(response.headers.get('x-request-id')).filter(({ msg }) => msg === 'request');
+  const requestLines = () => linesOf(response.headers.get('x-request-id')).filter(({ msg }) => msg === 'request');
+  await until(() => requestLines().length > 0, 'the line');
+  const requests = requestLines();
   expect(requests).toHaveLength(1);
   expect(requests[0]).toMatchObject({ level: 'info', method: 'GET', path: '/interaction/…', status: 400 });
   expect(server.logLines.join('')).not.toMatch(/hush-code|an-id-of-a-login/);

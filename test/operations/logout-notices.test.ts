@@ -15,7 +15,7 @@ beforeAll(async () => {
   home = await makeHome();
   receiver = await startLogoutReceiver();
 });
-afterEach(stopAll, 60_000);
+afterEach(stopAll);
 afterAll(async () => {
   receiver.close();
   await removeHome(home);
@@ -51,4 +51,4 @@ test('a notice that was underway at kill -9 is delivered after the next start', 
   expect(claims.exp as number).toBeGreaterThan(Date.now() / 1000);
   expect(decodeJwt(idToken).sub).toBe(userId);
   expect(await stop(again)).toBe(0);
-}, 120_000);
+});

@@ -3,8 +3,9 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Answer, introspect, requestToken, type TestClient } from '../support/admin.ts';
-import { countBlocked, type HeldLock, killBlocked, killNamed, lockTable, until } from '../support/hold.ts';
+import { countBlocked, type HeldLock, killBlocked, killNamed, lockTable } from '../support/hold.ts';
 import { clientToken, isActive, loggedFailures } from '../support/oauth.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const API = 'https://opaque.example';
@@ -69,7 +70,7 @@ describe('while the database does not answer', () => {
     const waiting = await fillUp(counted, statements);
     const crowd = Array.from({ length: EXCESS }, counted);
     // Whoever of them comes first has the places; as many as there are too many are refused, with nothing having moved.
-    await until(() => answered === EXCESS, 'the refusals', 3_000);
+    await until(() => answered === EXCESS, 'the refusals');
     expect(await countBlocked(server.sql)).toBe(statements);
 
     await unlock();
@@ -137,7 +138,7 @@ describe('database connections that die', () => {
     });
     for (let round = 0; round < 15; round++) {
       const enough = answers.length + 20;
-      await until(() => answers.length >= enough, 'answers after connections were killed', 10_000);
+      await until(() => answers.length >= enough, 'answers after connections were killed');
       await killNamed(server.sql, 'lanyard');
       if (round % 5 === 0) await killNamed(server.sql, 'lanyard-changes');
     }

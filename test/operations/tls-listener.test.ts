@@ -1,4 +1,4 @@
-// Our own TLS listener by itself: what it offers, whose signature counts, and a certificate that is renewed while it runs.
+// Our own TLS listener by itself: what it offers, which authorities count, and a certificate that is renewed while it runs.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -11,7 +11,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { createLog } from '../../src/log.ts';
 import { openTlsListener, type TlsListener } from '../../src/server/tls-listener.ts';
 import { type Certificate, makeCertificate } from '../support/certificates.ts';
-import { eventually } from '../support/oauth.ts';
+import { eventually } from '../support/patience.ts';
 
 const before = makeCertificate({ subject: [['CN', 'before']], dns: ['localhost'], isAuthority: true });
 const after = makeCertificate({ subject: [['CN', 'after']], dns: ['localhost'], isAuthority: true });
@@ -28,7 +28,7 @@ beforeEach(async () => {
   logLines.length = 0;
 });
 afterEach(async () => {
-  await listener?.close();
+  await listener?.stopReading();
   listener?.server.closeAllConnections();
   listener?.server.close();
   await rm(folder, { recursive: true });
@@ -38,7 +38,7 @@ async function write(files: Record<string, string>): Promise<void> {
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
 }
 
-/** Answers what it has seen of the caller. */
+/** Answers what it knows of the caller. */
 function report({ socket }: IncomingMessage, response: ServerResponse): void {
   if (!(socket instanceof TLSSocket)) throw new Error('not over TLS');
   const name = socket.getPeerX509Certificate()?.subject ?? null;
@@ -88,7 +88,7 @@ test.each([
   ['CBC with SHA-1', { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES256-SHA' }],
   ['TLS 1.1', { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' }],
 ] as const)(
-  '%s gets nobody in (RFC 9325 §4.2): what is recorded today must not be read tomorrow',
+  '%s is refused (RFC 9325 §4.2): an attacker could decrypt recorded traffic later, or change it',
   async (_name, options) => {
     const port = await listen();
     await expect(shake(port, options)).rejects.toThrow(/handshake failure|protocol version/i);
@@ -98,7 +98,7 @@ test.each([
 test.each([
   ['TLS 1.2 with GCM', { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }],
   ['TLS 1.3', { minVersion: 'TLSv1.3' }],
-] as const)('%s does', async (_name, options) => {
+] as const)('%s is accepted', async (_name, options) => {
   expect(await shake(await listen(), options)).toBe('before');
 });
 
@@ -114,7 +114,7 @@ test.each(['TLSv1.2', 'TLSv1.3'] as const)(
   },
 );
 
-test('without authorities of the operator nobody is verified: those of the web would sign for anybody', async () => {
+test('without authorities of the operator no client is verified: an attacker can get a certificate from a public one', async () => {
   await write({ ca: '' });
   const port = await listen(undefined);
   const agent = new Agent({ keepAlive: false });
@@ -126,7 +126,7 @@ test('a renewed certificate is shown without a restart, and files that do not go
   const port = await listen();
   expect(await shake(port)).toBe('before');
   await write({ cert: after.cert });
-  await eventually(async () => expect(logLines.join()).toContain('it keeps those of before'));
+  await eventually(async () => expect(logLines.join()).toContain('it keeps the ones that it has'));
   expect(await shake(port)).toBe('before');
   await write({ key: after.key });
   await eventually(async () => expect(await shake(port)).toBe('after'));

@@ -1,17 +1,17 @@
-// Several processes behind one port (LANYARD_WORKERS): what happens once happens once, what dies is replaced, and nobody who was
-// let in goes without an answer.
+// Several processes behind one port (LANYARD_WORKERS): what happens once happens once, a worker that exits is replaced, and every
+// request on an accepted connection is answered.
 
 import { Agent, request as httpRequest } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createBackOff } from '../../src/process/restart-delay.ts';
+import { createRestartDelay } from '../../src/process/restart-delay.ts';
 import { requestToken } from '../support/admin.ts';
+import { until } from '../support/patience.ts';
 import {
   isAlive,
-  type LanyardProcess,
   launch,
   makeHome,
   removeHome,
+  serverProcessesBelow,
   start,
   stop,
   stopAll,
@@ -29,32 +29,13 @@ const env = { LANYARD_WORKERS: String(WORKERS) };
 beforeAll(async () => {
   home = await makeHome();
   port = await freePort();
-}, 90_000);
-afterEach(stopAll, 60_000);
+});
+afterEach(stopAll);
 afterAll(() => removeHome(home));
-
-/** The log says who they are when they die; before that, Linux knows the children. */
-async function workersOf(lanyard: LanyardProcess): Promise<number[]> {
-  const { readFile, readdir } = await import('node:fs/promises');
-  const found: number[] = [];
-  for (const name of await readdir('/proc')) {
-    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
-    const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
-    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-    if (parent === lanyard.pid && command.includes('start.mjs')) found.push(Number(name));
-  }
-  return found;
-}
-
-async function until(condition: () => Promise<boolean>, withinMs = 20_000): Promise<void> {
-  for (const end = Date.now() + withinMs; !(await condition()); await sleep(20)) {
-    if (Date.now() > end) throw new Error('it did not come');
-  }
-}
 
 type Outcome = 'answered' | 'refused' | 'lost';
 
-/** One request on a connection that stays open; `refused` means that nobody accepted the connection. */
+/** One request on a connection that stays open; `refused` means that no process accepted the connection. */
 function ask(agent: Agent): Promise<Outcome> {
   return new Promise((resolve) => {
     const body = 'grant_type=client_credentials';
@@ -66,8 +47,6 @@ function ask(agent: Agent): Promise<Outcome> {
     };
     const outgoing = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/oauth2/token', agent, headers });
     outgoing.setHeader('host', `localhost:${port}`);
-    // A connection that was on its way to a worker that was killed is never answered.
-    outgoing.setTimeout(5_000, () => outgoing.destroy(new Error('no answer')));
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
       resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'lost');
     });
@@ -83,19 +62,31 @@ function ask(agent: Agent): Promise<Outcome> {
   });
 }
 
-/** Loops on kept-alive connections until nobody lets them in any more, or `isOver`. */
-function startLoad(isOver: () => boolean = () => false) {
-  const counts = { answered: 0, refused: 0, lost: 0 };
-  const loops = Array.from({ length: LOOPS }, async () => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    while (!isOver()) {
+/** Loops on kept-alive connections until connections are refused, or until stop() closes them. */
+function startLoad() {
+  const counts = { answered: 0, refused: 0, unread: 0, lost: 0 };
+  const agents = Array.from({ length: LOOPS }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+  let isOver = false;
+  const loops = agents.map(async (agent) => {
+    while (!isOver) {
       const outcome = await ask(agent);
+      if (isOver) break;
       counts[outcome]++;
       if (outcome === 'refused') break;
     }
     agent.destroy();
   });
-  return { counts, ended: Promise.all(loops) };
+  const ended = Promise.all(loops);
+  return {
+    counts,
+    ended,
+    async stop() {
+      isOver = true;
+      // A connection that was being handed to a worker that was killed is never answered.
+      for (const agent of agents) agent.destroy();
+      await ended;
+    },
+  };
 }
 
 describe('a start', () => {
@@ -105,11 +96,11 @@ describe('a start', () => {
     expect(adminSecret).toMatch(/^lys_/);
     expect(lanyard.stderr.match(/client_secret/g)).toHaveLength(1);
     expect(lanyard.stdout.match(/migrations applied/g)).toHaveLength(1);
-    expect(await workersOf(lanyard)).toHaveLength(WORKERS);
+    expect(await serverProcessesBelow(lanyard.pid)).toHaveLength(WORKERS);
     const { status } = await requestToken(lanyard.issuer, { clientId: 'lanyard-admin', clientSecret: adminSecret });
     expect(status).toBe(200);
     expect(await stop(lanyard)).toBe(0);
-  }, 90_000);
+  });
 
   test('at a port that is taken ends with that message, and no worker stays', async () => {
     const first = await start({ home, port, env });
@@ -117,71 +108,72 @@ describe('a start', () => {
     const second = await launch({ home: other, port, env });
     expect((await second.exited).code).toBe(1);
     expect(second.stderr).toContain(`LANYARD_PORT ${port}`);
+    expect(second.stderr).toContain(`try LANYARD_PORT=${port + 1}`);
     expect(second.stderr).not.toContain('client_secret');
     expect(await stop(first)).toBe(0);
     await removeHome(other);
-  }, 90_000);
+  });
 });
 
 describe('under load', () => {
-  test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s loses no request that was let in',
-    async (signal) => {
-      const lanyard = await start({ home, port, env });
-      const load = startLoad();
-      await until(async () => load.counts.answered > 500);
-      expect(await stop(lanyard, signal)).toBe(0);
-      await load.ended;
-      expect(load.counts.lost).toBe(0);
-      expect(load.counts.refused).toBe(LOOPS);
-      expect(await workersOf(lanyard)).toEqual([]);
-    },
-    90_000,
-  );
-
-  test('a worker that is killed is replaced, and the others go on meanwhile', async () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s loses no request on an accepted connection', async (signal) => {
     const lanyard = await start({ home, port, env });
-    let isOver = false;
-    const load = startLoad(() => isOver);
-    await until(async () => load.counts.answered > 200);
-    const [victim] = await workersOf(lanyard);
+    const load = startLoad();
+    await until(() => load.counts.answered > 500, 'the load');
+    expect(await stop(lanyard, signal)).toBe(0);
+    await load.ended;
+    expect(load.counts.lost).toBe(0);
+    expect(load.counts.refused).toBe(LOOPS);
+    expect(await serverProcessesBelow(lanyard.pid)).toEqual([]);
+    // A stop is nothing to report: neither a stack trace nor a warning.
+    expect(lanyard.stderr).toMatch(/\nStopping\.\n$/);
+    expect(lanyard.stdout).not.toMatch(/"level":"(warn|error|fatal)"|"stack"/);
+  });
+
+  test('a worker that is killed is replaced, and the others answer meanwhile', async () => {
+    const lanyard = await start({ home, port, env });
+    const load = startLoad();
+    await until(() => load.counts.answered > 200, 'the load');
+    const [victim] = await serverProcessesBelow(lanyard.pid);
     process.kill(victim as number, 'SIGKILL');
     const before = load.counts.answered;
-    await until(async () => load.counts.answered > before + 200);
-    await until(async () => (await workersOf(lanyard)).length === WORKERS);
-    expect(await workersOf(lanyard)).not.toContain(victim);
-    isOver = true;
-    await load.ended;
-    // What the victim had in its hands is lost; nobody else's.
+    await until(() => load.counts.answered > before + 200, 'answers of the others');
+    const isReplaced = async () => {
+      const workers = await serverProcessesBelow(lanyard.pid);
+      return workers.length === WORKERS && !workers.includes(victim as number);
+    };
+    await until(isReplaced, 'the replacement');
+    await load.stop();
+    // The requests that the victim was answering are lost, and no others.
     expect(load.counts.lost).toBeLessThanOrEqual(LOOPS);
     expect(load.counts.refused).toBe(0);
     expect(lanyard.stdout).toContain('"signal":"SIGKILL"');
     expect(await stop(lanyard)).toBe(0);
-  }, 90_000);
+  });
 });
 
-test('workers without a primary end, and give the port back', async () => {
+test('workers without a primary exit, and the port is free again', async () => {
   const lanyard = await start({ home, port, env });
-  const workers = await workersOf(lanyard);
+  const workers = await serverProcessesBelow(lanyard.pid);
   lanyard.kill('SIGKILL');
   await lanyard.exited;
-  for (const pid of workers) await until(async () => !(await isAlive(pid)));
+  for (const pid of workers) await until(async () => !(await isAlive(pid)), 'the end of a worker');
   const next = await start({ home, port, env });
   expect(await stop(next)).toBe(0);
-}, 120_000);
+});
 
-describe('the pause before a worker is replaced', () => {
-  test('doubles while workers die young, up to half a minute', () => {
-    const backOff = createBackOff();
-    const delays = Array.from({ length: 12 }, () => backOff.next(50));
+describe('the delay before a worker is replaced', () => {
+  test('doubles while workers live shortly, up to half a minute', () => {
+    const restartDelay = createRestartDelay();
+    const delays = Array.from({ length: 12 }, () => restartDelay.next(50));
     expect(delays.slice(0, 4)).toEqual([100, 200, 400, 800]);
     expect(delays.at(-1)).toBe(30_000);
   });
 
-  test('begins anew after one that lived', () => {
-    const backOff = createBackOff();
-    for (let n = 0; n < 5; n++) backOff.next(50);
-    expect(backOff.next(3_600_000)).toBe(100);
-    expect(backOff.next(50)).toBe(200);
+  test('is short again after a worker that lived long', () => {
+    const restartDelay = createRestartDelay();
+    for (let n = 0; n < 5; n++) restartDelay.next(50);
+    expect(restartDelay.next(3_600_000)).toBe(100);
+    expect(restartDelay.next(50)).toBe(200);
   });
 });

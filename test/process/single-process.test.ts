@@ -1,43 +1,233 @@
-// The start of an installation, where something is in the way.
+// A server in one process: a start that fails at any of its steps leaves nothing open, and a stop may be asked for more than once.
 
-import { createServer } from 'node:net';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { connect, createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
 import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
 import { startSingleProcess } from '../../src/process/single-process.ts';
+import type { Instance } from '../../src/process/startup.ts';
 import { requestToken } from '../support/admin.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { until } from '../support/patience.ts';
 import { freePort, SECRET_KEY } from '../support/server.ts';
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-afterAll(() => database.drop());
+const ADMIN_SECRET = 'an admin secret for these tests';
 
-function start(port: number) {
+let database: TestDatabase;
+let sql: pg.Pool;
+let folder: string;
+beforeEach(async () => {
+  database = await createTestDatabase();
+  sql = new pg.Pool({ connectionString: database.connectionString, max: 1, application_name: 'test' });
+  sql.on('error', () => {});
+  folder = await mkdtemp(join(tmpdir(), 'lanyard-single-'));
+});
+afterEach(async () => {
+  await sql.end();
+  await database.drop();
+  await rm(folder, { recursive: true });
+});
+
+const log = createLog('silent');
+
+function start(env: Record<string, string>): Promise<Instance> {
   return startSingleProcess({
-    config: loadConfig({ LANYARD_PORT: String(port) }),
+    config: loadConfig(env),
     connectionString: database.connectionString,
     secretKey: SECRET_KEY,
-    log: createLog('silent'),
+    log,
   });
 }
 
-test('a first start that fails because its port is taken does not use up the admin secret, which is shown once', async () => {
-  const takenPort = await freePort();
+async function takePort(): Promise<{ port: number; neighbour: Server }> {
+  const port = await freePort();
   const neighbour = createServer();
-  await new Promise<void>((resolve) => neighbour.listen(takenPort, '127.0.0.1', resolve));
-  await expect(start(takenPort)).rejects.toMatchObject({ code: 'EADDRINUSE' });
-  await new Promise((resolve) => neighbour.close(resolve));
+  await new Promise<void>((resolve) => neighbour.listen(port, '127.0.0.1', resolve));
+  return { port, neighbour };
+}
 
-  const installation = await start(await freePort());
-  try {
-    const clientSecret = installation.adminClientSecret ?? 'none was shown';
-    const issuer = `http://localhost:${installation.port}`;
-    const { status } = await requestToken(issuer, { clientId: 'lanyard-admin', clientSecret });
-    expect(status).toBe(200);
-  } finally {
-    await installation.stop();
+const close = (server: Server) => new Promise((resolve) => server.close(resolve));
+
+async function tlsFiles(): Promise<Record<string, string>> {
+  const { cert, key } = makeCertificate({ subject: [['CN', 'localhost']], dns: ['localhost'] });
+  const [certificateFile, keyFile] = [join(folder, 'cert'), join(folder, 'key')];
+  await writeFile(certificateFile, cert);
+  await writeFile(keyFile, key);
+  return { LANYARD_TLS_CERT_FILE: certificateFile, LANYARD_TLS_KEY_FILE: keyFile };
+}
+
+function countConnections(): Promise<number> {
+  return sql
+    .query(
+      `SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'test'`,
+    )
+    .then(({ rows }) => rows[0].count);
+}
+
+const refuseInserts = (table: string) => `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'no % today', TG_TABLE_NAME; END $$;
+  CREATE TRIGGER refuse BEFORE INSERT ON ${table} FOR EACH ROW EXECUTE FUNCTION refuse()`;
+
+describe('a start that fails leaves no listener and no connection, and the next one succeeds', () => {
+  test.each<[string, () => Promise<{ env?: Record<string, string>; mend: () => Promise<unknown> }>]>([
+    [
+      'at the signing keys',
+      async () => {
+        await sql.query('ALTER TABLE signing_keys RENAME TO hidden');
+        return { mend: () => sql.query('ALTER TABLE hidden RENAME TO signing_keys') };
+      },
+    ],
+    [
+      'at the secret of the installation',
+      async () => {
+        await sql.query(refuseInserts('installation_secrets'));
+        return { mend: () => sql.query('DROP FUNCTION refuse CASCADE') };
+      },
+    ],
+    [
+      'at the files of the TLS listener',
+      async () => {
+        const env = { ...(await tlsFiles()), LANYARD_TLS_PORT: String(await freePort()) };
+        await rm(join(folder, 'key'));
+        return { env, mend: tlsFiles };
+      },
+    ],
+    [
+      'at LANYARD_PORT',
+      async () => {
+        const { port, neighbour } = await takePort();
+        return { env: { LANYARD_PORT: String(port) }, mend: () => close(neighbour) };
+      },
+    ],
+    [
+      'at LANYARD_TLS_PORT',
+      async () => {
+        const { port, neighbour } = await takePort();
+        return { env: { ...(await tlsFiles()), LANYARD_TLS_PORT: String(port) }, mend: () => close(neighbour) };
+      },
+    ],
+    [
+      'at LANYARD_METRICS_PORT',
+      async () => {
+        const { port, neighbour } = await takePort();
+        return { env: { LANYARD_METRICS_PORT: String(port) }, mend: () => close(neighbour) };
+      },
+    ],
+    [
+      'at the admin client',
+      async () => {
+        await sql.query(refuseInserts('clients'));
+        return {
+          env: { LANYARD_METRICS_PORT: String(await freePort()) },
+          mend: () => sql.query('DROP FUNCTION refuse CASCADE'),
+        };
+      },
+    ],
+  ])('%s', async (_step, prepare) => {
+    const port = await freePort();
+    const { env = {}, mend } = await prepare();
+    const variables = { LANYARD_PORT: String(port), LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET, ...env };
+    await expect(start(variables)).rejects.toThrow();
+    await until(async () => (await countConnections()) === 0, 'the end of the connections');
+    await mend();
+    const instance = await start(variables);
+    const client = { clientId: 'lanyard-admin', clientSecret: ADMIN_SECRET };
+    expect((await requestToken(`http://localhost:${instance.port}`, client)).status).toBe(200);
+    await instance.stop();
+    await until(async () => (await countConnections()) === 0, 'the end of the connections');
+  });
+});
+
+test('a first start that fails because its port is taken does not use up the admin secret, which is shown once', async () => {
+  const { port, neighbour } = await takePort();
+  await expect(start({ LANYARD_PORT: String(port) })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  await close(neighbour);
+  const instance = await start({ LANYARD_PORT: String(await freePort()) });
+  const clientSecret = instance.adminClientSecret ?? 'none was shown';
+  const { status } = await requestToken(`http://localhost:${instance.port}`, {
+    clientId: 'lanyard-admin',
+    clientSecret,
+  });
+  await instance.stop();
+  expect(status).toBe(200);
+});
+
+describe('a stop', () => {
+  let instance: Instance;
+  beforeEach(async () => {
+    instance = await start({ LANYARD_PORT: String(await freePort()), LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET });
+  });
+
+  /** A token request of which the server has read the head. */
+  async function beginRequest() {
+    const body = 'grant_type=client_credentials';
+    const headers = {
+      host: `localhost:${instance.port}`,
+      authorization: `Basic ${Buffer.from(`lanyard-admin:${ADMIN_SECRET}`).toString('base64')}`,
+      'content-type': 'application/x-www-form-urlencoded',
+      'content-length': body.length,
+      expect: '100-continue',
+    };
+    const outgoing = request({
+      port: instance.port,
+      host: '127.0.0.1',
+      method: 'POST',
+      path: '/oauth2/token',
+      headers,
+    });
+    outgoing.flushHeaders();
+    const status = new Promise<number | undefined>((resolve, reject) => {
+      outgoing.on('response', (response) => response.resume().on('end', () => resolve(response.statusCode)));
+      outgoing.on('error', reject);
+    });
+    status.catch(() => {});
+    await new Promise((resolve) => outgoing.on('continue', resolve));
+    return { finish: () => void outgoing.end(body), status };
   }
+
+  const untilRefused = () =>
+    until(
+      () =>
+        new Promise((resolve) => {
+          const probe = connect(instance.port, '127.0.0.1', () => probe.destroy());
+          probe.on('close', (hadError) => resolve(hadError));
+          probe.on('error', () => {});
+        }),
+      'the end of the listener',
+    );
+
+  test('that is asked for twice answers what has begun, with the database, and resolves for both when all is closed', async () => {
+    const pending = await beginRequest();
+    const order: string[] = [];
+    const first = instance.stop().then(() => order.push('first'));
+    await untilRefused();
+    const second = instance.stop().then(() => order.push('second'));
+    const answered = pending.status.then(() => order.push('answered'));
+    pending.finish();
+    expect(await pending.status).toBe(200);
+    await Promise.all([first, second, answered]);
+    expect(order).toEqual(['answered', 'first', 'second']);
+    expect(await countConnections()).toBe(0);
+    await instance.stop();
+  });
+
+  test('closes a connection on which nothing was ever sent (browsers and balancers keep some), and answers what has begun', async () => {
+    const silent = connect(instance.port, '127.0.0.1');
+    silent.on('error', () => {});
+    const closed = new Promise((resolve) => silent.resume().on('close', resolve));
+    await new Promise((resolve) => silent.on('connect', resolve));
+    const pending = await beginRequest();
+    const stopping = instance.stop();
+    // After ten seconds the request would be cut too.
+    await closed;
+    pending.finish();
+    expect(await pending.status).toBe(200);
+    await stopping;
+  });
 });

@@ -1,5 +1,5 @@
-// The plans of gathered statements are made once and kept: also the ones that were made while the tables were empty must not
-// read them whole when they have grown.
+// The plans of batches are made once and kept: the ones that were made while the tables were empty
+// must not read them whole when they have grown.
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -13,7 +13,7 @@ import {
 } from '../../src/provider/storage/artifact-store.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
-const ROWS = 50_000;
+const ROWS = 10_000;
 const NEEDED = 5;
 const FLUSH = { name: 'test_flush', text: 'SELECT pg_stat_force_next_flush()' };
 const BACKEND = { name: 'test_backend', text: 'SELECT pg_backend_pid() AS pid' };
@@ -26,8 +26,10 @@ let sql: pg.Pool;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
-  // One connection for gathered statements, so that the plans of the beginning are the plans of the end.
+  // One connection for batches, which is kept while the tables are filled: the first plans are the
+  // last ones.
   database = createDatabase({ connectionString, poolSize: 3, queueSize: 1_000, log: createLog('silent') });
+  database.batchPool.options.idleTimeoutMillis = 0;
   artifactStore = createArtifactStore(database);
   sql = new pg.Pool({ connectionString, max: 1 });
 });
@@ -87,7 +89,7 @@ async function backend(): Promise<number | undefined> {
   return (await database.batchQuery<{ pid: number }>(BACKEND, [])).rows[0]?.pid;
 }
 
-test('statements that were planned on empty tables find their rows by index among fifty thousand', async () => {
+test('statements that were planned on empty tables find their rows by index among ten thousand', async () => {
   const startedOn = await backend();
   const unknown = Array.from({ length: NEEDED }, () => randomBytes(32));
   for (let time = 0; time < 10; time++) await useAllStatements(unknown);
@@ -95,8 +97,8 @@ test('statements that were planned on empty tables find their rows by index amon
 
   await sql.query(
     `INSERT INTO oidc_artifacts (model, id, payload, uid, grant_id, issued_at, expires_at)
-     SELECT model, sha256(n::text::bytea), json_build_object('sessionUid', uid, 'expiresWithSession', true),
-       CASE model WHEN 'Session' THEN uid END, sha256(n::text::bytea), now(), now() + interval '1 hour'
+     SELECT model, sha256(n::text::bytea), '{}', CASE model WHEN 'Grant' THEN NULL ELSE uid END, sha256(n::text::bytea),
+       now(), now() + interval '1 hour'
      FROM generate_series(1, $1::int) n, encode(sha256(n::text::bytea), 'hex') uid,
        unnest('{RefreshToken,AccessToken,AuthorizationCode,Grant,Session}'::text[]) model`,
     [ROWS],

@@ -1,4 +1,5 @@
-// The statements of the hot path on two nodes: units are whole or nothing, and what may happen once happens once.
+// Batches of reads and writes on two nodes: units are whole or nothing, and what may happen once
+// happens once.
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -11,9 +12,11 @@ import {
   createArtifactStore,
 } from '../../src/provider/storage/artifact-store.ts';
 import type { Artifact } from '../../src/provider/storage/artifacts.ts';
+import { markSessionEnded } from '../../src/provider/storage/ended-sessions.ts';
 import type { Write } from '../../src/provider/storage/writes.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { countBlocked, lockTable, until } from '../support/hold.ts';
+import { countBlocked, lockTable } from '../support/hold.ts';
+import { until } from '../support/patience.ts';
 
 const log = createLog('silent');
 
@@ -126,36 +129,33 @@ describe('a unit', () => {
 });
 
 describe('of 50 units that consume the same refresh token at once over two nodes', () => {
-  test.each([1, 2, 3])(
-    'one is stored, and a thief who lost the race gets no token out of it (round %d)',
-    async (round) => {
-      const spent = newId();
-      await nodes[0].commit([upsert('RefreshToken', spent)]);
-      const ids = Array.from({ length: 50 }, newId);
-      const bystanders = Array.from({ length: 50 }, newId);
-      const [results] = await Promise.all([
-        Promise.allSettled(
-          ids.map((id, number) => {
-            const node = nodes[number % 2] as ArtifactStore;
-            return node.commit([upsert('AccessToken', id), consume(spent), audit(`race ${round} ${number}`)]);
-          }),
-        ),
-        Promise.all(bystanders.map((id, number) => nodes[number % 2]?.commit([upsert('AccessToken', id)]))),
-      ]);
-      const hasWon = results.map(({ status }) => status === 'fulfilled');
-      expect(hasWon.filter(Boolean)).toHaveLength(1);
-      for (const result of results) {
-        if (result.status === 'fulfilled') continue;
-        expect(result.reason).toBeInstanceOf(AlreadyConsumedError);
-        expect(result.reason).toMatchObject({ model: 'RefreshToken', artifactId: spent });
-      }
-      expect(await areStored(ids)).toEqual(hasWon);
-      expect(await countAudits(`race ${round} %`)).toBe(1);
-      expect(await countAudits(`race ${round} ${hasWon.indexOf(true)}`)).toBe(1);
-      expect(await areStored(bystanders)).toEqual(bystanders.map(() => true));
-      expect(await nodes[1].find('RefreshToken', spent)).toMatchObject({ consumedAt: expect.any(Number) });
-    },
-  );
+  test.each([1, 2, 3])('one is stored, and an attacker who lost the race gets no token (round %d)', async (round) => {
+    const spent = newId();
+    await nodes[0].commit([upsert('RefreshToken', spent)]);
+    const ids = Array.from({ length: 50 }, newId);
+    const others = Array.from({ length: 50 }, newId);
+    const [results] = await Promise.all([
+      Promise.allSettled(
+        ids.map((id, number) => {
+          const node = nodes[number % 2] as ArtifactStore;
+          return node.commit([upsert('AccessToken', id), consume(spent), audit(`race ${round} ${number}`)]);
+        }),
+      ),
+      Promise.all(others.map((id, number) => nodes[number % 2]?.commit([upsert('AccessToken', id)]))),
+    ]);
+    const hasWon = results.map(({ status }) => status === 'fulfilled');
+    expect(hasWon.filter(Boolean)).toHaveLength(1);
+    for (const result of results) {
+      if (result.status === 'fulfilled') continue;
+      expect(result.reason).toBeInstanceOf(AlreadyConsumedError);
+      expect(result.reason).toMatchObject({ model: 'RefreshToken', artifactId: spent });
+    }
+    expect(await areStored(ids)).toEqual(hasWon);
+    expect(await countAudits(`race ${round} %`)).toBe(1);
+    expect(await countAudits(`race ${round} ${hasWon.indexOf(true)}`)).toBe(1);
+    expect(await areStored(others)).toEqual(others.map(() => true));
+    expect(await nodes[1].find('RefreshToken', spent)).toMatchObject({ consumedAt: expect.any(Number) });
+  });
 });
 
 test('what is saved again stays consumed: a spent code does not come back to life', async () => {
@@ -170,7 +170,7 @@ test('what is saved again stays consumed: a spent code does not come back to lif
   await expect(nodes[1].commit([consume(id)])).rejects.toThrow(AlreadyConsumedError);
 });
 
-test('an artifact that several units of one statement save is stored, and nobody fails', async () => {
+test('an artifact that several units of one statement save is stored, and no unit fails', async () => {
   const id = newId();
   const others = Array.from({ length: 20 }, newId);
   await Promise.all(
@@ -182,7 +182,7 @@ test('an artifact that several units of one statement save is stored, and nobody
   expect(await areStored(others)).toEqual(others.map(() => true));
 });
 
-test('a token that is consumed and saved at the same moment ends consumed, and nobody beside it fails', async () => {
+test('a token that is consumed and saved at the same moment ends consumed, and no other unit fails', async () => {
   const id = newId();
   await nodes[0].commit([upsert('RefreshToken', id)]);
   const others = Array.from({ length: 10 }, newId);
@@ -282,6 +282,109 @@ describe('find', () => {
     expect(b).toEqual({ isRevoked: true, accountId: 'alice' });
     expect(c).toEqual({ isRevoked: false, accountId: 'alice' });
     expect(d).toEqual({ isRevoked: false, accountId: undefined });
+  });
+});
+
+describe('what one request sends', () => {
+  const nest = (levels: number) => JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
+  const cycle: Record<string, unknown> = {};
+  cycle.self = cycle;
+
+  /** A node of its own that counts its statements. */
+  function createCounted() {
+    const sizes: number[] = [];
+    const metrics = {
+      observeBatch: (_: string, size: number) => sizes.push(size),
+      watchQueue() {},
+      cacheRequested() {},
+    };
+    return { sizes, node: createArtifactStore(databases[0] as Database, metrics) };
+  }
+
+  // A signed-in user could fail the token requests of others, or make each of them cost a statement
+  // of its own.
+  test.each<[string, Write]>([
+    ['a payload that is nested 6,000 deep', upsert('AccessToken', newId(), { payload: { claims: nest(6_000) } })],
+    ['a payload with a cycle', upsert('AccessToken', newId(), { payload: cycle })],
+    ['a payload with a BigInt', upsert('AccessToken', newId(), { payload: { value: 1n } })],
+    ['no payload', upsert('AccessToken', newId(), { payload: undefined })],
+    ['NUL in a column', upsert('AccessToken', newId(), { clientId: 'a\0b' })],
+    ['a lone surrogate in a column', upsert('AccessToken', newId(), { accountId: 'a\ud800' })],
+    ['a number where text belongs', upsert('AccessToken', newId(), { uid: 7 as never })],
+    ['an instant that is none', upsert('AccessToken', newId(), { issuedAt: Number.NaN })],
+    [
+      'NUL in the detail of an event',
+      { kind: 'audit', event: { type: 'token.issued', actor: 'system', detail: { scope: 'a\0b' } } },
+    ],
+  ])('fails alone and before it shares a statement: %s', async (_name, faulty) => {
+    const { sizes, node } = createCounted();
+    const ids = Array.from({ length: 30 }, newId);
+    const commits = ids.map((id) => node.commit([upsert('AccessToken', id)]));
+    await expect(node.commit([upsert('AccessToken', newId()), faulty])).rejects.toThrow();
+    await Promise.all(commits);
+    expect(sizes).toEqual([15, 15]);
+    expect(await areStored(ids)).toEqual(ids.map(() => true));
+  });
+
+  test('does not keep PostgreSQL from reading it together with what others have sent', async () => {
+    const odd = [{ nonce: 'a\0b' }, { nonce: '\ud800' }, { claims: nest(3_000) }].map((payload) => ({
+      id: newId(),
+      payload: { ...payload, expiresWithSession: false, sessionUid: 'of somebody' },
+    }));
+    for (const { id, payload } of odd) await nodes[0].commit([upsert('AuthorizationCode', id, { payload })]);
+    const ids = Array.from({ length: 30 }, newId);
+    await Promise.all(ids.map((id) => nodes[0].commit([upsert('AuthorizationCode', id)])));
+    const { sizes, node } = createCounted();
+    const asked = [...odd.map(({ id }) => id), ...ids];
+    const found = await Promise.all(asked.map((id) => node.findTokenWithGrant('AuthorizationCode', id)));
+    expect(found.map((stored) => stored?.source.payload)).toEqual([
+      ...odd.map(({ payload }) => payload),
+      ...ids.map(() => ({})),
+    ]);
+    expect(sizes).toEqual([33]);
+  });
+
+  test('is a limit of PostgreSQL (a key too long for its index): found by bisection, the others are stored', async () => {
+    const { sizes, node } = createCounted();
+    const ids = Array.from({ length: 30 }, newId);
+    const long = Array.from({ length: 300 }, () => randomBytes(32).toString('hex')).join('');
+    const units = ids.map((id, number) => [upsert('AccessToken', id, number === 3 ? { clientId: long } : {})]);
+    const results = await Promise.allSettled(units.map((unit) => node.commit(unit)));
+    expect(results.map(({ status }) => status === 'fulfilled')).toEqual(ids.map((_, number) => number !== 3));
+    expect(results[3]).toMatchObject({ reason: { code: '54000' } });
+    expect(await areStored(ids)).toEqual(ids.map((_, number) => number !== 3));
+    expect(sizes.length).toBeLessThan(15);
+  });
+});
+
+describe('the session that a token ends with', () => {
+  const ofSession = (uid: string) => ({ expiresWithSession: true, sessionUid: uid });
+
+  async function storeSession(uid: string, expiresAt: number) {
+    await nodes[0].commit([upsert('Session', newId(), { uid, expiresAt, payload: { uid, expiresAt } })]);
+  }
+
+  test.each([
+    ['a row of today, which names it in a column', true],
+    ['a row of an earlier version, which names it in its payload only', false],
+  ])('is found with it, the one that lasts longest, until it has ended: %s', async (_name, hasColumn) => {
+    const [uid, id] = [newId().toString('hex'), newId()];
+    await nodes[0].commit([upsert('RefreshToken', id, { payload: ofSession(uid), ...(hasColumn ? { uid } : {}) })]);
+    const session = async () => (await nodes[1].findTokenWithGrant('RefreshToken', id))?.session;
+    expect(await session()).toBeUndefined();
+    await storeSession(uid, 4_000_000_100);
+    await storeSession(uid, 4_000_000_900);
+    await storeSession(newId().toString('hex'), 4_000_001_000);
+    expect(await session()).toMatchObject({ payload: { expiresAt: 4_000_000_900 } });
+    await markSessionEnded((databases[0] as Database).query, uid, 60);
+    expect(await session()).toBeUndefined();
+  });
+
+  test('is not looked for where the token outlives it', async () => {
+    const [uid, id] = [newId().toString('hex'), newId()];
+    await storeSession(uid, 4_000_000_100);
+    await nodes[0].commit([upsert('RefreshToken', id, { payload: { ...ofSession(uid), expiresWithSession: false } })]);
+    expect(await nodes[1].findTokenWithGrant('RefreshToken', id)).toMatchObject({ session: undefined });
   });
 });
 

@@ -1,5 +1,5 @@
-// What the engine expects of its adapter (oidc-provider.md §G), held against ours on a real PostgreSQL; and what nobody expects
-// but everybody hopes for: that a copy of the database holds nothing that can be used.
+// What the engine expects of its adapter, checked on a real PostgreSQL; and that a copy of the
+// database holds nothing that can be used.
 
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -10,6 +10,7 @@ import { AlreadyConsumedError, createArtifactStore } from '../../src/provider/st
 import { createUnitOfWork, type UnitOfWork } from '../../src/provider/storage/unit-of-work.ts';
 import { createStorage } from '../../src/provider/tokens/model-adapter.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
+import { until } from '../support/patience.ts';
 
 let engine: TestEngine;
 let unitOfWork: UnitOfWork;
@@ -203,7 +204,7 @@ describe('a login in progress', () => {
     expect(await storage('Interaction').find(id)).toEqual({ ...interaction, jti: id });
   });
 
-  test('put under another id by somebody who can write to the database, it cannot be opened', async () => {
+  test('put under another id by an attacker who can write to the database, it cannot be opened', async () => {
     const [victim, attacker] = [newId(), newId()];
     await storage('Interaction').upsert(victim, { params: { who: 'victim' }, exp: now() + 60 }, 60);
     await storage('Interaction').upsert(attacker, { params: { who: 'attacker' }, exp: now() + 60 }, 60);
@@ -216,6 +217,14 @@ describe('a login in progress', () => {
     const found = storage('Interaction').find(attacker);
     await expect(found.then((value) => JSON.stringify(value) ?? '')).rejects.toThrow();
   });
+});
+
+// It would be remembered under a name that no change is announced for: a disabled client would go on.
+test('a client id with a lone surrogate does not name the client that has U+FFFD in its place', async () => {
+  await engine.insertClient('app \ufffd');
+  const directory = createDirectory(engine.database);
+  expect(await directory.findClient('app \ufffd')).toMatchObject({ clientId: 'app \ufffd' });
+  expect(await directory.findClient('app \ud800')).toBeUndefined();
 });
 
 describe('"not before"', () => {
@@ -253,26 +262,28 @@ describe('a unit of work', () => {
       await storage('AccessToken').upsert(token, payload(), 60);
       await storage('AuthorizationCode').consume(code);
     };
-    const gathered = await unitOfWork.gather('a request', work);
-    await expect(gathered.commit()).rejects.toThrow(AlreadyConsumedError);
+    const collected = await unitOfWork.collect('a request', work);
+    await expect(collected.commit()).rejects.toThrow(AlreadyConsumedError);
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
-  test('that nobody commits writes nothing', async () => {
+  test('that is not committed writes nothing', async () => {
     const token = newId();
-    await unitOfWork.gather('a request', async () => storage('AccessToken').upsert(token, payload(), 60));
+    await unitOfWork.collect('a request', async () => storage('AccessToken').upsert(token, payload(), 60));
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
   test('of one request has nothing to do with another that runs at the same time', async () => {
     const [kept, dropped] = [newId(), newId()];
+    const begun: string[] = [];
     const save = (id: string) => async () => {
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      begun.push(id);
+      await until(() => begun.length === 2, 'both at the same time');
       await storage('AccessToken').upsert(id, payload(), 60);
     };
     const [one] = await Promise.all([
-      unitOfWork.gather('one', save(kept)),
-      unitOfWork.gather('another', save(dropped)),
+      unitOfWork.collect('one', save(kept)),
+      unitOfWork.collect('another', save(dropped)),
     ]);
     await one.commit();
     expect(await storage('AccessToken').find(kept)).toBeDefined();

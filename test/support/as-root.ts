@@ -1,4 +1,4 @@
-// What only root can try: to start something as another user. (And only Linux has /proc to see it by.)
+// What only root can test: starting a program as another user. (Linux only, since it needs /proc.)
 
 import { spawnSync } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
@@ -10,8 +10,7 @@ export const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * For a user who cannot enter the folder that this checkout stands in. By hard links where the file system allows it: node_modules is
- * large.
+ * For a user who cannot enter the folder of this checkout. By hard links where the file system allows it, since node_modules is large.
  */
 export async function copyCheckout(parent: string): Promise<{ home: string; main: string }> {
   const home = join(parent, 'lanyard');

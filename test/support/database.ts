@@ -1,38 +1,27 @@
 // A database of its own for every test file, with the newest schema: a copy of the template that global-setup.mjs made.
 
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { WAIT_MS } from './patience.ts';
 
 export interface TestDatabase {
   readonly connectionString: string;
   drop(): Promise<void>;
 }
 
-/** PostgreSQL copies a template only while nobody, not even another copy, is connected to it. */
+/** PostgreSQL copies or drops a database only while nothing, not even another copy, is connected to it. */
 const OBJECT_IN_USE = '55006';
-const RETRY_FOR_MS = 20_000;
-const GRACE_MS = 3_000;
 
 export async function createTestDatabase(): Promise<TestDatabase> {
   const adminUrl = process.env.LANYARD_TEST_POSTGRES_URL;
   if (adminUrl === undefined) throw new Error('LANYARD_TEST_POSTGRES_URL is not set: global-setup.mjs did not run');
   const name = `test_${randomBytes(8).toString('hex')}`;
-  await withAdmin(adminUrl, async (admin) => {
-    for (const retryUntil = Date.now() + RETRY_FOR_MS; ; await sleep(50)) {
-      try {
-        await admin.query(`CREATE DATABASE ${name} TEMPLATE template_lanyard`);
-        return;
-      } catch (error) {
-        if ((error as { code?: string }).code !== OBJECT_IN_USE || Date.now() > retryUntil) throw error;
-      }
-    }
-  });
+  await withAdmin(adminUrl, (admin) => whenUnused(admin, `CREATE DATABASE ${name} TEMPLATE template_lanyard`));
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
   return {
     connectionString: url.href,
-    drop: () => withAdmin(adminUrl, (admin) => dropDatabase(admin, name)),
+    drop: () => withAdmin(adminUrl, (admin) => whenUnused(admin, `DROP DATABASE IF EXISTS ${name}`)),
   };
 }
 
@@ -46,19 +35,14 @@ async function withAdmin(adminUrl: string, work: (admin: pg.Client) => Promise<v
   }
 }
 
-/**
- * Connections that their owners have closed are gone in a moment; ended by force, the closing ones would report an error that
- * nobody listens to any more. Whoever is still connected after that is cut off.
- */
-async function dropDatabase(admin: pg.Client, name: string): Promise<void> {
-  for (const retryUntil = Date.now() + GRACE_MS; ; await sleep(20)) {
+/** PostgreSQL itself waits five seconds for the other connections to close; on a busy machine that is not enough. */
+async function whenUnused(admin: pg.Client, statement: string): Promise<void> {
+  for (const deadline = performance.now() + WAIT_MS; ; ) {
     try {
-      await admin.query(`DROP DATABASE IF EXISTS ${name}`);
+      await admin.query(statement);
       return;
     } catch (error) {
-      if ((error as { code?: string }).code !== OBJECT_IN_USE) throw error;
+      if ((error as { code?: string }).code !== OBJECT_IN_USE || performance.now() > deadline) throw error;
     }
-    if (Date.now() > retryUntil) break;
   }
-  await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
 }

@@ -61,7 +61,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     logoutNotices: { add: async () => {} },
     secretVerifier,
     pages,
-    prelude: { middlewares: [], setCommonHeaders: () => {}, rawHeaders: () => [] },
+    prelude: { middlewares: [], setCommonHeaders: () => {}, rawHeaders: () => [], originOf: () => undefined },
     metrics: createMetrics(),
     log,
   };

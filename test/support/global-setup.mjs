@@ -16,7 +16,7 @@ export default async function startTestPostgres() {
   const postgres = await startEmbeddedPostgres({
     dataDir: join(dir, 'postgres'),
     databaseName: 'template_lanyard',
-    // Nobody misses these data after a power cut.
+    // These data need not survive a power cut.
     settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300' },
     log: () => {},
   });

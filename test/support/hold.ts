@@ -1,25 +1,13 @@
-// Stops the world where a test wants it: a table that another session has locked, statements that wait for it, connections that
-// are cut; and waiting for something to become true without guessing how long that takes.
+// Stops the database where a test wants it: a table that another session has locked, statements that wait for that lock,
+// connections that are ended.
 
 import pg from 'pg';
-
-/** Resolves when the condition holds. @throws Error when it still does not after `timeoutMs` */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what = 'what was waited for',
-  timeoutMs = 10_000,
-): Promise<void> {
-  for (const giveUpAt = Date.now() + timeoutMs; !(await condition()); ) {
-    if (Date.now() > giveUpAt) throw new Error(`${what} did not happen within ${timeoutMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
 
 export interface HeldLock {
   release(): Promise<void>;
 }
 
-/** Nobody else can read or write the table until it is released. */
+/** Blocks every other reader and writer of the table until it is released. */
 export async function lockTable(connectionString: string, table: string): Promise<HeldLock> {
   const holder = new pg.Client({ connectionString, application_name: 'test-lock' });
   await holder.connect();
@@ -48,6 +36,16 @@ export async function killBlocked(sql: pg.Pool): Promise<number> {
      WHERE datname = current_database() AND wait_event_type = 'Lock'`,
   );
   return rowCount ?? 0;
+}
+
+/** How many connections have that name now. */
+export async function countNamed(sql: pg.Pool, applicationName: string): Promise<number> {
+  const { rows } = await sql.query(
+    `SELECT count(*)::int AS count FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = $1`,
+    [applicationName],
+  );
+  return rows[0].count;
 }
 
 /** Ends the connections of one name. @returns how many */

@@ -1,7 +1,8 @@
-// An app that wants to hear of logouts: an HTTP server that writes down the logout tokens it gets.
+// An app with back-channel logout: an HTTP server that keeps the logout tokens it gets.
 
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { eventually } from './patience.ts';
 
 export interface ReceivedNotice {
   readonly path: string;
@@ -46,15 +47,12 @@ export async function startLogoutReceiver(): Promise<LogoutReceiver> {
     answerWith(next) {
       answer = next;
     },
-    async wait(path, count = 1) {
-      const deadline = Date.now() + 40_000;
-      for (;;) {
+    wait: (path, count = 1) =>
+      eventually(() => {
         const found = received.filter((notice) => notice.path === path);
-        if (found.length >= count) return found;
-        if (Date.now() > deadline) throw new Error(`${found.length} notices at ${path}, not ${count}`);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    },
+        if (found.length < count) throw new Error(`${found.length} notices at ${path}, not ${count}`);
+        return found;
+      }),
     close() {
       server.closeAllConnections();
       server.close();

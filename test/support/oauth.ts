@@ -137,17 +137,6 @@ export function loggedFailures(server: TestServer, from = 0): string[] {
   return server.logLines.slice(from).filter((line) => ['error', 'fatal'].includes(JSON.parse(line).level));
 }
 
-/** For what the server writes after its answer: repeats the expectation until it holds, for two seconds at most. */
-export async function eventually(expectation: () => Promise<void>): Promise<void> {
-  for (const giveUpAt = Date.now() + 2_000; ; await new Promise((resolve) => setTimeout(resolve, 20))) {
-    try {
-      return await expectation();
-    } catch (error) {
-      if (Date.now() > giveUpAt) throw error;
-    }
-  }
-}
-
 function defined(params: Params): Record<string, string> {
   return Object.fromEntries(
     Object.entries(params).filter((entry): entry is [string, string] => entry[1] !== undefined),

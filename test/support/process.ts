@@ -1,22 +1,17 @@
-// The server as its operator has it: a process of its own (`node src/start.mjs`), started in an empty folder, stopped by signals.
+// The server as its operator runs it: a process of its own (`node src/start.mjs`), started in an empty folder, stopped by signals.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { until, WAIT_MS } from './patience.ts';
 import { freePort } from './server.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/start.mjs', import.meta.url));
 const READY = 'Lanyard is running.';
-/** A first start makes a cluster; on a busy machine that takes its time. */
-const READY_WITHIN_MS = 60_000;
-/** What takes longer has hung, which the test has found out by then. */
-const STOPPED_WITHIN_MS = 15_000;
-const POLL_MS = 20;
 
 export interface LanyardProcess {
   readonly pid: number;
@@ -41,14 +36,17 @@ export interface ProcessOptions {
   readonly user?: { uid: number; gid: number };
   /** another copy of src/start.mjs */
   readonly main?: string;
+  /** what starts it instead of node; `pid` and `exited` are of this program then */
+  readonly command?: readonly [string, ...string[]];
 }
 
-/** Every process that a test has started, so that none outlives it. */
+/** Every process that a test has started, so that all of them end with the test. */
 const started = new Set<LanyardProcess>();
 
 export async function launch(options: ProcessOptions): Promise<LanyardProcess> {
   const port = options.port ?? (await freePort());
-  const child = spawn(process.execPath, [options.main ?? MAIN], {
+  const [program, ...args] = options.command ?? [process.execPath, options.main ?? MAIN];
+  const child = spawn(program, args, {
     cwd: options.home,
     env: { PATH: process.env.PATH, LANYARD_PORT: String(port), LANYARD_HOST: '127.0.0.1', ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -82,9 +80,8 @@ export async function launch(options: ProcessOptions): Promise<LanyardProcess> {
     },
     exited,
     async says(text) {
-      for (const until = Date.now() + READY_WITHIN_MS; !stderr.includes(text); await sleep(POLL_MS)) {
-        if (hasEnded || Date.now() > until) throw new Error(`it did not say "${text}":\n${stderr}`);
-      }
+      await until(() => hasEnded || stderr.includes(text)).catch(() => {});
+      if (!stderr.includes(text)) throw new Error(`it did not say "${text}":\n${stderr}`);
     },
     kill: (signal) => void child.kill(signal),
   };
@@ -105,10 +102,10 @@ export async function stop(lanyard: LanyardProcess, signal: NodeJS.Signals = 'SI
   return (await lanyard.exited).code;
 }
 
-/** For afterEach: ends what a failed test has left running. */
+/** For afterEach: ends what a failed test has left running; a process that does not stop by itself is killed. */
 export async function stopAll(): Promise<void> {
   const all = [...started];
-  const timer = setTimeout(() => all.forEach((lanyard) => void lanyard.kill('SIGKILL')), STOPPED_WITHIN_MS);
+  const timer = setTimeout(() => all.forEach((lanyard) => void lanyard.kill('SIGKILL')), WAIT_MS);
   await Promise.all(all.map((lanyard) => stop(lanyard)));
   clearTimeout(timer);
 }
@@ -135,7 +132,7 @@ export async function isPostgresGone(home: string): Promise<boolean> {
   return postmaster === undefined || !(await isAlive(postmaster.pid));
 }
 
-/** Looks into the embedded database of a running server behind its back. */
+/** Connects to the embedded database of a running server, past the server. */
 export async function withDatabase<T>(home: string, work: (sql: pg.Client) => Promise<T>): Promise<T> {
   const password = await readFile(join(home, 'data', 'postgres', 'postgres-password'), 'utf8');
   const port = (await postmasterOf(home))?.port as number;
@@ -155,7 +152,19 @@ export async function withDatabase<T>(home: string, work: (sql: pg.Client) => Pr
   }
 }
 
-/** A dead process that nobody waits for (an orphan under a lazy pid 1) still has its number. */
+/** The workers of a server with several processes, or the server that npm has started. Linux only. */
+export async function serverProcessesBelow(parentPid: number): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc')) {
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
+    const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '');
+    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    if (parent === parentPid && command.includes('start.mjs')) found.push(Number(name));
+  }
+  return found;
+}
+
+/** A process that has ended keeps its number until its parent has asked for its exit code. */
 export async function isAlive(pid: number): Promise<boolean> {
   const status = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (status !== undefined) return !/\) [ZX] /.test(status);

@@ -1,4 +1,4 @@
-// A way to PostgreSQL that can be cut like a cable: nothing passes any more, and neither end is told.
+// A proxy to PostgreSQL whose connections can be cut as a pulled cable cuts them: nothing passes any more, and neither end is told.
 
 import { connect, createServer, type Socket } from 'node:net';
 
@@ -8,6 +8,8 @@ export interface CuttableProxy {
   cut(): void;
   /** New connections work again; the ones that were cut stay dead. */
   mend(): void;
+  /** connections so far */
+  accepted(): number;
   stop(): Promise<void>;
 }
 
@@ -15,7 +17,9 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
   const target = new URL(connectionString);
   const sockets = new Set<Socket>();
   let isCut = false;
+  let accepted = 0;
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (near) => {
+    accepted++;
     hold(near);
     if (isCut) return;
     const far = hold(connect({ port: Number(target.port), host: target.hostname, allowHalfOpen: true }));
@@ -50,6 +54,7 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
     mend() {
       isCut = false;
     },
+    accepted: () => accepted,
     async stop() {
       const closed = new Promise((resolve) => server.close(resolve));
       for (const socket of sockets) socket.destroy();

@@ -22,7 +22,9 @@ export interface SourceFile {
 const SRC = fileURLToPath(new URL('../../src/', import.meta.url));
 
 export async function readSources(): Promise<SourceFile[]> {
-  const names = (await readdir(SRC, { recursive: true })).filter((name) => name.endsWith('.ts')).sort();
+  const names = (await readdir(SRC, { recursive: true }))
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
+    .sort();
   return parseSources(
     Object.fromEntries(await Promise.all(names.map(async (n) => [n, await readFile(SRC + n, 'utf8')]))),
   );

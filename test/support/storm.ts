@@ -1,5 +1,5 @@
-// A storm of writes against a running server, to be ended by a kill: clients are registered, tokens issued, refresh tokens
-// rotated, until nobody answers any more. It remembers what was answered, which must be there afterwards.
+// Many writes at once against a running server, until a kill: clients are registered, tokens issued, refresh tokens rotated. It keeps what
+// was answered, which must be stored afterwards.
 
 import { createAdminClient, requestToken, type TestClient } from './admin.ts';
 import { CODE_FLOW, obtainTokens, PUBLIC, refresh } from './oauth.ts';
@@ -7,22 +7,22 @@ import type { TestServer } from './server.ts';
 
 const OPAQUE_API = 'https://opaque.example';
 const USER = { username: 'storm', password: 'a password for the storm' };
-const FAMILIES = 4;
+const TOKEN_FAMILIES = 4;
 const REGISTRARS = 3;
 
 export interface Storm {
   /** registered and answered with 201 */
   readonly clients: TestClient[];
-  /** the newest refresh token of each family that an answer has brought */
+  /** the newest refresh token of each token family that was answered */
   readonly refreshTokens: string[];
   readonly app: TestClient;
   /** how many answers came */
   count(): number;
-  /** Resolves when every loop has found the server gone; rejects when one was refused before that. */
+  /** Resolves when every loop has met the end of the server; rejects when one was refused before that. */
   readonly over: Promise<void>;
 }
 
-/** Brings the APIs, the app and the user, once for an installation. */
+/** Registers the API, the app and the user, once for an installation. */
 export async function prepareStorm(issuer: string, adminSecret: string): Promise<TestClient> {
   const admin = createAdminClient(issuer, adminSecret);
   await admin.createApi(OPAQUE_API, { scopes: ['read'], access_token_format: 'opaque' });
@@ -37,7 +37,7 @@ export async function startStorm(issuer: string, adminSecret: string, app: TestC
   await admin.token();
   const server = { issuer } as TestServer;
   const refreshTokens: string[] = [];
-  for (let family = 0; family < FAMILIES; family++) {
+  for (let family = 0; family < TOKEN_FAMILIES; family++) {
     const params = { scope: 'openid read', resource: OPAQUE_API };
     refreshTokens.push((await obtainTokens(server, app, params, { user: USER })).refreshToken);
   }
@@ -69,14 +69,14 @@ export async function startStorm(issuer: string, adminSecret: string, app: TestC
     ...refreshTokens.map((_, family) => refreshOnAndOn(family)),
   ];
   const over = Promise.all(loops.map((loop) => loop.catch(assertGone))).then(() => {});
-  over.catch(() => {}); // whoever awaits it hears of it, also when that comes later
+  over.catch(() => {}); // a caller may await it later
   return { clients, refreshTokens, app, count: () => answers, over };
 }
 
-/** `fetch failed` and a broken body are what a killed server looks like; a refusal is not. */
+/** A killed server shows as `fetch failed` or a broken body; a refusal is none of these. */
 function assertGone(error: unknown): void {
   if ((error as Error).name === 'TypeError') return; // of Node's realm, not of Jest's
-  // What the dying database makes of a request: an honest "server error".
+  // A request that failed because its database was killed.
   if (/\b(500|503|temporarily_unavailable)\b/.test(String(error))) return;
   throw error;
 }

@@ -1,15 +1,16 @@
-// Software that registered itself and has got no token for a long time: who it is, and its removal. Looking comes first: the list
-// (GET /admin/v1/idle-clients) names exactly what the removal would take.
+// Idle clients: registered dynamically, and without a token for a long time. The list (GET
+// /admin/v1/idle-clients) names exactly the clients that the removal would remove, for operators to
+// look at first.
 
 import type { Database, Query } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
 import { startPeriodicTask } from '../../periodic-task.ts';
 
-/** A removal is one transaction, and must not be a long one. */
+/** One removal is one transaction, which must be short. */
 const BATCH = 100;
 const INTERVAL_MS = 3_600_000;
 
-/** What an operator has disabled stays: software that describes itself would come back, and be enabled. */
+/** Disabled clients stay: one with a metadata document would be added again, and be enabled. */
 const IDLE = `registered_by <> 'admin' AND disabled_at IS NULL
   AND greatest(created_at, (SELECT last_used_at FROM client_uses u WHERE u.client_id = clients.client_id))
       < now() - make_interval(days => $1)`;
@@ -21,14 +22,15 @@ const SQL = {
              (SELECT last_used_at FROM client_uses u WHERE u.client_id = clients.client_id) AS last_used_at
            FROM clients WHERE ${IDLE} AND ($2::text IS NULL OR client_id > $2) ORDER BY client_id LIMIT $3`,
   },
-  // With its codes, tokens and grants, and a trace of each, or not at all. What another node is removing is passed over.
-  reap: {
-    name: 'idle_client_reap',
+  // With its codes, tokens and grants, and an audit event, in one statement. Rows that another node
+  // is removing are skipped.
+  remove: {
+    name: 'idle_client_remove',
     text: `WITH idle AS (
              SELECT client_id, registered_by FROM clients WHERE ${IDLE} ORDER BY client_id LIMIT ${BATCH} FOR UPDATE SKIP LOCKED
            ), artifacts AS (
              DELETE FROM oidc_artifacts WHERE client_id IN (SELECT client_id FROM idle)
-           ), gone AS (
+           ), removed AS (
              DELETE FROM clients WHERE client_id IN (SELECT client_id FROM idle)
            )
            INSERT INTO audit_events (type, actor, client_id, detail)
@@ -72,21 +74,21 @@ export async function listIdleClients(
   }));
 }
 
-/** @returns the ids of those that are gone; when there are as many as a batch holds, there may be more */
+/** @returns the ids of the removed clients; `hasMore` when the batch was full */
 export async function removeIdleClients(
   query: Query,
   days: number,
 ): Promise<{ clientIds: string[]; hasMore: boolean }> {
-  const { rows } = await query<{ client_id: string }>(SQL.reap, [days]);
+  const { rows } = await query<{ client_id: string }>(SQL.remove, [days]);
   return { clientIds: rows.map((row) => row.client_id), hasMore: rows.length === BATCH };
 }
 
-/** Writes down that a client got a token. */
+/** Records that a client got a token. */
 export async function noteClientUse(query: Query, clientId: string): Promise<void> {
   await query(SQL.use, [clientId]);
 }
 
-/** @returns a function that stops it and waits for the batch underway */
+/** @returns a function that stops it, after the batch in progress */
 export function startIdleClientRemoval(database: Database, idleDays: number, log: Log): () => Promise<void> {
   return startPeriodicTask(
     async (signal) => {

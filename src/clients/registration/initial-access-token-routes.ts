@@ -1,4 +1,5 @@
-// /admin/v1/initial-access-tokens: who may register software without an operator (RFC 7591 §3).
+// /admin/v1/initial-access-tokens: with such a token, clients are registered without an operator
+// (RFC 7591 §3).
 
 import { z } from 'zod';
 import type { Database } from '../../database/database.ts';
@@ -15,14 +16,13 @@ import {
 const allowed = z
   .strictObject({
     grant_types: z.array(text(100), 'must be a list').max(20).optional(),
-    redirect_hosts: z
-      .array(text(253), 'must be a list')
-      .max(50)
-      .optional()
-      .meta({ description: 'with the port where there is one, of redirect_uris and post_logout_redirect_uris' }),
+    redirect_hosts: z.array(text(253), 'must be a list').max(50).optional().meta({
+      description: 'the hosts of redirect_uris and post_logout_redirect_uris, each with its port if it has one',
+    }),
   })
   .meta({
-    description: 'what the software may say of itself, now and later; a member that is left out does not narrow it',
+    description:
+      'what the registered client may have, now and after later changes; a member that is left out sets no limit',
   });
 
 const tokenSchema = z
@@ -51,64 +51,73 @@ const createBody = z.strictObject({
 
 const tag = 'initial access tokens';
 
-export function initialAccessRoutes({ database }: { database: Database }): ApiRoute[] {
-  return [
-    apiRoute({
-      operationId: 'createInitialAccessToken',
-      method: 'post',
-      path: '/initial-access-tokens',
-      tag,
-      scope: 'admin:write',
-      summary: 'Let software register itself, so many times',
-      body: createBody,
-      answers: {
-        201: {
-          description: 'The token, shown in this answer only',
-          schema: tokenSchema.extend({ token: z.string() }).meta({ id: 'CreatedInitialAccessToken' }),
-        },
-      },
-      async handle({ body, by }) {
-        const input = {
-          note: body.note ?? '',
-          maxUses: body.max_uses ?? 1,
-          expiresInSeconds: body.expires_in_seconds ?? 86_400,
-          allowed: body.allowed ?? {},
-        };
-        const { token, row } = await createInitialAccessToken(database, input, by);
-        return { status: 201, body: { ...toWire(row), token } };
-      },
-    }),
-    apiRoute({
-      operationId: 'listInitialAccessTokens',
-      method: 'get',
-      path: '/initial-access-tokens',
-      tag,
-      scope: 'admin:read',
-      summary: 'List initial access tokens',
-      query: z.strictObject(pageQuery),
-      answers: { 200: { description: 'A page of tokens', schema: pageSchema(tokenSchema) } },
-      async handle({ query: filter }) {
-        const page = toPageRequest(filter);
-        const found = await listInitialAccessTokens(database.query, page);
-        return { status: 200, body: toPage(found, page.limit, toWire, ({ id }) => id) };
-      },
-    }),
-    apiRoute({
-      operationId: 'removeInitialAccessToken',
-      method: 'delete',
-      path: '/initial-access-tokens/{id}',
-      tag,
-      scope: 'admin:write',
-      summary: 'Take an initial access token back; what was registered with it stays',
-      params: z.strictObject({ id: text(100) }),
-      answers: { 204: { description: 'Removed' } },
-      async handle({ params, by }) {
-        await removeInitialAccessToken(database, params.id, by);
-        return { status: 204 };
-      },
-    }),
-  ];
+export interface InitialAccessRoutesDeps {
+  readonly database: Database;
 }
+
+export function initialAccessRoutes(deps: InitialAccessRoutesDeps): ApiRoute[] {
+  return [createRoute, listRoute, removeRoute].map((route) => route(deps));
+}
+
+const createRoute = ({ database }: InitialAccessRoutesDeps) =>
+  apiRoute({
+    operationId: 'createInitialAccessToken',
+    method: 'post',
+    path: '/initial-access-tokens',
+    tag,
+    scope: 'admin:write',
+    summary: 'Create a token with which clients can be registered',
+    body: createBody,
+    answers: {
+      201: {
+        description: 'The token, shown in this answer only',
+        schema: tokenSchema.extend({ token: z.string() }).meta({ id: 'CreatedInitialAccessToken' }),
+      },
+    },
+    async handle({ body, by }) {
+      const input = {
+        note: body.note ?? '',
+        maxUses: body.max_uses ?? 1,
+        expiresInSeconds: body.expires_in_seconds ?? 86_400,
+        allowed: body.allowed ?? {},
+      };
+      const { token, row } = await createInitialAccessToken(database, input, by);
+      return { status: 201, body: { ...toWire(row), token } };
+    },
+  });
+
+const listRoute = ({ database }: InitialAccessRoutesDeps) =>
+  apiRoute({
+    operationId: 'listInitialAccessTokens',
+    method: 'get',
+    path: '/initial-access-tokens',
+    tag,
+    scope: 'admin:read',
+    summary: 'List initial access tokens',
+    query: z.strictObject(pageQuery),
+    answers: { 200: { description: 'A page of tokens', schema: pageSchema(tokenSchema) } },
+    async handle({ query: filter }) {
+      const page = toPageRequest(filter);
+      const found = await listInitialAccessTokens(database.query, page);
+      return { status: 200, body: toPage(found, page.limit, toWire, ({ id }) => id) };
+    },
+  });
+
+const removeRoute = ({ database }: InitialAccessRoutesDeps) =>
+  apiRoute({
+    operationId: 'removeInitialAccessToken',
+    method: 'delete',
+    path: '/initial-access-tokens/{id}',
+    tag,
+    scope: 'admin:write',
+    summary: 'Remove an initial access token; the clients registered with it remain',
+    params: z.strictObject({ id: text(100) }),
+    answers: { 204: { description: 'Removed' } },
+    async handle({ params, by }) {
+      await removeInitialAccessToken(database, params.id, by);
+      return { status: 204 };
+    },
+  });
 
 function toWire(token: InitialAccessToken) {
   return {

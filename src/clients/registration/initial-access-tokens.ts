@@ -1,9 +1,11 @@
-// Initial access tokens (RFC 7591 §3): an operator hands one to whoever may register software, so many times, until then, and no
-// more than it says. Each use is counted in the transaction that registers the client.
+// Initial access tokens (RFC 7591 §3): with one, clients are registered without an operator. It
+// limits how many, until when, and which metadata. Each use is counted in the transaction that
+// registers the client.
 
 import { hash, randomBytes } from 'node:crypto';
 import { type ChangedBy, recordAudit } from '../../audit/audit.ts';
 import type { Database, Query } from '../../database/database.ts';
+import { oneRow } from '../../database/one-row.ts';
 import { notFound } from '../../errors.ts';
 import type { AllowedRegistration } from './unverified.ts';
 
@@ -40,7 +42,8 @@ const SQL = {
     text: `SELECT ${COLUMNS} FROM initial_access_tokens WHERE $1::text IS NULL OR id > $1 ORDER BY id LIMIT $2`,
   },
   remove: { name: 'initial_access_remove', text: 'DELETE FROM initial_access_tokens WHERE id = $1' },
-  // The condition and the count are one statement: of several at once, no more get through than there are uses left.
+  // The condition and the count are one statement: concurrent registrations get no more uses than
+  // are left.
   use: {
     name: 'initial_access_use',
     text: `UPDATE initial_access_tokens SET uses = uses + 1
@@ -67,7 +70,7 @@ export interface NewInitialAccessToken {
   readonly allowed: AllowedRegistration;
 }
 
-/** @returns the token itself beside its row: it is shown this once */
+/** @returns the token with its row; only its hash is stored */
 export function createInitialAccessToken(
   database: Database,
   input: NewInitialAccessToken,
@@ -78,10 +81,10 @@ export function createInitialAccessToken(
   return database.transaction(async (query) => {
     const { note, maxUses, allowed, expiresInSeconds } = input;
     const values = [id, hashToken(token), note, maxUses, JSON.stringify(allowed), expiresInSeconds];
-    const { rows } = await query<Row>(SQL.insert, values);
+    const row = toToken(oneRow(await query<Row>(SQL.insert, values)));
     const detail = { initial_access_token: id, max_uses: maxUses };
     await recordAudit(query, { type: 'initial_access_token.created', ...by, detail });
-    return { token, row: toToken(rows[0] as Row) };
+    return { token, row };
   });
 }
 
@@ -101,7 +104,7 @@ export function removeInitialAccessToken(database: Database, id: string, by: Cha
   });
 }
 
-/** Uses it up by one. @returns undefined if it is not (any more) good */
+/** Counts one use. @returns undefined if the token is unknown, expired or has no uses left */
 export async function useInitialAccessToken(query: Query, token: string): Promise<InitialAccessToken | undefined> {
   const { rows } = await query<Row>(SQL.use, [hashToken(token)]);
   return rows[0] && toToken(rows[0]);

@@ -1,7 +1,9 @@
-// /oauth2/register: dynamic client registration (RFC 7591) and its management (RFC 7592), with the answers and errors of those RFCs.
+// /oauth2/register: dynamic client registration (RFC 7591) and its management (RFC 7592), with the
+// answers and errors of those RFCs.
 
 import Router from '@koa/router';
-import type { Context } from 'koa';
+import type { Context, Next } from 'koa';
+import { z } from 'zod';
 import { isSameClient } from '../../client-binding.ts';
 import type { ChangeFeed } from '../../database/change-feed.ts';
 import { AppError } from '../../errors.ts';
@@ -18,81 +20,85 @@ export const REGISTRATION_PATH = '/oauth2/register';
 export interface RegistrationDeps {
   readonly issuer: string;
   readonly registrations: SelfRegistrations;
-  /** anybody may register */
+  /** clients register without an initial access token */
   readonly isOpen: boolean;
-  /** by network address; resolves to the seconds to wait, if any */
+  /** by network address; resolves to the seconds to wait, or undefined */
   readonly throttle: { attempt(address: string): Promise<number | undefined> };
   readonly changes: Pick<ChangeFeed, 'settled'>;
   readonly log: Log;
 }
 
 export function registrationRoutes(deps: RegistrationDeps): Router {
-  const { issuer, registrations, changes, log } = deps;
   const router = new Router({ prefix: REGISTRATION_PATH });
-
-  router.use(async (ctx, next) => {
-    ctx.set('Cache-Control', 'no-store');
-    // RFC 7591 §3: apps in browsers register too.
-    ctx.set('Access-Control-Allow-Origin', '*');
-    try {
-      await next();
-      // Whoever has the answer may use the client at once.
-      if (ctx.method !== 'GET') await changes.settled();
-    } catch (error) {
-      answerWithError(ctx, error, deps);
-    }
-  });
-
-  for (const path of ['/', '/:client_id']) {
-    router.options(path, (ctx) => {
-      ctx.set('Access-Control-Allow-Methods', 'POST, GET, PUT, DELETE');
-      ctx.set('Access-Control-Allow-Headers', 'Authorization, Content-Type, MCP-Protocol-Version');
-      ctx.status = 204;
-    });
-  }
-
-  router.post('/', async (ctx) => {
-    const token = bearerToken(ctx);
-    if (token === undefined) {
-      if (!deps.isOpen) throw new InvalidAccessError('no initial access token');
-      const retryAfterSeconds = await deps.throttle.attempt(ctx.ip);
-      if (retryAfterSeconds !== undefined) {
-        throw new AppError('too_many_requests', 'too many registrations', { retryAfterSeconds });
-      }
-    }
-    const created = await registrations.register(await readDocument(ctx), token, requestId(ctx));
-    log.info({ client_id: created.client.clientId, registered_by: created.client.registeredBy }, 'registered itself');
-    ctx.status = 201;
-    ctx.body = toWire(created, created.registrationToken, issuer);
-  });
-
-  router.get('/:client_id', async (ctx) => {
-    const { client, token } = await own(ctx);
-    ctx.body = toWire({ client, secret: undefined }, token, issuer);
-  });
-
-  router.put('/:client_id', async (ctx) => {
-    const { token, ...registration } = await own(ctx);
-    const document = await readDocument(ctx);
-    assertForThis(document, registration.client);
-    ctx.body = toWire(await registrations.replace(registration, document, requestId(ctx)), token, issuer);
-  });
-
-  router.delete('/:client_id', async (ctx) => {
-    await registrations.remove((await own(ctx)).client, requestId(ctx));
-    ctx.status = 204;
-  });
-
-  async function own(ctx: Context): Promise<OwnRegistration & { token: string }> {
-    const token = bearerToken(ctx);
-    if (token === undefined) throw new InvalidAccessError('no registration access token');
-    return { ...(await registrations.find(String(ctx.params.client_id), token)), token };
-  }
-
+  router.use((ctx, next) => answerRequest(deps, ctx, next));
+  for (const path of ['/', '/:client_id']) router.options(path, answerPreflight);
+  router.post('/', (ctx) => register(deps, ctx));
+  router.get('/:client_id', (ctx) => read(deps, ctx));
+  router.put('/:client_id', (ctx) => replace(deps, ctx));
+  router.delete('/:client_id', (ctx) => remove(deps, ctx));
   return router;
 }
 
-/** @returns undefined when nothing was presented. @throws InvalidAccessError: who presents something else is not nobody */
+async function answerRequest(deps: RegistrationDeps, ctx: Context, next: Next): Promise<void> {
+  ctx.set('Cache-Control', 'no-store');
+  // RFC 7591 §3: apps in browsers register too.
+  ctx.set('Access-Control-Allow-Origin', '*');
+  try {
+    await next();
+    // The client may be used as soon as the answer has arrived.
+    if (ctx.method !== 'GET') await deps.changes.settled();
+  } catch (error) {
+    answerWithError(ctx, error, deps);
+  }
+}
+
+function answerPreflight(ctx: Context): void {
+  ctx.set('Access-Control-Allow-Methods', 'POST, GET, PUT, DELETE');
+  ctx.set('Access-Control-Allow-Headers', 'Authorization, Content-Type, MCP-Protocol-Version');
+  ctx.status = 204;
+}
+
+async function register(deps: RegistrationDeps, ctx: Context): Promise<void> {
+  const token = bearerToken(ctx);
+  if (token === undefined) {
+    if (!deps.isOpen) throw new InvalidAccessError('no initial access token');
+    const retryAfterSeconds = await deps.throttle.attempt(ctx.ip);
+    if (retryAfterSeconds !== undefined) {
+      throw new AppError('too_many_requests', 'too many registrations', { retryAfterSeconds });
+    }
+  }
+  const created = await deps.registrations.register(await readDocument(ctx), token, requestId(ctx));
+  const { clientId, registeredBy } = created.client;
+  deps.log.info({ client_id: clientId, registered_by: registeredBy }, 'client registered dynamically');
+  ctx.status = 201;
+  ctx.body = toWire(created, created.registrationToken, deps.issuer);
+}
+
+async function read(deps: RegistrationDeps, ctx: Context): Promise<void> {
+  const { client, token } = await findOwn(deps, ctx);
+  ctx.body = toWire({ client, secret: undefined }, token, deps.issuer);
+}
+
+async function replace(deps: RegistrationDeps, ctx: Context): Promise<void> {
+  const { token, ...registration } = await findOwn(deps, ctx);
+  const document = await readDocument(ctx);
+  assertForThis(document, registration.client);
+  ctx.body = toWire(await deps.registrations.replace(registration, document, requestId(ctx)), token, deps.issuer);
+}
+
+async function remove(deps: RegistrationDeps, ctx: Context): Promise<void> {
+  const { client } = await findOwn(deps, ctx);
+  await deps.registrations.remove(client, requestId(ctx));
+  ctx.status = 204;
+}
+
+async function findOwn(deps: RegistrationDeps, ctx: Context): Promise<OwnRegistration & { token: string }> {
+  const token = bearerToken(ctx);
+  if (token === undefined) throw new InvalidAccessError('no registration access token');
+  return { ...(await deps.registrations.find(String(ctx.params.client_id), token)), token };
+}
+
+/** @returns undefined without the header. @throws InvalidAccessError if it has no bearer token */
 function bearerToken(ctx: Context): string | undefined {
   const authorization = ctx.get('Authorization');
   if (authorization === '') return undefined;
@@ -101,7 +107,7 @@ function bearerToken(ctx: Context): string | undefined {
   return token;
 }
 
-/** RFC 7592 §2.2: the request names its client, and "MUST NOT include" what only the server says. */
+/** RFC 7592 §2.2: the request names its client, and "MUST NOT include" what the server sets. */
 function assertForThis(document: Record<string, unknown>, client: Client): void {
   const faults = SERVERS_MEMBERS.filter((name) => document[name] !== undefined).map((name) => ({
     pointer: `/${name}`,
@@ -121,11 +127,11 @@ const SERVERS_MEMBERS = [
   'client_id_issued_at',
 ];
 
+const documentSchema = z.record(z.string(), z.unknown());
+
 async function readDocument(ctx: Context): Promise<Record<string, unknown>> {
-  const document = await readJson(ctx);
-  if (typeof document === 'object' && document !== null && !Array.isArray(document)) {
-    return document as Record<string, unknown>;
-  }
+  const document = documentSchema.safeParse(await readJson(ctx));
+  if (document.success) return document.data;
   throw new AppError('malformed_request', 'the body must be a JSON object');
 }
 
@@ -134,10 +140,11 @@ function answerWithError(ctx: Context, error: unknown, { issuer, log }: Registra
   if (error instanceof InvalidAccessError) {
     log.info({ request_id: requestId(ctx), reason: error.message }, 'refused');
     ctx.status = 401;
-    // RFC 6750 §3.1: without any authentication information the answer SHOULD NOT include an error code.
+    // RFC 6750 §3.1: without any authentication information the answer SHOULD NOT include an error
+    // code.
     const reason = ctx.get('Authorization') === '' ? '' : ', error="invalid_token"';
     ctx.set('WWW-Authenticate', `Bearer realm="${issuer}"${reason}`);
-    ctx.body = { error: 'invalid_token', error_description: 'the access token is not good for this' };
+    ctx.body = { error: 'invalid_token', error_description: 'the access token is not valid for this request' };
     return;
   }
   const known = toAppError(error, ctx, log);
@@ -155,8 +162,8 @@ function codeOf(error: AppError): string {
 }
 
 /**
- * RFC 7591 §3.2.1, RFC 7592 §3: everything that was registered, also what the server has filled in. The secret is in it only when
- * it is new: what is stored is its hash.
+ * RFC 7591 §3.2.1, RFC 7592 §3: all registered metadata, including what the server has filled in.
+ * The secret is in it only when it is new, since only its hash is stored.
  */
 function toWire({ client, secret }: CreatedClient, registrationToken: string, issuer: string) {
   return {

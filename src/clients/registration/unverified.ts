@@ -1,32 +1,32 @@
-// What software may say of itself that nobody here has looked at, whether it registers itself (RFC 7591) or describes itself at its
-// address (client ID metadata documents). It is judged by the same rules as what an operator registers (rules.ts), and by these.
+// What a client may register without an operator, whether dynamically (RFC 7591) or by its client
+// ID metadata document. The rules for what an operator registers (metadata-rules.ts) apply too.
 
 import { AppError, type FaultyMember } from '../../errors.ts';
-import { type ClientMetadata, clientMetadataSchema, withDefaults } from '../client.ts';
+import { type ClientMetadata, clientMetadataSchema, OPENID_SCOPES, withDefaults } from '../client.ts';
 
-/** What an initial access token lets software say; a member that is missing allows what everybody may. */
+/** What an initial access token allows; a member that is missing sets no further limit. */
 export interface AllowedRegistration {
   readonly grant_types?: readonly string[] | undefined;
-  /** of redirect URIs, those after a logout included */
+  /** of redirect URIs, including those after a logout */
   readonly redirect_hosts?: readonly string[] | undefined;
 }
 
-/** What software may be without an operator. The grants with which it acts for itself are not among them. */
+/** Without an operator, a client gets no grant with which it acts for itself. */
 const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
-const OPENID_SCOPES = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'];
 
-/** Members that make a client weaker, concern operators, or would have this server fetch something for a stranger. */
+/** Members that weaken a client, concern operators, or would make this server fetch an address. */
 export const OPERATORS_MEMBERS: readonly string[] = [
   'authorization_details_types',
   'refresh_token_grace_seconds',
   'sector_identifier_uri',
 ];
 
-/** Characters that turn around or hide what stands beside them: a name is read by whoever has to decide about it. */
+/** Characters that reverse or hide text: users and operators read the name to decide. */
 const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 /**
- * RFC 7591 §2: "The authorization server MUST ignore any client metadata sent by the client that it does not understand".
+ * RFC 7591 §2: "The authorization server MUST ignore any client metadata sent by the client that it
+ * does not understand".
  * @throws AppError `validation_failed`
  */
 export function parseUnverified(document: Readonly<Record<string, unknown>>): ClientMetadata {
@@ -42,10 +42,10 @@ export function parseUnverified(document: Readonly<Record<string, unknown>>): Cl
     const detail = faults.map((fault) => `${fault.pointer} ${fault.detail}`).join('; ');
     throw new AppError('validation_failed', detail, { faults });
   }
-  return withDefaults(parsed.data as ClientMetadata);
+  return withDefaults(parsed.data);
 }
 
-/** Apps name the scopes of APIs here too. Those are for the resource servers to grant; what is left is what this means to us. */
+/** Apps name the scopes of APIs here too. Policy grants those; OpenID Connect scopes are kept. */
 function parseScope(scope: unknown): { scope?: unknown } {
   if (typeof scope !== 'string') return scope === undefined || scope === null ? {} : { scope };
   const own = scope.split(' ').filter((name) => OPENID_SCOPES.includes(name));
@@ -57,17 +57,23 @@ export function assertAllowed(metadata: ClientMetadata, allowed: AllowedRegistra
   const grantTypes = allowed.grant_types ?? GRANT_TYPES;
   const faults: FaultyMember[] = (metadata.grant_types ?? [])
     .filter((name) => !grantTypes.includes(name))
-    .map((name) => ({ pointer: '/grant_types', detail: `${name} is not for software that registers itself` }));
+    .map((name) => ({ pointer: '/grant_types', detail: `${name} is not allowed for dynamically registered clients` }));
   // RFC 9700 §2.1.1
   if (metadata.require_pkce === false) faults.push({ pointer: '/require_pkce', detail: 'must not be false' });
   if (DECEPTIVE.test(metadata.client_name ?? '')) {
-    faults.push({ pointer: '/client_name', detail: 'the name must not turn text around or break lines' });
+    faults.push({
+      pointer: '/client_name',
+      detail: 'must not contain control characters that reverse text or break lines',
+    });
   }
   for (const member of ['redirect_uris', 'post_logout_redirect_uris'] as const) {
     for (const [index, uri] of (metadata[member] ?? []).entries()) {
       const host = URL.parse(uri)?.host ?? '';
       if (allowed.redirect_hosts !== undefined && !allowed.redirect_hosts.includes(host)) {
-        faults.push({ pointer: `/${member}/${index}`, detail: `${host} is not a host that this token allows` });
+        faults.push({
+          pointer: `/${member}/${index}`,
+          detail: `${host} is not a host that the initial access token allows`,
+        });
       }
     }
   }

@@ -1,7 +1,7 @@
-// Which system user PostgreSQL runs as, and how it reaches its files. PostgreSQL refuses to run as root, so as root it
-// gets an unprivileged user, which cannot enter a folder below a home directory of mode 700. Therefore we open what it
-// needs and pass it the descriptors: Linux follows /proc/self/fd/N straight to the file and does not check the folders
-// above it. The files themselves belong to that user; nothing else becomes reachable.
+// The system user that PostgreSQL runs as, and how it reaches its files. PostgreSQL refuses to run as root, so under root it gets an
+// unprivileged user, who cannot enter a folder below a home directory of mode 700. Therefore we open what it needs and pass it the
+// descriptors: Linux follows /proc/self/fd/N straight to the file and does not check the folders above it. The files themselves
+// belong to that user; nothing else becomes reachable.
 
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ const FIRST_PASSED_DESCRIPTOR = 3;
 const USER_NAME = 'postgres';
 const ADVICE = 'set DATABASE_URL to use a PostgreSQL that runs elsewhere, or start Lanyard as an ordinary user';
 
-/** Undefined: PostgreSQL runs as ourselves. Only root gets an account, and an existing cluster keeps its owner. */
+/** @returns undefined when PostgreSQL runs as our own user. Only root needs an account; an existing cluster keeps its owner. */
 export async function chooseAccount(clusterDir: string): Promise<Account | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const cluster = await stat(clusterDir).catch(() => undefined);
@@ -34,7 +34,7 @@ export async function chooseAccount(clusterDir: string): Promise<Account | undef
   const made = findUser();
   if (made !== undefined) return made;
   throw new Error(
-    `PostgreSQL does not run as root; there is no system user "${USER_NAME}" and useradd could not make it: ${ADVICE}`,
+    `PostgreSQL does not run as root; there is no system user "${USER_NAME}" and useradd could not create it: ${ADVICE}`,
   );
 }
 
@@ -54,17 +54,17 @@ export interface Exit {
 /** A process of PostgreSQL. */
 export interface PostgresProcess {
   readonly child: ChildProcessByStdio<null, null, Readable>;
-  /** One that ends at once may have ended before anybody else could listen to its `exit`. */
+  /** A program that fails at once may have exited before a caller can listen to its `exit`. */
   readonly exited: Promise<Exit>;
   /** After its last message. */
-  readonly silent: Promise<void>;
+  readonly stderrClosed: Promise<void>;
 }
 
 /**
  * Starts a program of PostgreSQL as the account, in a process group of its own: Ctrl-C in the terminal reaches us, and the
  * database not before our server has drained.
  * @param files files and folders that belong to the account; `args` receives the paths under which the program finds them
- * @param onLine hears each line of its messages; what nobody listens to in time, Node throws away
+ * @param onLine receives each line of its messages; a listener that is added later misses lines
  */
 export async function spawnAs(
   account: Account | undefined,
@@ -86,25 +86,25 @@ export async function spawnAs(
       stdio: ['ignore', 'ignore', 'pipe', ...handles.map((handle) => handle.fd)],
     }) as PostgresProcess['child'];
     const lines = createInterface({ input: child.stderr }).on('line', onLine);
-    const silent = new Promise<void>((resolve) => {
+    const stderrClosed = new Promise<void>((resolve) => {
       lines.once('close', resolve);
     });
     const exited = new Promise<Exit>((resolve) => {
       child.once('exit', (code, signal) => resolve({ code, signal }));
     });
     await once(child, 'spawn');
-    return { child, exited, silent };
+    return { child, exited, stderrClosed };
   } finally {
     for (const handle of handles) await handle.close();
   }
 }
 
-/** No variable of ours but these reaches PostgreSQL, since ours carry secrets. */
+/** Ours carry secrets: PostgreSQL gets these variables only. */
 export function childOptions(account: Account | undefined) {
   const env: NodeJS.ProcessEnv = { LC_ALL: 'C' };
   for (const name of ['PATH', 'TZ', 'LD_LIBRARY_PATH']) {
     if (process.env[name] !== undefined) env[name] = process.env[name];
   }
-  // Our own working directory may be closed to the account.
+  // The account may not be allowed to enter our working directory.
   return { env, cwd: '/', ...account };
 }

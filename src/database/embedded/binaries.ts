@@ -1,6 +1,6 @@
-// Where PostgreSQL's programs are. Usually in node_modules, run in place. When Lanyard runs as root and the database user
-// cannot reach them there (they look up their own real path, so descriptors do not help as they do with data), they run from
-// a copy that root owns and everybody may read.
+// Where PostgreSQL's programs are: usually in node_modules. When Lanyard runs as root and the database user cannot reach them there
+// (they look up their own real path, so descriptors do not help as they do with data), they run from a copy that root owns and
+// every user may read.
 
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,8 +14,8 @@ import { type Account, childOptions } from './account.ts';
 export interface Binaries {
   readonly initdb: string;
   readonly postgres: string;
-  /** A copy for this run only. */
-  readonly throwAwayDir: string | undefined;
+  /** a copy for this run only */
+  readonly temporaryDir: string | undefined;
 }
 
 const run = promisify(execFile);
@@ -41,16 +41,16 @@ export async function prepareBinaries(nativeDir: string, account: Account | unde
   const failure = await tryToRun(nativeDir, account);
   if (failure === undefined) return binariesIn(nativeDir);
   if (account !== undefined) {
-    const copy = await copyForAll(nativeDir);
+    const copy = await copyForAllUsers(nativeDir);
     const copyFailure = await tryToRun(copy.dir, account);
-    if (copyFailure === undefined) return binariesIn(copy.dir, copy.isThrowAway ? copy.dir : undefined);
-    if (copy.isThrowAway) await rm(copy.dir, { recursive: true, force: true });
+    if (copyFailure === undefined) return binariesIn(copy.dir, copy.isTemporary ? copy.dir : undefined);
+    if (copy.isTemporary) await rm(copy.dir, { recursive: true, force: true });
   }
   throw new Error(`the embedded PostgreSQL does not run here, ${ADVICE}: ${(failure as Error).message}`);
 }
 
-function binariesIn(dir: string, throwAwayDir?: string): Binaries {
-  return { initdb: join(dir, 'bin', 'initdb'), postgres: join(dir, 'bin', 'postgres'), throwAwayDir };
+function binariesIn(dir: string, temporaryDir?: string): Binaries {
+  return { initdb: join(dir, 'bin', 'initdb'), postgres: join(dir, 'bin', 'postgres'), temporaryDir };
 }
 
 async function tryToRun(dir: string, account: Account | undefined): Promise<unknown> {
@@ -62,8 +62,8 @@ async function tryToRun(dir: string, account: Account | undefined): Promise<unkn
   }
 }
 
-/** One copy per build of PostgreSQL, kept for the next start; where that cannot be, a copy in the temporary folder. */
-async function copyForAll(nativeDir: string): Promise<{ dir: string; isThrowAway: boolean }> {
+/** One copy per build of PostgreSQL, kept for the next start; where that is impossible, a copy in the temporary folder. */
+async function copyForAllUsers(nativeDir: string): Promise<{ dir: string; isTemporary: boolean }> {
   const build = createHash('sha256').update(await readFile(binariesIn(nativeDir).postgres));
   const dir = join(COPIES_DIR, `postgresql-${build.digest('hex').slice(0, 16)}`);
   try {
@@ -76,28 +76,28 @@ async function copyForAll(nativeDir: string): Promise<{ dir: string; isThrowAway
       const temporaryDir = await mkdtemp(join(COPIES_DIR, 'copying-'));
       try {
         await copyReadable(nativeDir, temporaryDir);
-        // The name must not come to disk before the content.
+        // The name must not reach the disk before the content.
         await run('sync', ['--file-system', temporaryDir]);
         await rename(temporaryDir, dir);
       } catch (error) {
         await rm(temporaryDir, { recursive: true, force: true });
-        // Another start may have been faster with the same copy.
+        // Another start may have made the same copy first.
         if (!(await exists(dir))) throw error;
       }
     }
     await walk(dir, assertOnlyRootWrites);
-    return { dir, isThrowAway: false };
+    return { dir, isTemporary: false };
   } catch {
     // A read-only system, or a folder that others may write to.
-    const throwAwayDir = await mkdtemp(join(tmpdir(), 'lanyard-postgresql-'));
-    await copyReadable(nativeDir, throwAwayDir);
-    return { dir: throwAwayDir, isThrowAway: true };
+    const temporaryDir = await mkdtemp(join(tmpdir(), 'lanyard-postgresql-'));
+    await copyReadable(nativeDir, temporaryDir);
+    return { dir: temporaryDir, isTemporary: true };
   }
 }
 
 async function copyReadable(nativeDir: string, targetDir: string): Promise<void> {
   for (const part of ['bin', 'lib', 'share']) {
-    // Links inside (libpq.so.5 -> libpq.so.5.18) must stay relative, or they would lead back to the closed folder.
+    // Links inside (libpq.so.5 -> libpq.so.5.18) must stay relative, or they would point to the closed folder.
     await cp(join(nativeDir, part), join(targetDir, part), { recursive: true, verbatimSymlinks: true });
   }
   await walk(targetDir, async (path, stats) => {
@@ -105,10 +105,10 @@ async function copyReadable(nativeDir: string, targetDir: string): Promise<void>
   });
 }
 
-/** Whoever may write here decides what the database user runs, and reads our data. */
+/** A user who may write here decides what the database user runs, and so reads our data. */
 function assertOnlyRootWrites(path: string, stats: Stats): void {
   const isWritable = !stats.isSymbolicLink() && (stats.mode & 0o022) !== 0;
-  if (stats.uid !== 0 || isWritable) throw new Error(`${path} can be changed by others than root`);
+  if (stats.uid !== 0 || isWritable) throw new Error(`${path} can be changed by other users than root`);
 }
 
 async function walk(path: string, visit: (path: string, stats: Stats) => void | Promise<void>): Promise<void> {

@@ -1,7 +1,6 @@
-// The files of the cluster: made once by initdb, complete or not at all. initdb fills `cluster.new-…`, which is renamed when
-// it is whole; what a crash leaves in between is thrown away by the next start. The name is another one each time, because
-// an initdb whose Lanyard was killed may still be writing. The password exists before the cluster and is kept, so that the
-// two always belong together.
+// The files of the cluster: created once by initdb, complete or not at all. initdb fills `cluster.new-…`, which is renamed when it is
+// complete; the next start removes what a crash leaves in between. The name differs each time, because an initdb whose Lanyard was
+// killed may still be writing. The password exists before the cluster and is kept, so that the two always belong together.
 
 import { randomBytes } from 'node:crypto';
 import { chown, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
@@ -16,40 +15,40 @@ export interface ClusterOptions {
   readonly clusterDir: string;
   readonly binaries: Binaries;
   readonly account: Account | undefined;
-  /** Only for throw-away clusters: faster, lost at a power cut. */
+  /** For temporary clusters only: faster, lost at a power cut. */
   readonly noSync: boolean;
 }
 
 export interface Cluster {
   /** the superuser's */
   readonly password: string;
-  /** Made just now: nobody has anything in it. */
+  /** created just now, and empty */
   readonly isNew: boolean;
 }
 
 export async function ensureCluster(options: ClusterOptions): Promise<Cluster> {
   const { dataDir, clusterDir } = options;
-  const isThere = await stat(clusterDir).catch(() => undefined);
-  if (!isThere) await removeLeftovers(dataDir);
-  const password = await readOrMakePassword(dataDir, isThere !== undefined);
-  if (!isThere) {
+  const exists = (await stat(clusterDir).catch(() => undefined)) !== undefined;
+  if (!exists) await removeLeftovers(dataDir);
+  const password = await readOrCreatePassword(dataDir, exists);
+  if (!exists) {
     const newDir = await mkdtemp(`${clusterDir}.new-`);
     await initialize(newDir, password, options);
     await rename(newDir, clusterDir);
     await syncDir(dataDir);
   }
-  return { password, isNew: !isThere };
+  return { password, isNew: !exists };
 }
 
 async function removeLeftovers(dataDir: string): Promise<void> {
   for (const name of await readdir(dataDir)) {
     if (!/^(cluster|postgres-password)\.new/.test(name)) continue;
-    // What cannot be removed now, because somebody is still writing to it, is in nobody's way.
+    // A folder that another process still writes to cannot be removed now, and does no harm.
     await rm(join(dataDir, name), { recursive: true, force: true }).catch(() => {});
   }
 }
 
-async function readOrMakePassword(dataDir: string, mustExist: boolean): Promise<string> {
+async function readOrCreatePassword(dataDir: string, mustExist: boolean): Promise<string> {
   const path = join(dataDir, 'postgres-password');
   try {
     return (await readFile(path, 'utf8')).trim();
@@ -94,7 +93,7 @@ async function runInitdb(newDir: string, passwordFile: string, options: ClusterO
   ];
   const { account, binaries } = options;
   const initdb = await spawnAs(account, binaries.initdb, [newDir, passwordFile], args, (line) => messages.push(line));
-  const [{ code, signal }] = await Promise.all([initdb.exited, initdb.silent]);
+  const [{ code, signal }] = await Promise.all([initdb.exited, initdb.stderrClosed]);
   if (code !== 0) throw new Error(`initdb failed (${signal ?? code}):\n${messages.join('\n').trim()}`);
 }
 

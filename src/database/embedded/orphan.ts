@@ -1,5 +1,5 @@
-// The PostgreSQL that a killed Lanyard left behind: found by its pid file, told apart from a process that merely got the
-// same number since, and ended. Only the holder of the folder's lock (embedded.ts) may call this; nobody else uses it then.
+// The PostgreSQL that a killed Lanyard left behind: found by its pid file, distinguished from a process that has got the same pid
+// since, and ended. To be called under the lock of the data folder only (embedded-postgres.ts): no other Lanyard uses it then.
 
 import { execFileSync } from 'node:child_process';
 import { readFile, rm, stat } from 'node:fs/promises';
@@ -8,17 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** As long as an ordinary stop may take. */
 const STOP_TIMEOUT_MS = 30_000;
-/** After SIGQUIT the processes just leave; the next start recovers. */
+/** After SIGQUIT the processes exit without a checkpoint; the next start recovers. */
 const QUIT_TIMEOUT_MS = 10_000;
 const POLL_INTERVAL_MS = 50;
 
-/** Ends a PostgreSQL that still runs on the folder although nobody holds the folder's lock. */
+/** Ends a PostgreSQL that still runs on the folder. */
 export async function stopOrphan(clusterDir: string, log: (line: string) => void): Promise<void> {
   const pidFile = join(clusterDir, 'postmaster.pid');
   const pid = Number.parseInt(await readFile(pidFile, 'utf8').catch(() => ''), 10);
   if (!(pid > 1) || !isAlive(pid)) return;
   if (!(await isPostmasterOf(clusterDir, pid))) {
-    // Another process has got the number since. PostgreSQL might take it for a postmaster and refuse to start.
+    // The pid belongs to another process now. PostgreSQL might take that for a postmaster, and refuse to start.
     await rm(pidFile);
     return;
   }

@@ -1,4 +1,4 @@
-// One running PostgreSQL: started, awaited, stopped. Only the holder of the folder's lock (embedded.ts) calls this.
+// One running PostgreSQL: started, awaited, stopped. To be called under the lock of the data folder only (embedded-postgres.ts).
 
 import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,12 +21,12 @@ export interface PostmasterOptions {
   readonly log: (line: string) => void;
 }
 
-/** A fast shutdown writes one checkpoint; a disk that needs longer for it is stuck. */
+/** A fast shutdown writes one checkpoint; a disk that takes longer for it hangs. */
 const STOP_TIMEOUT_MS = 30_000;
 const RETRY_INTERVAL_MS = 50;
 
 /**
- * Failures that pass: somebody took the port first; processes of a killed postmaster have not noticed its death yet; the
+ * Failures that pass: another process took the port first; processes of a killed postmaster have not noticed its death yet; the
  * orphan of a Lanyard that was killed while starting shows itself only now.
  */
 const PASSING_FAILURE =
@@ -35,47 +35,21 @@ const RETRY_FOR_MS = 10_000;
 
 const READY = 'database system is ready to accept connections';
 const LAST_LINES = 20;
-const SILENCE_TIMEOUT_MS = 1_000;
+const STDERR_TIMEOUT_MS = 1_000;
 
 /**
- * There is no limit to how long it takes: after a crash PostgreSQL replays its log first, and to break that off would only
- * make the next start begin again. It either gets ready or ends.
- * @throws Error with PostgreSQL's last lines when it ends instead
+ * Has no time limit: after a crash PostgreSQL replays its log first, and an interrupted replay would only begin again at the next
+ * start. PostgreSQL either becomes ready or exits.
+ * @throws Error with PostgreSQL's last lines when it exits instead
  */
 export async function startPostmaster(options: PostmasterOptions): Promise<Postmaster> {
   const retryUntil = Date.now() + RETRY_FOR_MS;
   for (;;) {
     await stopOrphan(options.clusterDir, options.log);
     const port = await findFreePort();
-    const settings = {
-      ...options.settings,
-      listen_addresses: '127.0.0.1',
-      port: String(port),
-      unix_socket_directories: '',
-      logging_collector: 'off',
-      log_destination: 'stderr',
-      // Readiness is read from the log.
-      log_min_messages: 'warning',
-    };
-    const lastLines: string[] = [];
-    let becomeReady: (isReady: true) => void;
-    const ready = new Promise<true>((resolve) => {
-      becomeReady = resolve;
-    });
-    const postgres = await spawnAs(
-      options.account,
-      options.binaries.postgres,
-      [options.clusterDir],
-      ([dir]) => ['-D', dir as string, ...settingArguments(settings)],
-      (line) => {
-        options.log(line);
-        lastLines.push(line);
-        if (lastLines.length > LAST_LINES) lastLines.shift();
-        if (line.includes(READY)) becomeReady(true);
-      },
-    );
+    const { postgres, isReady, lastLines } = await launch(options, port);
     const { child, exited } = postgres;
-    if (await Promise.race([ready, hasEnded(postgres)])) {
+    if (await Promise.race([isReady, hasFailed(postgres)])) {
       return { port, pid: child.pid as number, exited, stop: () => stop(postgres) };
     }
     const reason = lastLines.join('\n');
@@ -87,11 +61,34 @@ export async function startPostmaster(options: PostmasterOptions): Promise<Postm
   }
 }
 
+async function launch({ account, binaries, clusterDir, settings, log }: PostmasterOptions, port: number) {
+  const ownSettings = {
+    ...settings,
+    listen_addresses: '127.0.0.1',
+    port: String(port),
+    unix_socket_directories: '',
+    logging_collector: 'off',
+    log_destination: 'stderr',
+    // Readiness is read from the log.
+    log_min_messages: 'warning',
+  };
+  const lastLines: string[] = [];
+  const ready = Promise.withResolvers<true>();
+  const args = ([dir]: readonly string[]) => ['-D', dir as string, ...settingArguments(ownSettings)];
+  const postgres = await spawnAs(account, binaries.postgres, [clusterDir], args, (line) => {
+    log(line);
+    lastLines.push(line);
+    if (lastLines.length > LAST_LINES) lastLines.shift();
+    if (line.includes(READY)) ready.resolve(true);
+  });
+  return { postgres, isReady: ready.promise, lastLines };
+}
+
 function settingArguments(settings: Readonly<Record<string, string>>): string[] {
   return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
-/** Somebody may take it before PostgreSQL does; then PostgreSQL fails and the caller asks for another. */
+/** Another process may take it before PostgreSQL does; then PostgreSQL fails, and the caller asks for another port. */
 async function findFreePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
@@ -102,16 +99,16 @@ async function findFreePort(): Promise<number> {
   return port;
 }
 
-/** @returns false, after its last line; but a process that inherited its messages must not keep us waiting for that */
-function hasEnded({ exited, silent }: PostgresProcess): Promise<false> {
+/** @returns false after its last line, for which a process that has inherited its stderr must not make us wait */
+function hasFailed({ exited, stderrClosed }: PostgresProcess): Promise<false> {
   return Promise.race([
-    silent.then(() => false as const),
-    exited.then(() => sleep(SILENCE_TIMEOUT_MS, false as const, { ref: false })),
+    stderrClosed.then(() => false as const),
+    exited.then(() => sleep(STDERR_TIMEOUT_MS, false as const, { ref: false })),
   ]);
 }
 
 async function stop({ child, exited }: PostgresProcess): Promise<void> {
-  // Fast shutdown: sessions are ended, everything committed is written, then it leaves.
+  // Fast shutdown: sessions are ended, everything that is committed is written, then it exits.
   child.kill('SIGINT');
   const timer = setTimeout(() => child.kill('SIGQUIT'), STOP_TIMEOUT_MS);
   await exited;

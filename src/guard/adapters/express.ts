@@ -1,4 +1,4 @@
-// The guard as a Express middleware: hands the request over, and answers with the refusal.
+// The guard as Express middleware.
 
 import type { HttpRequestLike } from '../credentials.ts';
 import type { Guard, RouteRequirements } from '../guard.ts';
@@ -11,7 +11,7 @@ export interface ExpressRequestLike extends HttpRequestLike {
   principal?: Principal;
 }
 
-/** Node's own response, so that Connect and Express 4 do as well. */
+/** The members of a Node response, so that Connect and Express 4 work too. */
 export interface ExpressResponseLike {
   statusCode: number;
   setHeader(name: string, value: string): unknown;
@@ -19,8 +19,8 @@ export interface ExpressResponseLike {
 }
 
 /**
- * Express middleware: sets `req.principal` (Principal) and calls `next()`, or answers with the refusal and does not.
- * Whatever is not a GuardRefusal goes to `next(error)`.
+ * Express middleware: sets `req.principal` (Principal) and calls `next()`, or answers with the
+ * refusal. Any error that is not a GuardRefusal is passed to `next(error)`.
  */
 export function expressGuard(
   guard: Guard,
@@ -42,8 +42,8 @@ export function expressGuard(
 }
 
 /**
- * Express middleware for the whole app (`app.use(…)`): answers the requests for the protected resource metadata (RFC 9728), and
- * lets all others through.
+ * Express middleware for the whole app (`app.use(…)`): serves the protected resource metadata
+ * (RFC 9728); passes other requests on.
  */
 export function expressResourceMetadata(
   guard: Guard,

@@ -1,4 +1,4 @@
-// The guard as a Fastify hook: hands the request over, and answers with the refusal.
+// The guard as a Fastify hook.
 
 import type { HttpRequestLike } from '../credentials.ts';
 import type { Guard, RouteRequirements } from '../guard.ts';
@@ -24,8 +24,9 @@ export interface FastifyReplyLike {
 }
 
 /**
- * Fastify hook for `onRequest` or `preHandler`: sets `request.principal` (Principal), or answers with the refusal.
- * @throws whatever is not a GuardRefusal, for Fastify's own error handling
+ * Fastify hook for `onRequest` or `preHandler`: sets `request.principal` (Principal), or answers
+ * with the refusal.
+ * @throws any error that is not a GuardRefusal, for Fastify's error handling
  */
 export function fastifyGuard(
   guard: Guard,
@@ -40,13 +41,13 @@ export function fastifyGuard(
       reply.code(error.status);
       for (const [name, value] of Object.entries(error.headers)) reply.header(name, value);
       reply.send(error.body);
-      // Tells Fastify that the answer is on its way and the handler must not run.
+      // A hook that returns the reply keeps Fastify from running the handler.
       return reply;
     }
   };
 }
 
-/** Fastify hook for `onRequest` of the whole app: answers the requests for the protected resource metadata (RFC 9728). */
+/** Fastify hook for `onRequest` of the whole app: serves protected resource metadata (RFC 9728). */
 export function fastifyResourceMetadata(
   guard: Guard,
 ): (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown> {

@@ -1,4 +1,5 @@
-// The guard as a Koa middleware: hands the request over, and answers with the refusal.
+// The adapters of the guard for web frameworks, one file each; this one is for Koa. An adapter
+// passes the request to the guard, sets the principal, and answers with the refusal.
 
 import type { HttpRequestLike } from '../credentials.ts';
 import type { Guard, RouteRequirements } from '../guard.ts';
@@ -8,7 +9,7 @@ import { isForMetadata, METADATA_HEADERS } from '../resource-metadata.ts';
 /** The members of a Koa context that the guard uses; Koa itself is not needed. */
 export interface KoaContextLike {
   readonly req: HttpRequestLike;
-  /** before a mounted app cut something off */
+  /** with the path at which the app is mounted */
   readonly originalUrl?: string;
   readonly state: object;
   status: number;
@@ -17,8 +18,9 @@ export interface KoaContextLike {
 }
 
 /**
- * Koa middleware: sets `ctx.state.principal` (Principal) and calls `next`, or answers with the refusal and does not.
- * @throws whatever is not a GuardRefusal, for Koa's own error handling
+ * Koa middleware: sets `ctx.state.principal` (Principal) and calls `next`, or answers with the
+ * refusal.
+ * @throws any error that is not a GuardRefusal, for Koa's error handling
  */
 export function koaGuard(
   guard: Guard,
@@ -38,7 +40,7 @@ export function koaGuard(
   };
 }
 
-/** Koa middleware: answers the requests for the protected resource metadata (RFC 9728), and lets all others through. */
+/** Koa middleware: serves the protected resource metadata (RFC 9728); passes other requests on. */
 export function koaResourceMetadata(
   guard: Guard,
 ): (ctx: KoaContextLike, next: () => Promise<unknown>) => Promise<void> {

@@ -1,18 +1,18 @@
-// The client's certificate as a proxy hands it on that terminates TLS in front of an API.
+// The client's certificate in a header, set by a proxy that terminates TLS in front of an API.
 
 import { X509Certificate } from 'node:crypto';
 import type { HttpRequestLike } from '../credentials.ts';
 import { toPeerCheck } from '../peer-check.ts';
 
 /**
- * For the option `clientCertificate`. Understands RFC 9440 (`Client-Cert: :MIIB…:`) and what nginx has in
+ * For the option `clientCertificate`. Reads RFC 9440 (`Client-Cert: :MIIB…:`) and nginx's
  * `$ssl_client_escaped_cert` (PEM, percent-encoded).
- * @param name of the header. The proxy must set or remove it at every request.
- * @param trustedProxies addresses and CIDR ranges of the proxies that may set it. A certificate is no secret: whoever else could
- *   set the header would have the tokens of everybody whose certificate he has seen.
- * @returns a function from a request to the certificate in DER; undefined when there is none, it cannot be read, or somebody else
- *   has sent it
- * @throws TypeError for a list that is empty or holds anything else
+ * @param name of the header; the proxy must set or remove it at every request
+ * @param trustedProxies addresses and CIDR ranges of the proxies that may set it. A certificate is
+ *   public, so another host that could set the header could use stolen tokens.
+ * @returns a function from a request to the certificate in DER; undefined without a certificate,
+ *   for one that cannot be parsed, or when the peer is not a trusted proxy
+ * @throws TypeError for an empty list, or one with other entries
  */
 export function certificateFromHeader(
   name: string,
@@ -22,13 +22,11 @@ export function certificateFromHeader(
     throw new TypeError('certificateFromHeader: trustedProxies needs at least one address');
   }
   const isTrusted = toPeerCheck(trustedProxies);
-  return (request) => {
-    const { remoteAddress } = (request.socket ?? {}) as { remoteAddress?: string };
-    return isTrusted(remoteAddress ?? '') ? readCertificateHeader(request, name) : undefined;
-  };
+  return (request) =>
+    isTrusted(request.socket?.remoteAddress ?? '') ? readCertificateHeader(request, name) : undefined;
 }
 
-/** Whoever has sent it. */
+/** Does not check the peer. */
 export function readCertificateHeader(
   { headers, rawHeaders = [] }: Pick<HttpRequestLike, 'headers' | 'rawHeaders'>,
   name: string,

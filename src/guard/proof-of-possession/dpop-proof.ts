@@ -1,9 +1,9 @@
-// DPoP proofs at the resource server (RFC 9449 §4.3, §7): this request was made by the holder of the key, now, here, with this
-// token. The proof must be for the address under which clients call this API, which the guard knows from its options and never from
-// a header: a proof made for an evil API would fit otherwise, if that passed it on with its own Host.
+// DPoP proofs at the resource server (RFC 9449 §4.3, §7). The proof must name the URL of this API,
+// which comes from the options and never from a header: otherwise a malicious API could replay the
+// proofs that it receives, with its own Host.
 
 import { createHash } from 'node:crypto';
-import { calculateJwkThumbprint, EmbeddedJWK, errors, type JWK, jwtVerify } from 'jose';
+import { calculateJwkThumbprint, EmbeddedJWK, errors, jwtVerify } from 'jose';
 import { Fault } from '../refusal.ts';
 import type { ReplayStore } from './replay-store.ts';
 
@@ -18,11 +18,11 @@ export interface ProofSettings {
 export interface ProvenKey {
   /** RFC 7638 */
   readonly thumbprint: string;
-  /** To be asked last, so that a request that fails for another reason may be repeated. @throws Fault for a replay */
+  /** Called last, so that a request refused for another reason may be retried. @throws Fault */
   assertFirstUse(): Promise<void>;
 }
 
-/** FAPI 2.0 Security Profile §5.3.2.1: "shall accept JWTs with an iat or nbf timestamp between 0 and 10 seconds in the future". */
+/** FAPI 2.0 Security Profile §5.3.2.1: accept an `iat` "between 0 and 10 seconds in the future". */
 const MIN_AHEAD_SECONDS = 10;
 
 const MAX_PROOF_LENGTH = 8 * 1024;
@@ -37,8 +37,7 @@ export async function verifyProof(
   // RFC 9449 §4.3: "There is not more than one DPoP HTTP request header field."
   if (typeof proof !== 'string' || proof.includes(',')) throw invalid('there must be exactly one DPoP header');
   if (proof.length > MAX_PROOF_LENGTH) throw invalid('the proof is too large');
-  if (request.method === undefined || request.url === undefined)
-    throw invalid('the address of the request is not known');
+  if (request.method === undefined || request.url === undefined) throw invalid('the URL of the request is not known');
 
   const aheadSeconds = Math.max(MIN_AHEAD_SECONDS, settings.clockToleranceSeconds);
   const { payload, protectedHeader } = await jwtVerify(proof, EmbeddedJWK, {
@@ -47,13 +46,13 @@ export async function verifyProof(
     clockTolerance: aheadSeconds,
   }).catch((error: unknown) => {
     if (error instanceof errors.JOSEError || error instanceof TypeError || error instanceof DOMException) {
-      throw invalid((error as Error).message);
+      throw invalid(error.message);
     }
     throw error;
   });
   const { iat, jti, htm, htu, ath } = payload;
   if (htm !== request.method) throw invalid('for another method');
-  if (typeof htu !== 'string' || !isSameAddress(htu, request.url)) throw invalid('for another address');
+  if (typeof htu !== 'string' || !isSameUrl(htu, request.url)) throw invalid('for another URL');
   if (ath !== createHash('sha256').update(request.token).digest('base64url')) throw invalid('for another token');
   const nowSeconds = Date.now() / 1000;
   if (typeof iat !== 'number' || iat > nowSeconds + aheadSeconds) throw invalid('from the future');
@@ -61,7 +60,8 @@ export async function verifyProof(
   if (expiresAt < nowSeconds) throw invalid('too old');
   if (typeof jti !== 'string' || jti === '' || jti.length > MAX_JTI_LENGTH) throw invalid('without a usable jti');
 
-  const thumbprint = await calculateJwkThumbprint(protectedHeader.jwk as JWK);
+  if (protectedHeader.jwk === undefined) throw invalid('without a key');
+  const thumbprint = await calculateJwkThumbprint(protectedHeader.jwk);
   return {
     thumbprint,
     async assertFirstUse() {
@@ -73,8 +73,8 @@ export async function verifyProof(
   };
 }
 
-/** RFC 9449 §4.3: without query and fragment, after the normalisation that URL parsers do (RFC 3986 §6.2.2, §6.2.3). */
-function isSameAddress(htu: string, url: URL): boolean {
+/** RFC 9449 §4.3: without query and fragment, normalised by URL (RFC 3986 §6.2.2, §6.2.3). */
+function isSameUrl(htu: string, url: URL): boolean {
   const proven = URL.parse(htu);
   return proven !== null && proven.origin === url.origin && proven.pathname === url.pathname && proven.username === '';
 }

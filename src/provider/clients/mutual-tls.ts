@@ -26,7 +26,7 @@ export function mutualTls(read: ReadClientCertificate | undefined): MutualTls {
     certificateBoundAccessTokens: true,
     tlsClientAuth: true,
     selfSignedTlsClientAuth: true,
-    getCertificate: (ctx) => standing(read(ctx.req)?.certificate),
+    getCertificate: (ctx) => validCertificate(read, ctx.req),
     certificateAuthorized: (ctx) => read(ctx.req)?.isFromTrustedAuthority === true,
     certificateSubjectMatches(ctx, property, expected) {
       const certificate = read(ctx.req)?.certificate;
@@ -35,12 +35,16 @@ export function mutualTls(read: ReadClientCertificate | undefined): MutualTls {
   };
 }
 
-/** A proxy that lets self-signed certificates pass may let outdated ones pass too. */
-function standing(certificate: X509Certificate | undefined): X509Certificate | undefined {
+/** A proxy that forwards self-signed certificates may forward outdated ones too. @returns the one of this request, if it is valid now */
+export function validCertificate(
+  read: ReadClientCertificate | undefined,
+  request: IncomingMessage,
+): X509Certificate | undefined {
+  const certificate = read?.(request)?.certificate;
   if (certificate === undefined) return undefined;
   const now = Date.now();
-  const isInTime = Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
-  return isInTime ? certificate : undefined;
+  const isValid = Date.parse(certificate.validFrom) <= now && now <= Date.parse(certificate.validTo);
+  return isValid ? certificate : undefined;
 }
 
 /** The endpoints at which a client may have to present its certificate (RFC 8705 §5). */

@@ -2,6 +2,7 @@
 // that differs from the engine's default has its reason beside it; which features are on stands in features.ts.
 
 import type { Client, Configuration } from 'oidc-provider';
+import { OPENID_SCOPES } from '../../clients/client.ts';
 import type { Config } from '../../config/config.ts';
 import type { SigningKey } from '../../keys/key-ring.ts';
 import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
@@ -10,10 +11,10 @@ import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-t
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
 import { ROUTES } from '../routes.ts';
+import type { PairwiseIdentifier } from '../tokens/pairwise.ts';
 import { cookies } from './cookies.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
-import { createPairwiseIdentifier } from './pairwise.ts';
 import { BatchSigningKey } from './signing-keys.ts';
 
 const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
@@ -33,8 +34,7 @@ export interface ProtocolDeps {
   readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration' | 'mutualTls'>;
   /** 256 bits; the same on all nodes */
   readonly dpopNonceSecret: Buffer;
-  /** secret, and the same for ever */
-  readonly pairwiseSalt: string;
+  readonly pairwiseIdentifier: PairwiseIdentifier;
   readonly pages: Pick<Pages, 'renderError'>;
   /** undefined: clients cannot present certificates here */
   readonly readClientCertificate: ReadClientCertificate | undefined;
@@ -59,7 +59,7 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
   return {
     routes: ROUTES,
     jwks: { keys: signingKeys.map((key) => new BatchSigningKey(key)) },
-    scopes: ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'],
+    scopes: [...OPENID_SCOPES],
     claims: {
       ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
       // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or not.
@@ -92,14 +92,8 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
     assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
     acrValues: [PASSWORD_ACR],
     subjectTypes: ['public', 'pairwise'],
-    pairwiseIdentifier: createPairwiseIdentifier(deps.pairwiseSalt),
+    pairwiseIdentifier: async (_ctx, accountId, client) => deps.pairwiseIdentifier(client, accountId),
 
-    // A client that registered the refresh_token grant gets refresh tokens. Without offline_access they end with the browser
-    // session (expiresWithSession, as the engine's default has it); the engine's default gives none at all then.
-    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
-    // RFC 9700 §4.14.2: rotation for public clients. A confidential client must authenticate to refresh, and rotation would
-    // only strand it when an answer gets lost.
-    rotateRefreshToken: (ctx) => ctx.oidc.client?.clientAuthMethod === 'none',
     revokeGrantPolicy: () => true,
 
     ttl: {

@@ -11,7 +11,6 @@ import type { Pages } from '../http/pages.ts';
 import { RichAuthorizationRequests } from '../policy/authorization-details.ts';
 import type { Directory } from '../policy/directory.ts';
 import type { ResourcePolicy } from '../policy/resource-server-policy.ts';
-import type { IntrospectionPolicy } from '../tokens/introspection.ts';
 import { revocationPolicy } from '../tokens/revocation.ts';
 import { assertClaims } from './claims-parameter.ts';
 import { dpop } from './dpop.ts';
@@ -20,7 +19,6 @@ import { assertRequestObject, fapiProfile } from './fapi.ts';
 export interface FeaturesDeps {
   readonly pages: Pages;
   readonly resourcePolicy: ResourcePolicy;
-  readonly introspectionPolicy: IntrospectionPolicy;
   readonly dpopNonceSecret: Buffer;
   readonly directory: Directory;
   readonly config: Pick<Config, 'registration'>;
@@ -36,7 +34,8 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     // On by default: a login page that lets everybody in.
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
-    introspection: { enabled: true, allowedPolicy: deps.introspectionPolicy },
+    // The answer is made by tokens/introspection.
+    introspection: { enabled: true, allowedPolicy: () => false },
     revocation: { enabled: true, allowedPolicy: revocationPolicy },
     resourceIndicators: {
       enabled: true,

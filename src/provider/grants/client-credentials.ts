@@ -1,46 +1,71 @@
-// A client's own token on the short path (RFC 6749 §4.4).
+// A client's own token (RFC 6749 §4.4).
 
 import type Provider from 'oidc-provider';
-import type { ClientCredentials } from 'oidc-provider';
+import { type Client, errors } from 'oidc-provider';
+import { detailsForToken, requestedDetails } from '../policy/authorization-details.ts';
 import type { Directory } from '../policy/directory.ts';
-import { findPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
-import { type FastGrant, hasOnly } from './grant.ts';
+import { assertOpenIdScopes, scopesOf } from '../policy/requested-scopes.ts';
+import { defaultResource, getPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
+import type { Grant, GrantParameters, TokenResponse } from './grant.ts';
+import { assertProven, bindToKey, boundCertificate, type Proof } from './proof.ts';
 
-export interface FastClientCredentialsDeps {
+export interface ClientCredentialsDeps {
   readonly provider: Provider;
   readonly directory: Directory;
   readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
 }
 
-/** RFC 6749 §3.3 */
-const SCOPES = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
-
-type ResourceServerClass = new (identifier: string, info: object) => ClientCredentials['resourceServer'];
-
-export function fastClientCredentials(deps: FastClientCredentialsDeps): FastGrant {
-  const { provider, directory } = deps;
-  const { ResourceServer } = provider as unknown as { ResourceServer: ResourceServerClass };
-  return async (client, params) => {
-    if (!hasOnly(params, ['grant_type', 'scope', 'resource'])) return;
-    if (client.clientAuthMethod === 'none' || client.scope !== undefined) return;
-    const resource = params.get('resource') ?? (await onlyResourceOf(directory, client.clientId));
-    if (resource === undefined || !URL.canParse(resource) || resource.includes('#')) return;
-    const permitted = await findPermitted(directory, resource, client.clientId);
-    if (permitted === undefined) return;
-    const requested = params.get('scope') ?? permitted.scope;
-    if (!SCOPES.test(requested)) return;
-    const allowed = new Set(permitted.scope.split(' '));
-    const scope = [...new Set(requested.split(' '))].filter((name) => allowed.has(name)).join(' ');
-    if (scope === '') return;
-
-    const token = new provider.ClientCredentials({ client, scope });
-    token.resourceServer = new ResourceServer(resource, deps.resourcePolicy.describe(permitted));
-    const value = await token.save();
-    return { body: { access_token: value, expires_in: token.expiration, scope, token_type: token.tokenType } };
+export function clientCredentials(deps: ClientCredentialsDeps): Grant {
+  return {
+    type: 'client_credentials',
+    parameters: ['scope', 'resource', 'authorization_details'],
+    required: [],
+    repeatable: ['resource'],
+    issue: (client, parameters, proof) => issueOwnToken(deps, client, parameters, proof),
   };
 }
 
-async function onlyResourceOf(directory: Directory, clientId: string): Promise<string | undefined> {
-  const [first, second] = (await directory.findGrants(clientId))?.keys() ?? [];
-  return second === undefined ? first : undefined;
+async function issueOwnToken(
+  { provider, directory, resourcePolicy }: ClientCredentialsDeps,
+  client: Client,
+  parameters: GrantParameters,
+  proof: Proof,
+): Promise<TokenResponse> {
+  const resource = parameters.resource ?? (await defaultResource(directory, client.clientId));
+  if (typeof resource !== 'string') {
+    throw new errors.InvalidTarget('only a single resource indicator value is supported for this grant type');
+  }
+  const permitted = await getPermitted(directory, resource, client.clientId);
+  const scope = narrowed(client, parameters.scope, permitted.scope);
+  assertProven(client, proof);
+
+  const token = new provider.ClientCredentials({ client, scope });
+  token.resourceServer = new provider.ResourceServer(resource, resourcePolicy.describe(permitted));
+  await bindToKey(token, proof, boundCertificate(client, proof));
+  const requested = requestedDetails(parameters.authorization_details);
+  // No user was asked: the policy row alone decides.
+  token.rar = detailsForToken(permitted.resourceServer, { requested, granted: requested });
+  const value = await token.save();
+  return {
+    access_token: value,
+    expires_in: token.expiration,
+    scope,
+    token_type: token.tokenType,
+    authorization_details: token.rar,
+  };
+}
+
+/**
+ * RFC 6749 §3.3: without `scope` the client gets what its policy row has. A client that names only scopes which were not granted
+ * gets no token: one without any would be answered without `scope`, which means "as requested" (§5.1).
+ */
+function narrowed(client: Client, requested: GrantParameters['scope'], granted: string): string | undefined {
+  if (requested === undefined) return granted || undefined;
+  const names = scopesOf(requested);
+  const scope = [...names].filter((name) => scopesOf(granted).has(name)).join(' ');
+  if (scope === '') {
+    throw new errors.InvalidScope('this client was granted none of the requested scopes', String(requested));
+  }
+  assertOpenIdScopes(client, names);
+  return scope;
 }

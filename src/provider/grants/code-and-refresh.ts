@@ -1,188 +1,193 @@
-// A user's tokens on the short path: a code exchanged (RFC 6749 §4.1.3, RFC 7636 §4.6), and a refresh (RFC 6749 §6) with rotation
-// for public clients. Step for step what the engine's handlers do when nothing is special about the request: no key that the tokens
-// are bound to, no claims parameter, no authorization details, one resource at most.
+// A code exchanged (RFC 6749 §4.1.3, RFC 7636 §4.6), and a refresh (RFC 6749 §6) with rotation for public clients.
 
-import { hash, timingSafeEqual } from 'node:crypto';
-import type Provider from 'oidc-provider';
-import type { AccessToken, AuthorizationCode, Client, Grant, IdToken, RefreshToken } from 'oidc-provider';
+import { hash, timingSafeEqual, type X509Certificate } from 'node:crypto';
+import { type AuthorizationCode, type Client, errors, type RefreshToken } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
-import { standardClaims } from '../../users/user.ts';
-import type { Directory } from '../policy/directory.ts';
-import { findPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
-import type { FindTokenWithGrant } from '../tokens/token-with-grant.ts';
-import { type FastGrant, hasOnly } from './grant.ts';
+import { certificateThumbprint } from '../clients/certificate-thumbprint.ts';
+import { scopesOf } from '../policy/requested-scopes.ts';
+import { artifactId } from '../storage/artifacts.ts';
+import type { UnitOfWork } from '../storage/unit-of-work.ts';
+import { isWithinGrace, justRotated } from '../tokens/refresh-grace.ts';
+import type { RevokeReplayed } from '../tokens/replayed.ts';
+import type { FindTokenWithGrant, TokenWithGrant } from '../tokens/token-with-grant.ts';
+import type { Grant, GrantParameters, TokenResponse } from './grant.ts';
+import { assertProven, type Proof } from './proof.ts';
+import {
+  findSourceUser,
+  issueAccessToken,
+  issueIdToken,
+  issueRefreshToken,
+  issueUserTokens,
+  type Origin,
+  type UserTokensDeps,
+} from './user-tokens.ts';
 
-export interface FastUserGrantsDeps {
-  readonly provider: Provider;
-  readonly directory: Directory;
+export interface CodeAndRefreshDeps extends UserTokensDeps {
   readonly findTokenWithGrant: FindTokenWithGrant;
-  readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
+  readonly revokeReplayed: RevokeReplayed;
+  readonly unitOfWork: Pick<UnitOfWork, 'requestId'>;
 }
 
-type Source = AuthorizationCode | RefreshToken;
-
-/** What makes a code or refresh token the engine's business: keys, the claims parameter, authorization details. */
-const SPECIAL = ['jkt', 'x5t#S256', 'dpopJkt', 'attestationJkt', 'claims', 'rar'] as const;
-
-/** The engine's own members of an ID token that its types do not tell about. */
-interface ClaimsChoice {
-  scope: string;
-  mask: object;
-  rejected: readonly string[];
+export function authorizationCode(deps: CodeAndRefreshDeps): Grant {
+  return {
+    type: 'authorization_code',
+    parameters: ['code', 'code_verifier', 'redirect_uri', 'resource', 'authorization_details'],
+    required: ['code', 'redirect_uri'],
+    repeatable: ['resource'],
+    issue: (client, parameters, proof) => redeemCode(deps, client, parameters, proof),
+  };
 }
 
-type ResourceServerClass = new (identifier: string, info: object) => AccessToken['resourceServer'];
+export function refreshToken(deps: CodeAndRefreshDeps): Grant {
+  return {
+    type: 'refresh_token',
+    parameters: ['refresh_token', 'scope', 'resource', 'authorization_details'],
+    required: ['refresh_token'],
+    repeatable: ['resource'],
+    issue: (client, parameters, proof) => refresh(deps, client, parameters, proof),
+  };
+}
+
+async function redeemCode(
+  deps: CodeAndRefreshDeps,
+  client: Client,
+  parameters: GrantParameters,
+  proof: Proof,
+): Promise<TokenResponse> {
+  const found = await findOwn(deps, client, 'AuthorizationCode', String(parameters.code));
+  const { source: code, consumedAt } = found;
+  // RFC 6749 §4.1.2: a code that comes a second time revokes what it gave, also when it has expired since.
+  if (consumedAt === undefined && code.isExpired) throw new errors.InvalidGrant('authorization code is expired');
+  const grant = grantOf(found);
+  assertVerified(parameters.code_verifier, code);
+  assertProven(client, proof);
+  if (code.redirectUri !== parameters.redirect_uri) {
+    throw new errors.InvalidGrant('authorization code redirect_uri mismatch');
+  }
+  if (consumedAt !== undefined) await refuseReplay(deps, 'AuthorizationCode', code.jti);
+  await code.consume();
+  const user = await findSourceUser(deps.directory, code);
+  assertRequestedKey(code, proof);
+  return issueUserTokens(deps, { client, parameters, proof, source: code, grant, user }, 'authorization_code');
+}
+
+/** RFC 9449 §10: the authorization request has named the key that the code is bound to. */
+function assertRequestedKey({ dpopJkt }: AuthorizationCode, { jkt }: Proof): void {
+  if (dpopJkt === undefined) return;
+  if (jkt === undefined) throw new errors.InvalidGrant('missing DPoP proof JWT');
+  if (dpopJkt !== jkt) throw new errors.InvalidGrant('DPoP proof key thumbprint does not match dpop_jkt');
+}
+
+async function refresh(
+  deps: CodeAndRefreshDeps,
+  client: Client,
+  parameters: GrantParameters,
+  proof: Proof,
+): Promise<TokenResponse> {
+  const presented = String(parameters.refresh_token);
+  const found = await findOwn(deps, client, 'RefreshToken', presented);
+  const { source: old, consumedAt } = found;
+  if (isWithinGrace(client, consumedAt)) throw justRotated();
+  if (old.isExpired) throw new errors.InvalidGrant('refresh token is expired');
+  const certificate = provenCertificate(client, old, proof);
+  const grant = grantOf(found);
+  const scopes = narrowed(parameters.scope, old);
+  if (old.jkt !== undefined && old.jkt !== proof.jkt) throw new errors.InvalidGrant('failed jkt verification');
+  const user = await findSourceUser(deps.directory, old);
+  if (consumedAt !== undefined) await refuseReplay(deps, 'RefreshToken', presented);
+
+  const origin: Origin = { client, parameters, proof, source: old, grant, user };
+  const gty = withRefresh(old.gty);
+  const refreshed = rotates(client) ? await rotate(deps, origin, old, gty) : presented;
+  const { accessToken, response } = await issueAccessToken(deps, origin, { gty, certificate, scopes });
+  const idToken = await issueIdToken(deps, origin, accessToken, scopes);
+  return { ...response, refresh_token: refreshed, id_token: idToken };
+}
+
+/**
+ * RFC 9700 §4.14.2: rotation for public clients. A confidential client must authenticate to refresh, and rotation would only leave
+ * it without a token when an answer gets lost.
+ */
+function rotates(client: Client): boolean {
+  return client.clientAuthMethod === 'none';
+}
+
+async function rotate(deps: CodeAndRefreshDeps, origin: Origin, old: RefreshToken, gty: string): Promise<string> {
+  await old.consume();
+  const { iiat, rotations = 0, jkt, 'x5t#S256': x5t } = old;
+  return issueRefreshToken(deps, origin, { gty, iiat, rotations: rotations + 1, jkt, 'x5t#S256': x5t });
+}
+
+/** The grants that led to a token, the latest last. */
+function withRefresh(gty = ''): string {
+  return gty.endsWith('refresh_token') ? gty : `${gty} refresh_token`.trim();
+}
+
+/** @throws InvalidGrant: RFC 6749 §5.2 has one code for all that may be wrong, and the log the reason */
+async function findOwn<Model extends 'AuthorizationCode' | 'RefreshToken'>(
+  { findTokenWithGrant }: CodeAndRefreshDeps,
+  client: Client,
+  model: Model,
+  value: string,
+) {
+  const found = await findTokenWithGrant(model, value);
+  if (found === undefined) throw new errors.InvalidGrant(`${model} not found`);
+  if (!isSameClient(found.source.clientId, client.clientId)) throw new errors.InvalidGrant('client mismatch');
+  return found;
+}
+
+function grantOf({ grant }: TokenWithGrant<unknown>) {
+  if (grant === undefined) throw new errors.InvalidGrant('grant not found, expired, or of another client or user');
+  return grant;
+}
+
+async function refuseReplay(
+  { revokeReplayed, unitOfWork }: CodeAndRefreshDeps,
+  model: string,
+  value: string,
+): Promise<never> {
+  await revokeReplayed({ model, artifactId: artifactId(model, value), requestId: unitOfWork.requestId() });
+  throw new errors.InvalidGrant(`${model} already used`);
+}
 
 /** RFC 7636 §4.1 */
 const CODE_VERIFIER = /^[\w.~-]{43,128}$/;
 
-export function fastCodeExchange(deps: FastUserGrantsDeps): FastGrant {
-  const { provider } = deps;
-  return async (client, params) => {
-    if (!hasOnly(params, ['grant_type', 'code', 'redirect_uri', 'code_verifier'])) return;
-    const { source: code, grant } =
-      (await deps.findTokenWithGrant('AuthorizationCode', params.get('code') ?? '')) ?? {};
-    if (code === undefined || grant === undefined || !isPlain(code, client)) return;
-    if (code.redirectUri !== params.get('redirect_uri')) return;
-    if (!isProvenBy(params.get('code_verifier'), code.codeChallenge, code.codeChallengeMethod)) return;
-
-    const issue = await prepare(deps, client, code, grant);
-    if (issue === undefined) return;
-    await code.consume();
-    const gty = 'authorization_code';
-    const accessToken = await issue.accessToken(gty);
-    const refreshToken = client.grantTypeAllowed('refresh_token')
-      ? await new provider.RefreshToken({ ...inherited(code), client, gty, rotations: 0 }).save()
-      : undefined;
-    return { body: { ...accessToken, refresh_token: refreshToken }, idToken: issue.idToken(accessToken) };
-  };
+/** RFC 7636 §4.6; RFC 9700 §4.8.2: a verifier without a challenge is refused. @throws InvalidRequest, InvalidGrant */
+function assertVerified(
+  verifier: GrantParameters[string],
+  { codeChallenge, codeChallengeMethod }: AuthorizationCode,
+): void {
+  if (verifier === undefined && codeChallenge === undefined) return;
+  if (verifier !== undefined && (typeof verifier !== 'string' || !CODE_VERIFIER.test(verifier))) {
+    throw new errors.InvalidRequest('code_verifier must be 43 to 128 letters, digits or -._~');
+  }
+  if (verifier === undefined) throw new errors.InvalidGrant('code_verifier must be provided');
+  const expected = Buffer.from(codeChallenge ?? '');
+  const actual = Buffer.from(hash('sha256', verifier, 'base64url'));
+  if (codeChallengeMethod !== 'S256' || expected.length !== actual.length || !timingSafeEqual(expected, actual)) {
+    throw new errors.InvalidGrant('code_verifier does not match code_challenge');
+  }
 }
 
-export function fastRefresh(deps: FastUserGrantsDeps): FastGrant {
-  const { provider } = deps;
-  return async (client, params) => {
-    if (!hasOnly(params, ['grant_type', 'refresh_token'])) return;
-    const presented = params.get('refresh_token') ?? '';
-    const { source: old, grant } = (await deps.findTokenWithGrant('RefreshToken', presented)) ?? {};
-    if (old === undefined || grant === undefined || !isPlain(old, client)) return;
-
-    const issue = await prepare(deps, client, old, grant);
-    if (issue === undefined) return;
-    let refreshToken = presented;
-    const gty = withRefresh(old.gty);
-    // RFC 9700 §4.14.2, as the engine is told in protocol.ts
-    if (client.clientAuthMethod === 'none') {
-      await old.consume();
-      const { iiat, rotations = 0 } = old;
-      const rotated = { ...inherited(old), client, gty, iiat, rotations: rotations + 1 };
-      refreshToken = await new provider.RefreshToken(rotated).save();
-    }
-    const accessToken = await issue.accessToken(gty);
-    return { body: { ...accessToken, refresh_token: refreshToken }, idToken: issue.idToken(accessToken) };
-  };
+/** RFC 8705 §4: a refresh token that is bound to a certificate works with that one only. @throws InvalidGrant */
+function provenCertificate(client: Client, token: RefreshToken, proof: Proof): X509Certificate | undefined {
+  assertProven(client, proof);
+  const { 'x5t#S256': bound } = token;
+  if (bound === undefined) return client.tlsClientCertificateBoundAccessTokens ? proof.certificate : undefined;
+  const { certificate } = proof;
+  if (certificate === undefined) throw new errors.InvalidGrant('mutual TLS client certificate not provided');
+  if (bound !== certificateThumbprint(certificate)) throw new errors.InvalidGrant('failed x5t#S256 verification');
+  return certificate;
 }
 
-/** The grants that led to a token, the latest last. */
-function withRefresh(gty: string | undefined): string {
-  const before = gty ?? '';
-  return before.endsWith('refresh_token') ? before : `${before} refresh_token`.trim();
-}
-
-function isPlain(source: Source, client: Client): boolean {
-  const { resource } = source;
-  return (
-    isSameClient(source.clientId, client.clientId) &&
-    !Array.isArray(resource) &&
-    SPECIAL.every((name) => (source as Partial<Record<(typeof SPECIAL)[number], unknown>>)[name] === undefined)
-  );
-}
-
-/** RFC 7636 §4.6. A code without a challenge is of a client that need not use PKCE. */
-function isProvenBy(verifier: string | undefined, challenge: string | undefined, method: string | undefined): boolean {
-  if (challenge === undefined) return verifier === undefined;
-  if (verifier === undefined || method !== 'S256' || !CODE_VERIFIER.test(verifier)) return false;
-  const [expected, actual] = [Buffer.from(challenge), Buffer.from(hash('sha256', verifier, 'base64url'))];
-  return expected.length === actual.length && timingSafeEqual(expected, actual);
-}
-
-/** What a refresh token has from the code or the refresh token before it. */
-function inherited(source: Source) {
-  const { accountId, acr, amr, authTime, expiresWithSession, grantId, nonce, resource, scope, sessionUid, sid } =
-    source;
-  return {
-    ...{ acr, amr, authTime, expiresWithSession, nonce, resource, sessionUid, sid },
-    ...{ accountId: accountId as string, grantId: grantId as string, scope: scope as string },
-  };
-}
-
-interface Issuing {
-  /** @returns the members of the answer that tell about it */
-  accessToken(gty: string): Promise<IssuedAccessToken>;
-  /** @returns undefined if nobody asked who the user is */
-  idToken(accessToken: IssuedAccessToken): Promise<string | undefined>;
-}
-
-interface IssuedAccessToken {
-  readonly access_token: string;
-  readonly expires_in: number;
-  readonly scope: string | undefined;
-  readonly token_type: string;
-  /** is not part of the answer */
-  readonly [AUDIENCE]: AccessToken['aud'];
-}
-
-const AUDIENCE = Symbol('audience');
-
-/** Asks whether user and policy still stand. Nothing is written before the answer. @returns undefined if something is amiss */
-async function prepare(
-  { provider, directory, resourcePolicy }: FastUserGrantsDeps,
-  client: Client,
-  source: Source,
-  grant: Grant,
-): Promise<Issuing | undefined> {
-  const user = await directory.findUser(source.accountId as string);
-  if (user === undefined || user.isDisabled || grant.rejected !== undefined) return undefined;
-  const resource = source.resource as string | undefined;
-  const permitted = resource === undefined ? undefined : await findPermitted(directory, resource, client.clientId);
-  if (resource !== undefined && permitted === undefined) return undefined;
-  const { ResourceServer } = provider as unknown as { ResourceServer: ResourceServerClass };
-
-  return {
-    async accessToken(gty) {
-      const { accountId, expiresWithSession, grantId, sessionUid, sid } = source;
-      const properties = { accountId, expiresWithSession, grantId, sessionUid, sid, client, gty };
-      const token = new provider.AccessToken(properties as ConstructorParameters<typeof AccessToken>[0]);
-      if (permitted === undefined) {
-        token.scope = grant.getOIDCScopeFiltered(source.scopes);
-      } else {
-        const description = resourcePolicy.describe(permitted);
-        token.resourceServer = new ResourceServer(resource as string, description);
-        const allowed = new Set(description.scope.split(' '));
-        const scopes = new Set([...source.scopes].filter((name) => allowed.has(name)));
-        token.scope = grant.getResourceScopeFiltered(resource as string, scopes);
-      }
-      const value = await token.save();
-      return {
-        access_token: value,
-        expires_in: token.expiration,
-        scope: source.scope ? token.scope : token.scope || undefined,
-        token_type: token.tokenType,
-        [AUDIENCE]: token.aud,
-      };
-    },
-
-    async idToken({ [AUDIENCE]: audience }) {
-      if (!source.scopes.has('openid')) return undefined;
-      const { acr, amr, authTime, nonce, sid } = source;
-      const claims = { ...standardClaims(user), acr, amr, auth_time: authTime };
-      const token = new provider.IdToken(claims as never, { client } as never) as IdToken & ClaimsChoice;
-      // OpenID Connect Core §5.4: the claims of the other scopes are at the userinfo endpoint, if the access token opens that.
-      token.scope = audience === undefined ? 'openid' : grant.getOIDCScopeFiltered(source.scopes);
-      token.mask = {};
-      token.rejected = [];
-      token.set('nonce', nonce);
-      token.set('sid', sid);
-      return token.issue({ use: 'idtoken' } as never);
-    },
-  };
+/** RFC 6749 §6: the scope of a refresh is part of what was granted. @throws InvalidScope */
+function narrowed(requested: GrantParameters['scope'], { scopes }: RefreshToken): ReadonlySet<string> {
+  if (requested === undefined) return scopes;
+  const missing = [...scopesOf(requested)].filter((name) => !scopes.has(name));
+  if (missing.length > 0) {
+    const what = missing.length === 1 ? 'scope' : 'scopes';
+    throw new errors.InvalidScope(`refresh token missing requested ${what}`, missing.join(' '));
+  }
+  return scopesOf(requested);
 }

@@ -4,34 +4,14 @@
 // guess, and what is written to disk.
 
 import type { Middleware } from 'koa';
-import type Provider from 'oidc-provider';
-import { type Client, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
-import { isSameClient } from '../../client-binding.ts';
-import type { Query } from '../../database/database.ts';
+import type { Client, Configuration, KoaContextWithOIDC } from 'oidc-provider';
 import type { GuessThrottle } from '../../users/throttle.ts';
 import { deviceProblemOf, readEngineForm } from '../engine-internals.ts';
 import type { Pages } from '../http/pages.ts';
-import { artifactId } from '../storage/artifacts.ts';
+import { POLL_SECONDS } from './device-code.ts';
 
-/** RFC 8628 §3.2: what a device that is told nothing else has to keep to. */
-const POLL_SECONDS = 5;
-/** §3.5 */
-const SLOWER_BY_SECONDS = 5;
-/** Networks do not keep time. */
-const TOLERANCE_SECONDS = 1;
 /** Long enough to find one's phone and type. */
 export const DEVICE_CODE_SECONDS = 600;
-
-const POLL = {
-  name: 'device_poll',
-  text: `INSERT INTO device_polls AS p (id, interval_seconds, expires_at) VALUES ($1, ${POLL_SECONDS}, $2)
-         ON CONFLICT (id) DO UPDATE SET polled_at = now(),
-           was_too_fast = p.polled_at + make_interval(secs => p.interval_seconds - ${TOLERANCE_SECONDS}) > now(),
-           interval_seconds = p.interval_seconds + CASE
-             WHEN p.polled_at + make_interval(secs => p.interval_seconds - ${TOLERANCE_SECONDS}) > now()
-             THEN ${SLOWER_BY_SECONDS} ELSE 0 END
-         RETURNING was_too_fast`,
-};
 
 /** Emitted by the engine instance: it has no event of its own for people who refuse, where they type the code in or later. */
 export const DEVICE_DENIED = 'device.denied';
@@ -91,28 +71,4 @@ export function deviceAnswers({ paths, throttle, pages }: DeviceAnswersDeps): Mi
     await next();
     if (!guesses.has(ctx)) await throttle.wasRight(ctx.ip);
   };
-}
-
-/** A device that asks while the person is still busy is told when it asks too often (RFC 8628 §3.5). */
-export function slowDown(provider: Provider, query: Query): void {
-  const { DeviceCode } = provider as unknown as { DeviceCode: DeviceCodeClass };
-  const find = DeviceCode.find;
-  DeviceCode.find = async function (this: unknown, value, options) {
-    const code = await find.call(this, value, options);
-    const isPending = code !== undefined && code.accountId === undefined && code.error === undefined && !code.isExpired;
-    const { route, client } = (provider.constructor as typeof Provider).ctx?.oidc ?? {};
-    // The engine refuses another client, without a word about the code; it must not slow down the one that waits.
-    if (!isPending || route !== 'token' || !isSameClient(client?.clientId, code.clientId)) return code;
-    const expiresAt = new Date((code.exp ?? 0) * 1000);
-    const { rows } = await query<{ was_too_fast: boolean }>(POLL, [artifactId('DeviceCode', value), expiresAt]);
-    if (rows[0]?.was_too_fast) throw new errors.SlowDown();
-    return code;
-  };
-}
-
-interface DeviceCodeClass {
-  find(
-    value: string,
-    options?: object,
-  ): Promise<{ clientId?: string; accountId?: string; error?: string; isExpired: boolean; exp?: number } | undefined>;
 }

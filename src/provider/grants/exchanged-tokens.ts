@@ -4,19 +4,20 @@
 // hold of it gets the answer that a made-up token gets; otherwise token exchange would turn a stolen token into one of one's own.
 
 import type Provider from 'oidc-provider';
-import { type AccessToken, type Client, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { type AccessToken, type Client, errors } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
 import type { Actor } from '../tokens/delegation.ts';
-import { findIssuedToken, hasItsGrant, type IssuedToken } from '../tokens/find-token.ts';
+import { findIssuedToken, type IssuedToken } from '../tokens/find-token.ts';
 import type { IntrospectionPolicy } from '../tokens/introspection.ts';
 import type { JwtAccessTokens } from '../tokens/jwt-access-tokens.ts';
+import type { PairwiseIdentifier } from '../tokens/pairwise.ts';
+import { hasItsGrant } from '../tokens/token-with-grant.ts';
 
 export interface ExchangeTokensDeps {
   readonly provider: Provider;
   readonly introspectionPolicy: IntrospectionPolicy;
   readonly jwtAccessTokens: Pick<JwtAccessTokens, 'verify' | 'toStored'>;
-  /** Configuration `pairwiseIdentifier` */
-  readonly pairwiseIdentifier: (ctx: KoaContextWithOIDC, accountId: string, client: Client) => Promise<string>;
+  readonly pairwiseIdentifier: PairwiseIdentifier;
 }
 
 /** The members of a subject token that an exchange reads. */
@@ -30,12 +31,8 @@ export type SubjectToken = IssuedToken & {
 };
 
 /** @throws InvalidRequest: RFC 8693 §2.2.2 wants that for one that is "invalid for any reason" */
-export async function loadSubject(
-  deps: ExchangeTokensDeps,
-  ctx: KoaContextWithOIDC,
-  value: string,
-): Promise<SubjectToken> {
-  const token = await loadToken(deps, ctx, value);
+export async function loadSubject(deps: ExchangeTokensDeps, client: Client, value: string): Promise<SubjectToken> {
+  const token = await loadToken(deps, client, value);
   if (token === undefined) throw new errors.InvalidRequest('the subject token is not valid, or not for this client');
   const { accountId, aud } = token as Partial<SubjectToken>;
   if (accountId === undefined) {
@@ -51,39 +48,32 @@ export async function loadSubject(
 /** Without an actor token it is the client itself. @param value of the actor token */
 export async function findActor(
   deps: ExchangeTokensDeps,
-  ctx: KoaContextWithOIDC,
-  value: string | undefined,
+  client: Client,
+  value: string | readonly string[] | undefined,
 ): Promise<{ actor: Actor; token: IssuedToken | undefined }> {
-  const client = ctx.oidc.client as Client;
   const { clientId } = client;
   if (value === undefined) return { actor: { sub: clientId, client_id: clientId }, token: undefined };
-  const token = await loadToken(deps, ctx, value);
+  const token = await loadToken(deps, client, String(value));
   if (token === undefined || !isSameClient(token.clientId, clientId))
     throw new errors.InvalidRequest('the actor token is not one of this client');
   const { accountId } = token as { accountId?: string };
-  return { actor: { sub: await subjectOf(deps, ctx, accountId), client_id: clientId }, token };
+  return { actor: { sub: await subjectOf(deps, client, accountId), client_id: clientId }, token };
 }
 
 /** As the tokens of this client name it. */
-async function subjectOf(deps: ExchangeTokensDeps, ctx: KoaContextWithOIDC, accountId?: string): Promise<string> {
-  const client = ctx.oidc.client as Client;
+async function subjectOf(deps: ExchangeTokensDeps, client: Client, accountId?: string): Promise<string> {
   if (accountId === undefined) return client.clientId;
-  return client.subjectType === 'pairwise' ? deps.pairwiseIdentifier(ctx, accountId, client) : accountId;
+  return client.subjectType === 'pairwise' ? deps.pairwiseIdentifier(client, accountId) : accountId;
 }
 
-/** A token that stands and that this client may know about. */
-async function loadToken(
-  deps: ExchangeTokensDeps,
-  ctx: KoaContextWithOIDC,
-  value: string,
-): Promise<IssuedToken | undefined> {
+/** A valid token that this client may know about. */
+async function loadToken(deps: ExchangeTokensDeps, client: Client, value: string): Promise<IssuedToken | undefined> {
   const token = await findIssuedToken(deps, value);
   if (token === undefined || !token.isValid || token.kind === 'RefreshToken') return undefined;
   if (!(await hasItsGrant(deps.provider, token))) return undefined;
-  const { client } = ctx.oidc;
   // The policy rewrites `extra` into what its caller may read.
   const { extra } = token as { extra?: object };
-  if (client === undefined || !(await deps.introspectionPolicy(ctx, client, token))) return undefined;
+  if ((await deps.introspectionPolicy(client, token)) !== 'active') return undefined;
   return Object.assign(token, { extra });
 }
 

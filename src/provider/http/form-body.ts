@@ -1,14 +1,11 @@
-// Reads the form of a request before the engine does. Who has read it must hand it over before the engine comes.
+// The form of a request that is not left to the engine to read.
 
 import type { IncomingMessage } from 'node:http';
 import type { Context, Middleware } from 'koa';
 import getRawBody from 'raw-body';
-import { provideBody } from '../engine-internals.ts';
 
 /** The engine's own limit, which it does not apply to a body that was read before. */
 const LIMIT_BYTES = 56 * 1024;
-
-const read = new WeakMap<IncomingMessage, string>();
 
 /** RFC 9110 §15.5.14, RFC 9126 §2.3. The engine refuses it too, but says that it could not parse it. */
 export function refuseLargeForms(paths: ReadonlySet<string>): Middleware {
@@ -30,21 +27,11 @@ export function isForm({ method, headers }: IncomingMessage): boolean {
 
 /** @returns undefined if it is too large, shorter than announced, or broke off */
 export async function readFormBody(request: IncomingMessage): Promise<string | undefined> {
-  const known = read.get(request);
-  if (known !== undefined) return known;
   try {
     const length = request.headers['content-length'] ?? null;
     const bytes = await getRawBody(request, { limit: LIMIT_BYTES, length });
-    const body = bytes.toString('utf8');
-    read.set(request, body);
-    return body;
+    return bytes.toString('utf8');
   } catch {
     return undefined;
   }
-}
-
-/** What was read from a request, if anything was. */
-export function handBack(request: IncomingMessage): void {
-  const body = read.get(request);
-  if (body !== undefined) provideBody(request, body);
 }

@@ -12,14 +12,6 @@ import type { CachedResourceServer } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 import { findPermitted } from './resource-server-policy.ts';
 
-/** What the engine hands over of the token or code that the details are for. */
-interface Holder {
-  readonly clientId?: string | undefined;
-  readonly rar?: readonly AuthorizationDetail[] | undefined;
-  readonly aud?: string | string[] | undefined;
-  readonly resourceServer?: { identifier(): string } | undefined;
-}
-
 const DECLARED_TYPES = {
   name: 'authorization_details_types',
   text: `SELECT DISTINCT type FROM resource_servers, jsonb_object_keys(authorization_details_types) AS type ORDER BY type`,
@@ -30,15 +22,9 @@ export class RichAuthorizationRequests {
   readonly enabled = true;
   readonly types: Record<string, object>;
   readonly authorizationDetailsForGrantSource: (ctx: KoaContextWithOIDC) => Promise<AuthorizationDetail[]>;
-  readonly authorizationDetailsForAccessToken: (
-    ctx: KoaContextWithOIDC,
-    token: Holder,
-    source: Holder | undefined,
-  ) => Promise<AuthorizationDetail[]>;
-  readonly authorizationDetailsForIntrospection: (
-    ctx: KoaContextWithOIDC,
-    token: Holder,
-  ) => Promise<AuthorizationDetail[]>;
+  /** Not called: grants and introspection are ours, and ask `detailsForToken`. */
+  readonly authorizationDetailsForAccessToken = async () => [];
+  readonly authorizationDetailsForIntrospection = async () => [];
 
   constructor(directory: Directory) {
     this.types = everyType({
@@ -48,31 +34,40 @@ export class RichAuthorizationRequests {
 
     // The user has just been asked for exactly what this request names (the engine's check `rar_prompt`).
     this.authorizationDetailsForGrantSource = async (ctx) => {
-      const granted = (ctx.oidc.grant as unknown as Holder | undefined)?.rar ?? [];
-      return requestedDetails(ctx).filter((detail) => granted.some((other) => isDeepStrictEqual(other, detail)));
-    };
-
-    this.authorizationDetailsForAccessToken = async (ctx, token, source) => {
-      const requested = requestedDetails(ctx);
-      // Without a code or refresh token nobody was asked, and the policy row alone decides (client_credentials).
-      const granted = source === undefined ? requested : (source.rar ?? []);
-      // RFC 9396 §6.1: what a code or refresh token holds may be narrowed down at the token endpoint, not widened. One that
-      // holds no details was given without any.
-      if (requested.some((detail) => !granted.some((other) => isDeepStrictEqual(other, detail)))) {
-        throw new errors.InvalidAuthorizationDetails('authorization_details exceed what was granted');
-      }
-      const details = requested.length > 0 ? requested : granted;
-      const identifier = token.resourceServer?.identifier();
-      if (identifier === undefined) return [];
-      return declaredBy((await findPermitted(directory, identifier, String(token.clientId)))?.resourceServer, details);
-    };
-
-    this.authorizationDetailsForIntrospection = async (_ctx, token) => {
-      const [identifier] = [token.aud ?? []].flat();
-      const resourceServer = identifier === undefined ? undefined : await directory.findResourceServer(identifier);
-      return declaredBy(resourceServer, token.rar ?? []);
+      const granted = ctx.oidc.grant?.rar ?? [];
+      const requested = requestedDetails(ctx.oidc.params?.authorization_details);
+      return requested.filter((detail) => granted.some((other) => isDeepStrictEqual(other, detail)));
     };
   }
+}
+
+/**
+ * The details of an access token for this resource server. RFC 9396 §6.1: what a code or refresh token holds may be narrowed at the
+ * token endpoint, not widened; one that holds no details was given without any.
+ * @throws InvalidAuthorizationDetails
+ */
+export function detailsForToken(
+  resourceServer: CachedResourceServer | undefined,
+  { requested, granted }: Readonly<Record<'requested' | 'granted', readonly AuthorizationDetail[]>>,
+): AuthorizationDetail[] | undefined {
+  if (requested.some((detail) => !granted.some((other) => isDeepStrictEqual(other, detail)))) {
+    throw new errors.InvalidAuthorizationDetails('authorization_details exceed what was granted');
+  }
+  const details = declaredBy(resourceServer, requested.length > 0 ? requested : granted);
+  return details.length === 0 ? undefined : details;
+}
+
+/** Those of a token that this resource server still declares. */
+export function detailsForIntrospection(
+  resourceServer: CachedResourceServer | undefined,
+  details: readonly AuthorizationDetail[],
+): AuthorizationDetail[] | undefined {
+  return detailsForToken(resourceServer, { requested: [], granted: details });
+}
+
+/** The parameter, whose syntax the engine has checked. */
+export function requestedDetails(parameter: unknown): AuthorizationDetail[] {
+  return typeof parameter === 'string' ? JSON.parse(parameter) : [];
 }
 
 /** RFC 9396 §10: the truth at this moment; the engine has an empty list. */
@@ -126,11 +121,6 @@ function declaredBy(
     ({ type, locations }) =>
       Object.hasOwn(authorizationDetailsTypes, type) && (locations === undefined || locations.includes(identifier)),
   );
-}
-
-function requestedDetails(ctx: KoaContextWithOIDC): AuthorizationDetail[] {
-  const text = ctx.oidc.params?.authorization_details;
-  return typeof text === 'string' ? JSON.parse(text) : [];
 }
 
 /** The engine asks a plain object whether it has a type, once for each detail; this one has every type, and no list of them. */

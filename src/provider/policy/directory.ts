@@ -1,6 +1,6 @@
 // What the engine's side knows of clients, users, resource servers and the policy: asked several times at every request, changed
-// rarely. It is kept in memory as long as the change feed vouches for it (database/cache), and read in gathered statements
-// otherwise, so that a change counts on every node at once.
+// rarely. It is kept in memory as long as the change feed vouches for it (database/cache), and read in batches otherwise, so that
+// a change counts on every node at once.
 
 import { type CachedClient, lookUpClients } from '../../clients/lookup.ts';
 import { type Answer, createCache } from '../../database/cache.ts';
@@ -32,7 +32,7 @@ export interface Directory {
 }
 
 export function createDirectory({ batchQuery, changes, queueSize }: Database, metrics?: StoreMetrics): Directory {
-  const gather = createBatching({ queueSize }, metrics);
+  const batch = createBatching({ queueSize }, metrics);
 
   function remembering<Value extends object>(
     topic: string,
@@ -40,7 +40,7 @@ export function createDirectory({ batchQuery, changes, queueSize }: Database, me
     lookUp: (keys: readonly string[]) => Promise<readonly (Value | undefined)[]>,
     normalize?: (key: string) => string,
   ) {
-    const load = gather<string, Value | undefined>(topic, lookUp);
+    const load = batch<string, Value | undefined>(topic, lookUp);
     return createCache<Value>({
       changes,
       topic,
@@ -69,7 +69,10 @@ export function createDirectory({ batchQuery, changes, queueSize }: Database, me
   };
 }
 
-/** PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. */
+/**
+ * PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. A lone surrogate would be sent as U+FFFD: what
+ * has that in its name would be remembered under a key that no change is announced for.
+ */
 function isKey(text: string): boolean {
-  return text.length <= 2_000 && !text.includes('\0');
+  return text.length <= 2_000 && text.isWellFormed() && !text.includes('\0');
 }

@@ -35,6 +35,26 @@ export async function findPermitted(
   };
 }
 
+/** @throws InvalidTarget (RFC 8707 §2). The same text for both: which resource servers exist is not told to every client. */
+export async function getPermitted(directory: Directory, indicator: string, clientId: string): Promise<Permitted> {
+  if (!URL.canParse(indicator)) throw new errors.InvalidTarget('resource indicator must be an absolute URI');
+  if (indicator.includes('#'))
+    throw new errors.InvalidTarget('resource indicator must not contain a fragment component');
+  const permitted = await findPermitted(directory, indicator, clientId);
+  if (permitted === undefined) throw new errors.InvalidTarget('this client may not call that resource server');
+  return permitted;
+}
+
+/** The only resource server that a client may call. @throws InvalidTarget when there is none, or a choice */
+export async function defaultResource(directory: Directory, clientId: string): Promise<string> {
+  const [first, second] = (await directory.findGrants(clientId))?.keys() ?? [];
+  if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
+  if (second !== undefined) {
+    throw new errors.InvalidTarget('this client may call several resource servers: name one with resource');
+  }
+  return first;
+}
+
 export interface ResourcePolicy {
   /** Configuration `features.resourceIndicators.getResourceServerInfo`. @throws InvalidTarget (RFC 8707 §2) */
   getResourceServerInfo(ctx: KoaContextWithOIDC, indicator: string, client: Client): Promise<ResourceServer>;
@@ -50,62 +70,26 @@ export interface ResourcePolicy {
 
 export function createResourcePolicy(deps: { directory: Directory; accessTokenSeconds: number }): ResourcePolicy {
   const { directory } = deps;
-
-  function describe({ resourceServer, scope }: Permitted): ResourceServer {
-    return {
-      scope,
-      audience: resourceServer.identifier,
-      accessTokenFormat: resourceServer.accessTokenFormat,
-      accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
-      jwt: { sign: { alg: 'ES256' } },
-    } as ResourceServer;
-  }
-
+  const describe = ({ resourceServer, scope }: Permitted): ResourceServer => ({
+    scope,
+    audience: resourceServer.identifier,
+    accessTokenFormat: resourceServer.accessTokenFormat,
+    accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
+    jwt: { sign: { alg: 'ES256' } },
+  });
   return {
     describe,
-
-    async getResourceServerInfo(ctx, indicator, client) {
-      const permitted = await findPermitted(directory, indicator, client.clientId);
-      if (permitted === undefined) {
-        // The same text for both: which resource servers exist is not the client's business.
-        throw new errors.InvalidTarget('this client may not call that resource server');
-      }
-      if (isClientCredentials(ctx)) settleScope(ctx, permitted.scope);
-      return describe(permitted);
+    async getResourceServerInfo(_ctx, indicator, client) {
+      return describe(await getPermitted(directory, indicator, client.clientId));
     },
-
     async defaultResource(ctx, client, oneOf) {
       if (oneOf !== undefined) return oneOf;
-      if (!isClientCredentials(ctx)) return undefined;
-      const [first, second] = (await directory.findGrants(client.clientId))?.keys() ?? [];
-      if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
-      if (second !== undefined) {
-        throw new errors.InvalidTarget('this client may call several resource servers: name one with resource');
-      }
-      return first;
+      // The engine asks before the grant does, when the request names authorization details.
+      return isClientCredentials(ctx) ? defaultResource(directory, client.clientId) : undefined;
     },
   };
 }
 
 function isClientCredentials(ctx: KoaContextWithOIDC): boolean {
   return ctx.oidc.route === 'token' && ctx.oidc.params?.grant_type === 'client_credentials';
-}
-
-/**
- * RFC 6749 §3.3: a client that names no scope gets a default, for client_credentials everything it was granted. One that names
- * only scopes it was not granted gets no token: the engine would leave them all out, and `scope` out of its answer, which
- * means "as requested" (§5.1).
- */
-function settleScope(ctx: KoaContextWithOIDC, granted: string): void {
-  const { params } = ctx.oidc;
-  // Several resources: the engine refuses them later, for the right reason.
-  if (params === undefined || Array.isArray(params.resource)) return;
-  if (params.scope === undefined) {
-    if (granted !== '') params.scope = granted;
-    return;
-  }
-  const requested = String(params.scope).split(' ');
-  if (!requested.some((name) => granted.split(' ').includes(name))) {
-    throw new errors.InvalidScope('this client was granted none of the requested scopes', String(params.scope));
-  }
 }

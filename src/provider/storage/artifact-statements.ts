@@ -1,17 +1,23 @@
-// The SQL of the hot path (hot-store). Parameters are rows, one for each of the callers that share the statement.
+// The SQL of artifact-store. Parameters are rows, one for each of the callers that share the
+// statement.
 
 import { AUDIT_COLUMNS } from '../../audit/audit.ts';
-import { type RowsParameter, rowsParameter } from '../../database/array-parameters.ts';
+import { type FinishedRow, type RowsParameter, rowsParameter } from '../../database/array-parameters.ts';
 import type { Statement } from '../../database/database.ts';
 import { HAS_ENDED } from './ended-sessions.ts';
 import { forEachTable } from './partitions.ts';
 
 /** `position`: of the caller, from 0 */
-export const KEY_ROWS = rowsParameter({ position: 'int4', model: 'text', id: 'bytea' });
-export const UID_ROWS = rowsParameter({ position: 'int4', uid: 'text' });
-export const JWT_ROWS = rowsParameter({ position: 'int4', jti_hash: 'bytea', grant_id: 'bytea' });
+export const KEY_ROWS = rowsParameter('position', { model: 'text', id: 'bytea' });
+export const UID_ROWS = rowsParameter('position', { uid: 'text' });
+export const JWT_ROWS = rowsParameter('position', { jti_hash: 'bytea', grant_id: 'bytea' });
 
-/** of one artifact, as hot-store reads them */
+/** Of rows that begin with a model. */
+export function modelOf([model]: FinishedRow): string {
+  return String(model);
+}
+
+/** of one artifact, as artifact-store reads them */
 function columns(table: string): string {
   return `${table}.payload, ${table}.client_id, ${table}.account_id, date_part('epoch', ${table}.issued_at),
     date_part('epoch', ${table}.consumed_at)`;
@@ -27,7 +33,10 @@ export const findStatement = forEachTable((table) => ({
   text: `SELECT ${COLUMNS} FROM ${KEY_ROWS.source} k JOIN ${table} a ON a.model = k.model AND a.id = k.id`,
 }));
 
-/** With OFFSET each uid is looked up by itself; a join that was planned while there were no sessions goes through all of them. */
+/**
+ * With OFFSET each uid is looked up by itself; a join planned while there were no sessions reads
+ * all of them.
+ */
 export const FIND_SESSIONS = {
   ...AS_ARRAYS,
   name: 'sessions_find',
@@ -37,23 +46,29 @@ export const FIND_SESSIONS = {
          ) a ORDER BY a.expires_at DESC`,
 };
 
-/** What a user's token or code depends on, in the same round trip: its grant, and the session that it ends with. */
+/**
+ * What a user's token or code depends on, in the same round trip: its grant, and the session that
+ * it ends with. Payloads are never searched: JSON that clients wrote can make `->>` fail, and with
+ * it the statement of all who share it.
+ */
 export const findTokenWithGrantStatement = forEachTable((table) => ({
   ...AS_ARRAYS,
-  name: `find_family_in_${table}`,
+  name: `find_with_grant_in_${table}`,
   text: `SELECT ${COLUMNS}, ${columns('g')}, ${columns('s')}
          FROM ${KEY_ROWS.source} k
          JOIN ${table} a ON a.model = k.model AND a.id = k.id
          LEFT JOIN oidc_artifacts g ON g.model = 'Grant' AND g.id = a.grant_id
          LEFT JOIN LATERAL (
            SELECT * FROM oidc_artifacts
-           WHERE model = 'Session' AND uid = a.payload->>'sessionUid' AND a.payload->>'expiresWithSession' = 'true'
-             AND NOT ${HAS_ENDED}
+           WHERE model = 'Session' AND uid = a.uid AND NOT ${HAS_ENDED}
            ORDER BY expires_at DESC LIMIT 1
          ) s ON true`,
 }));
 
-/** With OFFSET each token is looked up by itself; without it, a plan of the beginning reads all that were revoked into a hash table. */
+/**
+ * With OFFSET each token is looked up by itself; without, an early plan reads all revoked ones into
+ * a hash table.
+ */
 export const JWT_STATUS = {
   name: 'jwt_status',
   text: `SELECT k.position, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti_hash = k.jti_hash OFFSET 0) AS is_revoked,
@@ -67,15 +82,14 @@ const REPLACING = `ON CONFLICT (model, id) DO UPDATE SET payload = EXCLUDED.payl
         user_code = EXCLUDED.user_code, issued_at = EXCLUDED.issued_at, expires_at = EXCLUDED.expires_at`;
 
 /** `unit`: the position of the caller whose write it is */
-export const ARTIFACT_ROWS = rowsParameter({
-  ...{ unit: 'int4', model: 'text', id: 'bytea', payload: 'json', client_id: 'text', account_id: 'text' },
-  ...{ grant_id: 'bytea', uid: 'text', user_code: 'text', issued_at: 'float8', expires_at: 'float8' },
+export const ARTIFACT_ROWS = rowsParameter('unit', {
+  ...{ model: 'text', id: 'bytea', payload: 'json', client_id: 'text', account_id: 'text', grant_id: 'bytea' },
+  ...{ uid: 'text', user_code: 'text', issued_at: 'float8', expires_at: 'float8' },
 });
-const EVENT_COLUMNS = { unit: 'int4', ...AUDIT_COLUMNS } as const;
-export const EVENT_ROWS = rowsParameter(EVENT_COLUMNS, ARTIFACT_ROWS.nextParameter);
-export const CONSUMED_ROWS = rowsParameter({ unit: 'int4', model: 'text', id: 'bytea' }, EVENT_ROWS.nextParameter);
+export const EVENT_ROWS = rowsParameter('unit', AUDIT_COLUMNS, ARTIFACT_ROWS.nextParameter);
+export const CONSUMED_ROWS = rowsParameter('unit', { model: 'text', id: 'bytea' }, EVENT_ROWS.nextParameter);
 /** of units that store nothing else */
-export const ONLY_EVENT_ROWS = rowsParameter(EVENT_COLUMNS);
+export const ONLY_EVENT_ROWS = rowsParameter('unit', AUDIT_COLUMNS);
 
 function recording({ source }: RowsParameter, condition = ''): string {
   const columns = Object.keys(AUDIT_COLUMNS).join(', ');
@@ -93,7 +107,10 @@ function storing(condition: string, onConflict: string): string {
     )`;
 }
 
-/** Two statements of one effect: `inserting` fails where a row is there already, and costs a sixth less per row. */
+/**
+ * Two statements of one effect: `inserting` fails where a row is there already, and costs a sixth
+ * less per row.
+ */
 export interface CommitStatements {
   readonly inserting: Statement;
   readonly replacing: Statement;
@@ -111,7 +128,7 @@ export const COMMIT = commit('units_commit', (onConflict) => `WITH ${storing('',
 /** For units that store nothing else. */
 export const COMMIT_EVENTS = { name: 'events_commit', text: recording(ONLY_EVENT_ROWS) };
 
-/** Dearer: only for units that consume something. */
+/** Costs more: only for units that consume something. */
 export const commitConsumingStatements = forEachTable((table) =>
   commit(
     `commit_consuming_${table}`,

@@ -1,32 +1,32 @@
-// The statements of the hot path. What many requests read or write at the same moment goes out in one statement
-// (database/gather), each caller answered after its commit.
+// Owns what many requests read and write of the engine's short-lived models (tokens, codes, grants,
+// sessions). What they want at the same moment goes out in one statement (database/batcher), and
+// each caller is answered after its commit. Single statements on the same tables are in artifacts;
+// unit-of-work collects what one request writes.
 //
-// What one request writes is a unit: all of it is stored, or none. A unit may consume one artifact; who comes second loses
-// its whole unit, while the others of the same statement are stored. That one statement decides it, on all nodes.
+// What one request writes is a unit: all of it is stored, or none. A unit may consume one artifact;
+// of two requests that consume the same one, the second loses its whole unit, while the others of
+// its statement are stored. One statement decides that, on all nodes. Whatever is wrong with a
+// value fails in its own request, before the request joins a batch.
 
+import type { FinishedRow } from '../../database/array-parameters.ts';
 import type { Database } from '../../database/database.ts';
 import {
   ARTIFACT_COLUMN_COUNT,
-  ARTIFACT_ROWS,
-  COMMIT,
-  COMMIT_EVENTS,
-  CONSUMED_ROWS,
-  type CommitStatements,
-  commitConsumingStatements,
-  EVENT_ROWS,
   FIND_SESSIONS,
   findStatement,
   findTokenWithGrantStatement,
   JWT_ROWS,
   JWT_STATUS,
   KEY_ROWS,
-  ONLY_EVENT_ROWS,
+  modelOf,
   UID_ROWS,
 } from './artifact-statements.ts';
 import { createBatching, type StoreMetrics } from './batching.ts';
-import { toRows, type Write } from './writes.ts';
+import { commitConsumingUnits, commitUnits } from './commit-units.ts';
+import { hasSessionEnded } from './ended-sessions.ts';
+import { type FinishedUnit, finishUnit, type Write } from './writes.ts';
 
-/** Somebody else consumed the same artifact first. */
+/** Another request consumed the same artifact first. */
 export class AlreadyConsumedError extends Error {
   readonly model: string;
   readonly artifactId: Buffer;
@@ -59,139 +59,120 @@ export interface StoredTokenWithGrant {
 
 export interface JwtStatus {
   readonly isRevoked: boolean;
-  /** of the user whose grant stands behind the token; undefined: no such grant (any more) */
+  /** of the user whose grant the token was issued under; undefined: there is no such grant */
   readonly accountId: string | undefined;
 }
 
 export interface ArtifactStore {
   find(model: string, id: Buffer): Promise<StoredArtifact | undefined>;
   findTokenWithGrant(model: string, id: Buffer): Promise<StoredTokenWithGrant | undefined>;
-  /** Several when the id of a session has rotated: it keeps its uid. The one that lasts longest comes first. */
+  /** Several when the id of a session has rotated: it keeps its uid. The longest-lived is first. */
   findSessions(uid: string): Promise<readonly StoredArtifact[]>;
-  /** @param grantId undefined for a token that no user stands behind */
+  /** @param grantId undefined for a token without a user */
   findJwtStatus(jtiHash: Buffer, grantId: Buffer | undefined): Promise<JwtStatus>;
-  /** @throws AlreadyConsumedError when the unit consumes what was consumed before; nothing of it was stored then */
+  /**
+   * @throws AlreadyConsumedError when it consumes what was consumed before; nothing was stored then
+   * @throws UnstorableValueError and other errors of `finishUnit`; nothing of it was sent then
+   */
   commit(unit: readonly Write[]): Promise<void>;
 }
 
+type Deps = Pick<Database, 'batchQuery'>;
+
 /**
- * The caller's position, then the columns of one artifact or of three. As an array: an object for each row, with a member for each
- * column, costs several times as much.
+ * The caller's position, then the columns of one artifact or of three. As an array: an object for
+ * each row, with a member for each column, costs several times as much.
  */
 type Row = readonly [position: number, ...unknown[]];
 
-/** PostgreSQL, appendix A */
-const UNIQUE_VIOLATION = '23505';
-
-type Consume = Extract<Write, { kind: 'consume' }>;
-
 export function createArtifactStore(
-  { batchQuery, queueSize }: Pick<Database, 'batchQuery' | 'queueSize'>,
+  deps: Pick<Database, 'batchQuery' | 'queueSize'>,
   metrics?: StoreMetrics,
 ): ArtifactStore {
-  const gather = createBatching({ queueSize }, metrics);
-
-  const find = gather<{ model: string; id: Buffer }, readonly StoredArtifact[]>('find', async (keys) => {
-    const { rows } = await batchQuery<Row>(findStatement(modelsOf(keys)), toKeyRows(keys));
-    return byPosition(rows, keys.length);
+  const batch = createBatching(deps, metrics);
+  const findOne = batch('find', (keys: readonly FinishedRow[]) => findArtifacts(deps, keys));
+  const findOneWithGrant = batch('find_with_grant', (keys: readonly FinishedRow[]) => findTokensWithGrants(deps, keys));
+  const findByUid = batch('find_sessions', (uids: readonly FinishedRow[]) => findSessionsByUid(deps, uids));
+  const findStatus = batch('jwt_status', (tokens: readonly FinishedRow[]) => findJwtStatuses(deps, tokens));
+  // One statement at a time: what waits meanwhile shares the next one, and most of what a statement
+  // costs is the same for any size.
+  const commitPlain = batch('commit', (units: readonly FinishedUnit[]) => commitUnits(deps, units), {
+    maxRunning: 1,
+    isAlternating: true,
   });
-
-  const findTokenWithGrant = gather<{ model: string; id: Buffer }, StoredTokenWithGrant | undefined>(
-    'find_family',
-    async (keys) => {
-      const { rows } = await batchQuery<Row>(findTokenWithGrantStatement(modelsOf(keys)), toKeyRows(keys));
-      const found: (StoredTokenWithGrant | undefined)[] = keys.map(() => undefined);
-      for (const row of rows) {
-        const [source, grant, session] = [0, 1, 2].map((index) => toStored(row, index));
-        if (source !== undefined) found[row[0]] = { source, grant, session };
-      }
-      return found;
-    },
-  );
-
-  const findSessions = gather<string, readonly StoredArtifact[]>('find_sessions', async (uids) => {
-    const { rows } = await batchQuery<Row>(
-      FIND_SESSIONS,
-      UID_ROWS.encode(uids.map((uid, position) => [position, uid])),
-    );
-    return byPosition(rows, uids.length);
-  });
-
-  const findJwtStatus = gather<{ jtiHash: Buffer; grantId: Buffer | undefined }, JwtStatus>(
-    'jwt_status',
-    async (tokens) => {
-      const { rows } = await batchQuery<{ position: number; is_revoked: boolean; account_id: string | null }>(
-        JWT_STATUS,
-        JWT_ROWS.encode(tokens.map(({ jtiHash, grantId }, position) => [position, jtiHash, grantId ?? null])),
-      );
-      const found: JwtStatus[] = [];
-      for (const row of rows) {
-        found[row.position] = { isRevoked: row.is_revoked, accountId: row.account_id ?? undefined };
-      }
-      return found;
-    },
-  );
-
-  async function store<R>(statements: CommitStatements, { areNew, values }: { areNew: boolean; values: unknown[] }) {
-    try {
-      if (areNew) return await batchQuery<R>(statements.inserting, values);
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
-    }
-    return batchQuery<R>(statements.replacing, values);
-  }
-
-  const commitPlain = gather<readonly Write[], undefined>(
-    'commit',
-    async (units) => {
-      const { areNew, artifacts, events } = toRows(units);
-      // JWTs have no rows, only events.
-      if (artifacts.length === 0) await batchQuery(COMMIT_EVENTS, ONLY_EVENT_ROWS.encode(events));
-      else await store(COMMIT, { areNew, values: [...ARTIFACT_ROWS.encode(artifacts), ...EVENT_ROWS.encode(events)] });
-      return units.map(() => undefined);
-    },
-    // One at a time: what waits meanwhile shares the next statement, and most of what a statement costs is the same for any size.
-    { maxRunning: 1, isAlternating: true },
-  );
-
-  const commitConsuming = gather<readonly Write[], Consume | undefined>(
+  // One at a time: two would wait for each other's rows, and a larger statement costs less than
+  // two.
+  const commitConsuming = batch(
     'commit_consuming',
-    async (units) => {
-      const { areNew, artifacts, events, consumes } = toRows(units);
-      const values = [
-        ...ARTIFACT_ROWS.encode(artifacts),
-        ...EVENT_ROWS.encode(events),
-        ...CONSUMED_ROWS.encode(consumes),
-      ];
-      const statements = commitConsumingStatements(consumes.map(([, model]) => model as string));
-      const { rows } = await store<{ unit: number }>(statements, { areNew, values });
-      const lost = new Set(rows.map(({ unit }) => unit));
-      return units.map((unit, position) => (lost.has(position) ? consumeOf(unit) : undefined));
-    },
-    // One at a time: two would wait for each other's rows, and a larger statement is cheaper than two.
+    (units: readonly FinishedUnit[]) => commitConsumingUnits(deps, units),
     { maxRunning: 1 },
   );
 
-  return {
-    find: async (model, id) => (await find({ model, id }))[0],
-    findTokenWithGrant: (model, id) => findTokenWithGrant({ model, id }),
-    findSessions: (uid) => findSessions(uid),
-    findJwtStatus: (jtiHash, grantId) => findJwtStatus({ jtiHash, grantId }),
-    async commit(unit) {
-      const consumes = unit.filter(({ kind }) => kind === 'consume').length;
-      if (consumes > 1) throw new Error('a unit consumes one artifact at most');
-      const lost = await (consumes === 0 ? commitPlain(unit) : commitConsuming(unit));
+  const store: ArtifactStore = {
+    find: async (model, id) => (await findOne(KEY_ROWS.finish([model, id])))[0],
+    async findTokenWithGrant(model, id) {
+      return completeSession(store, await findOneWithGrant(KEY_ROWS.finish([model, id])));
+    },
+    findSessions: async (uid) => findByUid(UID_ROWS.finish([uid])),
+    findJwtStatus: async (jtiHash, grantId) => findStatus(JWT_ROWS.finish([jtiHash, grantId ?? null])),
+    async commit(writes) {
+      const unit = finishUnit(writes);
+      const lost = await (unit.consumes === undefined ? commitPlain(unit) : commitConsuming(unit));
       if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
     },
   };
+  return store;
 }
 
-function modelsOf(keys: readonly { model: string }[]): string[] {
-  return keys.map(({ model }) => model);
+async function findArtifacts({ batchQuery }: Deps, keys: readonly FinishedRow[]): Promise<StoredArtifact[][]> {
+  const { rows } = await batchQuery<Row>(findStatement(keys.map(modelOf)), KEY_ROWS.encode(keys));
+  return byPosition(rows, keys.length);
 }
 
-function toKeyRows(keys: readonly { model: string; id: Buffer }[]): Buffer[] {
-  return KEY_ROWS.encode(keys.map(({ model, id }, position) => [position, model, id]));
+async function findTokensWithGrants(
+  { batchQuery }: Deps,
+  keys: readonly FinishedRow[],
+): Promise<(StoredTokenWithGrant | undefined)[]> {
+  const { rows } = await batchQuery<Row>(findTokenWithGrantStatement(keys.map(modelOf)), KEY_ROWS.encode(keys));
+  const found: (StoredTokenWithGrant | undefined)[] = keys.map(() => undefined);
+  for (const row of rows) {
+    const [source, grant, session] = [0, 1, 2].map((index) => toStored(row, index));
+    if (source !== undefined) found[row[0]] = { source, grant, session };
+  }
+  return found;
+}
+
+/**
+ * Rows that were stored before the column `uid` named the session of a token have it in their
+ * payload only.
+ */
+async function completeSession(
+  store: Pick<ArtifactStore, 'findSessions' | 'findJwtStatus'>,
+  found: StoredTokenWithGrant | undefined,
+): Promise<StoredTokenWithGrant | undefined> {
+  if (found === undefined || found.session !== undefined) return found;
+  const { expiresWithSession, sessionUid } = found.source.payload;
+  if (expiresWithSession !== true || typeof sessionUid !== 'string') return found;
+  if (await hasSessionEnded(store, sessionUid)) return found;
+  const [session] = await store.findSessions(sessionUid);
+  return { ...found, session };
+}
+
+async function findSessionsByUid({ batchQuery }: Deps, uids: readonly FinishedRow[]): Promise<StoredArtifact[][]> {
+  const { rows } = await batchQuery<Row>(FIND_SESSIONS, UID_ROWS.encode(uids));
+  return byPosition(rows, uids.length);
+}
+
+async function findJwtStatuses({ batchQuery }: Deps, tokens: readonly FinishedRow[]): Promise<JwtStatus[]> {
+  const { rows } = await batchQuery<{ position: number; is_revoked: boolean; account_id: string | null }>(
+    JWT_STATUS,
+    JWT_ROWS.encode(tokens),
+  );
+  const found: JwtStatus[] = [];
+  for (const row of rows) {
+    found[row.position] = { isRevoked: row.is_revoked, accountId: row.account_id ?? undefined };
+  }
+  return found;
 }
 
 function byPosition(rows: readonly Row[], count: number): StoredArtifact[][] {
@@ -214,8 +195,4 @@ function toStored(row: Row, index: number): StoredArtifact | undefined {
     issuedAt: row[first + 3] as number,
     consumedAt: (row[first + 4] as number | null) ?? undefined,
   };
-}
-
-function consumeOf(unit: readonly Write[]): Consume | undefined {
-  return unit.find((write): write is Consume => write.kind === 'consume');
 }

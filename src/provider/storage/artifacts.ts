@@ -1,5 +1,6 @@
-// Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy of the database holds no
-// usable token, code or cookie. What every request does with them is in hot-store.
+// Rows of `oidc_artifacts`: the engine's short-lived models. Ids are stored as SHA-256, so a copy
+// of the database holds no usable token, code or cookie. What every request does with them is in
+// artifact-store.
 
 import { hash } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
@@ -7,7 +8,7 @@ import type { Query } from '../../database/database.ts';
 import { forEachTable } from './partitions.ts';
 
 const SQL = {
-  findByUserCode: { name: 'artifact_find_user_code', text: standing('a.model = $1 AND a.user_code = $2') },
+  findByUserCode: { name: 'artifact_find_user_code', text: selectValid('a.model = $1 AND a.user_code = $2') },
   removeGrant: {
     name: 'artifact_remove_grant',
     text: `DELETE FROM oidc_artifacts WHERE grant_id = $1 OR (model = 'Grant' AND id = $1)`,
@@ -20,7 +21,10 @@ const SQL = {
   removeOfAccount: { name: 'artifact_remove_of_account', text: removal('account_id = $1') },
 };
 
-/** A statement that gets ready to look into all partitions is planned at each use, which takes three times as long as its work. */
+/**
+ * A statement on all partitions is planned at each use, which takes three times as long as running
+ * it.
+ */
 const destroyStatement = forEachTable((table) => ({
   name: `artifact_destroy_in_${table}`,
   text: `DELETE FROM ${table} WHERE model = $1 AND id = $2`,
@@ -31,11 +35,11 @@ const grantOfStatement = forEachTable((table) => ({
 }));
 
 /**
- * A row counts only while its client and its user exist and have no later "not before": what was issued by a request that
- * raced with a revocation is void although it was written after it. Expired and consumed rows are returned: the engine wants
- * to see them.
+ * A row is valid only while its client and its user exist and have no later "not before": what was
+ * issued by a request that raced with a revocation is void although it was written after it.
+ * Expired and consumed rows are returned: the engine tells them apart.
  */
-function standing(condition: string): string {
+function selectValid(condition: string): string {
   return `SELECT a.payload, extract(epoch FROM a.consumed_at)::float8 AS consumed_at FROM oidc_artifacts a
           LEFT JOIN clients c ON c.client_id = a.client_id
           LEFT JOIN users u ON u.id = a.account_id
@@ -58,6 +62,7 @@ export interface Artifact {
   readonly clientId: string | undefined;
   readonly accountId: string | undefined;
   readonly grantId: Buffer | undefined;
+  /** of a session: its own; of a token that ends with a session: that of the session */
   readonly uid: string | undefined;
   readonly userCode: string | undefined;
   /** seconds since 1970 */
@@ -72,7 +77,7 @@ export interface FoundArtifact {
   readonly consumedAt: number | undefined;
 }
 
-/** What stands for a model's id at rest. */
+/** What is stored instead of the id of a model. */
 export function artifactId(model: string, id: string): Buffer {
   return hash('sha256', `${model}\0${id}`, 'buffer');
 }
@@ -110,7 +115,9 @@ export async function findGrantOf(query: Query, model: string, id: Buffer): Prom
   return { grantId: row.grant_id, clientId: row.client_id ?? undefined, accountId: row.account_id ?? undefined };
 }
 
-/** A grant with everything that was issued under it; JWTs turn inactive because their grant is gone. */
+/**
+ * A grant with everything that was issued under it; JWTs turn inactive because their grant is gone.
+ */
 export async function removeGrant(query: Query, grantId: Buffer): Promise<void> {
   await query(SQL.removeGrant, [grantId]);
 }

@@ -1,4 +1,5 @@
-// The partitions of `oidc_artifacts`, as the migrations make them, and which of them a statement has to look into.
+// The partitions of `oidc_artifacts`, as the migrations make them, and which of them a statement
+// has to look into.
 
 /** By model; the rest shares the last one. */
 const PARTITIONS = {
@@ -29,7 +30,9 @@ function partitionOf(model: string): ArtifactPartition {
   return Object.hasOwn(PARTITIONS, model) ? PARTITIONS[model as keyof typeof PARTITIONS] : OTHER;
 }
 
-/** A statement for each partition, for those that want nothing of any other: PostgreSQL need not get ready to look into all six. */
+/**
+ * One statement per partition: PostgreSQL does not have to prepare for all six where one is enough.
+ */
 export function forEachTable<T>(statementOn: (table: ArtifactTable) => T): (models: readonly string[]) => T {
   const statements = new Map<ArtifactTable, T>();
   return (models) => {

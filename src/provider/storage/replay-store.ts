@@ -1,4 +1,5 @@
-// What may be presented once: the insert decides, and it is committed even if the request around it fails.
+// What may be presented once: the insert decides, and it is committed even if the request around it
+// fails.
 
 import { createHash } from 'node:crypto';
 import type { Query } from '../../database/database.ts';

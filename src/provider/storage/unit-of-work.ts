@@ -1,19 +1,20 @@
-// One unit per token request. What the engine writes while it answers POST /oauth2/token (a code consumed, an access token, a
-// refresh token, the audit events) is gathered here and committed together before the answer leaves: a crash in between leaves
-// either everything or nothing, and no connection is held while the engine works. An answer that is an error issued nothing, so
-// what was gathered for it is dropped.
+// One unit per token request. What is written while POST /oauth2/token is answered (a code
+// consumed, an access token, a refresh token, the audit events) is collected here and committed
+// together before the answer is sent: a crash in between leaves either everything or nothing, and
+// no connection is held meanwhile. An answer that is an error issued nothing, so what was collected
+// for it is dropped.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ArtifactStore } from './artifact-store.ts';
 import type { Write } from './writes.ts';
 
 export interface UnitOfWork {
-  /** Stores it with the other writes of this request, or at once when there is no unit of work around it. */
+  /** Stores it with the other writes of this request; at once outside of a unit of work. */
   write(write: Write): Promise<void>;
-  /** Calls back when the writes of this request are committed, which those of a refused one never are. */
+  /** Calls back when the writes of this request are committed; never when it is refused. */
   afterwards(callback: () => void): void;
-  /** Runs `work`, whose writes are kept until whoever called commits them, or lets them go. */
-  gather<T>(requestId: string, work: () => Promise<T>): Promise<Collected<T>>;
+  /** Runs `work` and keeps its writes until the caller commits or drops them. */
+  collect<T>(requestId: string, work: () => Promise<T>): Promise<Collected<T>>;
   /** of the request around it */
   requestId(): string | undefined;
 }
@@ -44,7 +45,7 @@ export function createUnitOfWork({ commit }: Pick<ArtifactStore, 'commit'>): Uni
       else unit.callbacks.push(callback);
     },
     requestId: () => current.getStore()?.requestId,
-    async gather(requestId, work) {
+    async collect(requestId, work) {
       const unit: Unit = { requestId, writes: [], callbacks: [] };
       const result = await current.run(unit, work);
       return {

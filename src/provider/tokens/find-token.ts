@@ -3,7 +3,6 @@
 
 import type Provider from 'oidc-provider';
 import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
-import { isSameClient } from '../../client-binding.ts';
 import { reviveModel } from '../engine-internals.ts';
 import type { JwtAccessTokens } from './jwt-access-tokens.ts';
 import { modelByPrefix, type PrefixedModel } from './token-prefixes.ts';
@@ -33,13 +32,4 @@ async function findJwt(
   if (claims === undefined) return undefined;
   const stored = jwtAccessTokens.toStored(claims);
   return reviveModel(provider, stored.kind as PrefixedModel, { ...stored });
-}
-
-/** The grant of a user still stands and is the one of this token. */
-export async function hasItsGrant(provider: Provider, token: IssuedToken): Promise<boolean> {
-  const { grantId, accountId } = token as { grantId?: string; accountId?: string };
-  if (grantId === undefined) return true;
-  const grant = await provider.Grant.find(grantId, { ignoreExpiration: true });
-  if (grant === undefined || grant.isExpired) return false;
-  return grant.accountId === accountId && isSameClient(grant.clientId, token.clientId);
 }

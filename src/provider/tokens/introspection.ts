@@ -1,15 +1,21 @@
-// The introspection policy (RFC 7662): which caller learns what about which token. It runs for every kind of token after the
-// engine has authenticated the caller; a refusal is `{"active": false}` and nothing else, whatever its reason.
+// Introspection (RFC 7662): which caller learns what about which token. `createIntrospection` makes the answer for both transports;
+// the policy in it is asked by token exchange too. A refusal is `{"active": false}` and nothing else, for every reason (§2.2).
 
 import { hash } from 'node:crypto';
-import type { Middleware } from 'koa';
-import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
+import type Provider from 'oidc-provider';
+import type { AuthorizationDetail, Client } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../../client-binding.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { IntrospectionOutcome } from '../../metrics/traffic.ts';
 import { spellings } from '../../resource-servers/resource-server.ts';
+import { detailsForIntrospection } from '../policy/authorization-details.ts';
 import { findTokenStatus, type TokenStatus } from '../policy/token-status.ts';
 import { type DelegationDeps, delegationOf, isDelegationValid } from './delegation.ts';
+import { findIssuedToken, type IssuedToken } from './find-token.ts';
+import type { JwtAccessTokens } from './jwt-access-tokens.ts';
+import { type PairwiseIdentifier, subjectAt } from './pairwise.ts';
+import { modelByPrefix } from './token-prefixes.ts';
+import { type FindTokenWithGrant, hasItsGrant, lacksGrant } from './token-with-grant.ts';
 
 /** The members of the three models that this file reads and writes. */
 interface IntrospectedToken {
@@ -19,52 +25,120 @@ interface IntrospectedToken {
   readonly aud?: string | string[] | undefined;
   readonly resource?: string | string[] | undefined;
   readonly iat: number;
+  readonly sid?: string | undefined;
   readonly scopes: Set<string>;
+  readonly jkt?: string | undefined;
+  readonly 'x5t#S256'?: string | undefined;
+  readonly rar?: readonly AuthorizationDetail[] | undefined;
   scope?: string | undefined;
   extra?: Record<string, unknown> | undefined;
 }
 
-/** @param asked what stands for the request: the reason of a refusal is kept with it, for the metrics */
+/**
+ * Rewrites the members `extra` and `scope` of a token that the caller may know about to what it may read.
+ * @returns `active`; `void`: the token is not valid (any more); `foreign`: it is none of the caller's business
+ */
 export type IntrospectionPolicy = (
-  asked: object,
   caller: Client,
-  token: AccessToken | ClientCredentials | RefreshToken,
-) => Promise<boolean>;
+  token: IssuedToken,
+) => Promise<Exclude<IntrospectionOutcome, 'unknown'>>;
 
-/** Why the policy said no. The caller never learns it. */
-const refusals = new WeakMap<object, 'void' | 'foreign'>();
+export interface IntrospectionDeps extends DelegationDeps {
+  readonly provider: Provider;
+  readonly findTokenWithGrant: FindTokenWithGrant;
+  readonly introspectionPolicy: IntrospectionPolicy;
+  readonly jwtAccessTokens: Pick<JwtAccessTokens, 'verify' | 'toStored'>;
+  readonly pairwiseIdentifier: PairwiseIdentifier;
+  readonly metrics: Pick<Metrics, 'introspected'>;
+}
 
-/** Configuration `features.introspection.allowedPolicy`. */
+export type Introspect = (caller: Client, value: string) => Promise<{ readonly active: boolean }>;
+
+export function createIntrospection(deps: IntrospectionDeps): Introspect {
+  return async (caller, value) => {
+    const token = await findActiveToken(deps, value);
+    const outcome = token === undefined ? 'unknown' : await deps.introspectionPolicy(caller, token);
+    deps.metrics.introspected(outcome);
+    return token === undefined || outcome !== 'active' ? { active: false } : describe(deps, token, value);
+  };
+}
+
+/** Neither expired nor consumed, with its grant and session. The policy asks about its client and its user. */
+async function findActiveToken(deps: IntrospectionDeps, value: string): Promise<IssuedToken | undefined> {
+  const model = modelByPrefix(value);
+  if (model === 'AccessToken' || model === 'RefreshToken') {
+    const found = await deps.findTokenWithGrant(model, value);
+    if (found === undefined || found.consumedAt !== undefined || lacksGrant(found)) return undefined;
+    return found.source.isExpired ? undefined : found.source;
+  }
+  const token = await findIssuedToken(deps, value);
+  return token?.isValid && (await hasItsGrant(deps.provider, token)) ? token : undefined;
+}
+
+/** RFC 7662 §2.2. Members that are undefined are left out. */
+async function describe(deps: IntrospectionDeps, issued: IssuedToken, value: string): Promise<{ active: true }> {
+  const { provider, directory, pairwiseIdentifier } = deps;
+  const token: IntrospectedToken & Pick<IssuedToken, 'exp' | 'jti'> = issued;
+  const { jkt, 'x5t#S256': x5t, clientId = '', accountId } = token;
+  const client = accountId === undefined ? undefined : await provider.Client.find(clientId);
+  const [audience] = list(token.aud);
+  const details =
+    token.rar &&
+    detailsForIntrospection(
+      audience === undefined ? undefined : await directory.findResourceServer(audience),
+      token.rar,
+    );
+  const answer = {
+    active: true as const,
+    ...(client === undefined || accountId === undefined
+      ? {}
+      : { sub: subjectAt(pairwiseIdentifier, client, accountId) }),
+    ...token.extra,
+    client_id: clientId,
+    exp: token.exp,
+    iat: token.iat,
+    sid: token.sid,
+    iss: provider.issuer,
+    // An opaque token is its own id, and whoever may not present it must not learn it.
+    jti: token.jti === value ? hash('sha256', value, 'base64url') : token.jti,
+    aud: token.aud,
+    authorization_details: details,
+    scope: token.scope || undefined,
+    cnf: jkt === undefined && x5t === undefined ? undefined : { jkt, 'x5t#S256': x5t },
+    // A guard accepts `Bearer` and `DPoP` as access tokens, nothing else.
+    token_type: issued.kind === 'RefreshToken' ? 'refresh_token' : issued.tokenType,
+  };
+  return answer;
+}
+
 export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPolicy {
   const { directory } = deps;
-  return async (asked, caller, introspected) => {
-    const token = introspected as unknown as IntrospectedToken;
+  return async (caller, introspected) => {
+    const token: IntrospectedToken = introspected;
     const { clientId } = token;
-    refusals.set(asked, 'void');
-    if (clientId === undefined || !isBound(token)) return false;
-    const standing = await findTokenStatus(directory, {
+    if (clientId === undefined || !isBound(token)) return 'void';
+    const status = await findTokenStatus(directory, {
       clientId,
       accountId: token.accountId,
       audiences: token.kind === 'RefreshToken' ? list(token.resource).flatMap(spellings) : list(token.aud),
       issuedAt: token.iat,
     });
-    if (standing === undefined) return false;
+    if (status === undefined) return 'void';
     const delegation = delegationOf(token.extra);
     const [audience] = list(token.aud);
-    const handedOn = delegation && { delegation, audience, accountId: token.accountId, issuedAt: token.iat };
-    if (handedOn && !(await isDelegationValid(deps, handedOn))) return false;
+    const delegated = delegation && { delegation, audience, accountId: token.accountId, issuedAt: token.iat };
+    if (delegated && !(await isDelegationValid(deps, delegated))) return 'void';
     const isEntitled = mayIntrospect(
       { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
       {
         boundClientId: clientId,
-        // A refresh token is for the client alone: no resource server has any business with it.
-        audiences: token.kind === 'RefreshToken' ? [] : standing.audiences,
+        // A refresh token is for the client alone.
+        audiences: token.kind === 'RefreshToken' ? [] : status.audiences,
       },
     );
-    refusals.set(asked, 'foreign');
-    if (!isEntitled) return false;
-    report(token, clientId, standing);
-    return true;
+    if (!isEntitled) return 'foreign';
+    report(token, clientId, status);
+    return 'active';
   };
 }
 
@@ -79,17 +153,16 @@ function isBound(token: IntrospectedToken): boolean {
   }
 }
 
-/** The engine spreads `extra` into the answer. */
-function report(token: IntrospectedToken, clientId: string, standing: TokenStatus): void {
+function report(token: IntrospectedToken, clientId: string, status: TokenStatus): void {
   const { gid: _gid, lanyard_origin: _origin, ...extra } = token.extra ?? {};
   token.extra = {
     ...extra,
     ...bindingClaims(clientId),
-    // RFC 9068 §2.2: the subject of a token that no user stands behind is the client.
+    // RFC 9068 §2.2: the subject of a token without a user is the client.
     ...(token.accountId === undefined ? { sub: clientId } : {}),
-    ...(standing.username === undefined ? {} : { username: standing.username }),
+    ...(status.username === undefined ? {} : { username: status.username }),
   };
-  const { allowedScopes } = standing;
+  const { allowedScopes } = status;
   if (allowedScopes !== undefined && token.kind !== 'RefreshToken' && token.scope !== undefined) {
     // The policy may have become narrower since the token was issued.
     token.scope = [...token.scopes].filter((scope) => allowedScopes.has(scope)).join(' ');
@@ -99,31 +172,3 @@ function report(token: IntrospectedToken, clientId: string, standing: TokenStatu
 function list(audience: string | string[] | undefined): string[] {
   return audience === undefined ? [] : Array.isArray(audience) ? audience : [audience];
 }
-
-/**
- * Completes an active answer: the engine leaves `jti` out where it is the token itself, and has no `token_type` for refresh
- * tokens. A guard accepts neither as an access token, because only `Bearer` and `DPoP` are types of one.
- */
-export function introspectionAnswers(path: string, metrics: Pick<Metrics, 'introspected'>): Middleware {
-  return async (ctx, next) => {
-    await next();
-    if (ctx.path !== path) return;
-    const answer = ctx.body as { active?: boolean; jti?: string; token_type?: string } | undefined;
-    if (typeof answer?.active === 'boolean') metrics.introspected(introspectionOutcome(answer.active, ctx));
-    if (answer?.active !== true) return;
-    answer.jti ??= nameOf(String((ctx as unknown as KoaContextWithOIDC).oidc.params?.token));
-    answer.token_type ??= REFRESH_TOKEN_TYPE;
-  };
-}
-
-/** @param asked as the policy was told */
-export function introspectionOutcome(isActive: boolean, asked: object): IntrospectionOutcome {
-  return isActive ? 'active' : (refusals.get(asked) ?? 'unknown');
-}
-
-/** What identifies an opaque token to whoever may not present it. */
-export function nameOf(opaqueToken: string): string {
-  return hash('sha256', opaqueToken, 'base64url');
-}
-
-export const REFRESH_TOKEN_TYPE = 'refresh_token';

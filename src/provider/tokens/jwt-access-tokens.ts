@@ -1,26 +1,18 @@
-// Lets the engine's own introspection and revocation endpoints handle JWT access tokens, which it refuses otherwise.
-//
-//  1. A middleware in front of the engine writes a prefix before a JWT in the `token` parameter, so that the engine takes it
-//     for an opaque token. A prefix that the caller wrote is replaced.
-//  2. The engine authenticates the caller, then asks the adapter for that token. Only then is the JWT verified here and returned
-//     in the shape of a stored opaque token, so that one code path serves both kinds.
-//
-// If a version of the engine changes any of this, JWTs are not found: it fails closed.
+// JWT access tokens (RFC 9068) at introspection and revocation. They have no row: a JWT is verified, asked about in the deny list and
+// given the shape of a stored opaque token, so that one code path serves both kinds. For revocation, the engine asks the
+// adapter, after it has authenticated the caller.
 
 import { hash } from 'node:crypto';
 import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
-import type { Middleware } from 'koa';
 import { LRUCache } from 'lru-cache';
 import type { AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
-import { currentContext, JWT_PREFIX, provideBody } from '../engine-internals.ts';
-import { answerTooLarge, isForm, readFormBody } from '../http/form-body.ts';
+import { currentContext } from '../engine-internals.ts';
 import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
 
-const PREFIXED_ROUTES = new Set(['introspection', 'revocation']);
 /** The clock of another node may be behind by this much. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
@@ -59,9 +51,7 @@ export interface AcceptedJwt extends VerifiedJwt {
 }
 
 export interface JwtAccessTokens {
-  readonly middleware: Middleware;
-  isPrefixedJwt(id: string): boolean;
-  /** For the adapter: a prefixed JWT in the shape of a stored token, if it is valid. */
+  /** For the adapter, at revocation: a JWT in the shape of a stored token, if it is valid. */
   find(model: string, id: string): Promise<AdapterPayload | undefined>;
   /** For the adapter: revokes the JWT that this request has found, if `jti` is its id. */
   destroy(jti: string): Promise<void>;
@@ -76,7 +66,6 @@ export interface JwtAccessTokensDeps {
   readonly artifactStore: Pick<ArtifactStore, 'findJwtStatus'>;
   readonly issuer: string;
   readonly publicJwks: readonly JWK[];
-  readonly paths: ReadonlySet<string>;
 }
 
 export function createJwtAccessTokens(deps: JwtAccessTokensDeps): JwtAccessTokens {
@@ -87,7 +76,7 @@ export function createJwtAccessTokens(deps: JwtAccessTokensDeps): JwtAccessToken
 
   async function loadOnce(jwt: string): ReturnType<typeof verify> {
     const request = currentContext();
-    if (request === undefined || !PREFIXED_ROUTES.has(request.oidc.route)) return undefined;
+    if (request?.oidc.route !== 'revocation') return undefined;
     const ofRequest = loads.get(request) ?? new Map<string, ReturnType<typeof verify>>();
     loads.set(request, ofRequest);
     const load = ofRequest.get(jwt) ?? verify(jwt);
@@ -96,14 +85,12 @@ export function createJwtAccessTokens(deps: JwtAccessTokensDeps): JwtAccessToken
   }
 
   return {
-    middleware: prefixMiddleware(deps.paths),
-    isPrefixedJwt: (id) => id.startsWith(JWT_PREFIX),
     verify,
 
     toStored,
 
     async find(model, id) {
-      const claims = await loadOnce(id.slice(JWT_PREFIX.length));
+      const claims = await loadOnce(id);
       const stored = claims && toStored(claims);
       return stored?.kind === model ? stored : undefined;
     },
@@ -198,28 +185,7 @@ function copyOf<T>(value: T): T {
   return typeof value === 'object' ? structuredClone(value) : value;
 }
 
-function prefixMiddleware(paths: ReadonlySet<string>): Middleware {
-  return async (ctx, next) => {
-    if (paths.has(ctx.path) && isForm(ctx.req)) {
-      const body = await readFormBody(ctx.req);
-      if (body === undefined) return answerTooLarge(ctx);
-      // A doubled parameter stays doubled: the engine refuses that.
-      const prefixed = [...new URLSearchParams(body)].map(([name, value]): [string, string] => {
-        return [name, name === 'token' ? withPrefix(value) : value];
-      });
-      provideBody(ctx.req, new URLSearchParams(prefixed).toString());
-    }
-    await next();
-  };
-}
-
-/** Only this function writes the prefix: with one of its own, a caller could have an opaque token taken for a JWT. */
-function withPrefix(token: string): string {
-  if (token.startsWith(JWT_PREFIX)) return 'invalid';
-  return isJwt(token) ? JWT_PREFIX + token : token;
-}
-
-function isJwt(token: string): boolean {
+export function isJwt(token: string): boolean {
   if (token.split('.').length < 3) return false;
   try {
     return typeof decodeProtectedHeader(token) === 'object';

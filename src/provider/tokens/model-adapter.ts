@@ -4,9 +4,7 @@
 // through the engine's models, which end here.
 
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
-import { isSameClient } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
-import { currentContext } from '../engine-internals.ts';
 import type { LogoutTransaction } from '../logout/logout-transaction.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
@@ -16,8 +14,7 @@ import { hasSessionEnded } from '../storage/ended-sessions.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { assertNamesClient, isPushedByCaller } from './binding-hooks.ts';
 import { delegationOf } from './delegation.ts';
-import type { JwtAccessTokens } from './jwt-access-tokens.ts';
-import { assertNotJustRotated } from './refresh-grace.ts';
+import { isJwt, type JwtAccessTokens } from './jwt-access-tokens.ts';
 import { createPayloadSeals, type PayloadSeals } from './sealed-payload.ts';
 import { hasOtherPrefix } from './token-prefixes.ts';
 
@@ -74,7 +71,7 @@ async function store({ directory, seals, unitOfWork }: Deps, { model, id, payloa
       clientId: payload.clientId,
       accountId: payload.accountId,
       grantId: issuedUnder(model, payload),
-      uid: payload.uid,
+      uid: payload.expiresWithSession ? payload.sessionUid : payload.uid,
       userCode: payload.userCode === undefined ? undefined : seals.hashUserCode(payload.userCode),
       issuedAt,
       expiresAt,
@@ -97,16 +94,14 @@ async function withoutGivenUpAccess(directory: Directory, session: AdapterPayloa
 
 async function find(deps: Deps, model: string, id: string): Promise<AdapterPayload | undefined> {
   const { artifactStore, directory, jwtAccessTokens, seals } = deps;
-  if (jwtAccessTokens.isPrefixedJwt(id)) return jwtAccessTokens.find(model, id);
+  if (isJwt(id)) return jwtAccessTokens.find(model, id);
   if (hasOtherPrefix(model, id)) return undefined;
   const found = await artifactStore.find(model, artifactId(model, id));
-  if (model === 'RefreshToken' && currentContext()?.oidc.route === 'token') refuseJustRotated(found);
   // What was issued by a request that raced with a revocation is void although it was written after it.
   if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
   if (model === 'Session' && (await hasSessionEnded(artifactStore, found.payload.uid as string))) return undefined;
   const payload = { ...toPayload({ ...found, payload: seals.open(model, id, found.payload) }), jti: id };
-  if (model === 'PushedAuthorizationRequest' && !isPushedByCaller(payload)) return undefined;
-  return model === 'AuthorizationCode' ? replayable(payload) : payload;
+  return model === 'PushedAuthorizationRequest' && !isPushedByCaller(payload) ? undefined : payload;
 }
 
 async function findByUid({ artifactStore, directory }: Deps, model: string, uid: string) {
@@ -135,12 +130,6 @@ async function destroy({ query, logout, jwtAccessTokens }: Deps, model: string, 
   if (!isGone) await jwtAccessTokens.destroy(id);
 }
 
-/** Its own client only: the engine refuses others, without a word about the token. */
-function refuseJustRotated(found: (FoundArtifact & { readonly clientId?: string | undefined }) | undefined): void {
-  const client = currentContext()?.oidc.client;
-  if (isSameClient(client?.clientId, found?.clientId)) assertNotJustRotated(client, found?.consumedAt);
-}
-
 /** What is removed with the grant. A login in progress only names the grant of its session: it outlives that. */
 function issuedUnder(model: string, payload: AdapterPayload): Buffer | undefined {
   const grantId = payload.grantId ?? delegationOf(payload.extra)?.lanyard_origin.grant_id;
@@ -149,12 +138,4 @@ function issuedUnder(model: string, payload: AdapterPayload): Buffer | undefined
 
 function toPayload({ payload, consumedAt }: FoundArtifact): AdapterPayload {
   return consumedAt === undefined ? payload : { ...payload, consumed: Math.floor(consumedAt) };
-}
-
-/**
- * RFC 6749 §4.1.2: a code that comes a second time revokes what it gave. The engine looks at its expiry first, and would leave it at
- * that; a code that was used cannot expire any more.
- */
-function replayable(payload: AdapterPayload): AdapterPayload {
-  return payload.consumed === undefined ? payload : { ...payload, exp: Number.MAX_SAFE_INTEGER };
 }

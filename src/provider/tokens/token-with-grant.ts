@@ -1,13 +1,21 @@
 // A user's token or code together with what it depends on: the grant of the user, and the session of the browser if it ends with
-// that. One round trip to the database for what the engine asks one after the other; the rules are the engine's.
+// that. One round trip to the database, one implementation for grants, introspection and userinfo.
 
 import type Provider from 'oidc-provider';
 import type { AccessToken, AuthorizationCode, Grant, RefreshToken } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
+import { reviveModel } from '../engine-internals.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
 import type { ArtifactStore, StoredArtifact } from '../storage/artifact-store.ts';
 import { artifactId } from '../storage/artifacts.ts';
+import type { IssuedToken } from './find-token.ts';
+import { hasOtherPrefix } from './token-prefixes.ts';
+
+interface Owned {
+  readonly clientId?: string | undefined;
+  readonly accountId?: string | undefined;
+}
 
 interface Models {
   AccessToken: AccessToken;
@@ -16,12 +24,15 @@ interface Models {
 }
 
 export interface TokenWithGrant<Source> {
+  /** may have expired */
   readonly source: Source;
-  /** undefined: a token that another one was exchanged for has none of its own */
+  /** seconds since 1970 */
+  readonly consumedAt: number | undefined;
+  /** undefined: there is none, or it is not valid, or it is that of another client or user */
   readonly grant: Grant | undefined;
 }
 
-/** @returns undefined unless it is there, may be used now, and all that it depends on stands */
+/** @returns undefined if there is none, it has been revoked, or the session that it ends with has ended */
 export type FindTokenWithGrant = <Model extends keyof Models>(
   model: Model,
   value: string,
@@ -33,62 +44,66 @@ export interface TokenWithGrantDeps {
   readonly directory: Directory;
 }
 
-export function createFindTokenWithGrant({
-  provider,
-  artifactStore,
-  directory,
-}: TokenWithGrantDeps): FindTokenWithGrant {
-  /** The engine's model of a row that has not been revoked. */
-  async function revive<T>(
-    Model: new (payload: never) => T,
-    stored: StoredArtifact | undefined,
-    id?: string,
-  ): Promise<T | undefined> {
-    if (stored === undefined || !(await isNotRevoked(directory, stored))) return undefined;
-    return new Model((id === undefined ? stored.payload : { ...stored.payload, jti: id }) as never);
-  }
-
-  return async <Model extends keyof Models>(model: Model, value: string) => {
+export function createFindTokenWithGrant(deps: TokenWithGrantDeps): FindTokenWithGrant {
+  const { provider, artifactStore, directory } = deps;
+  return async (model, value) => {
+    if (hasOtherPrefix(model, value)) return undefined;
     const stored = await artifactStore.findTokenWithGrant(model, artifactId(model, value));
-    // RFC 6749 §4.1.2, RFC 9700 §4.14.2: what was used before is for the engine, which revokes what came of it.
-    if (stored === undefined || stored.source.consumedAt !== undefined) return undefined;
-    const source = await revive(
-      provider[model] as unknown as new (
-        payload: never,
-      ) => Models[Model],
-      stored.source,
-      value,
-    );
-    if (source === undefined || source.isExpired) return undefined;
-    let grant: Grant | undefined;
-    if (source.grantId !== undefined) {
-      grant = await revive(provider.Grant as unknown as new (payload: never) => Grant, stored.grant);
-      if (grant === undefined || grant.isExpired) return undefined;
-      if (!isSameClient(grant.clientId, source.clientId) || grant.accountId !== source.accountId) return undefined;
-    }
-    if (source.expiresWithSession) {
-      const { session } = stored;
-      if (session === undefined || !(await isNotRevoked(directory, session))) return undefined;
-      if (!isSessionOf(session.payload as unknown as SessionPayload, source)) return undefined;
-    }
-    return { source, grant };
+    if (stored === undefined || !(await isNotRevoked(directory, stored.source))) return undefined;
+    const source = reviveModel(provider, model, { ...stored.source.payload, jti: value });
+    if (source.expiresWithSession && !(await isSessionAlive(directory, stored.session, source))) return undefined;
+    const grant = await validGrant(deps, stored.grant, source);
+    return { source, consumedAt: stored.source.consumedAt, grant };
   };
 }
 
-/** What the engine keeps of a session, as far as it is asked for here. */
+/** A token that another one was exchanged for has no grant of its own (tokens/delegation asks for the first one). */
+export function lacksGrant({ source, grant }: TokenWithGrant<{ readonly grantId?: string | undefined }>): boolean {
+  return source.grantId !== undefined && grant === undefined;
+}
+
+async function validGrant(
+  { provider, directory }: TokenWithGrantDeps,
+  stored: StoredArtifact | undefined,
+  source: Owned,
+): Promise<Grant | undefined> {
+  if (stored === undefined || !(await isNotRevoked(directory, stored))) return undefined;
+  const grant = reviveModel(provider, 'Grant', stored.payload);
+  return isGrantOf(grant, source) ? grant : undefined;
+}
+
+/** For a token that was found without its grant. */
+export async function hasItsGrant(provider: Provider, token: IssuedToken): Promise<boolean> {
+  if (!('grantId' in token) || token.grantId === undefined) return true;
+  const grant = await provider.Grant.find(token.grantId, { ignoreExpiration: true });
+  return grant !== undefined && isGrantOf(grant, token);
+}
+
+/** Not expired, and of the same client and the same user. */
+export function isGrantOf(grant: Grant, source: Owned): boolean {
+  return !grant.isExpired && isSameClient(grant.clientId, source.clientId) && grant.accountId === source.accountId;
+}
+
+/** What is read of a stored session. */
 interface SessionPayload {
   /** seconds since 1970 */
-  readonly exp: number;
+  readonly exp?: number;
   readonly accountId?: string;
   /** by client id */
   readonly authorizations?: Readonly<Record<string, { readonly grantId?: string }>>;
 }
 
-function isSessionOf(session: SessionPayload, source: AccessToken | RefreshToken | AuthorizationCode): boolean {
+async function isSessionAlive(
+  directory: Directory,
+  stored: StoredArtifact | undefined,
+  source: Owned & { readonly grantId?: string | undefined },
+): Promise<boolean> {
+  if (stored === undefined || !(await isNotRevoked(directory, stored))) return false;
+  const session: SessionPayload = stored.payload;
   const { authorizations = {} } = session;
-  const clientId = source.clientId as string;
+  const clientId = source.clientId ?? '';
   return (
-    session.exp > Date.now() / 1000 &&
+    (session.exp ?? 0) > Date.now() / 1000 &&
     session.accountId === source.accountId &&
     Object.hasOwn(authorizations, clientId) &&
     authorizations[clientId]?.grantId === source.grantId

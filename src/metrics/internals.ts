@@ -1,0 +1,158 @@
+// Metrics of the internals: connection pools, argon2, batches, caches, the change feed and pruning.
+// State is read at each scrape. A part that is not there, or has no value yet, has no sample.
+
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { fewNames } from './closed-lists.ts';
+import { counter, sampledGauge, sampledGauges } from './instruments.ts';
+
+const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+/** The members of `pg.Pool`. */
+export interface PoolState {
+  readonly totalCount: number;
+  readonly idleCount: number;
+  readonly waitingCount: number;
+}
+
+export interface PasswordLoad {
+  readonly running: number;
+  readonly waiting: number;
+}
+
+export type CacheResult = 'hit' | 'miss' | 'bypass';
+
+export interface ChangeFeedState {
+  isLive(): boolean;
+  /** notifications received so far */
+  heard(): number;
+}
+
+export interface InternalMetrics {
+  /** @param limit the maximum number of connections */
+  watchPool(name: 'general' | 'batch', pool: PoolState, limit: number): void;
+  watchPasswords(load: () => PasswordLoad): void;
+  /** @param queue of items that wait for a batch; a name from the code */
+  watchQueue(queue: string, depth: () => number): void;
+  watchChangeFeed(feed: ChangeFeedState): void;
+  /** One statement that served several requests. @param operation a name from the code */
+  observeBatch(operation: string, size: number): void;
+  cacheRequested(cache: string, result: CacheResult): void;
+  /** Expired rows were deleted. */
+  pruned(table: string, rows: number): void;
+  /** A pruning round ended without an error. @param lagSeconds since the oldest row is due, or 0 */
+  pruneSucceeded(lagSeconds: number): void;
+}
+
+export function createInternalMetrics(registry: Registry): InternalMetrics {
+  const batches = new Histogram({
+    name: 'lanyard_store_batch_size',
+    help: 'Number of requests served by one batched statement.',
+    labelNames: ['operation'],
+    buckets: BATCH_BUCKETS,
+    registers: [registry],
+  });
+  const cache = counter(
+    registry,
+    'lanyard_cache_requests_total',
+    'Cache lookups: answered from the cache (hit), not in it (miss), or skipped because it may be stale (bypass).',
+    ['cache', 'result'],
+  );
+  const depths = new Map<string, () => number>();
+  sampledGauges(registry, 'lanyard_store_queue_depth', 'Number of items waiting for a batch.', 'queue', () =>
+    [...depths].map(([queue, depth]) => [queue, depth()]),
+  );
+  const [queueName, operationName, cacheName] = [fewNames(), fewNames(), fewNames()];
+  return {
+    ...createPoolMetrics(registry),
+    ...createPasswordMetrics(registry),
+    ...createChangeFeedMetrics(registry),
+    ...createPruningMetrics(registry),
+    watchQueue: (queue, depth) => void depths.set(queueName(queue), depth),
+    observeBatch: (operation, size) => batches.observe({ operation: operationName(operation) }, size),
+    cacheRequested: (name, result) => cache.inc({ cache: cacheName(name), result }),
+  };
+}
+
+function createPruningMetrics(registry: Registry): Pick<InternalMetrics, 'pruned' | 'pruneSucceeded'> {
+  const rowCount = counter(registry, 'lanyard_prune_rows_total', 'Number of expired rows deleted.', ['table']);
+  const lag = new Gauge({
+    name: 'lanyard_prune_lag_seconds',
+    help: 'Time since the oldest expired row became due for deletion; 0 if none is due.',
+    aggregator: 'max',
+    registers: [registry],
+  });
+  const lastSuccess = new Gauge({
+    name: 'lanyard_prune_last_success_timestamp_seconds',
+    help: 'When the last pruning round without an error ended.',
+    aggregator: 'max',
+    registers: [registry],
+  });
+  // prom-client starts a gauge at 0, which would say that rows were pruned in 1970.
+  lag.remove();
+  lastSuccess.remove();
+  const tableName = fewNames();
+  return {
+    pruned: (table, rows) => rowCount.inc({ table: tableName(table) }, rows),
+    pruneSucceeded(lagSeconds) {
+      lag.set(lagSeconds);
+      lastSuccess.setToCurrentTime();
+    },
+  };
+}
+
+function createChangeFeedMetrics(registry: Registry): Pick<InternalMetrics, 'watchChangeFeed'> {
+  let feed: ChangeFeedState | undefined;
+  new Gauge({
+    name: 'lanyard_change_feed_connected',
+    help: '1 while change notifications of other servers are received, 0 while caches are bypassed.',
+    aggregator: 'min',
+    registers: [registry],
+    collect() {
+      if (feed === undefined) this.remove();
+      else this.set(feed.isLive() ? 1 : 0);
+    },
+  });
+  new Counter({
+    name: 'lanyard_change_feed_notifications_total',
+    help: 'Change notifications received, from this server and others.',
+    registers: [registry],
+    collect() {
+      this.remove();
+      if (feed !== undefined) this.inc(feed.heard());
+    },
+  });
+  return {
+    watchChangeFeed(watched) {
+      feed = watched;
+    },
+  };
+}
+
+/** Pool `batch` runs the batched statements, `general` transactions and single statements. */
+function createPoolMetrics(registry: Registry): Pick<InternalMetrics, 'watchPool'> {
+  const watched = new Map<string, { pool: PoolState; limit: number }>();
+  const perPool = (name: string, help: string, read: (pool: PoolState, limit: number) => number) =>
+    sampledGauges(registry, name, help, 'pool', () =>
+      [...watched].map(([poolName, { pool, limit }]) => [poolName, read(pool, limit)]),
+    );
+  perPool('lanyard_database_pool_busy', 'PostgreSQL connections in use.', (pool) => pool.totalCount - pool.idleCount);
+  perPool('lanyard_database_pool_idle', 'Idle PostgreSQL connections.', (pool) => pool.idleCount);
+  perPool('lanyard_database_pool_limit', 'Maximum number of PostgreSQL connections.', (_pool, limit) => limit);
+  perPool('lanyard_database_pool_waiting', 'Requests waiting for a PostgreSQL connection.', (pool) => {
+    return pool.waitingCount;
+  });
+  return {
+    watchPool: (name, pool, limit) => void watched.set(name, { pool, limit }),
+  };
+}
+
+function createPasswordMetrics(registry: Registry): Pick<InternalMetrics, 'watchPasswords'> {
+  let load: (() => PasswordLoad) | undefined;
+  sampledGauge(registry, 'lanyard_argon2_running', 'Password hashes being computed.', () => load?.().running);
+  sampledGauge(registry, 'lanyard_argon2_waiting', 'Password hashes waiting for the CPU.', () => load?.().waiting);
+  return {
+    watchPasswords(read) {
+      load = read;
+    },
+  };
+}

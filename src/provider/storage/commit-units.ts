@@ -1,0 +1,70 @@
+// Stores the units of many requests with one statement.
+
+import type { Database } from '../../database/database.ts';
+import { sqlStateOf } from '../../database/sql-state.ts';
+import {
+  ARTIFACT_ROWS,
+  COMMIT,
+  COMMIT_EVENTS,
+  CONSUMED_ROWS,
+  type CommitStatements,
+  commitConsumingStatements,
+  EVENT_ROWS,
+  modelOf,
+  ONLY_EVENT_ROWS,
+} from './artifact-statements.ts';
+import { type Consume, type FinishedUnit, place } from './writes.ts';
+
+type Deps = Pick<Database, 'batchQuery'>;
+
+/** PostgreSQL, appendix A */
+const UNIQUE_VIOLATION = '23505';
+
+/** Stores units that consume nothing. */
+export async function commitUnits(deps: Deps, units: readonly FinishedUnit[]): Promise<undefined[]> {
+  const artifacts = place(units, (unit) => unit.artifacts);
+  const events = place(units, (unit) => unit.events);
+  // JWTs have no rows, only events.
+  if (artifacts.rows.length === 0) {
+    await deps.batchQuery(COMMIT_EVENTS, ONLY_EVENT_ROWS.encode(events.rows, events.positions));
+  } else {
+    await store(deps, COMMIT, units, [
+      ...ARTIFACT_ROWS.encode(artifacts.rows, artifacts.positions),
+      ...EVENT_ROWS.encode(events.rows, events.positions),
+    ]);
+  }
+  return units.map(() => undefined);
+}
+
+/** @returns for each unit what another request had consumed before, if that was so */
+export async function commitConsumingUnits(
+  deps: Deps,
+  units: readonly FinishedUnit[],
+): Promise<(Consume | undefined)[]> {
+  const artifacts = place(units, (unit) => unit.artifacts);
+  const events = place(units, (unit) => unit.events);
+  const consumes = place(units, (unit) => (unit.consumes === undefined ? [] : [unit.consumes.row]));
+  const { rows } = await store<{ unit: number }>(deps, commitConsumingStatements(consumes.rows.map(modelOf)), units, [
+    ...ARTIFACT_ROWS.encode(artifacts.rows, artifacts.positions),
+    ...EVENT_ROWS.encode(events.rows, events.positions),
+    ...CONSUMED_ROWS.encode(consumes.rows, consumes.positions),
+  ]);
+  const lost = new Set(rows.map(({ unit }) => unit));
+  return units.map((unit, position) => (lost.has(position) ? unit.consumes?.write : undefined));
+}
+
+/** Tries the cheaper statement first where none of the artifacts should be there already. */
+async function store<R>(
+  { batchQuery }: Deps,
+  statements: CommitStatements,
+  units: readonly FinishedUnit[],
+  values: readonly Buffer[],
+) {
+  try {
+    if (units.every(({ areNew }) => areNew)) return await batchQuery<R>(statements.inserting, values);
+  } catch (error) {
+    // It was rolled back: nothing of it is stored yet.
+    if (sqlStateOf(error) !== UNIQUE_VIOLATION) throw error;
+  }
+  return batchQuery<R>(statements.replacing, values);
+}

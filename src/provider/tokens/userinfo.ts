@@ -1,0 +1,119 @@
+// Userinfo (OpenID Connect Core §5.3): the claims of the user whose access token the caller presents. Both transports call it.
+
+import type { IncomingMessage } from 'node:http';
+import type Provider from 'oidc-provider';
+import { type AccessToken, type Client, errors, type Grant, type KoaContextWithOIDC } from 'oidc-provider';
+import type { CachedUser } from '../../users/lookup.ts';
+import { standardClaims } from '../../users/user.ts';
+import { certificateThumbprint } from '../clients/certificate-thumbprint.ts';
+import { type ReadClientCertificate, validCertificate } from '../clients/mutual-tls.ts';
+import { checkDpopReplay, createIdToken, validateDpop } from '../engine-internals.ts';
+import type { Directory } from '../policy/directory.ts';
+import { scopesOf } from '../policy/requested-scopes.ts';
+import { grantedClaims } from './granted-claims.ts';
+import type { FindTokenWithGrant } from './token-with-grant.ts';
+
+export interface UserinfoDeps {
+  readonly provider: Provider;
+  readonly directory: Directory;
+  readonly findTokenWithGrant: FindTokenWithGrant;
+  readonly readClientCertificate: ReadClientCertificate | undefined;
+}
+
+export type AnswerUserinfo = (ctx: KoaContextWithOIDC) => Promise<void>;
+
+export function createUserinfo(deps: UserinfoDeps): AnswerUserinfo {
+  return async (ctx) => {
+    const { token, grant } = await findPresented(deps, ctx);
+    const scope = narrowedScope(ctx.oidc.params?.scope, token);
+    const client = await deps.provider.Client.find(token.clientId ?? '');
+    if (client === undefined) throw new errors.InvalidToken('associated client not found');
+    // The engine checks here whether the client may be called from the page's origin.
+    ctx.oidc.entity('Client', client);
+    const user = await deps.directory.findUser(token.accountId);
+    if (user === undefined || user.isDisabled) throw new errors.InvalidToken('associated account not found');
+    if (grant === undefined) throw new errors.InvalidToken('grant not found, expired, or of another client or user');
+    await describe(deps, ctx, { client, user, token, grant, scope });
+  };
+}
+
+/** @throws InvalidToken, InsufficientScope, InvalidDpopProof (RFC 6750 §3.1, RFC 9449 §7.1) */
+async function findPresented(
+  { provider, findTokenWithGrant, readClientCertificate }: UserinfoDeps,
+  ctx: KoaContextWithOIDC,
+) {
+  const value = ctx.oidc.getAccessToken({ acceptDPoP: true });
+  const dpop = await validateDpop(provider, ctx, value);
+  const found = await findTokenWithGrant('AccessToken', value);
+  if (found === undefined || found.source.isExpired) throw new errors.InvalidToken('access token not found');
+  const { source: token, grant } = found;
+  ctx.oidc.entity('AccessToken', token);
+  if (!token.scopes.has('openid')) throw new errors.InsufficientScope('access token missing openid scope', 'openid');
+  assertCertificate(token, readClientCertificate, ctx.req);
+  await checkDpopReplay(provider, ctx, dpop, token.clientId);
+  if (dpop !== undefined && token.jkt === undefined) {
+    throw new errors.InvalidToken('access token is not sender-constrained but proof of possession was provided');
+  }
+  if (token.jkt !== undefined && token.jkt !== dpop?.thumbprint) {
+    throw new errors.InvalidToken('failed jkt verification');
+  }
+  if (token.aud !== undefined) {
+    throw new errors.InvalidToken('token audience prevents accessing the userinfo endpoint');
+  }
+  return { token, grant };
+}
+
+/** RFC 8705 §3 */
+function assertCertificate(
+  { 'x5t#S256': bound }: AccessToken,
+  read: ReadClientCertificate | undefined,
+  request: IncomingMessage,
+): void {
+  if (bound === undefined) return;
+  const certificate = validCertificate(read, request);
+  if (certificate === undefined || certificateThumbprint(certificate) !== bound) {
+    throw new errors.InvalidToken('failed x5t#S256 verification');
+  }
+}
+
+const SCOPE_SYNTAX = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
+
+/** A caller may ask for less than the token has. @throws InvalidRequest, InsufficientScope */
+function narrowedScope(requested: unknown, token: AccessToken): ReadonlySet<string> {
+  if (requested === undefined) return token.scopes;
+  if (typeof requested !== 'string' || !SCOPE_SYNTAX.test(requested)) {
+    throw new errors.InvalidRequest('scope contains invalid characters');
+  }
+  const missing = [...scopesOf(requested)].filter((name) => !token.scopes.has(name));
+  if (missing.length > 0) {
+    throw new errors.InsufficientScope('access token missing requested scope', missing.join(' '));
+  }
+  return scopesOf(requested);
+}
+
+interface Described {
+  readonly client: Client;
+  readonly user: CachedUser;
+  readonly token: AccessToken;
+  readonly grant: Grant;
+  readonly scope: ReadonlySet<string>;
+}
+
+/** As JSON, or signed where the client has registered that (OpenID Connect Core §5.3.2). */
+async function describe({ provider }: UserinfoDeps, ctx: KoaContextWithOIDC, described: Described): Promise<void> {
+  const { client, user, token, grant } = described;
+  const available = { ...standardClaims(user), sub: user.id };
+  const scope = grant.getOIDCScopeFiltered(new Set(described.scope));
+  const choice = grantedClaims(token.claims, 'userinfo', grant);
+  if (client.userinfoSignedResponseAlg !== undefined) {
+    const signed = createIdToken(provider, available, { client }, { scope, ...choice });
+    ctx.body = await signed.issue({ use: 'userinfo', expiresAt: token.exp });
+    ctx.type = 'application/jwt; charset=utf-8';
+    return;
+  }
+  const claims = new provider.Claims(available, { client });
+  claims.scope(scope);
+  claims.mask(choice.mask);
+  claims.rejected(choice.rejected);
+  ctx.body = await claims.result();
+}
