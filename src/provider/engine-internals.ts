@@ -1,10 +1,10 @@
 // Everything of oidc-provider that Lanyard replaces, calls or reads outside its documented interface: the list to go through at an
-// upgrade. Other files reach these members through the functions below. `assertEngineInternals` runs when the server starts, so
-// that a renamed member stops the start instead of failing a request. What only shows when the engine works (its HTML, the names
-// of its errors, how it reads a body) is tried at the start by engine-probe.
+// upgrade, with the steps of its endpoints in engine-steps. Other files reach these members through the functions below.
+// `assertEngineInternals` runs when the server starts, so that a renamed member stops the start instead of failing a request. What
+// only shows when the engine works (its HTML, the names of its errors) is tried at the start by engine-probe.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Context, Middleware } from 'koa';
+import type { Context } from 'koa';
 import Provider, {
   type Client,
   errors,
@@ -12,13 +12,10 @@ import Provider, {
   type KoaContextWithOIDC,
   type TokenEndpointGrantContext,
 } from 'oidc-provider';
-// Without types of their own: engine-modules.d.ts.
-import { introspection, revocation, token, userinfo } from 'oidc-provider/lib/actions/index.js';
+// Without a type of its own: engine-modules.d.ts.
 import als from 'oidc-provider/lib/helpers/als.js';
 // Made for custom grants, but outside of semantic versioning.
 import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
-import cors from 'oidc-provider/lib/shared/cors.js';
-import getErrorHandler from 'oidc-provider/lib/shared/error_handler.js';
 import type {
   ClaimsChoice,
   DeviceProblem,
@@ -75,7 +72,7 @@ const CALLED: Uses = {
   'OIDCContext.prototype.getAccessToken': ['tokens/userinfo', 'RFC 6750 §2'],
   Claims: ['tokens/userinfo', 'which claims a scope brings'],
   ResourceServer: ['grants', 'gives a token its audience, format and lifetime'],
-  Client: ['clients/engine-metadata', 'metadata is validated by the schema that will load it'],
+  Client: ['here', '`createClient`'],
   'Client.validate': ['clients/engine-metadata', 'the document at sector_identifier_uri'],
   'Client.prototype.metadata': ['clients/metadata-document-store', 'a metadata document as the engine understood it'],
   AccessToken: ['here', '`reviveModel`, like the next four'],
@@ -157,6 +154,12 @@ export function runInContext<T>(ctx: KoaContextWithOIDC, work: () => Promise<T>)
   return als.run(ctx, work);
 }
 
+/** @throws OIDCProviderError when the engine's schema refuses the metadata */
+export function createClient(provider: Provider, metadata: object): Client {
+  const Created = provider.Client as unknown as new (metadata: object) => Client;
+  return new Created(metadata);
+}
+
 /** The model of a stored payload, as the engine's `find` makes it. */
 export function reviveModel<Model extends keyof RevivedModels>(
   provider: Provider,
@@ -223,54 +226,12 @@ export function faultyMemberOf(sentence: string, metadata: object): string {
   return words.find((word) => word.includes('_') || word in metadata) ?? '';
 }
 
-// 5. The steps of its endpoints: arrays of middlewares, which a Provider reads when it is constructed.
+// 5. How it sends requests.
 
-export type EndpointName = 'introspection' | 'userinfo';
-type Answer = (ctx: KoaContextWithOIDC) => Promise<void>;
-
-const steps: Readonly<Record<EndpointName | 'token', Middleware[]>> = { introspection, token, userinfo };
-
-const answers = new WeakMap<Provider, Readonly<Record<EndpointName, Answer>>>();
-
-/** What makes the answers of this engine, in place of its own steps. */
-export function answerWith(provider: Provider, own: Readonly<Record<EndpointName, Answer>>): void {
-  answers.set(provider, own);
+/** Configuration `fetch`: nothing but metadata documents is read with redirects left alone. If not, their clients are refused. */
+export function isDocumentFetch({ method, redirect }: RequestInit): boolean {
+  return method === 'GET' && redirect === 'manual';
 }
-
-/** RFC 7662, OpenID Connect Core §5.3: what the client has to prove is checked before, a signature (RFC 9701) is made after. */
-endWith(introspection, 'renderTokenResponse', 'introspection');
-endWith(userinfo, 'validateAccessToken', 'userinfo');
-/** JWT access tokens are found by the adapter (tokens/jwt-access-tokens). */
-remove(introspection, 'rejectStructuredTokens');
-remove(revocation, 'rejectStructuredTokens');
-
-/** @param first the first of the steps whose place is taken */
-function endWith(steps: Middleware[], first: string, name: EndpointName): void {
-  steps.splice(indexOf(steps, first), steps.length, (ctx) => {
-    const { provider } = asEngineContext(ctx).oidc;
-    const answer = answers.get(provider)?.[name];
-    if (answer === undefined) throw new Error(`nothing answers at ${name}`);
-    return answer(asEngineContext(ctx));
-  });
-}
-
-function remove(steps: Middleware[], name: string): void {
-  steps.splice(indexOf(steps, name), 1);
-}
-
-function indexOf(steps: Middleware[], name: string): number {
-  const index = steps.findIndex((step) => step.name === name);
-  if (index === -1) throw changedEngine(`step ${name}`);
-  return index;
-}
-
-/** Errors as the engine renders them, with its event; then everything between the body and the answer. */
-export function endpointSteps(name: EndpointName | 'token', errorEvent: string): Middleware[] {
-  const transport = ['noCache', 'urlencoded', 'jwtIntrospectionResponse'];
-  return [getErrorHandler(errorEvent), ...steps[name].filter((step) => !transport.includes(step.name))];
-}
-
-export { cors };
 
 // 6. How it reads a body.
 

@@ -1,30 +1,27 @@
-// The engine, put together: its configuration (protocol.ts, features.ts), our adapters and policies, and the middlewares that
-// every request of its passes, in order. This folder is the only one that imports 'oidc-provider'; what it needs from the pages above it
-// (errors, logout) it receives as functions.
+// The protocol engine: oidc-provider with our configuration, storage, policies and grants. This folder is the only one that imports
+// it. Requests for /oauth2/* and /.well-known/* are handed to `handler`; the pages that people see (errors, login, logout) are
+// functions that the caller passes in.
 //
-// The engine reads its keys once. When keys change, a new one is built around the same stores and takes the place of the old one;
-// requests that are underway end where they began.
+// The engine reads its keys once. When keys change, a new one is built around the same parts (engine-parts) and takes the place of
+// the old one; a request that is underway ends with the engine it began with. What is used of oidc-provider outside its
+// documented interface is listed in engine-internals and checked here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Koa, { type Middleware } from 'koa';
 import Provider from 'oidc-provider';
-import type { SecretVerifier } from '../clients/secret.ts';
-import type { Database } from '../database/database.ts';
-import type { Log } from '../log.ts';
-import type { Metrics } from '../metrics/metrics.ts';
-import { createGuessThrottle } from '../users/throttle.ts';
-import { createClientAdapter } from './clients/client-adapter.ts';
-import { createClientUses } from './clients/last-use.ts';
-import { checkedFetch, DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
+import { checkedFetch } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
-import { type EngineKeys, type ProtocolDeps, protocol } from './configuration/configuration.ts';
+import { type EngineKeys, protocol } from './configuration/configuration.ts';
 import { sessionCookie } from './configuration/cookies.ts';
 import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
-import { answerWith, assertEngineInternals } from './engine-internals.ts';
+import { assertEngineInternals } from './engine-internals.ts';
+import { createParts, type Parts, type ProviderDeps } from './engine-parts.ts';
+import { probeEngine } from './engine-probe.ts';
+import { answerWith } from './engine-steps.ts';
 import { reportEvents } from './events.ts';
 import { bothTransports, createFastPath } from './fast-path/fast-path.ts';
 import { clientCredentials } from './grants/client-credentials.ts';
@@ -38,55 +35,21 @@ import { exactPaths } from './http/exact-paths.ts';
 import { formPostPages } from './http/form-post.ts';
 import { inputGate } from './http/input-gate.ts';
 import { restartWithoutSession } from './http/lost-session.ts';
-import { refusingOverloads } from './http/overload.ts';
-import type { Pages } from './http/pages.ts';
 import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS } from './http/parameters.ts';
 import { postedRequests } from './http/posted-requests.ts';
 import { endSessionsForGood } from './logout/end-session.ts';
-import { installLogoutNotices, type LogoutNotices, type SendLogoutNotice } from './logout/logout-notices.ts';
-import { createLogoutTransaction } from './logout/logout-transaction.ts';
+import { installLogoutNotices, type SendLogoutNotice } from './logout/logout-notices.ts';
 import { declaredDetailsTypes } from './policy/authorization-details.ts';
-import { createDirectory, type Directory } from './policy/directory.ts';
-import { createResourcePolicy } from './policy/resource-server-policy.ts';
+import type { Directory } from './policy/directory.ts';
 import { METHODS, ROUTES } from './routes.ts';
-import { createArtifactStore } from './storage/artifact-store.ts';
-import { createUnitOfWork } from './storage/unit-of-work.ts';
 import { bindIdTokens, bindOpaque, jwtCustomizer } from './tokens/binding-hooks.ts';
 import { namedActor } from './tokens/delegation.ts';
-import { createIntrospection, createIntrospectionPolicy } from './tokens/introspection.ts';
+import { createIntrospection } from './tokens/introspection.ts';
 import { createJwtAccessTokens, type JwtAccessTokens } from './tokens/jwt-access-tokens.ts';
 import { createStorage } from './tokens/model-adapter.ts';
-import { createPairwiseIdentifier } from './tokens/pairwise.ts';
-import { createRevokeReplayed } from './tokens/replayed.ts';
 import { prefixTokens } from './tokens/token-prefixes.ts';
 import { createFindTokenWithGrant } from './tokens/token-with-grant.ts';
 import { createUserinfo } from './tokens/userinfo.ts';
-
-/** What stands around every answer of this server. */
-export interface EnginePrelude {
-  /** what the engine's app passes first */
-  readonly middlewares: readonly Middleware[];
-  /** sets the headers that every answer carries */
-  setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
-  /** the same headers, names and values by turns */
-  rawHeaders(request: IncomingMessage): readonly string[];
-  /** that of our origins by which the client has come */
-  originOf(request: IncomingMessage): string | undefined;
-}
-
-export interface ProviderDeps extends Omit<ProtocolDeps, 'pairwiseIdentifier'> {
-  /** secret, and never changed */
-  readonly pairwiseSalt: string;
-  readonly database: Database;
-  readonly secretVerifier: SecretVerifier;
-  /** seals what must be found by something else than its id */
-  readonly artifactKey: Buffer;
-  readonly pages: Pages;
-  readonly logoutNotices: Pick<LogoutNotices, 'add'>;
-  readonly prelude: EnginePrelude;
-  readonly metrics: Metrics;
-  readonly log: Log;
-}
 
 /** Where clients authenticate. */
 const CLIENT_ENDPOINTS: ReadonlySet<string> = new Set([
@@ -94,14 +57,11 @@ const CLIENT_ENDPOINTS: ReadonlySet<string> = new Set([
   ...[ROUTES.pushed_authorization_request, ROUTES.device_authorization],
 ]);
 
-/** Of 25,600,000,000 codes. Whoever types badly needs three. */
-const USER_CODE_GUESSES = { attempts: 20, windowSeconds: 900 };
-
-/** What stays the same while keys come and go. */
+/** Stays the same when the keys change; two of its members do not. */
 export interface Engine {
-  /** of today: to be asked for anew at every use */
+  /** of the current keys: not to be kept */
   readonly provider: Provider;
-  /** of today */
+  /** of the current keys: not to be kept */
   readonly jwtAccessTokens: JwtAccessTokens;
   readonly directory: Directory;
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
@@ -116,8 +76,9 @@ interface Built {
   readonly sendLogoutNotice: SendLogoutNotice;
 }
 
-/** @throws Error when the engine cannot work with the keys */
-export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
+/** @throws Error when the engine cannot work with the keys, or is not the one that this was written against */
+export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promise<Engine> {
+  await probeEngine();
   const parts = createParts(deps);
   let built = build(deps, parts, keys);
   return {
@@ -133,29 +94,6 @@ export function createEngine(deps: ProviderDeps, keys: EngineKeys): Engine {
     useKeys(changed) {
       built = build(deps, parts, changed);
     },
-  };
-}
-
-type Parts = ReturnType<typeof createParts>;
-
-function createParts({ config, database, pairwiseSalt, secretVerifier, pages, metrics, log }: ProviderDeps) {
-  const { query } = database;
-  const sharedDirectory = createDirectory(database, metrics);
-  const directory = refusingOverloads(sharedDirectory);
-  const artifactStore = refusingOverloads(createArtifactStore(database, metrics));
-  const unitOfWork = createUnitOfWork(artifactStore);
-  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
-  const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
-  const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
-  const noteUse = createClientUses({ query, directory, log });
-  const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
-  const documentThrottle = createGuessThrottle(database.pool, 'metadata-document', DOCUMENT_FETCHES);
-  const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
-  return {
-    ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
-    ...{ noteUse, guesses, documentThrottle, logout },
-    pairwiseIdentifier: createPairwiseIdentifier(pairwiseSalt),
-    revokeReplayed: createRevokeReplayed({ database, metrics }),
   };
 }
 

@@ -98,7 +98,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     metrics,
     log,
   };
-  const engine = createEngine(engineDeps, keys.current());
+  const engine = await createEngine(engineDeps, keys.current());
   keys.onChange(engine.useKeys);
 
   let isDraining = false;
@@ -115,7 +115,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const clients = createClients({
     database,
     passwords,
-    assertLoadable: (clientId, metadata) => assertLoadable(engine.provider, clientId, metadata),
+    assertLoadable: (clientId, metadata) =>
+      assertLoadable({ provider: engine.provider, takesCertificates }, clientId, metadata),
     assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
     removeArtifacts: removeArtifactsOfClient,
   });

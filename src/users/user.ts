@@ -77,13 +77,13 @@ export const CLAIMS_BY_SCOPE: Readonly<Record<string, readonly string[]>> = {
   phone: ['phone_number', 'phone_number_verified'],
 };
 
-/** All claims of a user; the engine selects by scope. */
+/** All claims of a user as the engine wants them, which picks by scope. A copy: users are cached, and the engine merges claims. */
 export function standardClaims(
   user: Pick<User, 'id' | 'username' | 'email' | 'claims' | 'updatedAt'>,
 ): Record<string, unknown> & { sub: string } {
   return {
     preferred_username: user.username,
-    ...user.claims,
+    ...structuredClone(user.claims),
     ...(user.email === undefined ? {} : { email: user.email, email_verified: user.claims.email_verified ?? false }),
     updated_at: Math.floor(user.updatedAt.getTime() / 1000),
     sub: user.id,

@@ -1,9 +1,12 @@
 // An engine that has renamed something which Lanyard replaces, calls or reads stops the start, and the error names it.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type Provider from 'oidc-provider';
+import type { Middleware } from 'koa';
+import Provider, { type Configuration } from 'oidc-provider';
 import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
+import { metadataDocuments } from '../../src/provider/clients/metadata-documents.ts';
 import { assertEngineInternals } from '../../src/provider/engine-internals.ts';
+import { probeEngine } from '../../src/provider/engine-probe.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
 
 let engine: TestEngine;
@@ -73,6 +76,99 @@ describe('assertEngineInternals', () => {
   });
 });
 
+type Features = NonNullable<Configuration['features']>;
+type Pages = Features['deviceFlow'] & Features['rpInitiatedLogout'] & object;
+
+/** An engine whose configuration passes through `change`: a form or an error of it looks different then. */
+function changed(change: (features: { deviceFlow: Pages; rpInitiatedLogout: Pages }) => void): typeof Provider {
+  return class extends Provider {
+    constructor(issuer: string, configuration: Configuration) {
+      change(configuration.features as never);
+      super(issuer, configuration);
+    }
+  };
+}
+
+const renamedAction = (form: string) => form.replace('action=', 'href=');
+
+describe('probeEngine', () => {
+  test('accepts the engine that is installed', async () => {
+    await expect(probeEngine()).resolves.toBeUndefined();
+  });
+
+  test('notices another form at the logout', async () => {
+    const Engine = changed(({ rpInitiatedLogout }) => {
+      const { logoutSource } = rpInitiatedLogout;
+      rpInitiatedLogout.logoutSource = (ctx, form) => logoutSource?.(ctx, renamedAction(form));
+    });
+    await expect(probeEngine(Engine)).rejects.toThrow(
+      'oidc-provider has no form with action and xsrf; Lanyard was written against 9.13',
+    );
+  });
+
+  test('notices another form where a user code is confirmed', async () => {
+    const Engine = changed(({ deviceFlow }) => {
+      const { userCodeConfirmSource } = deviceFlow;
+      deviceFlow.userCodeConfirmSource = (ctx, form, ...others) => {
+        return userCodeConfirmSource?.(ctx, renamedAction(form), ...others);
+      };
+    });
+    await expect(probeEngine(Engine)).rejects.toThrow('no form with action and xsrf');
+  });
+
+  test.each([
+    ['NoCodeError', 'missing'],
+    ['NotFoundError', 'unknown'],
+    ['ExpiredError', 'expired'],
+    ['AlreadyUsedError', 'used'],
+    ['AbortedError', 'aborted'],
+  ])('notices that %s has another name', async (name, problem) => {
+    const Engine = changed(({ deviceFlow }) => {
+      const { userCodeInputSource } = deviceFlow;
+      deviceFlow.userCodeInputSource = (ctx, form, out, error) => {
+        if (error?.name === name) error.name = 'RenamedError';
+        return userCodeInputSource?.(ctx, form, out, error);
+      };
+    });
+    await expect(probeEngine(Engine)).rejects.toThrow(`oidc-provider has no error for a code that is ${problem};`);
+  });
+
+  test('notices another page that submits itself', async () => {
+    const Engine = class extends Provider {};
+    const replaced = (middleware: Middleware): Middleware => {
+      return (ctx, next) =>
+        middleware(ctx, async () => {
+          await next();
+          if (typeof ctx.body === 'string') ctx.body = ctx.body.replace('Submitting Callback', 'One moment');
+        });
+    };
+    Object.assign(Engine.prototype, {
+      use(this: Provider, middleware: Middleware) {
+        return Provider.prototype.use.call(this, replaced(middleware));
+      },
+    });
+    await expect(probeEngine(Engine)).rejects.toThrow('oidc-provider has no page of response_mode=form_post;');
+  });
+
+  test('notices an engine that does not look for JWTs at revocation', async () => {
+    const Engine = class extends Provider {
+      constructor(issuer: string, configuration: Configuration) {
+        super(issuer, { ...configuration, features: { ...configuration.features, revocation: { enabled: false } } });
+      }
+    };
+    await expect(probeEngine(Engine)).rejects.toThrow('oidc-provider has no lookup of a JWT at revocation;');
+  });
+
+  test('notices an engine that drops what a client promises', async () => {
+    const Engine = class extends Provider {
+      constructor(issuer: string, configuration: Configuration) {
+        super(issuer, { ...configuration, extraClientMetadata: { properties: [] } });
+      }
+    };
+    await expect(probeEngine(Engine)).rejects.toThrow('oidc-provider has no Client.authorizationDetailsTypes;');
+  });
+});
+
 function catchMessage(work: () => void): string {
   try {
     work();
@@ -81,3 +177,11 @@ function catchMessage(work: () => void): string {
     return (error as Error).message;
   }
 }
+
+test('a metadata document that the engine has fetched past the check describes no client', async () => {
+  const throttle = { attempt: async () => undefined };
+  const { allowClient } = metadataDocuments(['*'], throttle);
+  const unchecked = { clientId: 'https://agent.example/client', lanyard_document_check: 'a guess' };
+  expect(await allowClient?.({} as never, unchecked as never)).toBe(false);
+  expect(await allowClient?.({} as never, { clientId: unchecked.clientId } as never)).toBe(false);
+});

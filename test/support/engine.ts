@@ -65,13 +65,20 @@ export async function startTestEngine(): Promise<TestEngine> {
     metrics: createMetrics(),
     log,
   };
-  const engine = createEngine(deps, { signingKeys, cookieKeys: keys.cookieKeys(0) });
+  const engine = await createEngine(deps, { signingKeys, cookieKeys: keys.cookieKeys(0) });
   const http = createServer(engine.handler);
   await new Promise<void>((resolve) => http.listen(port, '127.0.0.1', resolve));
   const sql = new pg.Pool({ connectionString, max: 2 });
 
   return {
     ...engine,
+    // Others after a change of keys.
+    get provider() {
+      return engine.provider;
+    },
+    get jwtAccessTokens() {
+      return engine.jwtAccessTokens;
+    },
     issuer: config.issuer,
     database,
     sql,

@@ -1,24 +1,65 @@
-// Judges client metadata by the engine's own schema, so that nothing is registered which the engine would refuse to load.
+// The metadata of a client on their way into the engine: what is added to every instance of it, and the validation of new metadata by
+// the engine's own schema, so that nothing is registered which the engine would refuse to load.
 
 import type Provider from 'oidc-provider';
-import { errors } from 'oidc-provider';
+import { type ClientMetadata as EngineMetadata, errors } from 'oidc-provider';
 import { authenticatesWithSecret, type ClientMetadata } from '../../clients/client.ts';
 import { AppError } from '../../errors.ts';
-import { faultyMemberOf } from '../engine-internals.ts';
+import { createClient, faultyMemberOf } from '../engine-internals.ts';
 
-type EngineClientClass = (new (metadata: object) => unknown) & { validate(metadata: object): Promise<void> };
+/**
+ * Members under the names by which the engine reads them from a client. It takes them from metadata only when the feature is on
+ * (RFC 8705) or when it has a list of all types (RFC 9396).
+ */
+const COMPLETED = ['authorizationDetailsTypes', 'tlsClientCertificateBoundAccessTokens'] as const;
+
+/** Says that a metadata document was checked (metadata-documents). */
+export const DOCUMENT_CHECK = 'lanyard_document_check';
+
+/**
+ * Configuration `extraClientMetadata`. The engine runs the validator in the constructor of a client: what is done here is done to
+ * every instance, whether its metadata come from the adapter or from a metadata document.
+ */
+export const extraClientMetadata = {
+  properties: [
+    ...['require_pkce', 'security_profile', 'dpop_require_nonce', 'refresh_token_grace_seconds'],
+    ...['revoke_tokens_on_logout', 'tls_client_certificate_bound_access_tokens', DOCUMENT_CHECK, ...COMPLETED],
+  ],
+  validator(_ctx: unknown, name: string, _value: unknown, metadata: Record<string, unknown>): void {
+    if (name === COMPLETED[0]) copyMembers(metadata);
+    // The engine drops it when certificates are switched off, and would issue bearer tokens from then on.
+    if (name === 'tlsClientCertificateBoundAccessTokens') {
+      metadata[name] = metadata.tls_client_certificate_bound_access_tokens === true;
+    }
+  },
+};
+
+/** jose freezes the keys that it uses; the engine writes into them when it makes the next instance of the client. */
+function copyMembers(metadata: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(metadata)) metadata[name] = structuredClone(value);
+}
+
+/** The engine would compare the types with a list of its own, which stays empty (policy/authorization-details). */
+export function forEngine(metadata: ClientMetadata): Record<string, unknown> {
+  const { authorization_details_types: authorizationDetailsTypes = [], ...others } = metadata;
+  return { ...others, authorizationDetailsTypes };
+}
+
+export interface LoadableDeps {
+  readonly provider: Provider;
+  /** false: clients cannot present certificates here */
+  readonly takesCertificates: boolean;
+}
 
 /** @throws AppError `validation_failed` naming the member */
-export function assertLoadable(provider: Provider, clientId: string, metadata: ClientMetadata): void {
-  const EngineClient = provider.Client as unknown as EngineClientClass;
-  let loaded: { tlsClientCertificateBoundAccessTokens?: boolean };
+export function assertLoadable(deps: LoadableDeps, clientId: string, metadata: ClientMetadata): void {
   try {
-    loaded = new EngineClient(asLoaded(clientId, metadata)) as typeof loaded;
+    createClient(deps.provider, asLoaded(clientId, metadata));
   } catch (error) {
     throw toAppError(error, metadata);
   }
-  // The engine leaves out what it has no use for: without certificates the promise would be kept by nobody.
-  if (metadata.tls_client_certificate_bound_access_tokens && !loaded.tlsClientCertificateBoundAccessTokens) {
+  // Such a client would get no token at all.
+  if (metadata.tls_client_certificate_bound_access_tokens && !deps.takesCertificates) {
     const pointer = '/tls_client_certificate_bound_access_tokens';
     const detail = 'this server takes no certificates of clients (LANYARD_TLS_PORT, LANYARD_CLIENT_CERTIFICATE_HEADER)';
     throw new AppError('validation_failed', detail, { faults: [{ pointer, detail }] });
@@ -26,21 +67,20 @@ export function assertLoadable(provider: Provider, clientId: string, metadata: C
 }
 
 /**
- * OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect URI. Otherwise anybody could say
- * that he belongs to the sector of somebody else, and get its subjects.
+ * OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect URI. Otherwise a client could
+ * claim the sector of another one, and get its pairwise subjects.
  * @throws AppError `validation_failed` when it does not, or cannot be read
  */
 export async function assertSector(provider: Provider, clientId: string, metadata: ClientMetadata): Promise<void> {
   if (metadata.sector_identifier_uri === undefined) return;
-  const EngineClient = provider.Client as unknown as EngineClientClass;
   try {
-    await EngineClient.validate(asLoaded(clientId, metadata));
+    await provider.Client.validate(asLoaded(clientId, metadata));
   } catch (error) {
     throw toAppError(error, metadata, 'sector_identifier_uri');
   }
 }
 
-function asLoaded(clientId: string, metadata: ClientMetadata): object {
+function asLoaded(clientId: string, metadata: ClientMetadata): EngineMetadata {
   const secret = authenticatesWithSecret(metadata) ? { client_secret: 'x'.repeat(43) } : {};
   return { ...forEngine(metadata), client_id: clientId, ...secret };
 }
@@ -50,10 +90,4 @@ function toAppError(error: unknown, metadata: ClientMetadata, member?: string): 
   const detail = error.error_description ?? 'is not valid';
   const faults = [{ pointer: `/${member ?? faultyMemberOf(detail, metadata)}`, detail }];
   return new AppError('validation_failed', detail, { faults, cause: error });
-}
-
-/** The engine would compare the types with a list of its own, which stays empty (authorization-details). */
-export function forEngine(metadata: ClientMetadata): object {
-  const { authorization_details_types: _, ...others } = metadata;
-  return others;
 }

@@ -4,12 +4,18 @@
 // URL and no shared secret, and caches it for as long as its headers say, within bounds. It does
 // not cache failures (§5.2), so how often it is made to fetch is limited by network address.
 
+import { randomUUID } from 'node:crypto';
 import type { Configuration } from 'oidc-provider';
 import { assertSensible } from '../../clients/metadata-rules.ts';
 import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
 import { findFault } from '../../input/shape.ts';
 import type { Log } from '../../log.ts';
 import type { GuessThrottle } from '../../users/throttle.ts';
+import { isDocumentFetch } from '../engine-internals.ts';
+import { DOCUMENT_CHECK } from './engine-metadata.ts';
+
+/** In every document that this process has checked. No document can contain it, because nobody outside knows it. */
+const CHECKED = randomUUID();
 
 /** Shorter than the column and the fields that carry client ids. */
 const MAX_LENGTH = 255;
@@ -39,6 +45,8 @@ export function metadataDocuments(
     // A minute at least, so that requests cannot cause a fetch each; a day at most, so that a
     // change counts.
     cacheDuration: { min: 60, max: 86_400 },
+    // A document that the engine has fetched in another way than `isDocumentFetch` knows was not checked.
+    allowClient: async (_ctx, client) => client[DOCUMENT_CHECK] === CHECKED,
     allowFetch: async (ctx, clientId) => isAllowed(clientId) && (await throttle.attempt(ctx.ip)) === undefined,
   };
 }
@@ -56,8 +64,7 @@ export function checkedFetch(
     const response = await send(url, init);
     if (init.method !== 'GET' || response.status !== 200) return response;
     try {
-      // Metadata documents are all that the engine fetches without following redirects.
-      return await check(response, { isMetadata: init.redirect === 'manual' });
+      return await check(response, { isMetadata: isDocumentFetch(init) });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       log.info({ url: String(url), reason }, 'a document of a client was refused');
@@ -83,7 +90,9 @@ async function check(response: Response, { isMetadata }: { isMetadata: boolean }
   const metadata = parseUnverified(document);
   assertSensible(metadata);
   assertAllowed(metadata, {});
-  return new Response(JSON.stringify({ client_id: document.client_id, ...metadata }), { headers });
+  return new Response(JSON.stringify({ client_id: document.client_id, ...metadata, [DOCUMENT_CHECK]: CHECKED }), {
+    headers,
+  });
 }
 
 /** @returns undefined for what is not JSON, which the engine refuses */

@@ -6,6 +6,7 @@ import { OPENID_SCOPES } from '../../clients/client.ts';
 import type { Config } from '../../config/config.ts';
 import type { SigningKey } from '../../keys/key-ring.ts';
 import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
+import { extraClientMetadata } from '../clients/engine-metadata.ts';
 import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-tls.ts';
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
@@ -87,15 +88,7 @@ export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: Engine
       authorization_signed_response_alg: 'ES256',
       introspection_signed_response_alg: 'ES256',
     },
-    extraClientMetadata: {
-      properties: [
-        'require_pkce',
-        'security_profile',
-        'dpop_require_nonce',
-        'refresh_token_grace_seconds',
-        'revoke_tokens_on_logout',
-      ],
-    },
+    extraClientMetadata,
     assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
     acrValues: [PASSWORD_ACR],
     subjectTypes: ['public', 'pairwise'],

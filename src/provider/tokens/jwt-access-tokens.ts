@@ -25,9 +25,7 @@ const REVOKE = {
 };
 
 /** The claims that the engine has members of its own for; the others travel as `extra`. */
-const STANDARD_CLAIMS = new Set([
-  ...['iss', 'aud', 'sub', 'exp', 'iat', 'jti', 'client_id', 'scope', 'gid', 'cnf', 'authorization_details'],
-]);
+const STANDARD_CLAIMS = new Set(['iss', 'sub', 'exp', 'iat', 'jti', 'client_id', 'cnf']);
 
 /** A verified access token of ours that has not been revoked by itself. */
 interface VerifiedJwt extends JWTPayload {
@@ -162,25 +160,29 @@ function hashOfJti(jti: string): Buffer {
   return hash('sha256', jti, 'buffer');
 }
 
-/** The claims in the shape of a stored opaque token. */
+/** The claims in the shape of a stored opaque token: a copy, because verified claims are remembered and the engine owns its models. */
 function toStored(claims: AcceptedJwt): AdapterPayload {
-  const isOfUser = claims.accountId !== undefined;
+  const { accountId, gid, scope, aud, authorization_details: details, ...others } = claims;
+  const isOfUser = accountId !== undefined;
+  const extra = Object.entries(others).filter(([name]) => !STANDARD_CLAIMS.has(name));
   return {
     kind: isOfUser ? 'AccessToken' : 'ClientCredentials',
     jti: claims.jti,
     iat: claims.iat,
     exp: claims.exp,
     clientId: claims.client_id,
-    ...(claims.aud === undefined ? {} : { aud: claims.aud }),
-    ...(claims.scope === undefined ? {} : { scope: claims.scope }),
+    ...(aud === undefined ? {} : { aud: copyOf(aud) }),
+    ...(scope === undefined ? {} : { scope }),
     ...claims.cnf,
-    ...(claims.authorization_details === undefined ? {} : { rar: claims.authorization_details }),
-    ...(isOfUser ? { accountId: claims.accountId } : {}),
-    ...(claims.gid === undefined ? {} : { grantId: claims.gid }),
-    extra: Object.fromEntries(
-      Object.entries(claims).filter(([name]) => !STANDARD_CLAIMS.has(name) && name !== 'accountId'),
-    ),
+    ...(details === undefined ? {} : { rar: copyOf(details) }),
+    ...(isOfUser ? { accountId } : {}),
+    ...(gid === undefined ? {} : { grantId: gid }),
+    extra: Object.fromEntries(extra.map(([name, value]) => [name, copyOf(value)])),
   } as AdapterPayload;
+}
+
+function copyOf<T>(value: T): T {
+  return typeof value === 'object' ? structuredClone(value) : value;
 }
 
 export function isJwt(token: string): boolean {

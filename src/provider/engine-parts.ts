@@ -1,0 +1,77 @@
+// What an engine is built around: the stores, policies and caches that stay the same when the keys change.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Middleware } from 'koa';
+import type { SecretVerifier } from '../clients/secret.ts';
+import type { Database } from '../database/database.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { createGuessThrottle } from '../users/throttle.ts';
+import { createClientAdapter } from './clients/client-adapter.ts';
+import { createClientUses } from './clients/last-use.ts';
+import { DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
+import type { ProtocolDeps } from './configuration/configuration.ts';
+import { refusingOverloads } from './http/overload.ts';
+import type { Pages } from './http/pages.ts';
+import type { LogoutNotices } from './logout/logout-notices.ts';
+import { createLogoutTransaction } from './logout/logout-transaction.ts';
+import { createDirectory } from './policy/directory.ts';
+import { createResourcePolicy } from './policy/resource-server-policy.ts';
+import { ROUTES } from './routes.ts';
+import { createArtifactStore } from './storage/artifact-store.ts';
+import { createUnitOfWork } from './storage/unit-of-work.ts';
+import { createIntrospectionPolicy } from './tokens/introspection.ts';
+import { createPairwiseIdentifier } from './tokens/pairwise.ts';
+import { createRevokeReplayed } from './tokens/replayed.ts';
+
+/** There are 25,600,000,000 codes. A person who mistypes needs three attempts. */
+const USER_CODE_GUESSES = { attempts: 20, windowSeconds: 900 };
+
+/** What every request to this server passes first, and what every answer carries. */
+export interface EnginePrelude {
+  /** what the engine's app passes first */
+  readonly middlewares: readonly Middleware[];
+  /** sets the headers that every answer carries */
+  setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
+  /** the same headers, names and values by turns */
+  rawHeaders(request: IncomingMessage): readonly string[];
+  /** that of our origins by which the client has come */
+  originOf(request: IncomingMessage): string | undefined;
+}
+
+export interface ProviderDeps extends Omit<ProtocolDeps, 'pairwiseIdentifier'> {
+  /** secret, and never changed */
+  readonly pairwiseSalt: string;
+  readonly database: Database;
+  readonly secretVerifier: SecretVerifier;
+  /** seals what must be found by something else than its id */
+  readonly artifactKey: Buffer;
+  readonly pages: Pages;
+  readonly logoutNotices: Pick<LogoutNotices, 'add'>;
+  readonly prelude: EnginePrelude;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+export type Parts = ReturnType<typeof createParts>;
+
+export function createParts({ config, database, pairwiseSalt, secretVerifier, pages, metrics, log }: ProviderDeps) {
+  const { query } = database;
+  const sharedDirectory = createDirectory(database, metrics);
+  const directory = refusingOverloads(sharedDirectory);
+  const artifactStore = refusingOverloads(createArtifactStore(database, metrics));
+  const unitOfWork = createUnitOfWork(artifactStore);
+  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
+  const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
+  const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
+  const noteUse = createClientUses({ query, directory, log });
+  const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
+  const documentThrottle = createGuessThrottle(database.pool, 'metadata-document', DOCUMENT_FETCHES);
+  const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
+  return {
+    ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
+    ...{ noteUse, guesses, documentThrottle, logout },
+    pairwiseIdentifier: createPairwiseIdentifier(pairwiseSalt),
+    revokeReplayed: createRevokeReplayed({ database, metrics }),
+  };
+}
