@@ -54,13 +54,13 @@ export interface ServerDeps {
   readonly version: string;
 }
 
-/** Of one address, when anybody may register. */
+/** Of one address, when registration is open. */
 const OPEN_REGISTRATIONS = { attempts: 20, windowSeconds: 3600 };
 
 export interface Server {
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   readonly engine: Engine;
-  /** From now on /health/ready says no: whoever balances the load should send new requests elsewhere. */
+  /** From now on /health/ready answers 503, so that load balancers send new requests elsewhere. */
   drain(): void;
 }
 
@@ -169,7 +169,7 @@ function mount(app: Koa, router: Router): void {
 /** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */
 const ENGINE_PATHS = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 
-/** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
+/** The engine answers for its own paths with its own errors; it takes the request as Node passes it. */
 function dispatch(
   prelude: RequestPrelude,
   handlers: { engine: Server['handler']; others: Server['handler'] },
