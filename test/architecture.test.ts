@@ -1,4 +1,4 @@
-// The house as docs/ and the headers describe it. Each rule is asked about the sources, and about a small tree that breaks it.
+// The structure of src as docs/ and the headers describe it. Each rule is checked on the sources, and on a small tree that breaks it.
 
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { azpOfOnesOwn, clientIdComparisons, filesThatNameAzp } from './support/binding-rules.ts';
@@ -103,7 +103,7 @@ test('the environment is read by main', async () => {
 });
 
 describe('one rule, one file', () => {
-  test('nobody else compares client ids', async () => {
+  test('client ids are compared in client-binding.ts alone', async () => {
     expect(clientIdComparisons(sources)).toEqual([]);
     const comparisons = [
       'token.clientId === callerClientId',
@@ -134,9 +134,9 @@ describe('one rule, one file', () => {
     expect(clientIdComparisons(await parseSources(rule))).toEqual([]);
   });
 
-  test('nobody else makes an azp; where the engine has to be told or asked, it is a copy', async () => {
+  test('azp is made in client-binding.ts alone; other files copy it to or from the engine', async () => {
     expect(azpOfOnesOwn(sources)).toEqual([]);
-    // What the hooks write, what introspection hands to the rule, the type of a verified JWT.
+    // What the hooks write, what introspection passes to the rule, the type of a verified JWT.
     expect(filesThatNameAzp(sources)).toEqual([
       'provider/tokens/binding-hooks.ts',
       'provider/tokens/introspection.ts',

@@ -117,8 +117,8 @@ async function connect(feed: Feed): Promise<void> {
 }
 
 /**
- * A pooler that lends its connections to one transaction after the other accepts LISTEN, and
- * delivers nothing. Without this proof caches would be trusted that are never corrected.
+ * A pooler in transaction mode accepts LISTEN and delivers nothing. Without this check caches would be used that are never
+ * invalidated.
  */
 async function proveDelivery({ options: { announce } }: Feed, client: pg.Client): Promise<void> {
   if (announce === undefined) return;

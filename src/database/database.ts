@@ -1,7 +1,7 @@
 // Owns the connections to PostgreSQL: one pool of `pg` connections for single statements and
 // transactions, one for batches; the feed of changes that other nodes commit. Statements have names
 // (prepared once per connection), and a transaction offers the same `Query`, so that a store
-// function does not care where it runs. What needs a statement of its own stands elsewhere: this
+// function does not care where it runs. Statements about tables are in the stores: this
 // folder knows no tables. The other parts: batcher (one statement for many callers),
 // array-parameters (its rows), cache, job-queue, migrations (the only use of Knex), and the
 // PostgreSQL that Lanyard can start itself (embedded/).

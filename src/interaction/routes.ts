@@ -140,9 +140,8 @@ function assertOwnForm({ issuer }: InteractionDeps, ctx: Context): void {
   if (isForeign) throw new AppError('foreign_origin', 'Open the page again and send the form from there.');
 }
 
-class StaleInteractionError extends Error {
-  override readonly name = 'SessionNotFound';
-}
+/** The form is not that of the page on which this login is. */
+class StaleInteractionError extends Error {}
 
 function assertPrompt(interaction: Interaction, names: readonly string[]): void {
   if (!names.includes(interaction.prompt.name)) throw new StaleInteractionError();

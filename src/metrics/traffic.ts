@@ -43,11 +43,11 @@ export interface CountedToken {
 /**
  * - `active`
  * - `unknown`: there is no such token, or it has expired or was revoked
- * - `void`: its client or user was disabled or its policy row removed
- * - `foreign`: the caller may not introspect it
+ * - `inactive`: its client or user was disabled or its policy row removed
+ * - `not_permitted`: the caller may not introspect it
  */
 export type IntrospectionOutcome = (typeof INTROSPECTION_OUTCOMES)[number];
-const INTROSPECTION_OUTCOMES = ['active', 'unknown', 'void', 'foreign'] as const;
+const INTROSPECTION_OUTCOMES = ['active', 'unknown', 'inactive', 'not_permitted'] as const;
 
 export type LoginOutcome = 'signed in' | 'wrong' | 'throttled';
 const LOGIN_OUTCOMES: Readonly<Record<LoginOutcome, string>> = {

@@ -1,10 +1,10 @@
-// The only way in which this server sends requests to addresses that somebody else has named: keys and documents of clients,
-// logout notices. Whoever may register such an address must not be able to reach what only this machine can reach: itself, its
-// neighbours, the metadata service of a cloud (server-side request forgery; RFC 9700 §4.16, OpenID Connect Registration §9).
+// The only way in which this server sends requests to addresses that clients name: their keys and documents, logout notices. A client
+// must not reach through it what only this machine can reach: the machine itself, its network, the metadata service of
+// a cloud (server-side request forgery; RFC 9700 §4.16, OpenID Connect Registration §9).
 //
-// The address is judged when the connection is made, after the name was resolved: a name that means something else a moment
-// later does not help. It ignores proxies of the environment. A proxy of ours gets only names that passed the same judgement; it
-// resolves them once more, and what it then connects to must still show a certificate for the name before it is told anything.
+// The address is checked when the connection is made, after the name was resolved, so that a name which resolves differently later
+// does not pass (DNS rebinding). Proxies of the environment are ignored. The configured proxy gets only names that passed the same
+// check. It resolves them again, and the TLS certificate must be valid for the name before the request is sent.
 
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP } from 'node:net';
@@ -21,14 +21,14 @@ export interface OutboundOptions {
 
 export interface Outbound {
   /**
-   * Like the global `fetch`, for https only. Redirects are never followed: they are an error, or handed over (`redirect: 'manual'`).
-   * @throws TypeError when the address is not allowed, does not answer in time, or answers at too great a length
+   * Like the global `fetch`, for https only. Redirects are never followed: they are an error, or returned (`redirect: 'manual'`).
+   * @throws TypeError when the address is not allowed, does not answer in time, or answers with too long a body
    */
   readonly fetch: typeof fetch;
   close(): Promise<void>;
 }
 
-/** The request with everything that belongs to it: whoever needs us is waiting meanwhile. */
+/** Until the body is complete: a request to this server waits for it. */
 const TIMEOUT_MS = 5_000;
 /** Larger than any key set or document that there is. */
 const MAX_BODY_BYTES = 256 * 1024;
@@ -51,15 +51,15 @@ export function createOutbound({ allowedHosts, proxy }: OutboundOptions): Outbou
     return { fetch, guarded, unguarded: proxy === undefined ? new Agent() : guarded };
   }
 
-  /** @returns whether the connection itself need not be judged */
-  async function judge(url: URL): Promise<boolean> {
+  /** @returns whether the address of the connection need not be checked  @throws OutboundError */
+  async function checkAddress(url: URL): Promise<boolean> {
     if (url.username !== '' || url.password !== '') throw new OutboundError('addresses with credentials are not used');
     if (isAllowed(url)) return true;
     if (url.protocol !== 'https:') throw new OutboundError('only https addresses are used');
     const host = url.hostname.replace(/^\[|\]$/g, '');
-    // An address is not looked up, so it would pass the lookup unseen.
+    // Node does not call `lookup` for an IP address.
     if (isIP(host) !== 0 && !isPublicAddress(host)) throw new OutboundError('the address is not public');
-    // Behind a proxy, somebody else makes the connection.
+    // The proxy makes the connection, so `publicLookup` does not see it.
     if (proxy !== undefined && isIP(host) === 0) await assertPublic(host);
     return false;
   }
@@ -67,17 +67,17 @@ export function createOutbound({ allowedHosts, proxy }: OutboundOptions): Outbou
   async function send(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const url = new URL(input instanceof Request ? input.url : input);
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
-    const isFree = await judge(url);
+    const isExempt = await checkAddress(url);
     started ??= start();
     const { fetch, guarded, unguarded } = await started;
     const response = await fetch(url, {
       method: init.method ?? 'GET',
-      // An address in a Location is not looked up either, so it must not be followed unseen.
+      // An address in a Location would not be checked.
       redirect: init.redirect === 'manual' ? 'manual' : 'error',
       ...(init.headers === undefined ? {} : { headers: Object.fromEntries(new Headers(init.headers)) }),
       ...(init.body === undefined || init.body === null ? {} : { body: String(init.body) }),
       signal: init.signal ? AbortSignal.any([init.signal, timeout]) : timeout,
-      dispatcher: isFree ? unguarded : guarded,
+      dispatcher: isExempt ? unguarded : guarded,
     });
     const body = await readLimited(response);
     const hasBody = ![101, 204, 205, 304].includes(response.status);
@@ -111,7 +111,7 @@ async function readLimited(response: { readonly body: AsyncIterable<Uint8Array> 
 
 type LookupCallback = (error: Error | null, address: string | LookupAddress[], family?: number) => void;
 
-/** All addresses of the name must be public: which one is taken in the end is not ours to say. */
+/** All addresses of the name must be public: Node chooses among them. */
 function publicLookup(hostname: string, options: object, callback: LookupCallback): void {
   dnsLookup(hostname, { ...options, all: true }, (error, addresses) => {
     if (error !== null) return callback(error, []);

@@ -163,7 +163,7 @@ function mount(app: Koa, router: Router): void {
 
 const ENGINE_PATHS = /^\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 
-/** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
+/** The engine answers for its own paths with its own errors; it takes the request as Node passes it. */
 function dispatch(
   prelude: RequestPrelude,
   handlers: { engine: Server['handler']; others: Server['handler'] },

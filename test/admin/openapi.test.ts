@@ -151,7 +151,7 @@ test('a problem has the documented shape', async () => {
   const validate = validatorOf(document.components.schemas.Problem ?? {});
   for (const [method, path, body] of [
     ['POST', '/clients', { foo: 1 }],
-    ['GET', '/clients/nobody', undefined],
+    ['GET', '/clients/unknown', undefined],
     ['PUT', '/clients', {}],
     ['GET', '/nothing/here', undefined],
   ] as const) {
@@ -164,8 +164,8 @@ test('a problem has the documented shape', async () => {
 
 test.each([
   ['PATCH', '/clients', ['GET', 'HEAD', 'POST']],
-  ['PUT', '/clients/nobody', ['DELETE', 'GET', 'HEAD', 'PATCH']],
-  ['GET', '/clients/nobody/disable', ['POST']],
+  ['PUT', '/clients/unknown', ['DELETE', 'GET', 'HEAD', 'PATCH']],
+  ['GET', '/clients/unknown/disable', ['POST']],
   ['PURGE', '/keys', ['GET', 'HEAD', 'POST']],
 ])('%s %s gets 405 with the allowed methods (RFC 9110 §15.5.6)', async (method, path, allowed) => {
   const response = await fetch(`${server.issuer}/admin/v1${path}`, { method });

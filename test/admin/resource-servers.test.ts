@@ -23,7 +23,7 @@ test.each([
   ['a scope twice', { scopes: ['a', 'a'] }],
   ['another format', { access_token_format: 'paseto' }],
   ['a lifetime of nothing', { access_token_ttl_seconds: 0 }],
-  ['an introspection client that does not exist', { introspection_client_id: 'nobody' }],
+  ['an introspection client that does not exist', { introspection_client_id: 'unknown' }],
   ['an unknown member', { owner: 'me' }],
 ])('refuses %s', async (_what, members) => {
   const answer = await request('POST', '/resource-servers', { identifier: 'https://a.example', ...members });
@@ -63,7 +63,7 @@ test('a policy row is set, replaced, read, listed and removed', async () => {
   ]);
   expect((await request('PUT', row, { scopes: [] }, { 'if-match': '"1"' })).status).toBe(412);
   expect((await request('PUT', row, { scopes: ['admin'] })).body).toMatchObject({ errors: [{ pointer: '/scopes' }] });
-  expect((await request('PUT', at(identifier, '/clients/nobody'), { scopes: [] })).status).toBe(404);
+  expect((await request('PUT', at(identifier, '/clients/unknown'), { scopes: [] })).status).toBe(404);
   expect((await request('PUT', at('https://nothing.example', '/clients/x'), { scopes: [] })).status).toBe(404);
   expect((await request('GET', at(identifier, '/clients'))).body.items).toHaveLength(1);
   expect((await request('DELETE', row, undefined, { 'if-match': '"1"' })).status).toBe(412);

@@ -22,7 +22,7 @@ test.each([
   ['a password without end', { password: 'x'.repeat(257) }],
   ['a claim that would name another client', { claims: { azp: 'evil' } }],
   ['a claim that would widen its scope', { claims: { scope: 'admin:write' } }],
-  ['a subject of its own', { claims: { sub: 'somebody-else' } }],
+  ['a subject of its own', { claims: { sub: 'another-user' } }],
   ['a profile that runs a script', { claims: { profile: 'javascript:alert(1)' } }],
   ['an email address without @', { email: 'alice' }],
   ['an unknown member', { role: 'admin' }],
@@ -46,7 +46,7 @@ test('a change respects If-Match; null removes the email address', async () => {
   const changed = await request('PATCH', `/users/${id}`, change, { 'if-match': '"1"' });
   expect(changed.body).toMatchObject({ email: null, claims: { name: 'Dave' } });
   expect(changed.headers.get('etag')).toBe('"2"');
-  expect((await request('GET', '/users/nobody')).status).toBe(404);
+  expect((await request('GET', '/users/unknown')).status).toBe(404);
 });
 
 test('every change adds one audit event with the actor and the request id', async () => {
@@ -88,7 +88,7 @@ test('audit events are filtered, newest first, in pages', async () => {
 test('audit events cannot be changed, not even with the database role of the server', async () => {
   for (const statement of [
     'DELETE FROM audit_events',
-    "UPDATE audit_events SET actor = 'nobody'",
+    "UPDATE audit_events SET actor = 'unknown'",
     'TRUNCATE audit_events',
   ]) {
     await expect(server.sql.query(statement)).rejects.toThrow('audit events are insert only');

@@ -1,5 +1,5 @@
 // The pages of the device flow (RFC 8628) in a real browser, and consent to what is asked in detail (RFC 9396), claim by claim, or
-// by software that nobody here has looked at.
+// by an app that registered itself.
 
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Page } from 'playwright-core';

@@ -79,8 +79,8 @@ test.each([true, false])('logout without a session leads on, JavaScript %p', asy
 
 test.each([
   ['asked by an app', () => ({ client_id: stage.client.clientId })],
-  ['asked by nobody', () => ({})],
-])('whoever stays signed in is told so, and is: %s', async (_by, params) => {
+  ['asked without an app', () => ({})],
+])('a user who cancels the logout is told so and stays signed in: %s', async (_by, params) => {
   await enter();
   await page.goto(logoutUrl(params()));
   await page.click('#cancel');
@@ -91,7 +91,7 @@ test.each([
 });
 
 test('an app that is not registered gets an error page, never a redirect', async () => {
-  await page.goto(stage.authorizationUrl({ client_id: 'nobody' }));
+  await page.goto(stage.authorizationUrl({ client_id: 'unknown' }));
   expect(await page.locator('#error-code').textContent()).toBe('invalid_client');
   expect(await inspectPage(page, 'error')).toEqual([]);
   await page.goto(stage.authorizationUrl({ redirect_uri: 'https://evil.example/callback' }));

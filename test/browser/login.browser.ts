@@ -85,7 +85,7 @@ test('a callback may lead on to the front end of the app', async () => {
   expect(lastAnswer()?.get('code')).toBeTruthy();
 });
 
-test('whoever is asked again sees what was allowed before', async () => {
+test('a repeated consent shows what was allowed before', async () => {
   await page.goto(stage.authorizationUrl({ prompt: 'consent' }));
   await signIn(page, ALICE);
   expect(await page.locator('#consent-page').textContent()).toMatch(/allowed before:[\s\S]*orders:read/);

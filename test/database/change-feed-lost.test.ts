@@ -68,11 +68,11 @@ describe('a listener whose connection is ended', () => {
     await killNamed(sql, LISTENER);
     await until(() => !feed.isLive(), 'the end noticed');
     expect(lines.join('')).not.toContain(HEARTBEAT_FAILED);
-    await rename('changed while nobody listened');
-    expect(await alice()).toBe('changed while nobody listened');
+    await rename('changed while disconnected');
+    expect(await alice()).toBe('changed while disconnected');
     expect(asked.splice(0)).toEqual(['bypass']);
     await until(feed.isLive, 'a live feed');
-    expect(await alice()).toBe('changed while nobody listened');
+    expect(await alice()).toBe('changed while disconnected');
     expect(asked.splice(0)).toEqual(['miss']);
     await rename('again');
     await feed.settled();
@@ -94,25 +94,25 @@ describe('a connection that is cut without a word', () => {
   test('is noticed by a heartbeat; from then on nothing is taken from memory, and the feed comes back', async () => {
     await remember();
     proxy.cut();
-    await rename('nobody was told');
+    await rename('not announced');
     await until(() => !feed.isLive(), 'the cut noticed');
     expect(lines.join('')).toContain(HEARTBEAT_FAILED);
-    expect(await alice()).toBe('nobody was told');
+    expect(await alice()).toBe('not announced');
     expect(asked.splice(0)).toEqual(['bypass']);
     proxy.mend();
     await until(feed.isLive, 'a live feed');
-    expect(await alice()).toBe('changed unnoticed');
-    await rename('everybody was told');
+    expect(await alice()).toBe('not announced');
+    await rename('announced');
     await feed.settled();
-    expect(await alice()).toBe('everybody was told');
+    expect(await alice()).toBe('announced');
   });
 
   test('does not hold settled() for longer than the heartbeat; after it memory is not asked', async () => {
     await remember();
     proxy.cut();
-    await rename('nobody was told');
+    await rename('not announced');
     await feed.settled();
-    expect(await alice()).toBe('nobody was told');
+    expect(await alice()).toBe('not announced');
   });
 });
 

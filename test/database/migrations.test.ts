@@ -1,4 +1,4 @@
-// The schema comes, goes and comes again, whoever else is starting at the same moment and however the last start ended.
+// Migrations run up, down and up again, also while other processes start, and after a start that was interrupted.
 
 import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -24,7 +24,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** What stands in the schema, as text that can be compared. */
+/** The schema as text that can be compared. */
 async function schema(): Promise<string[]> {
   const { rows } = await sql.query(`
     SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable AS line

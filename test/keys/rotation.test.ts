@@ -1,5 +1,5 @@
-// Keys that change while the servers run, through the admin API: nobody who does as the standards say notices a rotation, and
-// whoever has got hold of a key finds it worthless at the moment in which an operator takes it away.
+// Keys that change while the servers run, through the admin API: clients and APIs that follow the standards do not notice a rotation,
+// and a stolen key is worthless from the moment in which an operator takes it out of use.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import {
@@ -162,7 +162,7 @@ describe('under load on two nodes', () => {
 });
 
 describe('a key that is taken out of use at once', () => {
-  test('whoever has its private part makes no token that counts: neither here nor on the other node', async () => {
+  test('a token that a thief signs with it is inactive, on both nodes', async () => {
     const token = await clientToken(server, app, CC);
     expect((await introspect(server.issuer, api, token)).body.active).toBe(true);
     expect((await other.post('/oauth2/introspect', api, { token })).body.active).toBe(true);
@@ -188,7 +188,7 @@ describe('a key that is taken out of use at once', () => {
     });
   });
 
-  test('what it has signed opens no other door either: no exchange, no hint at the logout; one that has just been followed goes on', async () => {
+  test('what it has signed is refused at token exchange and as a hint at logout; a logout that has begun goes on', async () => {
     const login = await server.admin.createClient(CODE_FLOW);
     const service = await server.admin.createClient({ grant_types: ['client_credentials', EXCHANGE] });
     const delegation = { max_depth: 1, allowed_clients: null };
@@ -308,7 +308,7 @@ describe('through the admin API', () => {
     });
   });
 
-  test('a post-quantum key is published when somebody asks for it; before, it is not there', async () => {
+  test('a post-quantum key is published when an operator asks for it, and not before', async () => {
     const { status, body } = await server.admin.request('POST', '/keys', { alg: 'ML-DSA-44' });
     if (!(await canMakePostQuantumKeys())) {
       expect(body).toMatchObject({ status: 400, errors: [{ pointer: '/alg' }] });
@@ -335,8 +335,8 @@ async function canMakePostQuantumKeys(): Promise<boolean> {
   );
 }
 
-describe('nothing can be read: the keys of before stay in use', () => {
-  test('a row that does not open is reported, and stops nobody', async () => {
+describe('a set of keys that cannot be read: the keys of before stay in use', () => {
+  test('a row that cannot be decrypted is logged, and other keys stay in use', async () => {
     const { kid } = await activeKey('RS256');
     await server.sql.query(
       `INSERT INTO signing_keys (kid, alg, public_jwk, sealed_private_jwk, activate_at)

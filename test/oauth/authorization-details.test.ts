@@ -1,5 +1,5 @@
 // Rich authorization requests (RFC 9396): a user allows this payment, not payments; the token says which, to the API that declared
-// the type, and nobody gets more than was on the page.
+// the type, and no client gets more than the consent page showed.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
@@ -191,7 +191,7 @@ describe('what is refused at the authorization endpoint', () => {
     ['a type named like a member of every object', [{ type: '__proto__' }]],
     ['constructor as a type', [{ type: 'constructor' }]],
     ['no resource', [PAYMENT], { resource: '' }],
-    ['the resource of somebody else', [PAYMENT], { resource: VAULT }],
+    ['the resource of another API', [PAYMENT], { resource: VAULT }],
   ];
   test.each(faults)('%s', async (_name, details, params = {}) => {
     const attempt = ask(details, params);

@@ -84,7 +84,7 @@ describe('text that is not a token', () => {
     ['five parts', 'eyJhbGciOiJkaXIifQ.a.b.c.d'],
     ['long', 'x'.repeat(40_000)],
     ['a long JWT', `eyJhbGciOiJFUzI1NiJ9.${'e'.repeat(40_000)}.e30`],
-    ['the internal prefix of JWTs', 'jwt:'],
+    ['a prefix alone', 'jwt:'],
     ['SQL', "' OR 1=1 --"],
   ])('%s', async (_name, token) => {
     await expectInactive(token);
@@ -102,7 +102,7 @@ describe('text that is not a token', () => {
     }
   });
 
-  test('the internal prefix of JWTs cannot be sent by a caller', async () => {
+  test('a prefix before a valid token: the token is the whole value', async () => {
     await expectInactive(`jwt:${tokens.accessToken}`);
     await expectInactive(`jwt:jwt:${tokens.accessToken}`);
     await expectInactive(`jwt:${await clientToken(server, app, { resource: VAULT })}`);

@@ -60,7 +60,7 @@ describe('malformed requests', () => {
     expect((await send({ token: '' })).status).toBe(400);
   });
 
-  test('token twice: 400, also when one of them is a JWT or has the internal prefix of JWTs', async () => {
+  test('token twice: 400, also when one of them is a JWT, or a JWT behind a prefix', async () => {
     const jwt = token;
     for (const pair of [
       [jwt, jwt],

@@ -1,5 +1,5 @@
 // Mutual TLS (RFC 8705) with real handshakes on our own TLS listener: clients that authenticate with a certificate, and tokens that
-// nobody can use without it.
+// cannot be used without it.
 
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -152,7 +152,7 @@ describe('tls_client_auth', () => {
     ['tls_client_auth_san_email', 'OPS@shop.example'],
     ['tls_client_auth_san_ip', '192.0.2.70'],
     ['tls_client_auth_san_ip', '2001:db8::70'],
-  ])('%s %s is somebody else', async (member, value) => {
+  ])('%s %s does not match the certificate', async (member, value) => {
     const client = await createClient({ ...METHOD, [member]: value });
     const { status, body } = await tokenAs(client, shopCertificate);
     expect([status, body.error]).toEqual([401, 'invalid_client']);
@@ -178,13 +178,13 @@ describe('tls_client_auth', () => {
       'one that another client signed with its own',
       makeCertificate({ dns: ['shop.example'], issuer: shopCertificate }),
     ],
-  ])('with a certificate like that, %s, nobody is this client', async (_name, certificate) => {
+  ])('a certificate like that, %s, does not authenticate this client', async (_name, certificate) => {
     const client = await createClient({ ...METHOD, tls_client_auth_san_dns: 'shop.example' });
     const { status, body } = await tokenAs(client, certificate);
     expect([status, body.error]).toEqual([401, 'invalid_client']);
   });
 
-  test('one of an authority that only has the name of ours gets nobody a token', async () => {
+  test('one of an authority that only has the name of ours gets no token', async () => {
     const client = await createClient({ ...METHOD, tls_client_auth_san_dns: 'shop.example' });
     const forged = makeCertificate({ subject: SUBJECT, dns: ['shop.example'], issuer: otherAuthority });
     // Node may cut the connection: OpenSSL's complaint about the signature can end up at the next read.
@@ -195,7 +195,7 @@ describe('tls_client_auth', () => {
     expect(['invalid_client', 'ECONNRESET', 'EPIPE']).toContain(outcome);
   });
 
-  test('a header does not stand for a certificate: nobody is a trusted proxy here', async () => {
+  test('a certificate in a header is ignored without a trusted proxy: an attacker would be any client', async () => {
     const client = await createClient({ ...METHOD, tls_client_auth_san_dns: 'shop.example' });
     const pem = encodeURIComponent(shopCertificate.cert);
     for (const name of ['client-cert', 'x-client-cert', 'x-ssl-client-cert', 'ssl-client-cert']) {
@@ -258,7 +258,7 @@ describe('self_signed_tls_client_auth', () => {
     expect((await tokenAs(client, shopCertificate)).body.error).toBe('invalid_client');
   });
 
-  test('an outdated one authenticates nobody', async () => {
+  test('an outdated one does not authenticate a client', async () => {
     const outdated = makeCertificate({ notAfter: new Date(Date.now() - 1000) });
     expect((await tokenAs(await createClient(metadata(outdated)), outdated)).body.error).toBe('invalid_client');
   });
@@ -308,7 +308,7 @@ describe('tokens that are bound to a certificate', () => {
     await agent.close();
   });
 
-  test('whoever authenticates with a certificate may bind tokens to a DPoP key instead: proofs are for the alias it calls', async () => {
+  test('a client that authenticates with a certificate may bind tokens to a DPoP key instead: proofs are for the alias it calls', async () => {
     const client = await createBound(BOUND_TO_DPOP);
     const agent = new Agent({ connect: { cert: own.cert, key: own.key, ca: serverCertificate.cert } });
     const configuration = await overAliases(client, agent);
@@ -353,7 +353,7 @@ describe('tokens that are bound to a certificate', () => {
     expect(decodeJwt(body.access_token as string).cnf).toEqual({ 'x5t#S256': thumbprint });
   });
 
-  test('whoever has copied tokens of a user can neither refresh nor read with another certificate', async () => {
+  test('a thief of the tokens of a user can neither refresh nor read with another certificate', async () => {
     const client = await createBound(CODE_FLOW);
     const issued = await obtainCode(server, client, { scope: 'openid offline_access', prompt: 'consent' });
     const form = {
@@ -469,7 +469,7 @@ describe('tokens that are bound to a certificate', () => {
 describe('a server that takes no certificates', () => {
   const BOUND = { grant_types: ['client_credentials'], tls_client_certificate_bound_access_tokens: true };
 
-  test('registers nobody whose tokens it could not bind', async () => {
+  test('registers no client whose tokens it could not bind', async () => {
     const plain = await startTestServer();
     const { status, body } = await plain.admin.request('POST', '/clients', BOUND);
     expect([status, body.errors]).toMatchObject([400, [{ pointer: '/tls_client_certificate_bound_access_tokens' }]]);

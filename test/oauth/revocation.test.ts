@@ -157,7 +157,7 @@ describe('text that is not a token', () => {
     expect(await isActive(server, app, tokens.refreshToken)).toBe(true);
   });
 
-  test('the internal prefix of JWTs in front of a JWT: nothing is revoked', async () => {
+  test('a JWT behind a prefix: nothing is revoked', async () => {
     const token = await clientToken(server, app, { resource: JWT_API });
     expect((await revoke(server.issuer, app, `jwt:${token}`)).status).toBe(200);
     expect(await isActive(server, app, token)).toBe(true);

@@ -1,6 +1,6 @@
 // Nothing usable at rest, nothing secret in the log: a server is led through everything it does, every value that could open
-// something is collected, and then the whole database and every log line are searched for it. Whoever steals a backup or reads
-// the logs would otherwise hold live tokens.
+// something is collected, and then the whole database and every log line are searched for it. A thief of a backup or a reader of
+// the logs would otherwise have valid tokens.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';

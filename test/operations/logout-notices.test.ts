@@ -1,4 +1,4 @@
-// A logout notice survives kill -9: whoever signed out while the server was dying is signed out at the apps too.
+// A logout notice survives kill -9: a user who signed out just before a crash is signed out at the apps too.
 
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';

@@ -1,5 +1,5 @@
-// What Lanyard counts is what has happened, in a form that Prometheus takes, and nothing in it is a secret. Nobody outside can
-// make it grow: a series costs memory here and in the monitoring, so whoever could make new ones could fill both.
+// What Lanyard counts is what has happened, in a form that Prometheus takes, and nothing in it is a secret. Requests cannot
+// add series without bound: each costs memory here and in the monitoring, and an attacker could fill both.
 
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
@@ -161,7 +161,7 @@ describe('tokens', () => {
       ],
       async () => {
         await revoke(server.issuer, machine, await clientToken(server, machine, { resource: OPAQUE_API }));
-        // Somebody else's: nothing happens (RFC 7009).
+        // A token of another client: nothing happens (RFC 7009).
         await revoke(server.issuer, api, await clientToken(server, machine, { resource: OPAQUE_API }));
         const issued = await obtainCode(server, publicApp, { scope: 'openid read', resource: JWT_API });
         const { refreshToken } = toTokens(await exchange(server, publicApp, issued));
@@ -185,7 +185,7 @@ test('introspections are counted by outcome, which the caller is not told', asyn
   await server.admin.request('POST', `/clients/${doomed.clientId}/disable`);
   const grew = await growth(
     [
-      ...['active', 'unknown', 'foreign', 'void'].map((outcome) => [NAME, { outcome }] as const),
+      ...['active', 'unknown', 'not_permitted', 'inactive'].map((outcome) => [NAME, { outcome }] as const),
       [NAME, {}],
       ['lanyard_refusals_total', { endpoint: 'introspection', reason: 'invalid_client' }],
     ],
@@ -224,7 +224,7 @@ test('logins are counted by outcome', async () => {
   await grew([1, 2, 1]);
 });
 
-test('refusals of the admin API and of userinfo are counted at their door', async () => {
+test('refusals of the admin API and of userinfo are counted by endpoint', async () => {
   const grew = await growth(
     [
       ['lanyard_refusals_total', { endpoint: 'admin', reason: 'missing_token' }],
@@ -265,7 +265,7 @@ describe('requests', () => {
     await grew([1, 1, 1, 1, 1, 1, 1, 7]);
   });
 
-  test('whose caller went away are a class of their own: nobody got an answer', async () => {
+  test('whose caller closed the connection before the answer have a status of their own', async () => {
     const grew = await growth(
       [
         [COUNT, { endpoint: 'token', status: 'aborted' }],
@@ -389,7 +389,7 @@ describe('the listener', () => {
     ['GET', '/admin/v1/clients', 404],
     ['POST', '/metrics', 405],
     ['DELETE', '/metrics', 405],
-  ])('%s %s is %i: no other door opens there', async (method, path, status) => {
+  ])('%s %s is %i: it serves nothing but metrics', async (method, path, status) => {
     const response = await fetch(url(path), { method });
     expect([response.status, await response.text()]).toEqual([status, '']);
   });

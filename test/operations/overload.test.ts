@@ -1,5 +1,5 @@
-// More requests than the database can take, and connections that die under them: who cannot be served hears so at once, nobody
-// hangs, and no token is answered that is not stored.
+// More requests than the database can take, and connections that die under them: a request that cannot be served is
+// refused at once, none hangs, and no token is answered that is not stored.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Answer, introspect, requestToken, type TestClient } from '../support/admin.ts';
@@ -69,7 +69,7 @@ describe('while the database does not answer', () => {
     };
     const waiting = await fillUp(counted, statements);
     const crowd = Array.from({ length: EXCESS }, counted);
-    // Whoever of them comes first has the places; as many as there are too many are refused, with nothing having moved.
+    // The first ones fill the queue; the excess is refused while all statements are still blocked.
     await until(() => answered === EXCESS, 'the refusals');
     expect(await countBlocked(server.sql)).toBe(statements);
 

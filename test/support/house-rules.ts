@@ -1,4 +1,4 @@
-// The rules of the house (docs: "Imports run one way only"), each a function from the sources to the list of its breaches.
+// The rules of the source tree (docs: "Imports run one way only"), each a function from the sources to the list of its breaches.
 
 import { posix } from 'node:path';
 import { type Node, nodesIn, resolveImport, type SourceFile } from './source-tree.ts';
@@ -113,7 +113,7 @@ export function importsAgainstTheRows(files: readonly SourceFile[]): string[] {
   });
 }
 
-/** Each file that stands in a circle of imports. */
+/** Each file that is part of a circle of imports. */
 export function filesInCycles(files: readonly SourceFile[]): string[] {
   const targets = new Map(files.map((file) => [file.path, file.imports.map((name) => resolveImport(file, name))]));
   const reaches = (from: string, to: string) => {

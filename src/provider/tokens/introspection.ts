@@ -36,7 +36,7 @@ interface IntrospectedToken {
 
 /**
  * Rewrites the members `extra` and `scope` of a token that the caller may know about to what it may read.
- * @returns `active`; `void`: the token is not valid (any more); `foreign`: it is none of the caller's business
+ * @returns `active`; `inactive`: the token is not valid (any more); `not_permitted`: the caller may not introspect it
  */
 export type IntrospectionPolicy = (
   caller: Client,
@@ -116,18 +116,18 @@ export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPo
   return async (caller, introspected) => {
     const token: IntrospectedToken = introspected;
     const { clientId } = token;
-    if (clientId === undefined || !isBound(token)) return 'void';
+    if (clientId === undefined || !isBound(token)) return 'inactive';
     const status = await findTokenStatus(directory, {
       clientId,
       accountId: token.accountId,
       audiences: token.kind === 'RefreshToken' ? list(token.resource).flatMap(spellings) : list(token.aud),
       issuedAt: token.iat,
     });
-    if (status === undefined) return 'void';
+    if (status === undefined) return 'inactive';
     const delegation = delegationOf(token.extra);
     const [audience] = list(token.aud);
     const delegated = delegation && { delegation, audience, accountId: token.accountId, issuedAt: token.iat };
-    if (delegated && !(await isDelegationValid(deps, delegated))) return 'void';
+    if (delegated && !(await isDelegationValid(deps, delegated))) return 'inactive';
     const isEntitled = mayIntrospect(
       { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
       {
@@ -136,7 +136,7 @@ export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPo
         audiences: token.kind === 'RefreshToken' ? [] : status.audiences,
       },
     );
-    if (!isEntitled) return 'foreign';
+    if (!isEntitled) return 'not_permitted';
     report(token, clientId, status);
     return 'active';
   };
