@@ -1,6 +1,9 @@
-// One process that answers requests: database, keys, server, listeners, and, in one process of an installation, the background jobs.
-// It is opened in this order and closed in reverse, also when a start fails halfway. What happens once for an installation
-// (migrations, the first admin client) is in startup.ts; single-process.ts and cluster-primary.ts put the two together.
+// This folder owns the life of the processes of an installation: how they start, what asks them to stop, how they stop. It returns an
+// `Instance` (startup.ts), by single-process.ts or cluster-primary.ts, to main, the demo and the tests. What happens once for an
+// installation is in startup.ts, the workers of a primary are in worker-pool.ts and cluster-worker.ts.
+//
+// Here is one process that answers requests: database, keys, server, listeners, and, in one process of an installation, the background
+// jobs. It is opened in this order and closed in reverse, also when a start fails halfway.
 
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config/config.ts';

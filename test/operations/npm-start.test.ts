@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { until } from '../support/patience.ts';
+import { beginTokenRequest, isRefused } from '../support/pending-request.ts';
 import {
   isAlive,
   isPostgresGone,
@@ -14,13 +15,18 @@ import {
   removeHome,
   stopAll,
 } from '../support/process.ts';
+import { freePort } from '../support/server.ts';
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const NPM_START = ['npm', '--prefix', CHECKOUT, '--no-update-notifier', 'start'] as const;
 
+const ADMIN = { clientId: 'lanyard-admin', clientSecret: 'an admin secret for these tests' };
+
 let home: string;
+let port: number;
 beforeEach(async () => {
   home = await makeHome();
+  port = await freePort();
 });
 afterEach(async () => {
   // A server that outlived its npm ends with its database.
@@ -31,12 +37,13 @@ afterEach(async () => {
   await removeHome(home);
 });
 
-function launchIn(command: readonly [string, ...string[]]): Promise<LanyardProcess> {
-  return launch({ home, command, env: { HOME: home, LANYARD_DATA_DIR: join(home, 'data') } });
+function launchBy(command: readonly [string, ...string[]]): Promise<LanyardProcess> {
+  const env = { HOME: home, LANYARD_DATA_DIR: join(home, 'data'), LANYARD_ADMIN_CLIENT_SECRET: ADMIN.clientSecret };
+  return launch({ home, port, command, env });
 }
 
 async function startByNpm(): Promise<LanyardProcess> {
-  const npm = await launchIn(NPM_START);
+  const npm = await launchBy(NPM_START);
   await npm.says('Lanyard is running.');
   return npm;
 }
@@ -66,11 +73,15 @@ if (process.platform === 'linux') {
   test.each([
     ['node', `exec ${process.execPath} ${join(CHECKOUT, 'src', 'start.mjs')}`],
     ['npm start', NPM_START.join(' ')],
-  ])('a terminal that is closed stops %s in order, though its output has nowhere to go', async (_name, command) => {
-    const terminal = await launchIn(['script', '--quiet', '--command', command, '/dev/null']);
+  ])('a terminal that is closed stops %s, after a request that has begun', async (_name, command) => {
+    const terminal = await launchBy(['script', '--quiet', '--command', command, '/dev/null']);
     await until(() => terminal.stdout.includes('Lanyard is running.'), 'the start');
+    const pending = await beginTokenRequest(port, ADMIN);
     terminal.kill('SIGKILL');
     await terminal.exited;
+    await until(() => isRefused(port), 'the end of listening');
+    // The log line of this request has nowhere to go, and neither has "Stopping."
+    expect((await pending.finish()).status).toBe(200);
     // PostgreSQL is in a process group of its own and has no terminal: only the server's clean-up ends it.
     await until(() => isPostgresGone(home), 'the end of the database');
   });

@@ -1,13 +1,13 @@
 // Starting and stopping as an operator does it: the first start, the second, and signals at any moment.
 
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { Agent, type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { runsAtOnce } from '../../src/password-hash.ts';
 import { requestToken } from '../support/admin.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { until } from '../support/patience.ts';
+import { beginTokenRequest, isRefused } from '../support/pending-request.ts';
 import { isPostgresGone, launch, makeHome, removeHome, start, stop, stopAll } from '../support/process.ts';
 import { freePort } from '../support/server.ts';
 
@@ -25,13 +25,6 @@ afterAll(() => removeHome(home));
 function tokenStatus(clientSecret: string): Promise<number> {
   const client = { clientId: 'lanyard-admin', clientSecret };
   return requestToken(`http://localhost:${port}`, client).then(({ status }) => status);
-}
-
-function isRefused(): Promise<boolean> {
-  return tokenStatus(adminSecret).then(
-    () => false,
-    () => true,
-  );
 }
 
 async function countThreads(pid: number, name: string): Promise<number> {
@@ -73,36 +66,17 @@ describe('a stop', () => {
     'by %s lets a request that has begun finish, and does not wait for another on the same connection',
     async (signal) => {
       const lanyard = await start({ home, port });
-      const agent = new Agent({ keepAlive: true });
-      const body = new URLSearchParams({ grant_type: 'client_credentials' }).toString();
-      const authorization = `Basic ${Buffer.from(`lanyard-admin:${adminSecret}`).toString('base64')}`;
-      const answer = new Promise<{ response: IncomingMessage; text: string }>((resolve, reject) => {
-        const headers = {
-          authorization,
-          'content-type': 'application/x-www-form-urlencoded',
-          'content-length': body.length,
-          expect: '100-continue',
-        };
-        const sent = request({ port, agent, method: 'POST', path: '/oauth2/token', headers }, async (response) => {
-          let text = '';
-          for await (const chunk of response) text += chunk;
-          resolve({ response, text });
-        });
-        sent.on('error', reject);
-        sent.flushHeaders();
-        // "100 Continue": the server has read the head. The rest follows when it listens no more.
-        sent.once('continue', async () => {
-          sent.write(body.slice(0, 10));
-          lanyard.kill(signal);
-          await until(isRefused, 'the end of listening').then(() => sent.end(body.slice(10)), reject);
-        });
-      });
-      const { response, text } = await answer;
-      expect(response.statusCode).toBe(200);
-      expect(JSON.parse(text)).toHaveProperty('access_token');
-      expect(response.headers.connection).toBe('close');
+      const pending = await beginTokenRequest(port, { clientId: 'lanyard-admin', clientSecret: adminSecret });
+      lanyard.kill(signal);
+      await until(() => isRefused(port), 'the end of listening');
+      const { status, body, connection } = await pending.finish();
+      expect(status).toBe(200);
+      expect(body).toHaveProperty('access_token');
+      expect(connection).toBe('close');
       expect((await lanyard.exited).code).toBe(0);
       expect(await isPostgresGone(home)).toBe(true);
+      expect(lanyard.stderr).toMatch(/\nStopping\.\n$/);
+      expect(lanyard.stdout).not.toMatch(/"level":"(warn|error|fatal)"|"stack"/);
     },
   );
 

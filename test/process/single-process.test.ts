@@ -1,7 +1,6 @@
 // A server in one process: a start that fails at any of its steps leaves nothing open, and a stop may be asked for more than once.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,9 +14,10 @@ import { requestToken } from '../support/admin.ts';
 import { makeCertificate } from '../support/certificates.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/patience.ts';
+import { beginTokenRequest, isRefused } from '../support/pending-request.ts';
 import { freePort, SECRET_KEY } from '../support/server.ts';
 
-const ADMIN_SECRET = 'an admin secret for these tests';
+const ADMIN = { clientId: 'lanyard-admin', clientSecret: 'an admin secret for these tests' };
 
 let database: TestDatabase;
 let sql: pg.Pool;
@@ -132,13 +132,12 @@ describe('a start that fails leaves no listener and no connection, and the next 
   ])('%s', async (_step, prepare) => {
     const port = await freePort();
     const { env = {}, mend } = await prepare();
-    const variables = { LANYARD_PORT: String(port), LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET, ...env };
+    const variables = { LANYARD_PORT: String(port), LANYARD_ADMIN_CLIENT_SECRET: ADMIN.clientSecret, ...env };
     await expect(start(variables)).rejects.toThrow();
     await until(async () => (await countConnections()) === 0, 'the end of the connections');
     await mend();
     const instance = await start(variables);
-    const client = { clientId: 'lanyard-admin', clientSecret: ADMIN_SECRET };
-    expect((await requestToken(`http://localhost:${instance.port}`, client)).status).toBe(200);
+    expect((await requestToken(`http://localhost:${instance.port}`, ADMIN)).status).toBe(200);
     await instance.stop();
     await until(async () => (await countConnections()) === 0, 'the end of the connections');
   });
@@ -161,57 +160,19 @@ test('a first start that fails because its port is taken does not use up the adm
 describe('a stop', () => {
   let instance: Instance;
   beforeEach(async () => {
-    instance = await start({ LANYARD_PORT: String(await freePort()), LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET });
+    instance = await start({ LANYARD_PORT: String(await freePort()), LANYARD_ADMIN_CLIENT_SECRET: ADMIN.clientSecret });
   });
 
-  /** A token request of which the server has read the head. */
-  async function beginRequest() {
-    const body = 'grant_type=client_credentials';
-    const headers = {
-      host: `localhost:${instance.port}`,
-      authorization: `Basic ${Buffer.from(`lanyard-admin:${ADMIN_SECRET}`).toString('base64')}`,
-      'content-type': 'application/x-www-form-urlencoded',
-      'content-length': body.length,
-      expect: '100-continue',
-    };
-    const outgoing = request({
-      port: instance.port,
-      host: '127.0.0.1',
-      method: 'POST',
-      path: '/oauth2/token',
-      headers,
-    });
-    outgoing.flushHeaders();
-    const status = new Promise<number | undefined>((resolve, reject) => {
-      outgoing.on('response', (response) => response.resume().on('end', () => resolve(response.statusCode)));
-      outgoing.on('error', reject);
-    });
-    status.catch(() => {});
-    await new Promise((resolve) => outgoing.on('continue', resolve));
-    return { finish: () => void outgoing.end(body), status };
-  }
-
-  const untilRefused = () =>
-    until(
-      () =>
-        new Promise((resolve) => {
-          const probe = connect(instance.port, '127.0.0.1', () => probe.destroy());
-          probe.on('close', (hadError) => resolve(hadError));
-          probe.on('error', () => {});
-        }),
-      'the end of the listener',
-    );
-
   test('that is asked for twice answers what has begun, with the database, and resolves for both when all is closed', async () => {
-    const pending = await beginRequest();
+    const pending = await beginTokenRequest(instance.port, ADMIN);
     const order: string[] = [];
     const first = instance.stop().then(() => order.push('first'));
-    await untilRefused();
+    await until(() => isRefused(instance.port), 'the end of listening');
     const second = instance.stop().then(() => order.push('second'));
-    const answered = pending.status.then(() => order.push('answered'));
-    pending.finish();
-    expect(await pending.status).toBe(200);
-    await Promise.all([first, second, answered]);
+    const { status } = await pending.finish();
+    order.push('answered');
+    expect(status).toBe(200);
+    await Promise.all([first, second]);
     expect(order).toEqual(['answered', 'first', 'second']);
     expect(await countConnections()).toBe(0);
     await instance.stop();
@@ -222,12 +183,11 @@ describe('a stop', () => {
     silent.on('error', () => {});
     const closed = new Promise((resolve) => silent.resume().on('close', resolve));
     await new Promise((resolve) => silent.on('connect', resolve));
-    const pending = await beginRequest();
+    const pending = await beginTokenRequest(instance.port, ADMIN);
     const stopping = instance.stop();
     // After ten seconds the request would be cut too.
     await closed;
-    pending.finish();
-    expect(await pending.status).toBe(200);
+    expect((await pending.finish()).status).toBe(200);
     await stopping;
   });
 });
