@@ -13,7 +13,7 @@ import { checkingDocuments } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
-import { type EngineKeys, protocol } from './configuration/configuration.ts';
+import { configuration, type EngineKeys } from './configuration/configuration.ts';
 import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
@@ -153,7 +153,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   const { directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...protocol({ ...deps, ...parts, fetch: checkingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    ...configuration({ ...deps, ...parts, fetch: checkingDocuments(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),

@@ -30,7 +30,7 @@ export interface ClientAdapter extends Adapter {
 
 export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const { database, directory } = deps;
-  const unusableSecret = `stand-in.${randomBytes(32).toString('base64url')}`;
+  const unusableSecret = `unusable.${randomBytes(32).toString('base64url')}`;
   const isSecretOf = createSecretCheck(deps);
   const noteDocument = createDocumentNotes(database);
 

@@ -12,7 +12,7 @@ import type { GuessThrottle } from '../../users/throttle.ts';
 import { isDocumentFetch } from '../engine-internals.ts';
 import { DOCUMENT_CHECK } from './engine-metadata.ts';
 
-/** In every document that this process has checked. No document can contain it, because nobody outside knows it. */
+/** In every document that this process has checked. It is random, so that no document can contain it. */
 const CHECKED = randomUUID();
 
 /** Shorter than the column and the fields that carry client ids. */

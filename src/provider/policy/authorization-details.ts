@@ -1,6 +1,6 @@
-// Rich authorization requests (RFC 9396) at the engine: which details a client may ask for, which of them a token gets, and which
-// a resource server sees. The types are declared by resource servers while the server runs (resource-servers/routes), so they are
-// looked up at every request, and asked again wherever details leave: a type that was taken away is in no token any more.
+// Rich authorization requests (RFC 9396): which details a client may ask for, which of them a token gets, and which a resource server
+// sees. Resource servers declare the types while the server runs (resource-servers/routes), so they are looked up at every request,
+// and again where details are issued or introspected: a type that was removed is in no token any more.
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Middleware } from 'koa';
@@ -70,7 +70,7 @@ export function requestedDetails(parameter: unknown): AuthorizationDetail[] {
   return typeof parameter === 'string' ? JSON.parse(parameter) : [];
 }
 
-/** RFC 9396 §10: the truth at this moment; the engine has an empty list. */
+/** RFC 9396 §10: the types that are declared now; the engine has an empty list. */
 export function declaredDetailsTypes(query: Query): Middleware {
   return async (ctx, next) => {
     await next();
@@ -110,7 +110,7 @@ async function assertAllowed(
   }
 }
 
-/** The details that this resource server is meant by and knows the type of. */
+/** The details that are meant for this resource server and are of a type that it declares. */
 function declaredBy(
   resourceServer: CachedResourceServer | undefined,
   details: readonly AuthorizationDetail[],
@@ -123,7 +123,10 @@ function declaredBy(
   );
 }
 
-/** The engine asks a plain object whether it has a type, once for each detail; this one has every type, and no list of them. */
+/**
+ * The engine asks with `Object.hasOwn` for the type of each detail, and lists the types with `Object.keys`: this object has every type
+ * and lists none. If the engine asks in another way, it refuses all details.
+ */
 function everyType(type: object): Record<string, object> {
   return new Proxy<Record<string, object>>(
     {},

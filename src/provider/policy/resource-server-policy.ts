@@ -1,5 +1,5 @@
-// The policy at the first door: "client C may call resource server R with scopes S", asked whenever a token is issued for R:
-// at the authorization request, at the code exchange, at every refresh, for client_credentials. No row, no token.
+// The policy where tokens are issued: "client C may call resource server R with scopes S". It is asked whenever a token is issued for
+// R: at the authorization request, at the code exchange, at every refresh, for client_credentials. No row, no token.
 
 import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
@@ -11,7 +11,7 @@ export interface Permitted {
   readonly resourceServer: CachedResourceServer;
   /** what the policy row and the resource server both have */
   readonly scope: string;
-  /** may hand on tokens of users for it */
+  /** may exchange tokens of users for it */
   readonly mayExchange: boolean;
 }
 
@@ -64,7 +64,7 @@ export interface ResourcePolicy {
     client: Client,
     oneOf?: readonly string[],
   ): Promise<string | readonly string[] | undefined>;
-  /** A resource server in the engine's words. */
+  /** A resource server with the engine's member names. */
   describe(permitted: Permitted): ResourceServer;
 }
 

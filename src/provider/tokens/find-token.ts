@@ -1,5 +1,4 @@
-// Finds a token that this server has issued, opaque or JWT, as one of the engine's models: for whoever asks about tokens without
-// going through the engine's own endpoints.
+// Finds a token that this server has issued, opaque or JWT, as one of the engine's models: for token exchange and introspection.
 
 import type Provider from 'oidc-provider';
 import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
