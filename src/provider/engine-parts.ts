@@ -1,4 +1,5 @@
-// What an engine is built around: the stores, policies and caches that stay the same when the keys change.
+// What an engine is built around: the stores, policies and caches that stay the same when the keys
+// change.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';

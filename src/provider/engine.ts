@@ -1,10 +1,12 @@
-// The protocol engine: oidc-provider with our configuration, storage, policies and grants. This folder is the only one that imports
-// it. Requests for /oauth2/* and /.well-known/* are handed to `handler`; the pages that people see (errors, login, logout) are
-// functions that the caller passes in.
+// The protocol engine: oidc-provider with our configuration, storage, policies and grants. This
+// folder is the only one that imports it. Requests for /oauth2/* and /.well-known/* are handed to
+// `handler`; the pages that people see (errors, login, logout) are functions that the caller passes
+// in.
 //
-// The engine reads its keys once. When keys change, a new one is built around the same parts (engine-parts) and takes the place of
-// the old one; a request that is underway ends with the engine it began with. What is used of oidc-provider outside its
-// documented interface is listed in engine-internals and checked here.
+// The engine reads its keys once. When keys change, a new one is built around the same parts
+// (engine-parts) and takes the place of the old one; a request that is underway ends with the
+// engine it began with. What is used of oidc-provider outside its documented interface is listed in
+// engine-internals and checked here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Koa, { type Middleware } from 'koa';
@@ -74,7 +76,10 @@ interface Built {
   readonly sendLogoutNotice: SendLogoutNotice;
 }
 
-/** @throws Error when the engine cannot work with the keys, or is not the one that this was written against */
+/**
+ * @throws Error when the engine cannot work with the keys, or is not the one that this was written
+ * against
+ */
 export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promise<Engine> {
   await probeEngine();
   const parts = createParts(deps);
@@ -166,7 +171,10 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   return provider;
 }
 
-/** What is attached to the engine once it is there: replaced methods (engine-internals) and listeners. */
+/**
+ * What is attached to the engine once it is there: replaced methods (engine-internals) and
+ * listeners.
+ */
 function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): void {
   const { config, database, metrics, log } = deps;
   // An error that reaches this came after the answer had begun.

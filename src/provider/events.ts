@@ -1,5 +1,5 @@
-// What the engine reports. Issued and revoked tokens go to the audit log, in one transaction with the tokens. Refusals go to the log,
-// with the reason that the client does not see.
+// What the engine reports. Issued and revoked tokens go to the audit log, in one transaction with
+// the tokens. Refusals go to the log, with the reason that the client does not see.
 
 import type Provider from 'oidc-provider';
 import type { errors, KoaContextWithOIDC } from 'oidc-provider';

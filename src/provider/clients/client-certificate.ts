@@ -1,6 +1,7 @@
-// Mutual TLS (RFC 8705): the certificate whose key a client has proven with its connection. It comes from our own TLS listener, or
-// from a header of a proxy that terminates TLS in front of us. The header counts only when a peer of LANYARD_TRUST_PROXY has sent
-// it: otherwise any sender could claim any certificate.
+// Mutual TLS (RFC 8705): the certificate whose key a client has proven with its connection. It
+// comes from our own TLS listener, or from a header of a proxy that terminates TLS in front of us.
+// The header counts only when a peer of LANYARD_TRUST_PROXY has sent it: otherwise any sender could
+// claim any certificate.
 
 import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -15,7 +16,9 @@ export interface ClientCertificateOptions {
   readonly isTrusted: (address: string) => boolean;
 }
 
-/** The header with the result of the proxy's own check of the chain (nginx: `$ssl_client_verify`). */
+/**
+ * The header with the result of the proxy's own check of the chain (nginx: `$ssl_client_verify`).
+ */
 const VERIFIED_SUFFIX = '-verify';
 const VERIFIED = 'SUCCESS';
 

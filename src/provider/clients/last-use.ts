@@ -1,4 +1,5 @@
-// Notes when dynamically registered clients were last used, so that idle ones can be removed (clients/registration/idle-clients).
+// Notes when dynamically registered clients were last used, so that idle ones can be removed
+// (clients/registration/idle-clients).
 
 import { isSelfRegistered } from '../../clients/client.ts';
 import { noteClientUse } from '../../clients/registration/idle-clients.ts';

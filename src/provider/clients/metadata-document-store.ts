@@ -1,6 +1,6 @@
-// The last content of the metadata document of a client (metadata-documents) is stored in its row, like the metadata of registered
-// clients: such a client can be disabled, consented to and counted, operators can read it, and a request that issues nothing need
-// not wait for its host.
+// The last content of the metadata document of a client (metadata-documents) is stored in its row,
+// like the metadata of registered clients: such a client can be disabled, consented to and counted,
+// operators can read it, and a request that issues nothing need not wait for its host.
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Client } from 'oidc-provider';
@@ -13,7 +13,10 @@ import { currentContext } from '../engine-internals.ts';
 
 const MAX_REMEMBERED = 10_000;
 
-/** The routes that begin or issue something, which a changed or withdrawn document must be able to prevent. */
+/**
+ * The routes that begin or issue something, which a changed or withdrawn document must be able to
+ * prevent.
+ */
 const ROUTES_THAT_ASK: ReadonlySet<string> = new Set([
   'authorization',
   'token',
@@ -26,12 +29,15 @@ export function asksForDocuments(): boolean {
   return ROUTES_THAT_ASK.has(currentContext()?.oidc?.route ?? '');
 }
 
-/** @returns a function that stores the client when it is new, or differs from what this process has seen before */
+/**
+ * @returns a function that stores the client when it is new, or differs from what this process has
+ * seen before
+ */
 export function createDocumentNotes(
   database: Pick<Database, 'transaction' | 'changes'>,
 ): (client: Client, known: CachedClient | undefined) => Promise<void> {
-  // Two nodes may cache two revisions of a document. Each stores one that is new to itself once, so they do not overwrite each other
-  // in turns.
+  // Two nodes may cache two revisions of a document. Each stores one that is new to itself once, so
+  // they do not overwrite each other in turns.
   const seen = new Map<string, string>();
 
   return async (client, known) => {

@@ -1,6 +1,7 @@
-// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which addresses may describe a client, and what such
-// a client may be: the same as a dynamically registered one. The engine fetches (through our outbound guard, 5 KB at most), checks
-// that the document names its own address and no shared secret, and caches it for as long as its headers say, within bounds. It
+// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which addresses
+// may describe a client, and what such a client may be: the same as a dynamically registered one.
+// The engine fetches (through our outbound guard, 5 KB at most), checks that the document names its
+// own address and no shared secret, and caches it for as long as its headers say, within bounds. It
 // does not cache failures (§5.2), so the number of fetches is limited by network address.
 
 import { randomUUID } from 'node:crypto';
@@ -12,7 +13,10 @@ import type { GuessThrottle } from '../../users/throttle.ts';
 import { isDocumentFetch } from '../engine-internals.ts';
 import { DOCUMENT_CHECK } from './engine-metadata.ts';
 
-/** In every document that this process has checked. It is random, so that no document can contain it. */
+/**
+ * In every document that this process has checked. It is random, so that no document can contain
+ * it.
+ */
 const CHECKED = randomUUID();
 
 /** Shorter than the column and the fields that carry client ids. */
@@ -24,7 +28,10 @@ const MAX_SIZE_BYTES = 5 * 1024;
 /** Of one network address, which a whole office may share. What is cached is not fetched. */
 export const DOCUMENT_FETCHES = { attempts: 60, windowSeconds: 60 };
 
-/** Configuration `features.clientIdMetadataDocument`. @param hosts with or without port; `*`: any */
+/**
+ * Configuration `features.clientIdMetadataDocument`.
+ * @param hosts with or without port; `*`: any
+ */
 export function metadataDocuments(
   hosts: readonly string[],
   throttle: Pick<GuessThrottle, 'attempt'>,
@@ -37,15 +44,20 @@ export function metadataDocuments(
   return {
     enabled: hosts.length > 0,
     ack: 'draft-02',
-    // A minute at least, so that no request makes us fetch at will; a day at most, so that a change counts.
+    // A minute at least, so that no request makes us fetch at will; a day at most, so that a change
+    // counts.
     cacheDuration: { min: 60, max: 86_400 },
-    // A document that the engine has fetched in another way than `isDocumentFetch` knows was not checked.
+    // A document that the engine has fetched in another way than `isDocumentFetch` knows was not
+    // checked.
     allowClient: async (_ctx, client) => client[DOCUMENT_CHECK] === CHECKED,
     allowFetch: async (ctx, clientId) => isAllowed(clientId) && (await throttle.attempt(ctx.ip)) === undefined,
   };
 }
 
-/** Configuration `fetch`: metadata documents are checked as they arrive, and members that they may not set are removed. */
+/**
+ * Configuration `fetch`: metadata documents are checked as they arrive, and members that they may
+ * not set are removed.
+ */
 export function checkingDocuments(
   send: typeof fetch,
   log: Log,

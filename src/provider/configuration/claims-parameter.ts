@@ -1,10 +1,13 @@
-// The `claims` parameter (OpenID Connect Core §5.5): a client may request a single claim if it may request the scope that the claim
-// belongs to (§5.4).
+// The `claims` parameter (OpenID Connect Core §5.5): a client may request a single claim if it may
+// request the scope that the claim belongs to (§5.4).
 
 import { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
 
-/** Configuration `features.claimsParameter.assertClaimsParameter`, in place of the engine's, which checks the syntax only. */
+/**
+ * Configuration `features.claimsParameter.assertClaimsParameter`, in place of the engine's, which
+ * checks the syntax only.
+ */
 export async function assertClaims(_ctx: KoaContextWithOIDC, claims: object, client: Client): Promise<void> {
   const allowedScopes = client.scope?.split(' ');
   for (const [container, requested] of Object.entries(claims as Record<string, Record<string, unknown>>)) {

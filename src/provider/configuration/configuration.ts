@@ -1,6 +1,7 @@
-// The configuration of the engine: routes, algorithms, lifetimes, cookies, what a client may leave out, which features are on
-// (features.ts), what a security profile demands (fapi.ts). Every value that differs from the engine's default has its reason
-// beside it. What reaches the database is passed in by engine.ts.
+// The configuration of the engine: routes, algorithms, lifetimes, cookies, what a client may leave
+// out, which features are on (features.ts), what a security profile demands (fapi.ts). Every value
+// that differs from the engine's default has its reason beside it. What reaches the database is
+// passed in by engine.ts.
 
 import type { AsymmetricSigningAlgorithm, Configuration } from 'oidc-provider';
 import { OPENID_SCOPES } from '../../clients/client.ts';
@@ -24,8 +25,8 @@ const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'priva
 const CERTIFICATE_AUTH_METHODS = ['tls_client_auth', 'self_signed_tls_client_auth'] as const;
 
 /**
- * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 for older client libraries; EdDSA is
- * the name of Ed25519 before RFC 9864.
+ * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 for
+ * older client libraries; EdDSA is the name of Ed25519 before RFC 9864.
  */
 const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] as const;
 /** No library for RFC 9449 needs RS256. */
@@ -66,7 +67,8 @@ export function configuration(deps: ConfigurationDeps, keys: EngineKeys): Config
     scopes: [...OPENID_SCOPES],
     claims: {
       ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
-      // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or not.
+      // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or
+      // not.
       openid: ['sub', 'acr', 'amr', 'auth_time'],
     },
     acrValues: [PASSWORD_ACR],
@@ -77,9 +79,11 @@ export function configuration(deps: ConfigurationDeps, keys: EngineKeys): Config
     interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     renderError: async (ctx, out, error) =>
       deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
-    // The engine passes an outbound guard of its own, which a global proxy would switch off; ours does not depend on that.
+    // The engine passes an outbound guard of its own, which a global proxy would switch off; ours
+    // does not depend on that.
     fetch: (url, options) => deps.fetch(url as string, options as RequestInit),
-    // The engine publishes none of them, although RFC 8414 §2 and Initiating User Registration via OpenID Connect §3 have them.
+    // The engine publishes none of them, although RFC 8414 §2 and Initiating User Registration via
+    // OpenID Connect §3 have them.
     discovery: {
       registration_endpoint: `${issuer}/oauth2/register`,
       introspection_endpoint_auth_methods_supported: authMethods.filter((method) => method !== 'none'),
@@ -92,7 +96,8 @@ export function configuration(deps: ConfigurationDeps, keys: EngineKeys): Config
 
 /** What is the same for every installation. */
 const RESTRICTIONS = {
-  // RFC 9700 §2.1.2: no token is sent through the front channel. The default also has implicit and hybrid types.
+  // RFC 9700 §2.1.2: no token is sent through the front channel. The default also has implicit and
+  // hybrid types.
   responseTypes: ['code'],
   pkce: {
     // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
@@ -109,13 +114,16 @@ const RESTRICTIONS = {
   revokeGrantPolicy: () => true,
   // The default of 15 s lets an expired token live too long.
   clockTolerance: CLOCK_TOLERANCE_SECONDS,
-  // RFC 6749 §3.1.2.3 lets a client leave redirect_uri out when it has one; OAuth 2.1 and exact matching do not.
+  // RFC 6749 §3.1.2.3 lets a client leave redirect_uri out when it has one; OAuth 2.1 and exact
+  // matching do not.
   allowOmittingSingleRegisteredRedirectUri: false,
   // RFC 9700 §4.3.2: tokens in query strings end up in logs.
   acceptQueryParamAccessTokens: false,
-  // The engine would need cookies that every site's requests carry (SameSite=None); see posted-requests.
+  // The engine would need cookies that every site's requests carry (SameSite=None); see
+  // posted-requests.
   enableHttpPostMethods: false,
-  // Browser apps may call the token and userinfo endpoints from the origins of their redirect URIs only.
+  // Browser apps may call the token and userinfo endpoints from the origins of their redirect URIs
+  // only.
   clientBasedCORS: (_ctx, origin, client) =>
     (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
 } satisfies Configuration;

@@ -10,8 +10,8 @@ export function cookies(issuer: string, keys: readonly string[]): NonNullable<Co
     keys: [...keys],
     long: common,
     short: common,
-    // RFC 6265bis §4.1.3: the prefixes keep a sibling domain from setting a cookie. `__Host-` needs path /,
-    // which the interaction cookies do not have.
+    // RFC 6265bis §4.1.3: the prefixes keep a sibling domain from setting a cookie. `__Host-` needs
+    // path /, which the interaction cookies do not have.
     names: {
       session: isHttps ? '__Host-lanyard_session' : 'lanyard_session',
       interaction: isHttps ? '__Secure-lanyard_interaction' : 'lanyard_interaction',

@@ -1,19 +1,23 @@
-// When a login page is shown. The engine's policy looks at the session only, which may outlive a user who was disabled.
+// When a login page is shown. The engine's policy looks at the session only, which may outlive a
+// user who was disabled.
 
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 
-/** The only way to sign in, as an Authentication Context Class Reference (OpenID Connect Core §2). */
+/**
+ * The only way to sign in, as an Authentication Context Class Reference (OpenID Connect Core §2).
+ */
 export const PASSWORD_ACR = 'urn:lanyard:acr:password';
 
 /**
- * The prompts at which a user signs in (OpenID Connect Core §3.1.2.1). A session has one account, so a user selects another one by
- * signing in with it.
+ * The prompts at which a user signs in (OpenID Connect Core §3.1.2.1). A session has one account,
+ * so a user selects another one by signing in with it.
  */
 export const LOGIN_PROMPTS: readonly string[] = ['login', 'select_account'];
 
 /**
- * Configuration `interactions.policy`: the engine's own, and `select_account`. A session without a user counts as none. A client that
- * demands an `acr` which does not exist gets an error, not the login page again and again.
+ * Configuration `interactions.policy`: the engine's own, and `select_account`. A session without a
+ * user counts as none. A client that demands an `acr` which does not exist gets an error, not the
+ * login page again and again.
  */
 export function loginPolicy(): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base();

@@ -1,6 +1,7 @@
-// How the engine signs: each key is an object that signs by itself (`externalSigningSupport`), so that the private key is no part of
-// the engine's configuration. All signatures of one turn of the event loop go to the thread pool together: one by one, each would
-// wake a thread that takes the core from the main thread.
+// How the engine signs: each key is an object that signs by itself (`externalSigningSupport`), so
+// that the private key is no part of the engine's configuration. All signatures of one turn of the
+// event loop go to the thread pool together: one by one, each would wake a thread that takes the
+// core from the main thread.
 
 import { createPrivateKey, createPublicKey, type KeyObject, type webcrypto } from 'node:crypto';
 import { ExternalSigningKey } from 'oidc-provider';
@@ -55,7 +56,10 @@ export class BatchSigningKey extends ExternalSigningKey {
 
 let turn: Promise<void> | undefined;
 
-/** Resolves all promises of this turn of the event loop one after the other, with nothing in between. */
+/**
+ * Resolves all promises of this turn of the event loop one after the other, with nothing in
+ * between.
+ */
 function endOfTurn(): Promise<void> {
   turn ??= new Promise((resolve) => {
     setImmediate(() => {

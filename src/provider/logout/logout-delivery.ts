@@ -1,4 +1,5 @@
-// Delivers the notices of logouts (logout-notices), in one process of an installation, as soon as a client has registered for them.
+// Delivers the notices of logouts (logout-notices), in one process of an installation, as soon as a
+// client has registered for them.
 
 import { recordAudit } from '../../audit/audit.ts';
 import { wantsLogoutNotices } from '../../clients/store.ts';

@@ -1,7 +1,8 @@
-// A logout is several steps of the engine: notices to the apps, grants revoked, the session destroyed. Their writes are collected and
-// committed in one transaction before the answer is sent: after a crash the user is either still signed in, or signed out with every
-// notice stored. The row of the session comes first. The admin API ends sessions in the same order of rows, so that the two cannot
-// deadlock.
+// A logout is several steps of the engine: notices to the apps, grants revoked, the session
+// destroyed. Their writes are collected and committed in one transaction before the answer is sent:
+// after a crash the user is either still signed in, or signed out with every notice stored. The row
+// of the session comes first. The admin API ends sessions in the same order of rows, so that the
+// two cannot deadlock.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Middleware } from 'koa';

@@ -1,6 +1,6 @@
-// Sessions and logout: what ends when a user signs out (logout-transaction, end-session), and who is told (logout-notices,
-// logout-delivery). This file lists and ends the browser sessions of a user for the admin API. The engine makes sessions and stores
-// them through tokens/model-adapter.
+// Sessions and logout: what ends when a user signs out (logout-transaction, end-session), and who
+// is told (logout-notices, logout-delivery). This file lists and ends the browser sessions of a
+// user for the admin API. The engine makes sessions and stores them through tokens/model-adapter.
 
 import { type ChangedBy, recordAudit } from '../../audit/audit.ts';
 import type { Database, Query } from '../../database/database.ts';
@@ -72,7 +72,8 @@ export function createSessions({ database, directory, notices, sessionSeconds }:
   async function removeGrants(query: Query, { authorizations = {} }: Payload): Promise<void> {
     for (const [clientId, { grantId, persistsLogout }] of Object.entries(authorizations)) {
       if (grantId === undefined) continue;
-      // The session was stored with what the client had registered then; the current metadata decide.
+      // The session was stored with what the client had registered then; the current metadata
+      // decide.
       const isGivenUp = (await directory.findClient(clientId))?.metadata.revoke_tokens_on_logout === true;
       if (persistsLogout !== true || isGivenUp) await removeGrant(query, artifactId('Grant', grantId));
     }

@@ -1,8 +1,10 @@
-// What may be done with a token, by the rows that operators change: which client may call which resource server
-// (resource-server-policy), whether a token is still valid (token-status), which authorization details it may carry. Grants and
-// tokens ask here; nothing here knows how tokens are stored. This file is the cache of clients, users, resource servers and policy
-// rows, which every request reads several times. An entry is used only while the change feed confirms it (database/cache);
-// otherwise rows are read in batches, so that a change counts on every node at once.
+// What may be done with a token, by the rows that operators change: which client may call which
+// resource server (resource-server-policy), whether a token is still valid (token-status), which
+// authorization details it may carry. Grants and tokens ask here; nothing here knows how tokens are
+// stored. This file is the cache of clients, users, resource servers and policy rows, which every
+// request reads several times. An entry is used only while the change feed confirms it
+// (database/cache); otherwise rows are read in batches, so that a change counts on every node at
+// once.
 
 import { type CachedClient, lookUpClients } from '../../clients/lookup.ts';
 import { type Answer, createCache } from '../../database/cache.ts';
@@ -72,8 +74,9 @@ export function createDirectory({ batchQuery, changes, queueSize }: Database, me
 }
 
 /**
- * PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. A lone surrogate would be sent as U+FFFD: what
- * has that in its name would be remembered under a key that no change is announced for.
+ * PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. A lone surrogate
+ * would be sent as U+FFFD: what has that in its name would be remembered under a key that no change
+ * is announced for.
  */
 function isKey(text: string): boolean {
   return text.length <= 2_000 && text.isWellFormed() && !text.includes('\0');

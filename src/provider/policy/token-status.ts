@@ -1,5 +1,6 @@
-// Whether a token is still valid, JWT or opaque: its client and its user are enabled and not revoked since, and the policy row for its
-// audience exists. Introspection, the storage and the admin guard ask here.
+// Whether a token is still valid, JWT or opaque: its client and its user are enabled and not
+// revoked since, and the policy row for its audience exists. Introspection, the storage and the
+// admin guard ask here.
 
 import type { TokenAudience } from '../../client-binding.ts';
 import { isSelfRegistered } from '../../clients/client.ts';
@@ -17,10 +18,16 @@ export interface IssuedTo {
 }
 
 export interface TokenStatus {
-  /** undefined as well where the client must not be able to tell users apart by more than its pairwise subjects */
+  /**
+   * undefined as well where the client must not be able to tell users apart by more than its
+   * pairwise subjects
+   */
   readonly username: string | undefined;
   readonly audiences: readonly TokenAudience[];
-  /** what the policy allows now; undefined when the token has no audience that a policy could speak about */
+  /**
+   * what the policy allows now; undefined when the token has no audience that a policy could speak
+   * about
+   */
   readonly allowedScopes: ReadonlySet<string> | undefined;
 }
 

@@ -1,6 +1,7 @@
-// The delegation chain of a user's token: which clients have exchanged it (RFC 8693), how that is written into tokens, and whether the
-// chain is still valid. `act` is the standard's claim for the actors. The origin of the chain is in a claim of ours, because the
-// standard has none for it: introspection needs it to check the first grant and every client of the chain.
+// The delegation chain of a user's token: which clients have exchanged it (RFC 8693), how that is
+// written into tokens, and whether the chain is still valid. `act` is the standard's claim for the
+// actors. The origin of the chain is in a claim of ours, because the standard has none for it:
+// introspection needs it to check the first grant and every client of the chain.
 
 import { isSameClient, mayDelegate } from '../../client-binding.ts';
 import type { Directory } from '../policy/directory.ts';
@@ -43,7 +44,10 @@ export function chainOf({ act, lanyard_origin: origin }: DelegationClaims): stri
   return [origin.client_id, ...actors];
 }
 
-/** RFC 8693 §4.4: the client that may act, by the policy row of this client and this audience; in the form of `act`. */
+/**
+ * RFC 8693 §4.4: the client that may act, by the policy row of this client and this audience; in
+ * the form of `act`.
+ */
 export async function namedActor(
   directory: Pick<Directory, 'findGrants'>,
   token: {
@@ -72,8 +76,9 @@ export interface DelegatedToken {
 }
 
 /**
- * Whether the chain is still valid: its grant exists, and each exchange would be allowed now. Every client of it is enabled, has not
- * been revoked since, and has a policy row for the resource server of its token, which accepts the chain up to this client.
+ * Whether the chain is still valid: its grant exists, and each exchange would be allowed now. Every
+ * client of it is enabled, has not been revoked since, and has a policy row for the resource server
+ * of its token, which accepts the chain up to this client.
  */
 export async function isDelegationValid(deps: DelegationDeps, token: DelegatedToken): Promise<boolean> {
   const { delegation, audience, issuedAt } = token;
@@ -87,7 +92,10 @@ export async function isDelegationValid(deps: DelegationDeps, token: DelegatedTo
   return true;
 }
 
-/** A token of an exchange that raced with the revocation of the grant is void although it was not removed with the grant. */
+/**
+ * A token of an exchange that raced with the revocation of the grant is void although it was not
+ * removed with the grant.
+ */
 async function isGrantValid(
   { artifactStore }: DelegationDeps,
   { delegation, accountId }: DelegatedToken,
