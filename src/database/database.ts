@@ -43,7 +43,10 @@ export interface Database {
   /** for batches only (batcher): its connections plan differently */
   readonly batchQuery: Query;
   readonly batchPool: pg.Pool;
-  /** Runs `work` in one transaction: all of it is committed, or none. */
+  /**
+   * Runs `work` in one transaction: all of it is committed, or none.
+   * @returns what `work` returns, which must be something that can be written as JSON
+   */
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
   /** what this and other nodes have committed to the configuration tables */
   readonly changes: ChangeFeed;
@@ -157,6 +160,8 @@ async function runTransaction<T>(pool: pg.Pool, work: (query: Query) => Promise<
   try {
     await client.query('BEGIN');
     const result = await work((statement, values) => run(client, statement, values));
+    // The answer is made of this. If it cannot be written as JSON, nothing is committed.
+    JSON.stringify(result);
     const { command } = await client.query('COMMIT');
     // What PostgreSQL answers when a statement has failed and the work went on regardless.
     if (command === 'ROLLBACK') throw new Error('nothing was committed: a statement of this transaction had failed');

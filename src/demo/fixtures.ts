@@ -12,7 +12,7 @@ export interface Fixtures {
   readonly billingApi: ClientCredentials;
 }
 
-export const CALLBACK = 'https://app-a.example/callback';
+export const CALLBACK = 'https://shop.example/callback';
 export const USER = { username: 'alice', password: 'correct horse battery' };
 
 export async function register(transcript: Transcript, admin: Admin): Promise<Fixtures> {
@@ -24,13 +24,13 @@ export async function register(transcript: Transcript, admin: Admin): Promise<Fi
     );
     return { clientId, clientSecret: String(created.client_secret) };
   }
-  const appA = await client('app A: acts for itself and for users who sign in', 'app-a', {
-    client_name: 'App A',
+  const appA = await client('shop: acts for itself and for users who sign in', 'shop', {
+    client_name: 'Shop',
     grant_types: ['client_credentials', 'authorization_code'],
     redirect_uris: [CALLBACK],
   });
-  const appB = await client('app B: acts for itself', 'app-b', {
-    client_name: 'App B',
+  const appB = await client('reports: acts for itself', 'reports', {
+    client_name: 'Nightly reports',
     grant_types: ['client_credentials'],
   });
   const ordersApi = await client('a client with which the API "orders" introspects', 'orders-api', { grant_types: [] });
@@ -53,9 +53,9 @@ export async function register(transcript: Transcript, admin: Admin): Promise<Fi
       introspection_client_id: billingApi.clientId,
     }),
   );
-  await transcript.step('policy: app A may call "orders"', '201', () => allow(admin, ORDERS, 'app-a', 'orders:read'));
-  await transcript.step('policy: app B may call "billing"', '201', () =>
-    allow(admin, BILLING, 'app-b', 'billing:read'),
+  await transcript.step('policy: shop may call "orders"', '201', () => allow(admin, ORDERS, 'shop', 'orders:read'));
+  await transcript.step('policy: reports may call "billing"', '201', () =>
+    allow(admin, BILLING, 'reports', 'billing:read'),
   );
   await transcript.step('user alice', '201', () => admin.request('POST', '/users', USER));
   return { appA, appB, ordersApi, billingApi };

@@ -15,12 +15,12 @@ export interface Api {
   stop(): Promise<void>;
 }
 
-/** Koa; verifies JWTs by itself, without asking Lanyard about each. Accepts tokens of app-a. */
+/** Koa; verifies JWTs by itself, without asking Lanyard about each. Accepts tokens of shop. */
 export function startOrders(issuer: string): Promise<Api> {
   const guard = createGuard({
     issuer,
     audience: ORDERS,
-    clients: ['app-a'],
+    clients: ['shop'],
     mode: 'jwt',
     // Both run on one machine and so by one clock; otherwise leave it at 5 seconds.
     clockToleranceSeconds: 0,
@@ -33,9 +33,9 @@ export function startOrders(issuer: string): Promise<Api> {
   return listen(app.callback());
 }
 
-/** Express; asks Lanyard about every token, so that a revocation counts at once. Accepts tokens of app-b. */
+/** Express; asks Lanyard about every token, so that a revocation counts at once. Accepts tokens of reports. */
 export function startBilling(issuer: string, introspection: { clientId: string; clientSecret: string }): Promise<Api> {
-  const guard = createGuard({ issuer, audience: BILLING, clients: ['app-b'], mode: 'introspection', introspection });
+  const guard = createGuard({ issuer, audience: BILLING, clients: ['reports'], mode: 'introspection', introspection });
   const app = express();
   app.use(expressGuard(guard, { scopes: ['billing:read'] }));
   app.use((request, response) => {

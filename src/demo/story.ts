@@ -45,12 +45,12 @@ export async function tellStory(stage: Stage): Promise<void> {
 }
 
 async function obtainOwnToken({ issuer, transcript }: Stage, { appA }: Fixtures): Promise<string> {
-  transcript.chapter('App A gets a token for itself (client_credentials)');
+  transcript.chapter('The app shop gets a token for itself (client_credentials)');
   const answer = await transcript.step('for "orders"', '200', () =>
     requestToken(issuer, appA, { grant_type: 'client_credentials', resource: ORDERS }),
   );
   const token = String(answer.access_token);
-  await transcript.step('the token names its client', 'app-a', async () => ({
+  await transcript.step('the token names its client', 'shop', async () => ({
     observed: boundClientId(decodeJwt(token)),
     value: undefined,
   }));
@@ -61,7 +61,7 @@ async function obtainOwnToken({ issuer, transcript }: Stage, { appA }: Fixtures)
 }
 
 async function signInUser({ issuer, transcript }: Stage, { appA }: Fixtures): Promise<string> {
-  transcript.chapter('App A gets a token for alice (authorization code + PKCE, through the real pages)');
+  transcript.chapter('The app shop gets a token for alice (authorization code + PKCE, through the real pages)');
   const browser = createBrowser(issuer);
   const verifier = randomBytes(32).toString('base64url');
   const state = randomBytes(16).toString('base64url');
@@ -80,7 +80,7 @@ async function signInUser({ issuer, transcript }: Stage, { appA }: Fixtures): Pr
     return { observed: `${page.status} ${page.leavesTo === undefined ? page.id : page.leavesTo.host}`, value: page };
   };
 
-  const login = await transcript.step('app A sends the browser to Lanyard', '200 login-page', () =>
+  const login = await transcript.step('shop sends the browser to Lanyard', '200 login-page', () =>
     see(browser.open(authorizationUrl)),
   );
   await transcript.step('a wrong password', '403 login-page', () =>
@@ -89,7 +89,7 @@ async function signInUser({ issuer, transcript }: Stage, { appA }: Fixtures): Pr
   const consent = await transcript.step('the right one', '200 consent-page', () =>
     see(browser.submit(login, 'login-submit', USER)),
   );
-  const allowed = await transcript.step('alice allows it, and is sent back to app A', '303 app-a.example', () =>
+  const allowed = await transcript.step('alice allows it, and is sent back to shop', '303 shop.example', () =>
     see(browser.submit(consent, 'consent-allow')),
   );
   const back = allowed.leavesTo?.searchParams;
@@ -97,7 +97,7 @@ async function signInUser({ issuer, transcript }: Stage, { appA }: Fixtures): Pr
     const fits = back?.get('state') === state && back.get('iss') === issuer;
     return { observed: fits ? 'state and iss fit' : 'they do not fit', value: undefined };
   });
-  const answer = await transcript.step('app A exchanges the code', '200', () =>
+  const answer = await transcript.step('shop exchanges the code', '200', () =>
     requestToken(issuer, appA, {
       grant_type: 'authorization_code',
       code: back?.get('code') ?? '',
@@ -123,18 +123,18 @@ async function callOrders(
   { orders }: Apis,
   { token, userToken }: { token: string; userToken: string },
 ): Promise<void> {
-  transcript.chapter('The API "orders" (Koa, verifies JWTs by itself, its guard accepts app-a)');
-  await transcript.step("app A's own token", '200', () => callApi(orders.url, token));
-  const greeting = await transcript.step("app A's token for alice", '200', () => callApi(orders.url, userToken));
+  transcript.chapter('The API "orders" (Koa, verifies JWTs by itself, its guard accepts shop)');
+  await transcript.step("shop's own token", '200', () => callApi(orders.url, token));
+  const greeting = await transcript.step("shop's token for alice", '200', () => callApi(orders.url, userToken));
   transcript.tell(`the API sees: ${JSON.stringify(greeting)}`);
   await transcript.step('no token', '401 missing_token', () => callApi(orders.url));
-  await transcript.step('something that is not a token', '401 invalid_token', () => callApi(orders.url, 'letmein'));
+  await transcript.step('a string that is not a token', '401 invalid_token', () => callApi(orders.url, 'letmein'));
 
   const path = `/resource-servers/${encodeURIComponent(ORDERS)}`;
   await transcript.step('an operator sets the lifetime of its tokens to one second', '200', () =>
     admin.request('PATCH', path, { access_token_ttl_seconds: 1 }),
   );
-  const brief = await transcript.step('app A gets such a token', '200', () =>
+  const brief = await transcript.step('shop gets such a token', '200', () =>
     requestToken(issuer, appA, { grant_type: 'client_credentials', resource: ORDERS }),
   );
   await transcript.step('... and it has expired', '401 invalid_token', async () => {
@@ -154,45 +154,41 @@ async function callBilling(
   { billing }: Apis,
   ordersToken: string,
 ): Promise<string> {
-  transcript.chapter('The API "billing" (Express, asks Lanyard about every token, its guard accepts app-b)');
-  const ofB = await transcript.step('app B gets a token', '200', () =>
+  transcript.chapter('The API "billing" (Express, asks Lanyard about every token, its guard accepts reports)');
+  const ofB = await transcript.step('reports gets a token', '200', () =>
     requestToken(issuer, appB, { grant_type: 'client_credentials', resource: BILLING }),
   );
-  await transcript.step("app B's token", '200', () => callApi(billing.url, String(ofB.access_token)));
+  await transcript.step('a token of reports', '200', () => callApi(billing.url, String(ofB.access_token)));
   await transcript.step('no token', '401 missing_token', () => callApi(billing.url));
-  await transcript.step('app A\'s token for "orders": meant for another API', '401 invalid_token', () =>
+  await transcript.step('shop\'s token for "orders": meant for another API', '401 invalid_token', () =>
     callApi(billing.url, ordersToken),
   );
   transcript.tell(
     [
-      'App A could not even get a token for "billing" so far. Say an operator grants it by mistake: now the',
-      'token is genuine, alive and meant for "billing", and the guard still sees whose it is.',
+      'Until now shop could not get a token for "billing". Suppose that an operator allows it by mistake: then',
+      'the token is valid and meant for "billing", and the guard still sees which client it belongs to.',
     ].join('\n'),
   );
-  await transcript.step('policy: app A may call "billing"', '201', () =>
-    allow(admin, BILLING, 'app-a', 'billing:read'),
-  );
-  const ofA = await transcript.step('app A gets a token for "billing"', '200', () =>
+  await transcript.step('policy: shop may call "billing"', '201', () => allow(admin, BILLING, 'shop', 'billing:read'));
+  const ofA = await transcript.step('shop gets a token for "billing"', '200', () =>
     requestToken(issuer, appA, { grant_type: 'client_credentials', resource: BILLING }),
   );
-  await transcript.step("app A's token", '403 client_not_allowed', () =>
-    callApi(billing.url, String(ofA.access_token)),
-  );
+  await transcript.step("shop's token", '403 client_not_allowed', () => callApi(billing.url, String(ofA.access_token)));
   return String(ofA.access_token);
 }
 
 async function showIntrospection({ issuer, transcript }: Stage, fixtures: Fixtures, userToken: string): Promise<void> {
-  transcript.chapter("What introspection says about app A's token for alice");
+  transcript.chapter("What introspection says about shop's token for alice");
   const answer = await transcript.step('to the API it is meant for', 'active', () =>
     introspect(issuer, fixtures.ordersApi, userToken),
   );
   transcript.tell(JSON.stringify(answer, undefined, 2));
-  await transcript.step('it names the client', 'app-a', async () => ({
+  await transcript.step('it names the client', 'shop', async () => ({
     observed: boundClientId(answer),
     value: undefined,
   }));
-  await transcript.step('to app A, whose token it is', 'active', () => introspect(issuer, fixtures.appA, userToken));
-  await transcript.step('to app B, whose business it is not', 'inactive', () =>
+  await transcript.step('to shop, to which it belongs', 'active', () => introspect(issuer, fixtures.appA, userToken));
+  await transcript.step('to reports, to which it does not belong', 'inactive', () =>
     introspect(issuer, fixtures.appB, userToken),
   );
 }
@@ -204,32 +200,32 @@ async function takeAccessAway(
   { orders, billing }: Apis,
   { token, userToken, billingToken }: { token: string; userToken: string; billingToken: string },
 ): Promise<void> {
-  transcript.chapter('Access is taken away from tokens that are alive');
+  transcript.chapter('Access is taken away from valid tokens');
   const isActive = (caller: ClientCredentials, subject: string) => () => introspect(issuer, caller, subject);
 
-  await transcript.step('an operator takes away app A\'s policy row at "orders"', '204', () =>
-    admin.request('DELETE', `${policyPath(ORDERS)}/app-a`),
+  await transcript.step('an operator removes the policy row of shop for "orders"', '204', () =>
+    admin.request('DELETE', `${policyPath(ORDERS)}/shop`),
   );
   await transcript.step('introspection', 'inactive', isActive(ordersApi, token));
-  await transcript.step('"orders" does not ask, so it sees that when the token expires', '200', () =>
+  await transcript.step('"orders" does not introspect: until the token expires', '200', () =>
     callApi(orders.url, token),
   );
-  await transcript.step('the row is given back', '201', () => allow(admin, ORDERS, 'app-a', 'orders:read'));
+  await transcript.step('the row is restored', '201', () => allow(admin, ORDERS, 'shop', 'orders:read'));
   await transcript.step('introspection', 'active', isActive(ordersApi, token));
 
-  await transcript.step("app B tries to revoke app A's token", '200', () => revoke(issuer, appB, userToken));
-  await transcript.step('introspection: nothing has happened', 'active', isActive(ordersApi, userToken));
-  await transcript.step('app A revokes it', '200', () => revoke(issuer, appA, userToken));
+  await transcript.step("reports tries to revoke shop's token", '200', () => revoke(issuer, appB, userToken));
+  await transcript.step('introspection: that had no effect', 'active', isActive(ordersApi, userToken));
+  await transcript.step('shop revokes it', '200', () => revoke(issuer, appA, userToken));
   await transcript.step('introspection', 'inactive', isActive(ordersApi, userToken));
-  await transcript.step("app A's other token is untouched", 'active', isActive(ordersApi, token));
+  await transcript.step("shop's other token is untouched", 'active', isActive(ordersApi, token));
 
-  await transcript.step('an operator disables app A', '200', () => admin.request('POST', '/clients/app-a/disable'));
-  await transcript.step('app A asks for a token', '401 invalid_client', () =>
+  await transcript.step('an operator disables shop', '200', () => admin.request('POST', '/clients/shop/disable'));
+  await transcript.step('shop asks for a token', '401 invalid_client', () =>
     requestToken(issuer, appA, { grant_type: 'client_credentials', resource: ORDERS }),
   );
   await transcript.step('introspection of its token for "orders"', 'inactive', isActive(ordersApi, token));
   await transcript.step('introspection of its token for "billing"', 'inactive', isActive(billingApi, billingToken));
-  await transcript.step('"billing" asks, so it refuses it as no longer valid', '401 invalid_token', () =>
+  await transcript.step('"billing" introspects, and refuses it', '401 invalid_token', () =>
     callApi(billing.url, billingToken),
   );
 }

@@ -5,7 +5,7 @@
 import type Router from '@koa/router';
 import type { Middleware } from 'koa';
 import { z } from 'zod';
-import { parse, readJson } from './body.ts';
+import { assertEncodedText, parse, readJson } from './body.ts';
 import { requestId } from './request-log.ts';
 
 /** The client that calls, in the words of the audit log. */
@@ -69,6 +69,7 @@ export function mountApiRoute(router: Router, route: ApiRoute, guard: Middleware
   const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1');
   router[route.method](path, guard, async (ctx) => {
     const params = parse(route.params, { ...ctx.params }, ':');
+    assertEncodedText(ctx.querystring, '?');
     const query = parse(route.query, { ...ctx.query }, '?');
     const body = route.body === undefined ? undefined : parse(route.body, await readJson(ctx), '/');
     const callerClientId: string = ctx.state.principal.clientId;

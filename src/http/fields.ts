@@ -1,5 +1,6 @@
-// The kinds of text in requests. Each has a maximum length, and none may contain control
-// characters: PostgreSQL refuses NUL, and the others can falsify what a log or a page shows.
+// The kinds of text that requests carry. Each has a maximum length and holds no control characters,
+// which would be invisible in a name. (NUL and half surrogate pairs are refused before, see
+// input/shape.)
 
 import { z } from 'zod';
 
@@ -14,7 +15,10 @@ export function text(maxLength: number) {
     .refine((value) => !CONTROL_CHARACTERS.test(value), 'must not contain control characters');
 }
 
-/** RFC 6749 appendix A.1 allows more; these are safe in URLs, headers and logs. */
+/**
+ * RFC 6749 appendix A.1 allows more; these are safe in URLs, headers and logs, and a client id
+ * metadata URL still fits.
+ */
 export const clientIdField = text(255).regex(
   /^[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$/,
   'may have letters, digits and URL punctuation only',
@@ -28,4 +32,8 @@ export const scopeList = z
   .max(200, 'must have 200 entries at most')
   .refine((scopes) => new Set(scopes).size === scopes.length, 'must not name a scope twice');
 
-export const instant = z.iso.datetime().meta({ description: 'RFC 3339, UTC' });
+export const instant = z.iso
+  .datetime()
+  // RFC 3339 has a year 0, PostgreSQL has not.
+  .refine((value) => !value.startsWith('0000'), 'must not be in the year 0')
+  .meta({ description: 'RFC 3339, UTC' });

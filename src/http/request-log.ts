@@ -48,9 +48,8 @@ export function createRequestLog({ metrics, endpointOf, ...deps }: RequestLogDep
   };
 }
 
-/** RFC 9112 §3.2: the target is a path, or an absolute URL, which every server must accept. */
-export function pathOf({ url = '/' }: IncomingMessage): string {
-  if (!url.startsWith('/')) return URL.parse(url)?.pathname ?? '/';
+/** Of a target that the request prelude has read. */
+function pathOf({ url = '/' }: IncomingMessage): string {
   const end = url.indexOf('?');
   return end === -1 ? url : url.slice(0, end);
 }

@@ -1,7 +1,7 @@
-// What every request passes first, whichever app answers it: it gets an id and a log line, the
-// headers of proxies are checked, and a request for another host is refused. This folder owns what
-// all HTTP endpoints of ours have in common: reading bodies, admin API routes, problem details,
-// pagination. Only routes.ts files and server/ import it.
+// What every request passes first, whichever app answers it: it gets an id and a log line; target, host, scheme and client address
+// are read once and rewritten to what can be trusted; a request for another server is refused. This folder owns what all HTTP
+// endpoints of ours have in common: reading bodies, admin API routes, problem details, pagination. Only routes.ts files and server/
+// import it.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
@@ -37,13 +37,19 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
   const logRequest = createRequestLog(deps);
   const readProxyHeaders = createProxyHeaders(deps);
   const origins = new WeakMap<IncomingMessage, string>();
+  const withoutTarget = new WeakSet<IncomingMessage>();
   const flatHeaders = deps.securityHeaders.flat();
   const { host } = new URL(deps.origins[0]);
 
   return {
     accept(request, response) {
+      const hasTarget = readTarget(request);
       logRequest(request, response);
       const origin = readProxyHeaders(request);
+      if (!hasTarget) {
+        withoutTarget.add(request);
+        return false;
+      }
       if (origin !== undefined) origins.set(request, origin);
       return origin !== undefined || ANY_HOST_PATHS.test(request.url ?? '');
     },
@@ -56,6 +62,9 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
     middlewares: [
       problemAnswers(deps.log),
       async (ctx, next) => {
+        if (withoutTarget.has(ctx.req)) {
+          throw new AppError('malformed_request', 'the request target must be a path or an http URL');
+        }
         ctx.state.origin = origins.get(ctx.req);
         if (ctx.state.origin === undefined && !ANY_HOST_PATHS.test(ctx.path)) {
           throw new AppError('misdirected_request', `this server answers for ${host} only`);
@@ -64,4 +73,19 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
       },
     ],
   };
+}
+
+/**
+ * RFC 9112 §3.2: the target is a path, or an absolute URL, whose host counts instead of the Host
+ * header (§3.2.2). Behind this it is a path.
+ * @returns whether it is one of them
+ */
+function readTarget(request: IncomingMessage): boolean {
+  const { url: target = '/', method } = request;
+  if (target.startsWith('/') || (target === '*' && method === 'OPTIONS')) return true;
+  const url = URL.parse(target);
+  const isHttp = url !== null && /^https?:$/.test(url.protocol);
+  request.url = isHttp ? url.pathname + url.search : '/';
+  if (isHttp) request.headers.host = url.host;
+  return isHttp;
 }

@@ -29,8 +29,8 @@ export interface LoginDeps {
 
 export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<LoginResult> {
   const { password, address } = attempt;
-  // PostgreSQL cannot store NUL, and no username has one. Keyboards of phones add a blank.
-  const username = attempt.username.replaceAll('\0', '\ufffd').trim();
+  // Phones add a blank.
+  const username = attempt.username.trim();
   const name = await foldUsername(deps.query, username);
   const retryAfterSeconds = await deps.throttle.attempt(name, address);
   if (retryAfterSeconds !== undefined) {

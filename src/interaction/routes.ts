@@ -52,7 +52,7 @@ async function answerWithPage(deps: InteractionDeps, ctx: Context, next: Next): 
     assertOwnForm(deps, ctx);
     await next();
   } catch (error) {
-    if (isSessionNotFound(error)) await showStale(deps, ctx);
+    if (error instanceof StaleInteractionError || isSessionNotFound(error)) await showStale(deps, ctx);
     else showError(ctx, toAppError(error, ctx, deps.log));
   }
 }

@@ -11,6 +11,7 @@ import { createGuessThrottle } from '../users/throttle.ts';
 import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
 import { DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
+import { createPairwiseIdentifier } from './clients/pairwise.ts';
 import type { ConfigurationDeps } from './configuration/configuration.ts';
 import { refusingOverloads } from './http/overload.ts';
 import type { Pages } from './http/pages.ts';
@@ -22,7 +23,6 @@ import { ROUTES } from './routes.ts';
 import { createArtifactStore } from './storage/artifact-store.ts';
 import { createUnitOfWork } from './storage/unit-of-work.ts';
 import { createIntrospectionPolicy } from './tokens/introspection.ts';
-import { createPairwiseIdentifier } from './tokens/pairwise.ts';
 import { createRevokeReplayed } from './tokens/replayed.ts';
 
 /** There are 25,600,000,000 codes. A person who mistypes needs three attempts. */

@@ -11,11 +11,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Koa, { type Middleware } from 'koa';
 import Provider from 'oidc-provider';
-import { checkingDocuments } from './clients/metadata-documents.ts';
+import { checkedFetch } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
 import { configuration, type EngineKeys } from './configuration/configuration.ts';
+import { sessionCookie } from './configuration/cookies.ts';
 import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
@@ -33,16 +34,17 @@ import { registerGrants } from './grants/grant.ts';
 import { tokenExchange } from './grants/token-exchange.ts';
 import { clientChallenge } from './http/client-challenge.ts';
 import { exactPaths } from './http/exact-paths.ts';
-import { refuseLargeForms } from './http/form-body.ts';
 import { formPostPages } from './http/form-post.ts';
-import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS, postedRequests } from './http/posted-requests.ts';
-import { readableRequestObjects } from './http/request-object-shape.ts';
+import { inputGate } from './http/input-gate.ts';
+import { restartWithoutSession } from './http/lost-session.ts';
+import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS } from './http/parameters.ts';
+import { postedRequests } from './http/posted-requests.ts';
 import { endSessionsForGood } from './logout/end-session.ts';
 import { installLogoutNotices, type SendLogoutNotice } from './logout/logout-notices.ts';
 import { declaredDetailsTypes } from './policy/authorization-details.ts';
 import type { Directory } from './policy/directory.ts';
 import { METHODS, ROUTES } from './routes.ts';
-import { bindIdTokens, bindJwt, bindOpaque } from './tokens/binding-hooks.ts';
+import { bindIdTokens, bindOpaque, jwtCustomizer } from './tokens/binding-hooks.ts';
 import { namedActor } from './tokens/delegation.ts';
 import { createIntrospection } from './tokens/introspection.ts';
 import { createJwtAccessTokens, type JwtAccessTokens } from './tokens/jwt-access-tokens.ts';
@@ -158,12 +160,12 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   const { directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...configuration({ ...deps, ...parts, fetch: checkingDocuments(deps.fetch, log) as typeof fetch }, keys),
+    ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),
     extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
-    formats: { customizers: { jwt: bindJwt }, bitsOfOpaqueRandomness: 256 },
+    formats: { customizers: { jwt: jwtCustomizer(directory) }, bitsOfOpaqueRandomness: 256 },
     features: features({ ...deps, ...parts }),
   });
   // The request prelude has rewritten X-Forwarded-* to one trusted value each.
@@ -191,7 +193,7 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
 
 /** In the order in which a request passes them, in front of the engine's own routes. */
 function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
-  const { config, database, pages } = deps;
+  const { config, database, pages, metrics, log } = deps;
   const parameters = {
     [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
     [ROUTES.end_session]: LOGOUT_PARAMETERS,
@@ -199,9 +201,9 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
   return [
     ...deps.prelude.middlewares,
     exactPaths(METHODS),
-    readableRequestObjects({ path: ROUTES.authorization, pages }),
+    inputGate({ pages, metrics, log }),
+    restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),
-    refuseLargeForms(CLIENT_ENDPOINTS),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     declaredDetailsTypes(database.query),
     deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),

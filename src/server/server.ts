@@ -1,4 +1,5 @@
-// createServer: the Koa app and the only list of mounts, in order. Tests start exactly this.
+// The HTTP server: the Koa app and the only list of what is mounted, in order. This folder owns listeners and their shutdown;
+// what is answered belongs to the features. process/ starts it, tests start exactly this.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type Router from '@koa/router';
@@ -8,7 +9,7 @@ import { adminRoutes } from '../admin/routes.ts';
 import { createClients } from '../clients/clients.ts';
 import { registrationRoutes } from '../clients/registration/registration-routes.ts';
 import { createSelfRegistrations } from '../clients/registration/self-registration.ts';
-import { createSecretVerifier } from '../clients/secret.ts';
+import { createSecretVerifier, type SecretVerifier } from '../clients/secret.ts';
 import type { Config } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
 import { toPeerCheck } from '../guard/peer-check.ts';
@@ -28,6 +29,7 @@ import type { Outbound } from '../outbound/outbound.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import { clientCertificates } from '../provider/clients/client-certificate.ts';
 import { assertLoadable, assertSector } from '../provider/clients/engine-metadata.ts';
+import type { ReadClientCertificate } from '../provider/clients/mutual-tls.ts';
 import { createEngine, type Engine } from '../provider/engine.ts';
 import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
 import { ROUTES } from '../provider/routes.ts';
@@ -54,104 +56,48 @@ export interface ServerDeps {
   readonly version: string;
 }
 
-/** Of one address, when anybody may register. */
+/** Of one network address, when registration is open (RFC 7591 §5). */
 const OPEN_REGISTRATIONS = { attempts: 20, windowSeconds: 3600 };
 
 export interface Server {
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   readonly engine: Engine;
-  /** From now on /health/ready says no: whoever balances the load should send new requests elsewhere. */
+  /** From now on /health/ready is 503, so that a load balancer sends new requests elsewhere. */
   drain(): void;
 }
 
+interface Parts extends ServerDeps {
+  readonly engine: Engine;
+  readonly secretVerifier: SecretVerifier;
+  /** undefined: clients cannot present certificates here */
+  readonly readClientCertificate: ReadClientCertificate | undefined;
+}
+
 export async function createServer(deps: ServerDeps): Promise<Server> {
-  const { config, database, passwords, metrics, log } = deps;
-  const { issuer } = config;
+  const { config, database, keys, log } = deps;
   const isTrusted = toPeerCheck(config.trustedProxies);
-  const takesCertificates = config.tls !== undefined || config.mutualTls.header !== undefined;
-  const readClientCertificate = takesCertificates
-    ? clientCertificates({ header: config.mutualTls.header, isTrusted })
-    : undefined;
-  // The engine is an app of its own beside ours: what every request passes first, both have.
-  const prelude = createRequestPrelude({
-    log,
-    metrics,
-    endpointOf: createEndpointFinder(ROUTES),
-    origins: [issuer, ...[config.mutualTls.origin ?? []].flat()],
-    isTrusted,
-    securityHeaders: await securityHeaders({ isHttps: issuer.startsWith('https:') }),
-  });
-  const { keys } = deps;
-  const secretVerifier = createSecretVerifier(passwords);
-  const engineDeps = {
-    prelude,
-    config,
-    database,
-    dpopNonceSecret: deps.dpopNonceSecret,
-    pairwiseSalt: deps.pairwiseSalt,
-    artifactKey: deps.artifactKey,
-    fetch: deps.outbound.fetch,
-    logoutNotices: deps.logoutNotices,
-    readClientCertificate,
-    secretVerifier,
-    pages: enginePages({ query: database.query, log }),
-    metrics,
-    log,
-  };
+  const prelude = await createPrelude(deps, isTrusted);
+  const { header } = config.mutualTls;
+  const takesCertificates = config.tls !== undefined || header !== undefined;
+  const readClientCertificate = takesCertificates ? clientCertificates({ header, isTrusted }) : undefined;
+  const secretVerifier = createSecretVerifier(deps.passwords);
+  const pages = enginePages({ query: database.query, log });
+  const { fetch } = deps.outbound;
+  // The engine is an app of its own beside ours: both begin with the prelude.
+  const engineDeps = { ...deps, prelude, fetch, readClientCertificate, secretVerifier, pages };
   const engine = await createEngine(engineDeps, keys.current());
   keys.onChange(engine.useKeys);
 
   let isDraining = false;
   const app = new Koa({ proxy: true });
-  // What reaches this went wrong while an answer was already on its way.
+  // An error that reaches this came after the answer had begun.
   app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
   for (const middleware of prelude.middlewares) app.use(middleware);
-
   mount(
     app,
     healthRoutes(async () => !isDraining && canSign(keys.current()) && (await isDatabaseUp(database))),
   );
-  if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(metrics));
-  const clients = createClients({
-    database,
-    passwords,
-    assertLoadable: (clientId, metadata) =>
-      assertLoadable({ provider: engine.provider, takesCertificates }, clientId, metadata),
-    assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
-    removeArtifacts: removeArtifactsOfClient,
-  });
-  mount(
-    app,
-    adminRoutes({
-      ...deps,
-      ...adminApi({ ...deps, readClientCertificate, engine, clients }),
-      issuer,
-      changes: database.changes,
-    }),
-  );
-  mount(
-    app,
-    registrationRoutes({
-      issuer,
-      registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
-      isOpen: config.registration.isOpen,
-      throttle: createGuessThrottle(database.pool, 'registration', OPEN_REGISTRATIONS),
-      changes: database.changes,
-      log,
-    }),
-  );
-  mount(
-    app,
-    interactionRoutes({
-      database,
-      engine,
-      issuer,
-      log,
-      passwordCheck: createPasswordCheck(passwords),
-      throttle: createLoginThrottle(database.pool, config.loginThrottle),
-      metrics,
-    }),
-  );
+  for (const router of routers({ ...deps, engine, secretVerifier, readClientCertificate })) mount(app, router);
   return {
     handler: dispatch(prelude, { engine: engine.handler, others: app.callback() }),
     engine,
@@ -161,14 +107,61 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   };
 }
 
+async function createPrelude(
+  { config, log, metrics }: ServerDeps,
+  isTrusted: (address: string) => boolean,
+): Promise<RequestPrelude> {
+  const { issuer, mutualTls } = config;
+  return createRequestPrelude({
+    log,
+    metrics,
+    endpointOf: createEndpointFinder(ROUTES),
+    origins: [issuer, ...[mutualTls.origin ?? []].flat()],
+    isTrusted,
+    securityHeaders: await securityHeaders({ isHttps: issuer.startsWith('https:') }),
+  });
+}
+
+/** In the order in which a request is offered to them. */
+function routers(parts: Parts): Router[] {
+  const { config, database, engine, passwords, metrics, log, secretVerifier, readClientCertificate } = parts;
+  const { issuer } = config;
+  const { changes } = database;
+  const takesCertificates = readClientCertificate !== undefined;
+  const clients = createClients({
+    database,
+    passwords,
+    assertLoadable: (clientId, metadata) =>
+      assertLoadable({ provider: engine.provider, takesCertificates }, clientId, metadata),
+    assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
+    removeArtifacts: removeArtifactsOfClient,
+  });
+  return [
+    ...(config.metrics.isOnPublicPort ? [metricsRoutes(metrics)] : []),
+    adminRoutes({ ...parts, ...adminApi({ ...parts, clients }), issuer, changes }),
+    registrationRoutes({
+      issuer,
+      registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
+      isOpen: config.registration.isOpen,
+      throttle: createGuessThrottle(database.pool, 'registration', OPEN_REGISTRATIONS),
+      changes,
+      log,
+    }),
+    interactionRoutes({
+      ...{ database, engine, issuer, log, metrics },
+      passwordCheck: createPasswordCheck(passwords),
+      throttle: createLoginThrottle(database.pool, config.loginThrottle),
+    }),
+  ];
+}
+
 function mount(app: Koa, router: Router): void {
   app.use(router.routes());
   // Names the methods of a path in `Allow`; problemAnswers says the rest.
   app.use(router.allowedMethods());
 }
 
-/** RFC 9112 §3.2.2: a request may name its target as an absolute URL. */
-const ENGINE_PATHS = /^(https?:\/\/[^/]*)?\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
+const ENGINE_PATHS = /^\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 
 /** The engine answers for its own paths with its own errors; it takes the request as Node hands it over. */
 function dispatch(

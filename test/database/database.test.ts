@@ -113,6 +113,20 @@ describe('after a statement has failed, its connection', () => {
   });
 });
 
+test('a transaction whose result cannot be answered is not committed', async () => {
+  const cyclic: { self?: object } = {};
+  cyclic.self = cyclic;
+  const tooDeep: unknown = JSON.parse('['.repeat(20_000) + ']'.repeat(20_000));
+  for (const result of [cyclic, tooDeep, 1n]) {
+    const failed = database.transaction(async (query) => {
+      await query(INSERT, [1]);
+      return result;
+    });
+    await expect(failed).rejects.toThrow();
+  }
+  expect(await count()).toBe(0);
+});
+
 test('an idle connection that is lost is logged, without the password, and replaced at the next use', async () => {
   await killBackendOf(database.query);
   await until(() => lines.join('').includes('an idle database connection was lost'));

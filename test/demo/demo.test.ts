@@ -1,4 +1,4 @@
-// `npm run demo` as a newcomer runs it: its exit code, what it prints, what it leaves behind. README.md shows its transcript.
+// `npm run demo` as a newcomer runs it: its exit code, what it prints, what it leaves behind. docs/demo.md shows its transcript.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -73,36 +73,36 @@ describe('the demo', () => {
   });
 
   test.each([
-    ['app A at the API that accepts it', "app A's own token +200"],
-    ['a token of the wrong client', "app A's token +403 client_not_allowed"],
-    ['a token of the right client there', "app B's token +200"],
-    ['a token for another API', 'app A\'s token for "orders": meant for another API +401 invalid_token'],
+    ['shop at the API that accepts it', "shop's own token +200"],
+    ['a token of the wrong client', "shop's token +403 client_not_allowed"],
+    ['a token of the right client there', 'a token of reports +200'],
+    ['a token for another API', 'shop\'s token for "orders": meant for another API +401 invalid_token'],
     ['no token', 'no token +401 missing_token'],
     ['an expired token', '\\.\\.\\. and it has expired +401 invalid_token'],
     ['an app without a policy row', 'there is no policy row, so there is no token +400 invalid_target'],
-    ['a disabled app', 'app A asks for a token +401 invalid_client'],
+    ['a disabled app', 'shop asks for a token +401 invalid_client'],
   ])('shows %s', (_, line) => {
     expect(run.stdout).toMatch(new RegExp(`^ +ok +.*${line}$`, 'm'));
   });
 
   test('shows the introspection answer with the client in both claims', () => {
     const document = /^ {8}\{\n[\s\S]*?^ {8}\}$/m.exec(run.stdout)?.[0] ?? '';
-    expect(JSON.parse(document)).toMatchObject({ active: true, client_id: 'app-a', azp: 'app-a', username: 'alice' });
+    expect(JSON.parse(document)).toMatchObject({ active: true, client_id: 'shop', azp: 'shop', username: 'alice' });
   });
 
   test('leaves nothing behind', async () => {
     expect(await readdir(temporaryDir)).toEqual([]);
   });
 
-  test('is what README.md shows', async () => {
-    const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
-    const shown = /```\n(A throw-away Lanyard is running[\s\S]*?)```/.exec(readme)?.[1] ?? '';
+  test('is what docs/demo.md shows', async () => {
+    const page = await readFile(join(ROOT, 'docs/demo.md'), 'utf8');
+    const shown = /```\n(A throw-away Lanyard is running[\s\S]*?)```/.exec(page)?.[1] ?? '';
     expect(withoutChance(shown)).toBe(withoutChance(run.stdout));
   });
 });
 
 describe('in the middle of the demo', () => {
-  const MIDDLE = 'app A gets such a token';
+  const MIDDLE = 'shop gets such a token';
   let temporaryDir: string;
 
   beforeEach(async () => {

@@ -98,7 +98,6 @@ describe('guessing passwords', () => {
 
   test.each([
     ['nothing', {}],
-    ['NUL in the name', { username: 'a\0b', password: 'x' }],
     ['a name without end', { username: 'x'.repeat(10_000), password: 'x' }],
     ['a password without end', { username: 'typo', password: 'x'.repeat(10_000) }],
     ['members of every object', { __proto__: 'x', constructor: 'y', username: 'hasOwnProperty', password: 'toString' }],

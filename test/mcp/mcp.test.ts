@@ -47,13 +47,13 @@ beforeAll(async () => {
   mcpUrl = new URL(`http://127.0.0.1:${(mcp.address() as AddressInfo).port}/mcp`);
   const introspection = await server.admin.createClient();
   await server.admin.createApi(mcpUrl.href, {
-    name: 'Weather',
+    name: 'Orders for agents',
     scopes: ['tools:call'],
     introspection_client_id: introspection.clientId,
     self_registered_clients: { scopes: ['tools:call'] },
   });
   await server.admin.createUser(ALICE.username, ALICE.password);
-  mcp.on('request', weatherServer(server.issuer, introspection));
+  mcp.on('request', ordersServer(server.issuer, introspection));
 });
 afterAll(async () => {
   documents.close();
@@ -63,7 +63,7 @@ afterAll(async () => {
 });
 
 /** The server of docs/mcp.md. */
-function weatherServer(issuer: string, introspection: TestClient): express.Express {
+function ordersServer(issuer: string, introspection: TestClient): express.Express {
   const guardFor = (clients: 'granted' | readonly string[]) =>
     createGuard({
       issuer,
@@ -72,7 +72,7 @@ function weatherServer(issuer: string, introspection: TestClient): express.Expre
       scopes: ['tools:call'],
       mode: 'introspection',
       introspection,
-      metadata: { name: 'Weather' },
+      metadata: { name: 'Orders for agents' },
     });
   const guard = guardFor('granted');
   const app = express();
@@ -80,14 +80,14 @@ function weatherServer(issuer: string, introspection: TestClient): express.Expre
   const guarded: express.RequestHandler = (request, response, next) =>
     expressGuard(allowed === 'granted' ? guard : guardFor(allowed))(request as never, response, next);
   app.post('/mcp', guarded, express.json(), async (request, response) => {
-    const weather = new McpServer({ name: 'weather', version: '1.0.0' });
+    const orders = new McpServer({ name: 'orders', version: '1.0.0' });
     const { principal } = request as unknown as { principal: { clientId: string; subject: string } };
-    weather.registerTool('whoami', { description: 'Who is calling' }, () => ({
+    orders.registerTool('whoami', { description: 'Who is calling' }, () => ({
       content: [{ type: 'text', text: `${principal.subject} through ${principal.clientId}` }],
     }));
     const transport = new StreamableHTTPServerTransport({ enableJsonResponse: true });
-    response.on('close', () => void weather.close());
-    await weather.connect(transport as never);
+    response.on('close', () => void orders.close());
+    await orders.connect(transport as never);
     await transport.handleRequest(request, response, request.body);
   });
   return app;

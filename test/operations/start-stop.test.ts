@@ -90,7 +90,7 @@ describe('a stop', () => {
         });
         sent.on('error', reject);
         sent.flushHeaders();
-        // "100 Continue": the server has read the head. The rest follows when it accepts no connection any more.
+        // "100 Continue": the server has read the head. The rest follows when it listens no more.
         sent.once('continue', async () => {
           sent.write(body.slice(0, 10));
           lanyard.kill(signal);

@@ -167,7 +167,12 @@ describe('a grant type that somebody adds', () => {
     ['jwt', API],
     ['opaque', VAULT],
   ])('issues bound tokens: %s', async (format, api) => {
-    const answer = await requestToken(engine.issuer, client, { grant_type: 'urn:example:new', format, api });
+    const answer = await requestToken(engine.issuer, client, {
+      grant_type: 'urn:example:new',
+      format,
+      api,
+      scope: api === API ? 'read' : 'open',
+    });
     expect(answer.status).toBe(200);
     const token = answer.body.access_token as string;
     if (format === 'jwt') expect(decodeJwt(token)).toMatchObject({ client_id: 'app', azp: 'app' });
@@ -180,7 +185,7 @@ describe('a grant type that somebody adds', () => {
 
   test('and none that names nobody', async () => {
     for (const format of ['jwt', 'opaque']) {
-      const form = { grant_type: 'urn:example:new', format, api: API, nobody: 'true' };
+      const form = { grant_type: 'urn:example:new', format, api: API, scope: 'read', nobody: 'true' };
       const { status, body } = await requestToken(engine.issuer, client, form);
       expect(status).toBe(500);
       expect(body).not.toHaveProperty('access_token');
@@ -194,14 +199,19 @@ function registerNewGrant(): void {
     'urn:example:new',
     async (ctx) => {
       const { params, client: asking } = ctx.oidc;
-      const token = new (model('ClientCredentials'))({ client: asking, scope: 'read' });
+      const info = {
+        scope: String(params?.scope),
+        audience: String(params?.api),
+        accessTokenFormat: String(params?.format),
+      };
+      const token = new (model('ClientCredentials'))({ client: asking, scope: info.scope });
       token.extra = ATTACK;
-      const info = { scope: 'read', audience: String(params?.api), accessTokenFormat: String(params?.format) };
+
       token.resourceServer = new engine.provider.ResourceServer(info.audience, info as never);
       if (params?.nobody === 'true') token.clientId = undefined;
       ctx.body = { access_token: await token.save(), token_type: 'Bearer' };
     },
-    ['format', 'api', 'nobody'],
+    ['format', 'api', 'scope', 'nobody'],
   );
 }
 

@@ -52,7 +52,7 @@ const now = () => Math.floor(Date.now() / 1000);
 const newId = () => randomBytes(32).toString('base64url');
 
 function payload(overrides: Record<string, unknown> = {}) {
-  return { iat: now(), exp: now() + 60, clientId: 'app', accountId: 'alice', ...overrides };
+  return { iat: now(), exp: now() + 60, clientId: 'app', accountId: 'alice', grantId: 'a grant', ...overrides };
 }
 
 describe.each(MODELS)('%s', (model) => {
@@ -246,9 +246,10 @@ describe('"not before"', () => {
 
   test('what belongs to a client or user that is gone is not found', async () => {
     const [ofClient, ofUser] = [newId(), newId()];
-    await storage('AccessToken').upsert(ofClient, payload({ clientId: 'never was' }), 60);
+    // An access token of such a client is not even saved (issuance-invariants).
+    await storage('RefreshToken').upsert(ofClient, payload({ clientId: 'never was' }), 60);
     await storage('AccessToken').upsert(ofUser, payload({ accountId: 'never was' }), 60);
-    expect(await storage('AccessToken').find(ofClient)).toBeUndefined();
+    expect(await storage('RefreshToken').find(ofClient)).toBeUndefined();
     expect(await storage('AccessToken').find(ofUser)).toBeUndefined();
   });
 });

@@ -1,4 +1,5 @@
-// What only root can test: starting a program as another user. (Linux only, since it needs /proc.)
+// For tests that only root can run: they start a program as another user, and read in /proc, which
+// only Linux has, who runs it.
 
 import { spawnSync } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
@@ -10,7 +11,8 @@ export const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * For a user who cannot enter the folder of this checkout. By hard links where the file system allows it, since node_modules is large.
+ * For a user who may not enter the folder of this checkout. Hard links where the file system allows
+ * them: node_modules is large.
  */
 export async function copyCheckout(parent: string): Promise<{ home: string; main: string }> {
   const home = join(parent, 'lanyard');

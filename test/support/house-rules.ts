@@ -8,7 +8,7 @@ import { type Node, nodesIn, resolveImport, type SourceFile } from './source-tre
  * inside `provider` each of its folders and files.
  */
 export const ROWS: readonly (readonly string[])[] = [
-  ['client-binding', 'errors', 'log', 'not-before', 'periodic-task', 'config'],
+  ['client-binding', 'errors', 'log', 'not-before', 'periodic-task', 'config', 'input'],
   ['metrics', 'outbound'],
   ['password-hash', 'database', 'http', 'guard'],
   ['audit'],
@@ -43,6 +43,7 @@ export const MAIN_FILES: Readonly<Record<string, string>> = {
   'guard/adapters': 'koa.ts',
   'guard/proof-of-possession': 'sender-constraint.ts',
   http: 'request-prelude.ts',
+  input: 'shape.ts',
   interaction: 'routes.ts',
   keys: 'key-ring.ts',
   metrics: 'metrics.ts',

@@ -1,8 +1,9 @@
 // The shell blocks of our pages, run as a reader would: one after the other in one shell that keeps its variables.
 
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 export const ROOT = join(import.meta.dirname, '../..');
 
@@ -12,34 +13,64 @@ export interface Block {
 }
 
 export function blocksOf(markdown: string): Block[] {
-  return [...markdown.matchAll(/^```(sh|js|text)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
+  return [...markdown.matchAll(/^```(sh|js|text|ini)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({
     language,
     text,
   }));
 }
 
-export interface Shell {
-  /** @returns what the block wrote */
-  run(block: string): Promise<string>;
-  close(): void;
+/** The pages that docs/README.md links, in its order. */
+export function pagesOf(index: string): string[] {
+  return [...new Set([...index.matchAll(/\]\(([\w-]+\.md)\)/g)].map(([, name]) => name as string))];
 }
 
-export function openShell(): Shell {
-  const shell = spawn('bash', [], { cwd: ROOT, env: { PATH: process.env.PATH } });
+export interface Shell {
+  /** @returns what the block wrote to stdout and stderr */
+  run(block: string): Promise<string>;
+  /** Resolves when something that runs in the background has written `text` since the last block began. */
+  untilWritten(text: string): Promise<void>;
+  /** Ends the shell and what it has started in the background. */
+  close(): Promise<void>;
+}
+
+/** @param env beside PATH and HOME */
+export function openShell(env: Readonly<Record<string, string>> = {}): Shell {
+  // A process group of its own, so that the processes that a page starts in the background end with it.
+  const shell = spawn('bash', [], {
+    cwd: ROOT,
+    detached: true,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+  });
+  const closed = once(shell, 'close');
   let output = '';
+  let onOutput = () => {};
   for (const stream of [shell.stdout, shell.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text;
+      onOutput();
     });
   }
+  const untilWritten = (text: string) =>
+    new Promise<void>((resolve) => {
+      onOutput = () => {
+        if (output.includes(text)) resolve();
+      };
+      onOutput();
+    });
   return {
+    untilWritten,
     async run(block) {
+      const end = `end of block ${randomUUID()}\n`;
       output = '';
-      shell.stdin.write(`${block}\necho end of block\n`);
-      while (!output.endsWith('end of block\n')) await sleep(10);
-      return output.slice(0, -'end of block\n'.length);
+      shell.stdin.write(`${block}\necho ${end}`);
+      await untilWritten(end);
+      return output.replace(end, '');
     },
-    close: () => shell.stdin.end(),
+    async close() {
+      process.kill(-(shell.pid as number), 'SIGTERM');
+      shell.stdin.end();
+      await closed;
+    },
   };
 }
 

@@ -1,13 +1,14 @@
-// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which addresses
-// may describe a client, and what such a client may be: the same as a dynamically registered one.
-// The engine fetches (through our outbound guard, 5 KB at most), checks that the document names its
-// own address and no shared secret, and caches it for as long as its headers say, within bounds. It
-// does not cache failures (§5.2), so the number of fetches is limited by network address.
+// Client ID metadata documents (draft-ietf-oauth-client-id-metadata-document-02): which URLs may
+// describe a client, and what such a client may be: the same as a dynamically registered one. The
+// engine fetches (through our outbound guard, 5 KB at most), checks that the document names its own
+// URL and no shared secret, and caches it for as long as its headers say, within bounds. It does
+// not cache failures (§5.2), so how often it is made to fetch is limited by network address.
 
 import { randomUUID } from 'node:crypto';
 import type { Configuration } from 'oidc-provider';
 import { assertSensible } from '../../clients/metadata-rules.ts';
 import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
+import { findFault } from '../../input/shape.ts';
 import type { Log } from '../../log.ts';
 import type { GuessThrottle } from '../../users/throttle.ts';
 import { isDocumentFetch } from '../engine-internals.ts';
@@ -25,7 +26,7 @@ const MAX_LENGTH = 255;
 /** The engine's `fetchResponseBodyLimits`. */
 const MAX_SIZE_BYTES = 5 * 1024;
 
-/** Of one network address, which a whole office may share. What is cached is not fetched. */
+/** Of one address, which may be that of a whole office. A cached document is not fetched. */
 export const DOCUMENT_FETCHES = { attempts: 60, windowSeconds: 60 };
 
 /**
@@ -44,8 +45,8 @@ export function metadataDocuments(
   return {
     enabled: hosts.length > 0,
     ack: 'draft-02',
-    // A minute at least, so that no request makes us fetch at will; a day at most, so that a change
-    // counts.
+    // A minute at least, so that requests cannot cause a fetch each; a day at most, so that a
+    // change counts.
     cacheDuration: { min: 60, max: 86_400 },
     // A document that the engine has fetched in another way than `isDocumentFetch` knows was not
     // checked.
@@ -55,48 +56,60 @@ export function metadataDocuments(
 }
 
 /**
- * Configuration `fetch`: metadata documents are checked as they arrive, and members that they may
- * not set are removed.
+ * Configuration `fetch`. What is fetched for a client (`jwks_uri`, `sector_identifier_uri`,
+ * metadata documents) passes the input gate; a metadata document is checked as well, and members
+ * that it may not set are removed.
  */
-export function checkingDocuments(
+export function checkedFetch(
   send: typeof fetch,
   log: Log,
 ): (url: string | URL, init: RequestInit) => Promise<Response> {
   return async (url, init) => {
     const response = await send(url, init);
-    if (!isDocumentFetch(init) || response.status !== 200) return response;
+    if (init.method !== 'GET' || response.status !== 200) return response;
     try {
-      return await check(response);
+      return await check(response, { isMetadata: isDocumentFetch(init) });
     } catch (error) {
-      const reason = (error as Error).message;
-      log.info({ client_id: String(url), reason }, 'a client ID metadata document is not valid');
+      const reason = error instanceof Error ? error.message : String(error);
+      log.info({ url: String(url), reason }, 'a document of a client was refused');
       throw error;
     }
   };
 }
 
-async function check(response: Response): Promise<Response> {
+async function check(response: Response, { isMetadata }: { isMetadata: boolean }): Promise<Response> {
   const headers = [...response.headers];
   const type = response.headers.get('content-type') ?? '';
-  // §5: a file of another type that a host lets its users upload is no document.
-  if (!/^application\/([\w.-]+\+)?json *(;|$)/i.test(type)) throw new TypeError(`the content type is ${type}`);
+  // §5: other uploads to a host are no metadata documents.
+  const isJson = /^application\/([\w.-]+\+)?json *(;|$)/i.test(type);
+  if (isMetadata && !isJson) throw new TypeError(`the content type is ${type}`);
   const text = await response.text();
-  const document = JSON.parse(text) as Record<string, unknown> | null;
-  // The engine refuses these by itself, with a better description.
-  if (
-    Buffer.byteLength(text) > MAX_SIZE_BYTES ||
-    typeof document !== 'object' ||
-    document === null ||
-    hasSecret(document)
-  ) {
-    return new Response(text, { headers });
-  }
+  const document = parse(text);
+  const fault = findFault(document);
+  if (fault !== undefined) throw new TypeError(`${fault.pointer} ${fault.detail}`.trim());
+  // What the engine refuses too, it says better.
+  const isChecked =
+    isMetadata && isObject(document) && Buffer.byteLength(text) <= MAX_SIZE_BYTES && !hasSecret(document);
+  if (!isChecked) return new Response(text, { headers });
   const metadata = parseUnverified(document);
   assertSensible(metadata);
   assertAllowed(metadata, {});
   return new Response(JSON.stringify({ client_id: document.client_id, ...metadata, [DOCUMENT_CHECK]: CHECKED }), {
     headers,
   });
+}
+
+/** @returns undefined for what is not JSON, which the engine refuses */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 function hasSecret(document: Readonly<Record<string, unknown>>): boolean {

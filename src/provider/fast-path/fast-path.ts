@@ -11,7 +11,7 @@ import type Provider from 'oidc-provider';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { createEngineContext, runInContext } from '../engine-internals.ts';
 import { cors, endpointSteps } from '../engine-steps.ts';
-import { readFormBody } from '../http/form-body.ts';
+import { readForm } from '../http/form-body.ts';
 import { ROUTES } from '../routes.ts';
 import { createPlainRequests, type PlainRequestOptions } from './plain-request.ts';
 
@@ -25,8 +25,8 @@ export interface FastPathDeps extends PlainRequestOptions {
   readonly originOf: (request: IncomingMessage) => string | undefined;
 }
 
-/** @returns undefined if the request is not plain, at once; otherwise a promise of its answer */
-export type FastPath = (request: IncomingMessage, response: ServerResponse) => Promise<void> | undefined;
+/** @returns undefined if the request is not plain, at once; otherwise whether it was answered: a form that the input gate refuses is not */
+export type FastPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
 
 interface Endpoint {
   readonly route: string;
@@ -78,25 +78,18 @@ async function answer(
   { route, method, run, runWithCors, corsHeaders }: Endpoint,
   request: IncomingMessage,
   response: ServerResponse,
-): Promise<void> {
+): Promise<boolean> {
+  const form = method === 'POST' ? await readForm(request) : undefined;
+  if (form !== undefined && form.outcome !== 'accepted') return false;
   const ctx = createEngineContext(provider, request, response, route);
   ctx.state.origin = originOf(request);
   // Without Koa's setter, which would look at the type of every body.
   Object.defineProperty(ctx, 'body', { value: undefined, writable: true });
-  if (method === 'POST') {
-    const body = await readFormBody(request);
-    // The connection has ended, or what came is not what was announced.
-    if (body === undefined) return void response.destroy();
-    Object.assign(ctx.oidc, { body: parse(withoutMark(request, body)) });
-  }
+  if (form !== undefined) Object.assign(ctx.oidc, { body: parse(form.body) });
   const hasOrigin = request.headers.origin !== undefined;
   await runInContext(ctx, () => (hasOrigin ? runWithCors : run)(ctx));
   write(response, ctx.body, [...rawHeaders(request), ...(hasOrigin ? [] : corsHeaders), 'Cache-Control', 'no-store']);
-}
-
-/** The engine decodes a body that names its charset without the byte order mark, any other with it. */
-function withoutMark({ headers }: IncomingMessage, body: string): string {
-  return headers['content-type']?.includes(';') ? body.replace(/^\uFEFF/, '') : body;
+  return true;
 }
 
 /**
@@ -107,10 +100,12 @@ export function bothTransports(fastPath: FastPath, engine: Handler, onBrokenOff:
   return (request, response) => {
     const answered = fastPath(request, response);
     if (answered === undefined) return engine(request, response);
-    answered.catch((error: unknown) => {
-      onBrokenOff(error, request);
-      response.destroy();
-    });
+    answered
+      .then((isAnswered) => isAnswered || engine(request, response))
+      .catch((error: unknown) => {
+        onBrokenOff(error, request);
+        response.destroy();
+      });
   };
 }
 

@@ -11,7 +11,6 @@ export interface PlainRequestOptions {
 /** The engine reads forms of this size. */
 const MAX_BODY_BYTES = 56 * 1024;
 
-/** A charset makes the engine leave out a byte order mark, which is decoded here in the same way. */
 const FORM = /^application\/x-www-form-urlencoded(?:; ?charset=utf-8)?$/i;
 
 /** Those that change nothing at these endpoints, and those that the shared steps read (authorization, dpop, origin). */

@@ -7,11 +7,11 @@
 import type Provider from 'oidc-provider';
 import { type AccessToken, type Client, errors } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
+import type { PairwiseIdentifier } from '../clients/pairwise.ts';
 import type { Actor } from '../tokens/delegation.ts';
 import { findIssuedToken, type IssuedToken } from '../tokens/find-token.ts';
 import type { IntrospectionPolicy } from '../tokens/introspection.ts';
 import type { JwtAccessTokens } from '../tokens/jwt-access-tokens.ts';
-import type { PairwiseIdentifier } from '../tokens/pairwise.ts';
 import { hasItsGrant } from '../tokens/token-with-grant.ts';
 
 export interface ExchangeTokensDeps {

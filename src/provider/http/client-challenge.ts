@@ -1,5 +1,6 @@
-// A request without any client authentication. The engine calls it malformed (400); RFC 6749 §5.2 calls it `invalid_client`,
-// RFC 7662 §2.3 wants 401 for it, and RFC 9110 §15.5.2 a challenge with every 401.
+// A request without any client authentication. The engine calls it malformed (400); RFC 6749 §5.2
+// calls it `invalid_client`, RFC 7662 §2.3 wants 401 for it, and RFC 9110 §15.5.2 a challenge with
+// every 401.
 
 import type { Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
@@ -19,7 +20,10 @@ export function clientChallenge(options: { issuer: string; paths: ReadonlySet<st
   };
 }
 
-/** `params` is there once the body has been read; a client that is named is judged by the engine. */
+/**
+ * `params` is set once the body has been read. A client that is named is authenticated by the
+ * engine.
+ */
 function namesNoClient(ctx: KoaContextWithOIDC): boolean {
   const params = ctx.oidc?.params;
   if (params === undefined || ctx.get('authorization') !== '') return false;

@@ -1,10 +1,11 @@
-// The engine's router ignores case and a slash at the end; our middlewares around it (one transaction per token request, JWTs at
-// introspection) go by the path. Whoever asked for /oauth2/TOKEN would get past them, so that only the spelling which the
-// discovery document publishes is answered, and with the methods that it takes.
+// The engine's router ignores case and a slash at the end; our middlewares in front of it (one
+// transaction per token request, JWTs at introspection) compare paths. A request for /oauth2/TOKEN
+// would bypass them, so that only the spelling in the discovery document is answered, and only with
+// the methods of that endpoint.
 
 import type { Middleware } from 'koa';
 
-/** @param methods of each path that is published */
+/** @param methods by path */
 export function exactPaths(methods: ReadonlyMap<string, readonly string[]>): Middleware {
   return async (ctx, next) => {
     if (methods.has(ctx.path) || !methods.has(foldPath(ctx.path))) await next();

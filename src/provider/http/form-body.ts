@@ -1,37 +1,63 @@
-// The form of a request that is not left to the engine to read.
+// Reads the form of a request, once, through the input gate. Fast path and engine path get it from
+// here: what the gate refuses is no form for either. What was read must be handed back before the
+// engine reads.
 
 import type { IncomingMessage } from 'node:http';
-import type { Context, Middleware } from 'koa';
 import getRawBody from 'raw-body';
+import { findEncodedFault } from '../../input/encoded.ts';
+import type { Fault } from '../../input/shape.ts';
+import { provideBody } from '../engine-internals.ts';
+import { findParameterFault } from './parameter-shape.ts';
 
 /** The engine's own limit, which it does not apply to a body that was read before. */
 const LIMIT_BYTES = 56 * 1024;
 
-/** RFC 9110 §15.5.14, RFC 9126 §2.3. The engine refuses it too, but says that it could not parse it. */
-export function refuseLargeForms(paths: ReadonlySet<string>): Middleware {
-  return async (ctx, next) => {
-    if (!paths.has(ctx.path) || !(Number(ctx.get('content-length')) > LIMIT_BYTES)) return next();
-    answerTooLarge(ctx);
-  };
-}
+export type FormReading =
+  | { readonly outcome: 'accepted'; readonly body: string }
+  | { readonly outcome: 'refused'; readonly fault: Fault }
+  /** RFC 9110 §15.5.14 */
+  | { readonly outcome: 'too large' }
+  /** shorter or longer than announced, or broken off */
+  | { readonly outcome: 'incomplete' };
 
-export function answerTooLarge(ctx: Context): void {
-  ctx.status = 413;
-  ctx.body = { error: 'invalid_request', error_description: 'the request body is too large' };
-}
+const readings = new WeakMap<IncomingMessage, Promise<FormReading>>();
 
-/** RFC 9110 §8.3.1: media types do not distinguish letters; what follows a semicolon changes nothing about a form. */
+/**
+ * RFC 9110 §8.3.1: media types are case-insensitive; what follows a semicolon changes nothing about
+ * a form.
+ */
 export function isForm({ method, headers }: IncomingMessage): boolean {
   return method === 'POST' && /^application\/x-www-form-urlencoded[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '');
 }
 
-/** @returns undefined if it is too large, shorter than announced, or broke off */
+export function readForm(request: IncomingMessage): Promise<FormReading> {
+  const reading = readings.get(request) ?? read(request);
+  readings.set(request, reading);
+  return reading;
+}
+
+/** @returns undefined for a form that is not accepted */
 export async function readFormBody(request: IncomingMessage): Promise<string | undefined> {
+  const reading = await readForm(request);
+  return reading.outcome === 'accepted' ? reading.body : undefined;
+}
+
+async function read(request: IncomingMessage): Promise<FormReading> {
+  const length = request.headers['content-length'] ?? null;
+  let bytes: Buffer;
   try {
-    const length = request.headers['content-length'] ?? null;
-    const bytes = await getRawBody(request, { limit: LIMIT_BYTES, length });
-    return bytes.toString('utf8');
-  } catch {
-    return undefined;
+    bytes = await getRawBody(request, { limit: LIMIT_BYTES, length });
+  } catch (error) {
+    const isTooLarge = error instanceof Error && 'type' in error && error.type === 'entity.too.large';
+    return { outcome: isTooLarge ? 'too large' : 'incomplete' };
   }
+  const body = bytes.toString('utf8');
+  const fault = findEncodedFault(bytes.toString('latin1')) ?? findParameterFault(new URLSearchParams(body));
+  return fault === undefined ? { outcome: 'accepted', body } : { outcome: 'refused', fault };
+}
+
+/** Gives back what was read from a request, if anything was. */
+export async function handBack(request: IncomingMessage): Promise<void> {
+  const reading = await readings.get(request);
+  if (reading?.outcome === 'accepted') provideBody(request, reading.body);
 }

@@ -1,5 +1,6 @@
-// Too much at once, in the engine's words. Not a wrong secret and not our failure: the client is told to come back (RFC 6749
-// §4.1.2.1 has the code for it, RFC 9110 §10.2.3 the header).
+// Overload as an error of the engine: neither a wrong secret nor a failure of the server. The
+// client is told to repeat the request later (RFC 6749 §4.1.2.1 has the code for it, RFC 9110
+// §10.2.3 the header).
 
 import { errors } from 'oidc-provider';
 import { AppError } from '../../errors.ts';
@@ -18,7 +19,10 @@ export function overloadIn(error: unknown): AppError | undefined {
   });
 }
 
-/** Lets what the engine calls fail with the engine's own kind of error; others pass as they are. */
+/**
+ * Turns an overload in what the engine calls into an error of the engine; other errors stay as they
+ * are.
+ */
 export function refusingOverload<T>(work: Promise<T>): Promise<T> {
   return work.catch((error: unknown) => {
     const overload = overloadIn(error);

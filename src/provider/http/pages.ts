@@ -1,4 +1,5 @@
-// The pages that the engine needs and does not make: whoever builds it brings them along (interaction/engine-pages).
+// The pages that the engine needs and does not make. They are passed in when it is built
+// (interaction/engine-pages).
 
 import type { Client, KoaContextWithOIDC } from 'oidc-provider';
 import type { DeviceProblem, EngineForm } from '../engine-types.ts';
@@ -17,7 +18,7 @@ export interface Pages {
   renderError(ctx: KoaContextWithOIDC, out: { error: string; error_description?: string }, error: Error): Promise<void>;
   renderLogout(ctx: KoaContextWithOIDC, form: EngineForm): Promise<void>;
   renderSignedOut(ctx: KoaContextWithOIDC): Promise<void>;
-  /** where a person types in what a device shows */
+  /** where a user types in the code that a device shows */
   renderUserCode(ctx: KoaContextWithOIDC, page: EngineForm & { problem: DeviceProblem | undefined }): Promise<void>;
   renderDeviceConfirmation(ctx: KoaContextWithOIDC, page: EngineForm & DeviceRequest): Promise<void>;
   renderDeviceDone(ctx: KoaContextWithOIDC): Promise<void>;

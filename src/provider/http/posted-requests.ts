@@ -1,24 +1,14 @@
-// Authorization and logout requests by POST: OpenID Connect Core §3.1.2.1 and RP-Initiated Logout §2 want them supported beside GET.
-// The form comes from the site of the app, so that the browser leaves our cookies out (SameSite=Lax), and whoever is signed in would
-// have to sign in again. It is sent on to the same address by GET, where they come along.
+// Authorization and logout requests by POST: OpenID Connect Core §3.1.2.1 and RP-Initiated Logout
+// §2 want them supported beside GET. The form comes from the site of the app, so that the browser
+// does not send our cookies (SameSite=Lax), and a user who is signed in would have to sign in
+// again. The browser is redirected to the same address by GET, where it sends them.
 
 import type { Middleware } from 'koa';
 import { asEngineContext } from '../engine-internals.ts';
 import { isForm, readFormBody } from './form-body.ts';
 import type { Pages } from './pages.ts';
 
-/** What the engine reads there. Whatever else a form holds has no business in an address. */
-export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
-  ...['client_id', 'redirect_uri', 'response_type', 'response_mode', 'scope', 'state', 'nonce'],
-  ...['code_challenge', 'code_challenge_method', 'dpop_jkt', 'request', 'request_uri', 'registration'],
-  ...['resource', 'authorization_details', 'claims', 'acr_values', 'max_age', 'prompt', 'id_token_hint', 'login_hint'],
-  ...['display', 'ui_locales', 'claims_locales'],
-]);
-export const LOGOUT_PARAMETERS: ReadonlySet<string> = new Set([
-  ...['id_token_hint', 'post_logout_redirect_uri', 'state', 'ui_locales', 'client_id', 'logout_hint'],
-]);
-
-/** What common proxies let pass of a request line (nginx: `large_client_header_buffers`). */
+/** What common proxies accept of a request line (nginx: `large_client_header_buffers`). */
 const MAX_QUERY_CHARACTERS = 8_000;
 
 /** @param deps.parameters of each path, by name */
@@ -48,7 +38,7 @@ export function postedRequests(deps: {
   };
 }
 
-/** A parameter that occurs twice does so afterwards, and is refused by the engine. */
+/** A parameter that occurs twice occurs twice afterwards too, and is refused by the engine. */
 function pick(parameters: string, known: ReadonlySet<string>): string {
   return new URLSearchParams([...new URLSearchParams(parameters)].filter(([name]) => known.has(name))).toString();
 }

@@ -1,24 +1,17 @@
 // Puts the binding rule into every path on which the engine issues something, so that no
-// configuration, extra claim or new grant can leave it out. What is stored passes
-// `assertNamesClient` in the adapter; JWT access tokens pass `bindJwt`, which runs after every
-// other claim has been set; ID tokens pass `issue()`. test/provider/binding-contract holds this
-// against a new version of the engine.
+// configuration, extra claim or new grant can leave it out. JWT access tokens pass `bindJwt`, which
+// runs after every other claim has been set; ID tokens pass `issue()`; what must be true of every
+// token is in issuance-invariants. test/provider/binding-contract holds this against a new version
+// of the engine.
 
 import { decodeJwt } from 'jose';
 import type Provider from 'oidc-provider';
 import type { AccessToken, AdapterPayload, ClientCredentials, JWTStructured } from 'oidc-provider';
 import { bindingClaims, isSameClient } from '../../client-binding.ts';
 import { currentContext, overrideMethod } from '../engine-internals.ts';
+import type { Directory } from '../policy/directory.ts';
 import type { DelegationClaims } from './delegation.ts';
-
-const ISSUED_MODELS: ReadonlySet<string> = new Set([
-  ...['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode', 'DeviceCode'],
-]);
-
-/** For the adapter. @throws Error for a token or code that names no client */
-export function assertNamesClient(model: string, { clientId }: AdapterPayload): void {
-  if (ISSUED_MODELS.has(model)) bindingClaims(clientId);
-}
+import { assertIssuable } from './issuance-invariants.ts';
 
 /** Configuration `extraTokenClaims`: what an opaque access token carries beside its `clientId`. */
 export function bindOpaque(_ctx: unknown, token: AccessToken | ClientCredentials): { azp: string } {
@@ -31,6 +24,13 @@ export function bindOpaque(_ctx: unknown, token: AccessToken | ClientCredentials
  * Configuration `formats.customizers.jwt`: runs last, so it decides about the claims of a JWT
  * access token.
  */
+export function jwtCustomizer(directory: Directory) {
+  return async (ctx: unknown, token: AccessToken | ClientCredentials, jwt: JWTStructured): Promise<void> => {
+    await assertIssuable(directory, token.kind, token);
+    bindJwt(ctx, token, jwt);
+  };
+}
+
 export function bindJwt(_ctx: unknown, token: AccessToken | ClientCredentials, jwt: JWTStructured): void {
   const { payload } = jwt;
   Object.assign(payload, bindingClaims(token.clientId));
@@ -38,8 +38,6 @@ export function bindJwt(_ctx: unknown, token: AccessToken | ClientCredentials, j
   // The id of the grant is not a credential; introspection needs it to see whether the grant still
   // exists.
   if (grantId !== undefined) payload.gid = grantId;
-  else if (token.kind === 'AccessToken' && payload.lanyard_origin === undefined)
-    throw new Error('refusing to issue a token of a user without a grant');
 }
 
 /**

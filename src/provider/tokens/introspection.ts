@@ -8,12 +8,12 @@ import { bindingClaims, boundClientId, mayIntrospect } from '../../client-bindin
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { IntrospectionOutcome } from '../../metrics/traffic.ts';
 import { spellings } from '../../resource-servers/resource-server.ts';
+import { type PairwiseIdentifier, subjectAt } from '../clients/pairwise.ts';
 import { detailsForIntrospection } from '../policy/authorization-details.ts';
 import { findTokenStatus, type TokenStatus } from '../policy/token-status.ts';
 import { type DelegationDeps, delegationOf, isDelegationValid } from './delegation.ts';
 import { findIssuedToken, type IssuedToken } from './find-token.ts';
 import type { JwtAccessTokens } from './jwt-access-tokens.ts';
-import { type PairwiseIdentifier, subjectAt } from './pairwise.ts';
 import { modelByPrefix } from './token-prefixes.ts';
 import { type FindTokenWithGrant, hasItsGrant, lacksGrant } from './token-with-grant.ts';
 

@@ -13,8 +13,9 @@ import { AlreadyConsumedError, type ArtifactStore } from '../storage/artifact-st
 import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from '../storage/artifacts.ts';
 import { hasSessionEnded } from '../storage/ended-sessions.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
-import { assertNamesClient, isPushedByCaller } from './binding-hooks.ts';
+import { isPushedByCaller } from './binding-hooks.ts';
 import { delegationOf } from './delegation.ts';
+import { assertIssuable } from './issuance-invariants.ts';
 import { isJwt, type JwtAccessTokens } from './jwt-access-tokens.ts';
 import { createPayloadSeals, type PayloadSeals } from './sealed-payload.ts';
 import { hasOtherPrefix } from './token-prefixes.ts';
@@ -59,7 +60,7 @@ interface Saved {
 }
 
 async function store({ directory, seals, unitOfWork }: Deps, { model, id, payload, expiresInSeconds }: Saved) {
-  assertNamesClient(model, payload);
+  await assertIssuable(directory, model, payload);
   const issuedAt = payload.loginTs ?? payload.iat ?? Math.floor(Date.now() / 1000);
   const expiresAt = payload.exp ?? (expiresInSeconds === undefined ? undefined : issuedAt + expiresInSeconds);
   const kept = model === 'Session' ? await withoutGivenUpAccess(directory, payload) : payload;

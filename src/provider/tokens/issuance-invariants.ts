@@ -1,0 +1,74 @@
+// What holds for every token that is issued, whichever grant and transport it comes from: asked where a token is saved (the adapter,
+// for what has a row) or signed (JWT access tokens), after all checks of the request. A breach is a fault of this server: 500.
+
+import { bindingClaims } from '../../client-binding.ts';
+import type { CachedClient } from '../../clients/lookup.ts';
+import type { Directory } from '../policy/directory.ts';
+import { scopesOf } from '../policy/requested-scopes.ts';
+import { findPermitted } from '../policy/resource-server-policy.ts';
+import { delegationOf } from './delegation.ts';
+
+/** Of the engine's models and of their payloads. */
+export interface IssuedMembers {
+  readonly clientId?: string | undefined;
+  readonly accountId?: string | undefined;
+  readonly grantId?: string | undefined;
+  readonly aud?: string | string[] | undefined;
+  readonly scope?: string | undefined;
+  readonly jkt?: string | undefined;
+  readonly 'x5t#S256'?: string | undefined;
+  readonly extra?: Record<string, unknown> | undefined;
+}
+
+const ACCESS_TOKENS: readonly string[] = ['AccessToken', 'ClientCredentials'];
+/** Always a user's. */
+const USER_MODELS: readonly string[] = ['AccessToken', 'RefreshToken', 'AuthorizationCode'];
+const ISSUED_MODELS: readonly string[] = [...ACCESS_TOKENS, ...USER_MODELS, 'DeviceCode'];
+
+/** @throws Error, which says what is missing */
+export async function assertIssuable(directory: Directory, model: string, token: IssuedMembers): Promise<void> {
+  if (!ISSUED_MODELS.includes(model)) return;
+  const { client_id: clientId } = bindingClaims(token.clientId);
+  if (USER_MODELS.includes(model) && !hasGrant(token)) throw refusal(model, 'of a user without a grant');
+  if (!ACCESS_TOKENS.includes(model)) return;
+  const client = await directory.findClient(clientId);
+  if (client === undefined) throw refusal(model, 'of a client that does not exist');
+  assertBoundToKey(model, client, token);
+  await assertWithinPolicy(directory, model, clientId, token);
+}
+
+/** Its own, or for a token that was exchanged the user's first one. */
+function hasGrant({ accountId, grantId, extra }: IssuedMembers): boolean {
+  return accountId !== undefined && (grantId ?? delegationOf(extra)?.lanyard_origin.grant_id) !== undefined;
+}
+
+/** RFC 7800, RFC 9449 §5.2, RFC 8705 §3.4, FAPI 2.0 Security Profile §5.3.2.1: a client may demand tokens that are bound to its key. */
+function assertBoundToKey(model: string, { metadata }: CachedClient, { jkt, 'x5t#S256': x5t }: IssuedMembers): void {
+  if (metadata.dpop_bound_access_tokens && jkt === undefined) throw refusal(model, 'without the key of its DPoP proof');
+  if (metadata.tls_client_certificate_bound_access_tokens && x5t === undefined) {
+    throw refusal(model, 'without the certificate that it must be bound to');
+  }
+  if (metadata.security_profile !== undefined && jkt === undefined && x5t === undefined) {
+    throw refusal(model, 'without a key, for a client with a security profile');
+  }
+}
+
+/** The policy row of the client at the API that the token is for. Without an audience it is for userinfo alone. */
+async function assertWithinPolicy(
+  directory: Directory,
+  model: string,
+  clientId: string,
+  { aud, scope }: IssuedMembers,
+): Promise<void> {
+  for (const audience of [aud ?? []].flat()) {
+    const permitted = await findPermitted(directory, audience, clientId);
+    if (permitted === undefined) throw refusal(model, 'for an API without a policy row');
+    const allowed = scopesOf(permitted.scope);
+    const excess = [...scopesOf(scope)].filter((name) => !allowed.has(name));
+    if (excess.length > 0) throw refusal(model, `with scopes outside its policy row: ${excess.join(' ')}`);
+  }
+}
+
+function refusal(model: string, fault: string): Error {
+  return new Error(`refusing to issue a token (${model}) ${fault}`);
+}
