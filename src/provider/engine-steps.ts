@@ -24,8 +24,9 @@ export function answerWith(provider: Provider, own: Readonly<Record<EndpointName
 }
 
 /** How the engine reads a request and writes an answer: the fast path does both by itself. */
-const TRANSPORT = ['noCache', 'urlencoded', 'jwtIntrospectionResponse'];
+const TRANSPORT = ['noCache', 'urlencoded', 'jwtIntrospectionResponse', 'assembleTokenParams'];
 for (const name of TRANSPORT) indexOf(introspection, name);
+for (const name of ['urlencoded', 'assembleTokenParams']) indexOf(token, name);
 
 /**
  * RFC 7662, OpenID Connect Core §5.3: what the client has to prove is checked before, a signature

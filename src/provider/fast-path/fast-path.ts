@@ -28,9 +28,15 @@ export interface FastPathDeps extends PlainRequestOptions {
 /** @returns undefined if the request is not plain, at once; otherwise whether it was answered: a form that the input gate refuses is not */
 export type FastPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
 
-interface Endpoint {
+interface Options {
   readonly route: string;
   readonly method: string;
+  /** those that the engine reads; at the token endpoint each grant names its own */
+  readonly parameters?: ReadonlySet<string>;
+  readonly exposeHeaders: string;
+}
+
+interface Endpoint extends Options {
   readonly run: (ctx: KoaContextWithOIDC) => Promise<void>;
   readonly runWithCors: (ctx: KoaContextWithOIDC) => Promise<void>;
   /** of a request without Origin: what the engine's CORS sets then */
@@ -38,15 +44,29 @@ interface Endpoint {
 }
 
 export function createFastPath(deps: FastPathDeps): FastPath {
+  const { clientChallenge } = deps;
+  const withNonce = 'DPoP-Nonce,WWW-Authenticate';
   const endpoints = new Map<string, Endpoint>([
-    [ROUTES.token, endpoint('token', 'POST', 'DPoP-Nonce,WWW-Authenticate', stepsOf(deps, 'token', 'grant.error'))],
+    [
+      ROUTES.token,
+      endpoint({ route: 'token', method: 'POST', exposeHeaders: withNonce }, [
+        clientChallenge,
+        ...endpointSteps('token', 'grant.error'),
+      ]),
+    ],
     [
       ROUTES.introspection,
-      endpoint('introspection', 'POST', 'WWW-Authenticate', stepsOf(deps, 'introspection', 'introspection.error')),
+      endpoint(
+        { route: 'introspection', method: 'POST', parameters: INTROSPECTED, exposeHeaders: 'WWW-Authenticate' },
+        [clientChallenge, ...endpointSteps('introspection', 'introspection.error')],
+      ),
     ],
     [
       ROUTES.userinfo,
-      endpoint('userinfo', 'GET', 'DPoP-Nonce,WWW-Authenticate', endpointSteps('userinfo', 'userinfo.error')),
+      endpoint(
+        { route: 'userinfo', method: 'GET', exposeHeaders: withNonce },
+        endpointSteps('userinfo', 'userinfo.error'),
+      ),
     ],
   ]);
   const isPlain = createPlainRequests(deps);
@@ -58,15 +78,15 @@ export function createFastPath(deps: FastPathDeps): FastPath {
   };
 }
 
-function stepsOf(deps: FastPathDeps, name: 'token' | 'introspection', errorEvent: string): Middleware[] {
-  return [deps.clientChallenge, ...endpointSteps(name, errorEvent)];
-}
+const INTROSPECTED: ReadonlySet<string> = new Set([
+  ...['token', 'token_type_hint', 'client_id', 'client_secret', 'client_assertion', 'client_assertion_type'],
+]);
 
-function endpoint(route: string, method: string, exposeHeaders: string, steps: Middleware[]): Endpoint {
+function endpoint(options: Options, steps: Middleware[]): Endpoint {
+  const { method, exposeHeaders } = options;
   const allowed = cors({ clientBased: true, allowMethods: method, exposeHeaders });
   return {
-    route,
-    method,
+    ...options,
     run: compose(steps) as Endpoint['run'],
     runWithCors: compose([allowed, ...steps]) as Endpoint['run'],
     corsHeaders: ['Vary', 'Origin', 'Access-Control-Allow-Origin', '*', 'Access-Control-Expose-Headers', exposeHeaders],
@@ -75,7 +95,7 @@ function endpoint(route: string, method: string, exposeHeaders: string, steps: M
 
 async function answer(
   { provider, rawHeaders, originOf }: FastPathDeps,
-  { route, method, run, runWithCors, corsHeaders }: Endpoint,
+  { route, method, parameters, run, runWithCors, corsHeaders }: Endpoint,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<boolean> {
@@ -85,11 +105,20 @@ async function answer(
   ctx.state.origin = originOf(request);
   // Without Koa's setter, which would look at the type of every body.
   Object.defineProperty(ctx, 'body', { value: undefined, writable: true });
-  if (form !== undefined) Object.assign(ctx.oidc, { body: parse(form.body) });
+  if (form !== undefined) Object.assign(ctx.oidc, { params: toParams(form.body, parameters) });
   const hasOrigin = request.headers.origin !== undefined;
   await runInContext(ctx, () => (hasOrigin ? runWithCors : run)(ctx));
   write(response, ctx.body, [...rawHeaders(request), ...(hasOrigin ? [] : corsHeaders), 'Cache-Control', 'no-store']);
   return true;
+}
+
+/** As the engine assembles them: an empty one counts as missing (RFC 6749 §3.1), one that occurs twice is a list. */
+function toParams(body: string, names: ReadonlySet<string> | undefined): Record<string, unknown> {
+  const params = Object.create(null);
+  for (const [name, value] of Object.entries(parse(body))) {
+    if (value && (names === undefined || names.has(name))) params[name] = value;
+  }
+  return params;
 }
 
 /**
