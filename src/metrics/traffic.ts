@@ -34,10 +34,10 @@ const REPLAYED: Readonly<Record<string, string>> = {
 /** The members of the engine's token models that become labels. */
 export interface CountedToken {
   readonly kind: string;
-  readonly format?: string;
-  readonly clientId?: string;
+  readonly format?: string | undefined;
+  readonly clientId?: string | undefined;
   /** the grant types that led to this token, the latest last: `authorization_code refresh_token` */
-  readonly gty?: string;
+  readonly gty?: string | undefined;
 }
 
 /**

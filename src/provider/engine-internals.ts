@@ -1,7 +1,9 @@
-// Everything of oidc-provider that Lanyard replaces, calls or reads outside its documented interface: the list to go through at an
-// upgrade, with the steps of its endpoints in engine-steps. Other files reach these members through the functions below.
-// `assertEngineInternals` runs when the server starts, so that a renamed member stops the start instead of failing a request. What
-// only shows when the engine works (its HTML, the names of its errors) is tried at the start by engine-probe.
+// Everything of oidc-provider that Lanyard replaces, calls or reads outside its documented
+// interface: the list to go through at an upgrade, with the steps of its endpoints in engine-steps.
+// Other files reach these members through the functions below. `assertEngineInternals` runs when
+// the server starts, so that a renamed member stops the start instead of failing a request. What
+// only shows when the engine works (its HTML, the names of its errors) is tried at the start by
+// engine-probe.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
@@ -47,10 +49,7 @@ const REPLACED: Uses<keyof ReplacedMethods> = {
   'OIDCContext.prototype.clientJwtAuthExpectedAudience': ['clients/mutual-tls', 'an assertion may name either address'],
 };
 
-/**
- * @param make gets the method of the engine and returns the one that takes its place
- * @returns the method of the engine
- */
+/** @param make gets the method of the engine and makes the one in its place @returns the former */
 export function overrideMethod<Path extends keyof ReplacedMethods>(
   provider: Provider,
   path: Path,
@@ -86,7 +85,7 @@ const CALLED: Uses = {
 
 const GRANT_HELPERS = ['validateDpop', 'checkDpopReplay'];
 
-/** RFC 9449 §4.3. @param accessToken the one that the proof is sent with @returns undefined if there is no proof */
+/** RFC 9449 §4.3. @returns undefined if there is no proof */
 export function validateDpop(provider: Provider, ctx: KoaContextWithOIDC, accessToken?: string) {
   return grantHelpers.validateDpop(provider, ctx as TokenEndpointGrantContext, accessToken);
 }
@@ -133,12 +132,12 @@ export function currentContext(): KoaContextWithOIDC | undefined {
   return Provider.ctx;
 }
 
-/** For middlewares in front of the engine: `oidc` is there once one of its routes has matched, and Koa's type does not have it. */
+/** Koa's type has no `oidc`, which is there once a route of the engine has matched. */
 export function asEngineContext(ctx: Context): KoaContextWithOIDC {
   return ctx as unknown as KoaContextWithOIDC;
 }
 
-/** The context of a request that did not pass the engine's router. @param route its name, e.g. `token` */
+/** For a request that does not pass the engine's router. @param route its name, e.g. `token` */
 export function createEngineContext(
   provider: Provider,
   request: IncomingMessage,
@@ -170,7 +169,7 @@ export function reviveModel<Model extends keyof RevivedModels>(
   return new Revived(payload);
 }
 
-/** @param available the claims of the user  @param choice members that the engine's types leave out */
+/** @param choice members that the engine's types leave out */
 export function createIdToken(
   provider: Provider,
   available: Record<string, unknown>,
@@ -190,7 +189,7 @@ export function readEngineForm(html: string): EngineForm {
   return { action, xsrf };
 }
 
-/** The page that submits a form by itself. @returns undefined for every other body @throws Error when the HTML is another one */
+/** The page that submits a form by itself. @returns undefined for every other body */
 export function readFormPostPage(body: unknown): FormPostPage | undefined {
   if (typeof body !== 'string' || !body.includes('<title>Submitting Callback</title>')) return undefined;
   const [, action, inputs] = /<form method="post" action="([^"]+)">(.*?)<noscript>/s.exec(body) ?? [];
@@ -228,7 +227,7 @@ export function faultyMemberOf(sentence: string, metadata: object): string {
 
 // 5. How it sends requests.
 
-/** Configuration `fetch`: nothing but metadata documents is read with redirects left alone. If not, their clients are refused. */
+/** If a metadata document is fetched in another way, its client is refused (`allowClient`). */
 export function isDocumentFetch({ method, redirect }: RequestInit): boolean {
   return method === 'GET' && redirect === 'manual';
 }

@@ -1,4 +1,5 @@
-// Types for the modules of oidc-provider that engine-internals and engine-steps import and that have none.
+// Types for the modules of oidc-provider that engine-internals and engine-steps import and that
+// have none.
 
 declare module 'oidc-provider/lib/helpers/als.js' {
   import type { AsyncLocalStorage } from 'node:async_hooks';

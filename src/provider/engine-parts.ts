@@ -1,4 +1,5 @@
-// What an engine is built around: the stores, policies and caches that stay the same when the keys change.
+// What an engine is built around: the stores, policies and caches that stay the same when the keys
+// change.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Middleware } from 'koa';
@@ -11,7 +12,7 @@ import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
 import { DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
 import { createPairwiseIdentifier } from './clients/pairwise.ts';
-import type { ProtocolDeps } from './configuration/configuration.ts';
+import type { ConfigurationDeps } from './configuration/configuration.ts';
 import { refusingOverloads } from './http/overload.ts';
 import type { Pages } from './http/pages.ts';
 import type { LogoutNotices } from './logout/logout-notices.ts';
@@ -39,7 +40,7 @@ export interface EnginePrelude {
   originOf(request: IncomingMessage): string | undefined;
 }
 
-export interface ProviderDeps extends Omit<ProtocolDeps, 'pairwiseIdentifier'> {
+export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifier'> {
   /** secret, and never changed */
   readonly pairwiseSalt: string;
   readonly database: Database;

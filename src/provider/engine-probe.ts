@@ -1,5 +1,6 @@
-// What of the engine only shows when it works. At every start an engine of its own, without network and database, is asked for the
-// HTML, the errors and the behaviour on which engine-internals relies. That costs some 50 ms of processor time.
+// What of the engine only shows when it works. At every start an engine of its own, without network
+// and database, is asked for the HTML, the errors and the behaviour on which engine-internals
+// relies. That costs some 50 ms of processor time.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { IncomingMessage, ServerResponse } from 'node:http';
@@ -37,7 +38,10 @@ interface Observed {
   readonly found: string[];
 }
 
-/** @param Engine for the test of this check @throws Error that says what this engine does in another way */
+/**
+ * @param Engine for the test of this check
+ * @throws Error that says what this engine does in another way
+ */
 export async function probeEngine(Engine: typeof Provider = Provider): Promise<void> {
   const observed: Observed = { found: [] };
   const provider = new Engine('http://localhost', configurationOf(observed));

@@ -1,5 +1,6 @@
-// The second part of the list of engine-internals: the steps of the engine's endpoints. They are arrays of middlewares in modules that
-// oidc-provider does not document, which a Provider reads when it is constructed. A step that is missing stops the start.
+// The second part of the list of engine-internals: the steps of the engine's endpoints. They are
+// arrays of middlewares in modules that oidc-provider does not document, which a Provider reads
+// when it is constructed. A step that is missing stops the start.
 
 import type { Middleware } from 'koa';
 import type Provider from 'oidc-provider';
@@ -27,7 +28,10 @@ const TRANSPORT = ['noCache', 'urlencoded', 'jwtIntrospectionResponse', 'assembl
 for (const name of TRANSPORT) indexOf(introspection, name);
 for (const name of ['urlencoded', 'assembleTokenParams']) indexOf(token, name);
 
-/** RFC 7662, OpenID Connect Core §5.3: what the client has to prove is checked before, a signature (RFC 9701) is made after. */
+/**
+ * RFC 7662, OpenID Connect Core §5.3: what the client has to prove is checked before, a signature
+ * (RFC 9701) is made after.
+ */
 endWith(introspection, 'renderTokenResponse', 'introspection');
 endWith(userinfo, 'validateAccessToken', 'userinfo');
 /** JWT access tokens are found by the adapter (tokens/jwt-access-tokens). */
@@ -54,7 +58,10 @@ function indexOf(steps: Middleware[], name: string): number {
   return index;
 }
 
-/** Errors as the engine renders them, with its event; then everything between the body and the answer. */
+/**
+ * Errors as the engine renders them, with its event; then everything between the body and the
+ * answer.
+ */
 export function endpointSteps(name: EndpointName | 'token', errorEvent: string): Middleware[] {
   return [getErrorHandler(errorEvent), ...steps[name].filter((step) => !TRANSPORT.includes(step.name))];
 }

@@ -1,4 +1,5 @@
-// The types that oidc-provider's own leave out or narrow, for engine-internals: which methods are replaced, and what goes in and out.
+// The types that oidc-provider's own leave out or narrow, for engine-internals: which methods are
+// replaced, and what goes in and out.
 
 import type { Context } from 'koa';
 import type Provider from 'oidc-provider';

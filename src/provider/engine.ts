@@ -1,10 +1,12 @@
-// The protocol engine: oidc-provider with our configuration, storage, policies and grants. This folder is the only one that imports
-// it. Requests for /oauth2/* and /.well-known/* are handed to `handler`; the pages that people see (errors, login, logout) are
-// functions that the caller passes in.
+// The protocol engine: oidc-provider with our configuration, storage, policies and grants. This
+// folder is the only one that imports it. Requests for /oauth2/* and /.well-known/* are handed to
+// `handler`; the pages that people see (errors, login, logout) are functions that the caller passes
+// in.
 //
-// The engine reads its keys once. When keys change, a new one is built around the same parts (engine-parts) and takes the place of
-// the old one; a request that is underway ends with the engine it began with. What is used of oidc-provider outside its
-// documented interface is listed in engine-internals and checked here.
+// The engine reads its keys once. When keys change, a new one is built around the same parts
+// (engine-parts) and takes the place of the old one; a request that is underway ends with the
+// engine it began with. What is used of oidc-provider outside its documented interface is listed in
+// engine-internals and checked here.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import Koa, { type Middleware } from 'koa';
@@ -13,7 +15,7 @@ import { checkedFetch } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
-import { type EngineKeys, protocol } from './configuration/configuration.ts';
+import { configuration, type EngineKeys } from './configuration/configuration.ts';
 import { sessionCookie } from './configuration/cookies.ts';
 import { createLoadExistingGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
@@ -76,7 +78,10 @@ interface Built {
   readonly sendLogoutNotice: SendLogoutNotice;
 }
 
-/** @throws Error when the engine cannot work with the keys, or is not the one that this was written against */
+/**
+ * @throws Error when the engine cannot work with the keys, or is not the one that this was written
+ * against
+ */
 export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promise<Engine> {
   await probeEngine();
   const parts = createParts(deps);
@@ -155,7 +160,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   const { directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...protocol({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
+    ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant(database.query),
@@ -168,7 +173,10 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
   return provider;
 }
 
-/** What is attached to the engine once it is there: replaced methods (engine-internals) and listeners. */
+/**
+ * What is attached to the engine once it is there: replaced methods (engine-internals) and
+ * listeners.
+ */
 function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): void {
   const { config, database, metrics, log } = deps;
   // An error that reaches this came after the answer had begun.

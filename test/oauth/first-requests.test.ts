@@ -1,6 +1,7 @@
-// The first requests of a client reach a node at the same time: after a start, a failover or a change of the client. Each of them
-// loads the client, and each must get all that the server adds to it. An attacker would gain bearer tokens of a client whose
-// tokens are bound to its certificate.
+// The first requests of a client reach a node at the same time: after a start, a failover or a
+// change of the client. Each of them loads the client, and each must get all that the server adds
+// to it. An attacker would gain bearer tokens of a client whose tokens are bound to its
+// certificate.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

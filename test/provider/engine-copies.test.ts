@@ -1,5 +1,6 @@
-// The engine changes and freezes what it is given. Clients, users and verified tokens are remembered between requests: whatever the
-// engine does to its copy in one request, the next request must not see it.
+// The engine changes and freezes what it is given. Clients, users and verified tokens are
+// remembered between requests: whatever the engine does to its copy in one request, the next
+// request must not see it.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { KoaContextWithOIDC } from 'oidc-provider';

@@ -1,4 +1,5 @@
-// An engine that has renamed something which Lanyard replaces, calls or reads stops the start, and the error names it.
+// An engine that has renamed something which Lanyard replaces, calls or reads stops the start, and
+// the error names it.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Middleware } from 'koa';
@@ -42,7 +43,10 @@ const LIST = [
   ...['RefreshToken', 'Grant', 'IdToken', 'Session.get'],
 ];
 
-/** The same object without the member at this path. The target is a function, because classes are called functions too. */
+/**
+ * The same object without the member at this path. The target is a function, because classes are
+ * called functions too.
+ */
 function without(root: object, path: string): object {
   const [name = '', ...rest] = path.split('.');
   return new Proxy(() => {}, {
@@ -79,7 +83,10 @@ describe('assertEngineInternals', () => {
 type Features = NonNullable<Configuration['features']>;
 type Pages = Features['deviceFlow'] & Features['rpInitiatedLogout'] & object;
 
-/** An engine whose configuration passes through `change`: a form or an error of it looks different then. */
+/**
+ * An engine whose configuration passes through `change`: a form or an error of it looks different
+ * then.
+ */
 function changed(change: (features: { deviceFlow: Pages; rpInitiatedLogout: Pages }) => void): typeof Provider {
   return class extends Provider {
     constructor(issuer: string, configuration: Configuration) {

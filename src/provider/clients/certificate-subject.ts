@@ -1,10 +1,14 @@
-// Whether a certificate names the client that it is registered for (RFC 8705 §2.1.2): by its subject, or by one of its
-// subject alternative names. What is registered must be there as it is; there are no wildcards.
+// Whether a certificate names the client that it is registered for (RFC 8705 §2.1.2): by its
+// subject, or by one of its subject alternative names. The registered value must occur as it is;
+// there are no wildcards.
 
 import type { X509Certificate } from 'node:crypto';
 import { isIP, SocketAddress } from 'node:net';
 
-/** @param property the member of the client's metadata, e.g. `tls_client_auth_san_dns`; anything else never matches */
+/**
+ * @param property the member of the client's metadata, e.g. `tls_client_auth_san_dns`; anything
+ * else never matches
+ */
 export function subjectMatches(certificate: X509Certificate, property: string, expected: string): boolean {
   const named = (kind: string) =>
     alternativeNames(certificate).flatMap((name) => (name.kind === kind ? [name.value] : []));
@@ -24,7 +28,10 @@ export function subjectMatches(certificate: X509Certificate, property: string, e
   }
 }
 
-/** Node has one attribute per line, escaped as in RFC 2253, from the most general to the most special. RFC 4514 begins with the last. */
+/**
+ * Node has one attribute per line, escaped as in RFC 2253, the most general one first. RFC 4514
+ * begins with the last.
+ */
 function subjectOf({ subject }: X509Certificate): string {
   return (subject ?? '').split('\n').reverse().join(',');
 }
@@ -34,7 +41,10 @@ function isSameName(expected: string, actual: string): boolean {
   return one !== undefined && one === two;
 }
 
-/** RFC 4514 §3: escapes undone, types in one case, blanks around separators gone. Values are compared as they are. */
+/**
+ * RFC 4514 §3: escapes undone, types in one case, no spaces around separators. Values are compared
+ * as they are.
+ */
 function canonicalName(name: string): string | undefined {
   const attributes = splitUnescaped(name, /[,+]/).map(({ text, separator }) => {
     const [, type, value] = /^\s*([A-Za-z][\w-]*|\d+(?:\.\d+)*)\s*=\s*(.*)$/s.exec(text) ?? [];
@@ -58,7 +68,9 @@ function splitUnescaped(text: string, separator: RegExp): { text: string; separa
   return [...parts, { text: part, separator: '' }];
 }
 
-/** `\2C` is a byte of UTF-8, `\,` the character itself; blanks at the end count only when escaped. */
+/**
+ * `\2C` is a byte of UTF-8, `\,` the character itself; blanks at the end count only when escaped.
+ */
 function unescapeValue(value: string): string {
   const bytes: Buffer[] = [];
   const trimmed = value.replace(/(?<!\\)(?:\s+)$/, '');
@@ -77,7 +89,10 @@ function unescapeValue(value: string): string {
   return Buffer.concat(bytes).toString('utf8');
 }
 
-/** Node's text: `DNS:a.example, URI:"https://b/?x=1,2"`; a value with a comma in it is quoted as in JSON. */
+/**
+ * Node's text: `DNS:a.example, URI:"https://b/?x=1,2"`; a value with a comma in it is quoted as in
+ * JSON.
+ */
 function alternativeNames({ subjectAltName = '' }: X509Certificate): { kind: string; value: string }[] {
   const names = (subjectAltName ?? '').matchAll(/(?:^|, )([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^",]*)(?=, |$)/g);
   return [...names].map(([, kind = '', value = '']) => ({
@@ -87,8 +102,8 @@ function alternativeNames({ subjectAltName = '' }: X509Certificate): { kind: str
 }
 
 function isSameAddress(one: string, two: string): boolean {
-  const family = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4');
-  if (isIP(one) === 0 || family(one) !== family(two)) return false;
-  const canonical = (address: string) => new SocketAddress({ address, family: family(address) }).address;
+  const version = isIP(one);
+  if (version === 0 || version !== isIP(two)) return false;
+  const canonical = (address: string) => new SocketAddress({ address, family: `ipv${version as 4 | 6}` }).address;
   return canonical(one) === canonical(two);
 }

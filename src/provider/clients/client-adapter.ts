@@ -1,10 +1,11 @@
-// Clients as the engine sees them: how they are loaded, how they authenticate (secrets, certificates), and what a client that
-// describes itself at an address may be. What is registered is in src/clients; which client a token belongs to is decided in
-// client-binding. This file is the engine's adapter for clients: enabled ones only, as the directory knows them, so that a disabled
+// Clients as the engine sees them: how they are loaded, how they authenticate (secrets,
+// certificates), and what a client that describes itself at an address may be. What is registered
+// is in src/clients; which client a token belongs to is decided in client-binding. This file is the
+// engine's adapter for clients: enabled ones only, as the directory knows them, so that a disabled
 // client is refused at once.
 //
-// The engine's schema demands a plain secret of clients that authenticate with one. It gets a random value instead, and the
-// comparison is replaced by ours.
+// The engine's schema demands a plain secret of clients that authenticate with one. It gets a
+// random value instead, and the comparison is replaced by ours.
 
 import { randomBytes } from 'node:crypto';
 import type Provider from 'oidc-provider';
@@ -23,14 +24,17 @@ export interface ClientAdapterDeps extends SecretCheckDeps {
 }
 
 export interface ClientAdapter extends Adapter {
-  /** Replaces the engine's comparison of secrets, and its cache of a hundred clients by that of the directory. */
+  /**
+   * Replaces the engine's comparison of secrets, and its cache of a hundred clients by that of the
+   * directory.
+   */
   install(provider: Provider): void;
   readonly isSecretOf: IsSecretOf;
 }
 
 export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const { database, directory } = deps;
-  const unusableSecret = `stand-in.${randomBytes(32).toString('base64url')}`;
+  const unusableSecret = `unusable.${randomBytes(32).toString('base64url')}`;
   const isSecretOf = createSecretCheck(deps);
   const noteDocument = createDocumentNotes(database);
 
@@ -63,7 +67,10 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   };
 }
 
-/** The engine would serialise and hash the metadata at every lookup, to find the instance that it has made of them. */
+/**
+ * The engine would serialise and hash the metadata at every lookup, to find the instance that it
+ * has made of them.
+ */
 function replaceFind(
   provider: Provider,
   directory: Directory,
@@ -73,7 +80,10 @@ function replaceFind(
   overrideMethod(provider, 'Client.find', (original) => {
     const load = (clientId: string) => original.call(provider.Client, clientId);
 
-    /** A client whose id is the address of its metadata document: the engine fetches that, and keeps it for a while. */
+    /**
+     * A client whose id is the address of its metadata document: the engine fetches that, and keeps
+     * it for a while.
+     */
     async function findByDocument(clientId: string, known: CachedClient | undefined): Promise<Client | undefined> {
       if (!clientId.startsWith('https://')) return undefined;
       const client = await load(clientId);

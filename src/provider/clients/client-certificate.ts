@@ -1,6 +1,7 @@
-// Mutual TLS (RFC 8705): the certificate that a client has proven to own with its connection. There are two ways in: our own TLS
-// listener, and a header of a proxy that terminates TLS in front of us. The header counts only when one of LANYARD_TRUST_PROXY
-// sent it; in the hand of anybody else it would make everybody everybody.
+// Mutual TLS (RFC 8705): the certificate whose key a client has proven with its connection. It
+// comes from our own TLS listener, or from a header of a proxy that terminates TLS in front of us.
+// The header counts only when a peer of LANYARD_TRUST_PROXY has sent it: otherwise any sender could
+// claim any certificate.
 
 import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -9,13 +10,15 @@ import { readCertificateHeader } from '../../guard/proof-of-possession/certifica
 import type { ClientCertificate, ReadClientCertificate } from './mutual-tls.ts';
 
 export interface ClientCertificateOptions {
-  /** where the proxy puts the certificate; undefined: nowhere */
+  /** in which the proxy sends the certificate; undefined: in none */
   readonly header: string | undefined;
-  /** whether a peer is a proxy of ours */
+  /** whether a peer is a trusted proxy */
   readonly isTrusted: (address: string) => boolean;
 }
 
-/** Beside the certificate, what the proxy found when it checked it against its authorities (nginx: `$ssl_client_verify`). */
+/**
+ * The header with the result of the proxy's own check of the chain (nginx: `$ssl_client_verify`).
+ */
 const VERIFIED_SUFFIX = '-verify';
 const VERIFIED = 'SUCCESS';
 

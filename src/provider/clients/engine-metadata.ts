@@ -1,5 +1,6 @@
-// The metadata of a client on their way into the engine: what is added to every instance of it, and the validation of new metadata by
-// the engine's own schema, so that nothing is registered which the engine would refuse to load.
+// The metadata of a client on their way into the engine: what is added to every instance of it, and
+// the validation of new metadata by the engine's own schema, so that nothing is registered which
+// the engine would refuse to load.
 
 import type Provider from 'oidc-provider';
 import { type ClientMetadata as EngineMetadata, errors } from 'oidc-provider';
@@ -8,8 +9,8 @@ import { AppError } from '../../errors.ts';
 import { createClient, faultyMemberOf } from '../engine-internals.ts';
 
 /**
- * Members under the names by which the engine reads them from a client. It takes them from metadata only when the feature is on
- * (RFC 8705) or when it has a list of all types (RFC 9396).
+ * Members under the names by which the engine reads them from a client. It takes them from metadata
+ * only when the feature is on (RFC 8705) or when it has a list of all types (RFC 9396).
  */
 const COMPLETED = ['authorizationDetailsTypes', 'tlsClientCertificateBoundAccessTokens'] as const;
 
@@ -17,8 +18,9 @@ const COMPLETED = ['authorizationDetailsTypes', 'tlsClientCertificateBoundAccess
 export const DOCUMENT_CHECK = 'lanyard_document_check';
 
 /**
- * Configuration `extraClientMetadata`. The engine runs the validator in the constructor of a client: what is done here is done to
- * every instance, whether its metadata come from the adapter or from a metadata document.
+ * Configuration `extraClientMetadata`. The engine runs the validator in the constructor of a
+ * client: what is done here is done to every instance, whether its metadata come from the adapter
+ * or from a metadata document.
  */
 export const extraClientMetadata = {
   properties: [
@@ -27,19 +29,26 @@ export const extraClientMetadata = {
   ],
   validator(_ctx: unknown, name: string, _value: unknown, metadata: Record<string, unknown>): void {
     if (name === COMPLETED[0]) copyMembers(metadata);
-    // The engine drops it when certificates are switched off, and would issue bearer tokens from then on.
+    // The engine drops it when certificates are switched off, and would issue bearer tokens from
+    // then on.
     if (name === 'tlsClientCertificateBoundAccessTokens') {
       metadata[name] = metadata.tls_client_certificate_bound_access_tokens === true;
     }
   },
 };
 
-/** jose freezes the keys that it uses; the engine writes into them when it makes the next instance of the client. */
+/**
+ * jose freezes the keys that it uses; the engine writes into them when it makes the next instance
+ * of the client.
+ */
 function copyMembers(metadata: Record<string, unknown>): void {
   for (const [name, value] of Object.entries(metadata)) metadata[name] = structuredClone(value);
 }
 
-/** The engine would compare the types with a list of its own, which stays empty (policy/authorization-details). */
+/**
+ * The engine would compare the types with a list of its own, which stays empty
+ * (policy/authorization-details).
+ */
 export function forEngine(metadata: ClientMetadata): Record<string, unknown> {
   const { authorization_details_types: authorizationDetailsTypes = [], ...others } = metadata;
   return { ...others, authorizationDetailsTypes };
@@ -67,8 +76,8 @@ export function assertLoadable(deps: LoadableDeps, clientId: string, metadata: C
 }
 
 /**
- * OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect URI. Otherwise a client could
- * claim the sector of another one, and get its pairwise subjects.
+ * OpenID Connect Registration §5: the document at `sector_identifier_uri` must name every redirect
+ * URI. Otherwise a client could claim the sector of another one, and get its pairwise subjects.
  * @throws AppError `validation_failed` when it does not, or cannot be read
  */
 export async function assertSector(provider: Provider, clientId: string, metadata: ClientMetadata): Promise<void> {

@@ -1,4 +1,5 @@
-// Notes now and then that software which registered itself is in use, so that what is not can be told apart (clients/idle-clients).
+// Notes when dynamically registered clients were last used, so that idle ones can be removed
+// (clients/registration/idle-clients).
 
 import { isSelfRegistered } from '../../clients/client.ts';
 import { noteClientUse } from '../../clients/registration/idle-clients.ts';
@@ -6,7 +7,7 @@ import type { Query } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
 import type { Directory } from '../policy/directory.ts';
 
-/** Days are what counts in the end. */
+/** Idle clients are removed after days. */
 const RESOLUTION_MS = 3_600_000;
 /** as many clients as the directory remembers */
 const MAX_REMEMBERED = 20_000;

@@ -1,5 +1,6 @@
-// What was last seen in the metadata document of a client (metadata-documents) stands in its row like what others have registered: it
-// can be disabled, consented to and counted, operators see what it is, and where nothing new is given, nobody waits for its host.
+// The last content of the metadata document of a client (metadata-documents) is stored in its row,
+// like the metadata of registered clients: such a client can be disabled, consented to and counted,
+// operators can read it, and a request that issues nothing need not wait for its host.
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Client } from 'oidc-provider';
@@ -12,7 +13,10 @@ import { currentContext } from '../engine-internals.ts';
 
 const MAX_REMEMBERED = 10_000;
 
-/** Where something begins, or is given, that a changed or withdrawn document must be able to prevent. */
+/**
+ * The routes that begin or issue something, which a changed or withdrawn document must be able to
+ * prevent.
+ */
 const ROUTES_THAT_ASK: ReadonlySet<string> = new Set([
   'authorization',
   'token',
@@ -20,16 +24,20 @@ const ROUTES_THAT_ASK: ReadonlySet<string> = new Set([
   'device_authorization',
 ]);
 
-/** Whether the request underway is to be judged by the document as it is now. */
+/** Whether this request depends on the current content of the document. */
 export function asksForDocuments(): boolean {
   return ROUTES_THAT_ASK.has(currentContext()?.oidc?.route ?? '');
 }
 
-/** @returns writes the client down when it is new, or another than this process has seen before */
+/**
+ * @returns a function that stores the client when it is new, or differs from what this process has
+ * seen before
+ */
 export function createDocumentNotes(
   database: Pick<Database, 'transaction' | 'changes'>,
 ): (client: Client, known: CachedClient | undefined) => Promise<void> {
-  // Two nodes may hold two editions of a document for a while. Each writes what is new to itself, once, and not in turns with the other.
+  // Two nodes may cache two revisions of a document. Each stores one that is new to itself once, so
+  // they do not overwrite each other in turns.
   const seen = new Map<string, string>();
 
   return async (client, known) => {
@@ -56,7 +64,7 @@ export function createDocumentNotes(
   };
 }
 
-/** As the engine has understood the document, in the words of RFC 7591. */
+/** The document as the engine has understood it, with the member names of RFC 7591. */
 function describe(client: Client): ClientMetadata {
   const members = client.metadata() as unknown as Record<string, unknown>;
   const known = Object.keys(clientMetadataSchema.shape).filter((name) => members[name] !== undefined);

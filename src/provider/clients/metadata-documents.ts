@@ -14,7 +14,10 @@ import type { GuessThrottle } from '../../users/throttle.ts';
 import { isDocumentFetch } from '../engine-internals.ts';
 import { DOCUMENT_CHECK } from './engine-metadata.ts';
 
-/** In every document that this process has checked. No document can contain it, because nobody outside knows it. */
+/**
+ * In every document that this process has checked. It is random, so that no document can contain
+ * it.
+ */
 const CHECKED = randomUUID();
 
 /** Shorter than the column and the fields that carry client ids. */
@@ -45,7 +48,8 @@ export function metadataDocuments(
     // A minute at least, so that requests cannot cause a fetch each; a day at most, so that a
     // change counts.
     cacheDuration: { min: 60, max: 86_400 },
-    // A document that the engine has fetched in another way than `isDocumentFetch` knows was not checked.
+    // A document that the engine has fetched in another way than `isDocumentFetch` knows was not
+    // checked.
     allowClient: async (_ctx, client) => client[DOCUMENT_CHECK] === CHECKED,
     allowFetch: async (ctx, clientId) => isAllowed(clientId) && (await throttle.attempt(ctx.ip)) === undefined,
   };

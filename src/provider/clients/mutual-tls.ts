@@ -1,4 +1,5 @@
-// Mutual TLS (RFC 8705) as the engine wants it: whose certificate it is, and where clients present it.
+// Mutual TLS (RFC 8705): the engine's configuration of it, and the addresses at which clients
+// present certificates.
 
 import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -9,7 +10,7 @@ import { subjectMatches } from './certificate-subject.ts';
 
 export interface ClientCertificate {
   readonly certificate: X509Certificate;
-  /** its chain leads to an authority that the operator has named; a self-signed one is not */
+  /** whether its chain leads to an authority that the operator has named */
   readonly isFromTrustedAuthority: boolean;
 }
 
@@ -17,9 +18,13 @@ export type ReadClientCertificate = (request: IncomingMessage) => ClientCertific
 
 type MutualTls = NonNullable<NonNullable<Configuration['features']>['mTLS']>;
 
-/** Configuration `features.mTLS`. @param read undefined: clients cannot present certificates here */
+/**
+ * Configuration `features.mTLS`.
+ * @param read undefined: clients cannot present certificates here
+ */
 export function mutualTls(read: ReadClientCertificate | undefined): MutualTls {
-  // Whoever must prove a certificate (client-adapter) cannot, and gets nothing.
+  // A client whose tokens are bound to a certificate (engine-metadata) cannot present one, and gets
+  // no token.
   if (read === undefined) return { enabled: false, getCertificate: () => undefined } as MutualTls;
   return {
     enabled: true,
@@ -35,7 +40,10 @@ export function mutualTls(read: ReadClientCertificate | undefined): MutualTls {
   };
 }
 
-/** A proxy that forwards self-signed certificates may forward outdated ones too. @returns the one of this request, if it is valid now */
+/**
+ * A proxy that forwards self-signed certificates may forward expired ones too.
+ * @returns the certificate of this request if it is valid now
+ */
 export function validCertificate(
   read: ReadClientCertificate | undefined,
   request: IncomingMessage,
@@ -57,7 +65,10 @@ const ALIASED = {
   device_authorization_endpoint: 'device_authorization',
 } as const;
 
-/** For the discovery document. @param origin where the listener for certificates is reached; undefined: at the issuer */
+/**
+ * For the discovery document.
+ * @param origin where the listener for certificates is reached; undefined: at the issuer
+ */
 export function endpointAliases(
   origin: string | undefined,
   routes: Readonly<Record<(typeof ALIASED)[keyof typeof ALIASED], string>>,
@@ -68,8 +79,9 @@ export function endpointAliases(
 }
 
 /**
- * A DPoP proof is for the address that the client has called (RFC 9449 §4.2), which may be an alias; the engine knows only the
- * addresses at the issuer. An assertion may be for either (RFC 7523 §3), because both are the token endpoint.
+ * A DPoP proof names the address that the client has called (RFC 9449 §4.2), which may be an alias;
+ * the engine knows only the addresses at the issuer. An assertion may name either (RFC 7523 §3),
+ * because both are the token endpoint.
  */
 export function acceptAliases(provider: Provider, origin: string | undefined): void {
   if (origin === undefined) return;

@@ -1,4 +1,5 @@
-// Compares the secret that a client presents with the hashes of its secrets, and notes when a secret was last used.
+// Compares the secret that a client presents with the hashes of its secrets, and notes when a
+// secret was last used.
 
 import type { IncomingMessage } from 'node:http';
 import { isSameClient } from '../../client-binding.ts';
@@ -38,7 +39,10 @@ interface Verification {
 export function createSecretCheck(deps: SecretCheckDeps): IsSecretOf {
   const { directory, secretVerifier } = deps;
   const noteUse = createUseNotes(deps);
-  /** By request: the fast path asks first, and the engine again when it is left to refuse. A wrong secret costs one argon2id. */
+  /**
+   * By request: the fast path asks first, and the engine again when it is left to refuse. A wrong
+   * secret costs one argon2id.
+   */
   const verifications = new WeakMap<IncomingMessage, Verification>();
 
   async function check(clientId: string, presented: string): Promise<boolean> {

@@ -1,5 +1,5 @@
-// `unauthorized_client`: a client asks for a grant or response type that it is not registered for (RFC 6749 §4.1.2.1, §5.2;
-// RFC 8628 §3.2). The engine answers `invalid_request`.
+// `unauthorized_client`: a client asks for a grant or response type that it is not registered for
+// (RFC 6749 §4.1.2.1, §5.2; RFC 8628 §3.2). The engine answers `invalid_request`.
 
 import type Provider from 'oidc-provider';
 import { errors } from 'oidc-provider';
@@ -28,7 +28,10 @@ export function nameUnauthorizedClients(provider: Provider): void {
   });
 }
 
-/** The engine also asks about other grant types, for example whether the client may have refresh tokens. */
+/**
+ * The engine also asks about other grant types, for example whether the client may have refresh
+ * tokens.
+ */
 function requestedGrantType(): unknown {
   const { route, params } = currentContext()?.oidc ?? {};
   if (route === 'device_authorization') return DEVICE_GRANT;

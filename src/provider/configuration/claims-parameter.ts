@@ -1,10 +1,13 @@
-// The `claims` parameter (OpenID Connect Core §5.5): single claims, which a client may ask for as far as it may ask for the scope that
-// they belong to (§5.4).
+// The `claims` parameter (OpenID Connect Core §5.5): a client may request a single claim if it may
+// request the scope that the claim belongs to (§5.4).
 
 import { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
 
-/** Configuration `features.claimsParameter.assertClaimsParameter`, in place of the engine's, which looks at the form only. */
+/**
+ * Configuration `features.claimsParameter.assertClaimsParameter`, in place of the engine's, which
+ * checks the syntax only.
+ */
 export async function assertClaims(_ctx: KoaContextWithOIDC, claims: object, client: Client): Promise<void> {
   const allowedScopes = client.scope?.split(' ');
   for (const [container, requested] of Object.entries(claims as Record<string, Record<string, unknown>>)) {
@@ -22,7 +25,7 @@ export async function assertClaims(_ctx: KoaContextWithOIDC, claims: object, cli
   }
 }
 
-/** @returns undefined for claims about the sign-in, and for those that nobody here knows, which are ignored */
+/** @returns undefined for claims about the sign-in, and for unknown ones, which are ignored */
 function scopeOf(claim: string): string | undefined {
   const [scope] = Object.entries(CLAIMS_BY_SCOPE).find(([, claims]) => claims.includes(claim)) ?? [];
   return scope === 'openid' ? undefined : scope;

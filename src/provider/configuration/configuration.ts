@@ -1,7 +1,9 @@
-// What the engine is told about the protocol: routes, algorithms, lifetimes, cookies, what a client may leave out. Everything
-// that differs from the engine's default has its reason beside it; which features are on stands in features.ts.
+// The configuration of the engine: routes, algorithms, lifetimes, cookies, what a client may leave
+// out, which features are on (features.ts), what a security profile demands (fapi.ts). Every value
+// that differs from the engine's default has its reason beside it. What reaches the database is
+// passed in by engine.ts.
 
-import type { Client, Configuration } from 'oidc-provider';
+import type { AsymmetricSigningAlgorithm, Configuration } from 'oidc-provider';
 import { OPENID_SCOPES } from '../../clients/client.ts';
 import type { Config } from '../../config/config.ts';
 import type { SigningKey } from '../../keys/key-ring.ts';
@@ -23,14 +25,14 @@ const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'priva
 const CERTIFICATE_AUTH_METHODS = ['tls_client_auth', 'self_signed_tls_client_auth'] as const;
 
 /**
- * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 because older client libraries
- * know nothing else; EdDSA is how those call Ed25519 that do not know RFC 9864 yet.
+ * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 for
+ * older client libraries; EdDSA is the name of Ed25519 before RFC 9864.
  */
 const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] as const;
-/** RFC 9449 is younger than RS256 is needed. */
+/** No library for RFC 9449 needs RS256. */
 const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
 
-export interface ProtocolDeps {
+export interface ConfigurationDeps {
   readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration' | 'mutualTls'>;
   /** 256 bits; the same on all nodes */
   readonly dpopNonceSecret: Buffer;
@@ -50,95 +52,106 @@ export interface EngineKeys {
   readonly cookieKeys: readonly string[];
 }
 
-/** The configuration but for what reaches the database. */
-export function protocol(deps: ProtocolDeps, { signingKeys, cookieKeys }: EngineKeys): Configuration {
-  const { lifetimes } = deps.config;
-  const takesCertificates = deps.readClientCertificate !== undefined;
-  const clientAuthMethods = [...CLIENT_AUTH_METHODS, ...(takesCertificates ? CERTIFICATE_AUTH_METHODS : [])];
-  const signingAlgorithms = [...new Set(signingKeys.map(({ alg }) => alg))] as never[];
+export function configuration(deps: ConfigurationDeps, keys: EngineKeys): Configuration {
+  const { issuer, lifetimes, mutualTls } = deps.config;
+  const authMethods = [
+    ...CLIENT_AUTH_METHODS,
+    ...(deps.readClientCertificate === undefined ? [] : CERTIFICATE_AUTH_METHODS),
+  ];
   return {
+    ...RESTRICTIONS,
     routes: ROUTES,
-    jwks: { keys: signingKeys.map((key) => new BatchSigningKey(key)) },
+    jwks: { keys: keys.signingKeys.map((key) => new BatchSigningKey(key)) },
+    enabledJWA: algorithms(keys),
+    cookies: cookies(issuer, keys.cookieKeys),
     scopes: [...OPENID_SCOPES],
     claims: {
       ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
-      // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or not.
+      // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or
+      // not.
       openid: ['sub', 'acr', 'amr', 'auth_time'],
     },
-
-    // RFC 9700 §2.1.2: no token ever travels through the front channel. The default also has implicit and hybrid types.
-    responseTypes: ['code'],
-    pkce: {
-      // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
-      required: (_ctx, client) => client.clientAuthMethod === 'none' || requiresPkce(client),
-    },
-    clientAuthMethods,
-    enabledJWA: {
-      clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
-      requestObjectSigningAlgValues: [...CLIENT_ALGORITHMS],
-      dPoPSigningAlgValues: [...DPOP_ALGORITHMS],
-      idTokenSigningAlgValues: signingAlgorithms,
-      userinfoSigningAlgValues: signingAlgorithms,
-      authorizationSigningAlgValues: signingAlgorithms,
-      introspectionSigningAlgValues: signingAlgorithms,
-    },
-    // The default of each is RS256.
-    clientDefaults: {
-      id_token_signed_response_alg: 'ES256',
-      authorization_signed_response_alg: 'ES256',
-      introspection_signed_response_alg: 'ES256',
-    },
-    extraClientMetadata,
-    assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
     acrValues: [PASSWORD_ACR],
+    clientAuthMethods: authMethods,
     subjectTypes: ['public', 'pairwise'],
     pairwiseIdentifier: async (_ctx, accountId, client) => deps.pairwiseIdentifier(client, accountId),
-
-    revokeGrantPolicy: () => true,
-
-    ttl: {
-      AuthorizationCode: (_ctx, _code, client) => codeSeconds(lifetimes.authorizationCodeSeconds, client),
-      AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
-      ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
-      DeviceCode: DEVICE_CODE_SECONDS,
-      IdToken: lifetimes.idTokenSeconds,
-      RefreshToken: lifetimes.refreshTokenSeconds,
-      // A grant never lives longer than it was given at first, so it must outlast a whole chain of refresh tokens.
-      Grant: lifetimes.refreshTokenSeconds + lifetimes.sessionSeconds,
-      Session: lifetimes.sessionSeconds,
-      Interaction: lifetimes.interactionSeconds,
-    },
-    // The default of 15 s lets an expired token live too long.
-    clockTolerance: CLOCK_TOLERANCE_SECONDS,
-
-    cookies: cookies(deps.config.issuer, cookieKeys),
+    ttl: timesToLive(lifetimes),
     interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     renderError: async (ctx, out, error) =>
       deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
-
-    // The engine passes a guard of its own along, which a global proxy would switch off; ours does not listen to that.
+    // The engine passes an outbound guard of its own, which a global proxy would switch off; ours
+    // does not depend on that.
     fetch: (url, options) => deps.fetch(url as string, options as RequestInit),
-
-    // RFC 6749 §3.1.2.3 lets a client leave redirect_uri out when it has one; OAuth 2.1 and exact matching do not.
-    allowOmittingSingleRegisteredRedirectUri: false,
-    // RFC 9700 §4.3.2: tokens in query strings end up in logs.
-    acceptQueryParamAccessTokens: false,
-    // The engine wants cookies that come along from everywhere for it (SameSite=None); see posted-requests.
-    enableHttpPostMethods: false,
-    // Browser apps may call the token and userinfo endpoints from the origins they are registered with, others not.
-    clientBasedCORS: (_ctx, origin, client) =>
-      (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
-    // The engine publishes none of them, although RFC 8414 §2 and Initiating User Registration via OpenID Connect §3 have them.
+    // The engine publishes none of them, although RFC 8414 §2 and Initiating User Registration via
+    // OpenID Connect §3 have them.
     discovery: {
-      registration_endpoint: `${deps.config.issuer}/oauth2/register`,
-      introspection_endpoint_auth_methods_supported: clientAuthMethods.filter((method) => method !== 'none'),
-      revocation_endpoint_auth_methods_supported: clientAuthMethods,
+      registration_endpoint: `${issuer}/oauth2/register`,
+      introspection_endpoint_auth_methods_supported: authMethods.filter((method) => method !== 'none'),
+      revocation_endpoint_auth_methods_supported: authMethods,
       prompt_values_supported: ['none', ...LOGIN_PROMPTS, 'consent'],
-      ...endpointAliases(deps.config.mutualTls.origin, ROUTES),
+      ...endpointAliases(mutualTls.origin, ROUTES),
     },
   };
 }
 
-function requiresPkce(client: Client): boolean {
-  return (client as Client & { require_pkce?: boolean }).require_pkce !== false;
+/** What is the same for every installation. */
+const RESTRICTIONS = {
+  // RFC 9700 §2.1.2: no token is sent through the front channel. The default also has implicit and
+  // hybrid types.
+  responseTypes: ['code'],
+  pkce: {
+    // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
+    required: (_ctx, client) => client.clientAuthMethod === 'none' || client.require_pkce !== false,
+  },
+  // The default of each is RS256.
+  clientDefaults: {
+    id_token_signed_response_alg: 'ES256',
+    authorization_signed_response_alg: 'ES256',
+    introspection_signed_response_alg: 'ES256',
+  },
+  extraClientMetadata,
+  assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
+  revokeGrantPolicy: () => true,
+  // The default of 15 s lets an expired token live too long.
+  clockTolerance: CLOCK_TOLERANCE_SECONDS,
+  // RFC 6749 §3.1.2.3 lets a client leave redirect_uri out when it has one; OAuth 2.1 and exact
+  // matching do not.
+  allowOmittingSingleRegisteredRedirectUri: false,
+  // RFC 9700 §4.3.2: tokens in query strings end up in logs.
+  acceptQueryParamAccessTokens: false,
+  // The engine would need cookies that every site's requests carry (SameSite=None); see
+  // posted-requests.
+  enableHttpPostMethods: false,
+  // Browser apps may call the token and userinfo endpoints from the origins of their redirect URIs
+  // only.
+  clientBasedCORS: (_ctx, origin, client) =>
+    (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
+} satisfies Configuration;
+
+function algorithms({ signingKeys }: EngineKeys): NonNullable<Configuration['enabledJWA']> {
+  const signing = [...new Set(signingKeys.map(({ alg }) => alg))] as AsymmetricSigningAlgorithm[];
+  return {
+    clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
+    requestObjectSigningAlgValues: [...CLIENT_ALGORITHMS],
+    dPoPSigningAlgValues: [...DPOP_ALGORITHMS],
+    idTokenSigningAlgValues: signing,
+    userinfoSigningAlgValues: signing,
+    authorizationSigningAlgValues: signing,
+    introspectionSigningAlgValues: signing,
+  };
+}
+
+function timesToLive(lifetimes: Config['lifetimes']): NonNullable<Configuration['ttl']> {
+  return {
+    AuthorizationCode: (_ctx, _code, client) => codeSeconds(lifetimes.authorizationCodeSeconds, client),
+    AccessToken: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+    ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+    DeviceCode: DEVICE_CODE_SECONDS,
+    IdToken: lifetimes.idTokenSeconds,
+    RefreshToken: lifetimes.refreshTokenSeconds,
+    // A grant is never extended, so it must outlast a whole chain of refresh tokens.
+    Grant: lifetimes.refreshTokenSeconds + lifetimes.sessionSeconds,
+    Session: lifetimes.sessionSeconds,
+    Interaction: lifetimes.interactionSeconds,
+  };
 }

@@ -1,4 +1,4 @@
-// The engine's cookies: signed, out of reach of scripts, and not to be planted by a neighbour.
+// The engine's cookies: signed, not readable by scripts, and not to be set by a sibling domain.
 
 import type { Configuration } from 'oidc-provider';
 
@@ -14,8 +14,8 @@ export function cookies(issuer: string, keys: readonly string[]): NonNullable<Co
     keys: [...keys],
     long: common,
     short: common,
-    // RFC 6265bis §4.1.3: the prefixes keep a neighbour under the same domain from planting a cookie. `__Host-` needs path /,
-    // which the interaction cookies do not have.
+    // RFC 6265bis §4.1.3: the prefixes keep a sibling domain from setting a cookie. `__Host-` needs
+    // path /, which the interaction cookies do not have.
     names: {
       session: sessionCookie(issuer),
       interaction: isHttps ? '__Secure-lanyard_interaction' : 'lanyard_interaction',

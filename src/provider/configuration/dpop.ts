@@ -1,13 +1,13 @@
-// DPoP (RFC 9449) as the engine wants it: which proofs must carry a nonce of this server. Nonces are derived from a secret that all
-// nodes share, and change every minute.
+// The configuration of DPoP (RFC 9449): which proofs must carry a nonce of this server. Nonces are
+// derived from a secret that all nodes share, and change every minute.
 
 import { decodeJwt, type JWTPayload } from 'jose';
 import { type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { hasSecurityProfile } from './fapi.ts';
 
 /**
- * How far the clock of a client may be off without a nonce. The engine would take five minutes in both directions, and forget after
- * five minutes that a proof was used: one from the future could be used again.
+ * How far the clock of a client may differ without a nonce. The engine accepts five minutes in both
+ * directions, and forgets a used proof after five minutes: one from the future could be used again.
  */
 const MAX_OFFSET_SECONDS = 60;
 
@@ -21,7 +21,8 @@ export function dpop(nonceSecret: Buffer): Dpop {
     requireNonce(ctx) {
       const offsetSeconds = offsetOf(ctx.get('DPoP'));
       if (offsetSeconds > MAX_OFFSET_SECONDS && hasSecurityProfile(ctx.oidc.client)) {
-        // FAPI 2.0 Security Profile §5.3.2.1: "shall reject JWTs with an iat or nbf timestamp greater than 60 seconds in the future".
+        // FAPI 2.0 Security Profile §5.3.2.1: "shall reject JWTs with an iat or nbf timestamp
+        // greater than 60 seconds in the future".
         throw new errors.InvalidDpopProof('DPoP proof iat is too far in the future');
       }
       // RFC 9449 §4.3, item 11: the time is shown by `iat`, or by a nonce.
@@ -31,8 +32,8 @@ export function dpop(nonceSecret: Buffer): Dpop {
 }
 
 /**
- * Of a proof that was used before the engine would say that the grant or the token is invalid.
- * @param jti that was seen before
+ * For a proof that was used before, the engine would answer that the grant or the token is invalid.
+ * @param jti that was used before
  * @throws InvalidDpopProof if it is that of the request's proof (RFC 9449 §5)
  */
 export function refuseReplayedProof(ctx: KoaContextWithOIDC | undefined, jti: string): void {
@@ -43,7 +44,10 @@ function insistsOnNonces(ctx: KoaContextWithOIDC): boolean {
   return (ctx.oidc.client as { dpop_require_nonce?: boolean } | undefined)?.dpop_require_nonce === true;
 }
 
-/** How far ahead of our clock a proof was made. What cannot be read counts as made now: it is refused for that. */
+/**
+ * How far ahead of our clock the proof was made. 0 for one that cannot be read: the engine refuses
+ * it for that.
+ */
 function offsetOf(proof: string): number {
   const { iat } = claimsOf(proof);
   return typeof iat === 'number' ? iat - Date.now() / 1000 : 0;

@@ -1,6 +1,7 @@
-// What a client with a security profile is held to at each request. What can be said once and for all is in its metadata
-// (clients/security-profile); here is what only the request shows. The engine knows FAPI 2.0 as a profile as well: it wants the
-// issuer as audience, `redirect_uri` at every request, PKCE, and request objects with `exp` and `nbf` at most 60 minutes apart.
+// What a security profile demands of each request of a client. What it demands of the metadata is
+// in clients/security-profile. The engine has a FAPI 2.0 profile too: it demands the issuer as
+// audience, `redirect_uri` at every request, PKCE, and request objects with `exp` and `nbf` at most
+// 60 minutes apart.
 
 import type { Client, KoaContextWithOIDC } from 'oidc-provider';
 import { errors } from 'oidc-provider';
@@ -10,13 +11,16 @@ import { FAPI_ALGORITHMS } from '../../clients/security-profile.ts';
 const CODE_SECONDS = 60;
 
 /**
- * FAPI 2.0 Security Profile §5.3.2.1: JWTs of clients are accepted with an `iat` or `nbf` up to 10 seconds ahead of our clock, and
- * rejected when it is more than 60 seconds ahead.
+ * FAPI 2.0 Security Profile §5.3.2.1: JWTs of clients are accepted with an `iat` or `nbf` up to 10
+ * seconds ahead of our clock, and rejected when it is more than 60 seconds ahead.
  */
 export const CLOCK_TOLERANCE_SECONDS = 10;
 const MAX_SECONDS_AHEAD = 60;
 
-/** The only `typ` of a request object, when it has one (RFC 9101 §10.8): nothing signed for another purpose passes for one. */
+/**
+ * The only `typ` of a request object, when it has one (RFC 9101 §10.8): nothing that was signed for
+ * another purpose is accepted.
+ */
 const REQUEST_OBJECT_TYPES = ['oauth-authz-req+jwt', 'jwt'];
 
 const MAX_REQUEST_OBJECT_SECONDS = 60 * 60;
@@ -42,25 +46,30 @@ export async function assertClientAssertion(
   client: Client,
 ): Promise<void> {
   if (!hasSecurityProfile(client)) return;
-  // FAPI 2.0 Security Profile §5.3.2.1: the issuer, as a string; a list could name another server too, which could use it.
+  // FAPI 2.0 Security Profile §5.3.2.1: the issuer, as a string; a list could also name another
+  // server, which could then use it.
   if (claims.aud !== ctx.oidc.issuer) {
     throw new errors.InvalidClientAuth('audience (aud) must be the issuer identifier, as a single string');
   }
   if (!FAPI_ALGORITHMS.includes(String(header.alg))) {
     throw new errors.InvalidClientAuth(`the assertion must be signed with one of ${FAPI_ALGORITHMS.join(', ')}`);
   }
-  // The engine looks at `iat` only where there is no `exp`.
+  // The engine checks `iat` only where there is no `exp`.
   if (isFromFuture(claims.iat)) throw new errors.InvalidClientAuth('the assertion is from the future (iat)');
 }
 
-/** Configuration `features.requestObjects.assertJwtClaimsAndHeader`. @throws InvalidRequestObject */
+/**
+ * Configuration `features.requestObjects.assertJwtClaimsAndHeader`.
+ * @throws InvalidRequestObject
+ */
 export async function assertRequestObject(
   ctx: KoaContextWithOIDC,
   claims: Record<string, unknown>,
   header: Record<string, unknown>,
   client: Client,
 ): Promise<void> {
-  // What the client pushed in plain parameters the engine has wrapped up itself; it was judged when it was pushed.
+  // The engine itself makes a request object of parameters that were pushed in plain; they were
+  // checked then.
   if (ctx.oidc.entities.PushedAuthorizationRequest !== undefined) return;
   const type = typeof header.typ === 'string' ? header.typ.toLowerCase().replace(/^application\//, '') : undefined;
   if (type !== undefined && !REQUEST_OBJECT_TYPES.includes(type)) {

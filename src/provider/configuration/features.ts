@@ -1,4 +1,4 @@
-// Which features of the engine are on, and which of its defaults are off.
+// Which features of the engine are on, and which that are on by default are off.
 
 import type { Configuration } from 'oidc-provider';
 import type { Config } from '../../config/config.ts';
@@ -31,7 +31,7 @@ export interface FeaturesDeps {
 export function features(deps: FeaturesDeps): NonNullable<Configuration['features']> {
   const { getResourceServerInfo, defaultResource } = deps.resourcePolicy;
   return {
-    // On by default: a login page that lets everybody in.
+    // On by default: a login page that accepts every user without a password.
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     // The answer is made by tokens/introspection.
@@ -41,7 +41,7 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
       enabled: true,
       getResourceServerInfo,
       defaultResource,
-      // A resource that was granted need not be named again at the token endpoint.
+      // A granted resource need not be named again at the token endpoint.
       useGrantedResource: () => true,
     },
     rpInitiatedLogout: {

@@ -1,19 +1,23 @@
-// When a login page is due. The engine's policy looks at the session only; a session may outlive its user, who was disabled.
+// When a login page is shown. The engine's policy looks at the session only, which may outlive a
+// user who was disabled.
 
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 
-/** The one way to sign in, as an Authentication Context Class Reference (OpenID Connect Core §2). */
+/**
+ * The only way to sign in, as an Authentication Context Class Reference (OpenID Connect Core §2).
+ */
 export const PASSWORD_ACR = 'urn:lanyard:acr:password';
 
 /**
- * The prompts at which somebody signs in (OpenID Connect Core §3.1.2.1). A session has one account: who is to select one signs in
- * with it.
+ * The prompts at which a user signs in (OpenID Connect Core §3.1.2.1). A session has one account,
+ * so a user selects another one by signing in with it.
  */
 export const LOGIN_PROMPTS: readonly string[] = ['login', 'select_account'];
 
 /**
- * Configuration `interactions.policy`: the engine's own, and `select_account`; a session without a user counts as none; and who
- * insists on a way to sign in that there is not, is told so instead of being shown the login page for ever.
+ * Configuration `interactions.policy`: the engine's own, and `select_account`. A session without a
+ * user counts as none. A client that demands an `acr` which does not exist gets an error, not the
+ * login page again and again.
  */
 export function loginPolicy(): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base();
@@ -34,7 +38,7 @@ export function loginPolicy(): interactionPolicy.DefaultPolicy {
   return policy;
 }
 
-/** OpenID Connect Core §5.5.1.1: an `acr` that is asked for as essential must be one of those named. */
+/** OpenID Connect Core §5.5.1.1: an essential `acr` must be one of the requested values. */
 function demandsAnotherAcr(ctx: KoaContextWithOIDC): boolean {
   const acr = ctx.oidc.claims?.id_token?.acr as { essential?: boolean; value?: unknown; values?: unknown } | undefined;
   if (acr?.essential !== true) return false;

@@ -1,4 +1,5 @@
-// What may be presented once. The INSERT decides, and it is committed even if the request fails later.
+// What may be presented once. The INSERT decides, and it is committed even if the request fails
+// later.
 
 import type Provider from 'oidc-provider';
 import type { Query } from '../../database/database.ts';
@@ -6,7 +7,10 @@ import { currentContext, overrideMethod } from '../engine-internals.ts';
 import { useOnce } from '../storage/replay-store.ts';
 import { refuseReplayedProof } from './dpop.ts';
 
-/** The engine looks first and stores later, so two requests at once would both pass. (RFC 7523 §3, jti; RFC 9449 §11.1) */
+/**
+ * The engine looks first and stores later, so two requests at once would both pass. (RFC 7523 §3,
+ * jti; RFC 9449 §11.1)
+ */
 export function detectReplays(provider: Provider, query: Query): void {
   overrideMethod(provider, 'ReplayDetection.unique', () => async (iss, jti, exp) => {
     const isFirst = await useOnce(query, [iss, jti], exp);

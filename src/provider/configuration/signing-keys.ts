@@ -1,6 +1,7 @@
-// How the engine signs: each key is an object that signs by itself (`externalSigningSupport`), so that the private key is no part of
-// the engine's configuration, and what one turn of the event loop wants signed goes to the threads together. One by one, each
-// signature wakes a thread, which takes the core from the one that everybody waits for.
+// How the engine signs: each key is an object that signs by itself (`externalSigningSupport`), so
+// that the private key is no part of the engine's configuration. All signatures of one turn of the
+// event loop go to the thread pool together: one by one, each would wake a thread that takes the
+// core from the main thread.
 
 import { createPrivateKey, createPublicKey, type KeyObject, type webcrypto } from 'node:crypto';
 import { ExternalSigningKey } from 'oidc-provider';
@@ -11,7 +12,7 @@ type Algorithm =
   | (webcrypto.RsaHashedImportParams & Partial<webcrypto.RsaPssParams>)
   | webcrypto.Algorithm;
 
-/** The names of RFC 7518 §3.1 in Web Cryptography, with what goes with them. Those of the other algorithms are the same. */
+/** The algorithms of RFC 7518 §3.1 in Web Cryptography, where their names differ. */
 const ALGORITHMS: Readonly<Record<string, Algorithm>> = {
   ES256: { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' },
   RS256: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
@@ -55,7 +56,10 @@ export class BatchSigningKey extends ExternalSigningKey {
 
 let turn: Promise<void> | undefined;
 
-/** Resolves for all who have asked in this turn of the event loop one after the other, with nothing in between. */
+/**
+ * Resolves all promises of this turn of the event loop one after the other, with nothing in
+ * between.
+ */
 function endOfTurn(): Promise<void> {
   turn ??= new Promise((resolve) => {
     setImmediate(() => {

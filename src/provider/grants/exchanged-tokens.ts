@@ -1,7 +1,8 @@
-// The tokens that an exchange is asked to work on (RFC 8693 §2.1): whose the new token shall be, and who acts.
+// The tokens that a token exchange presents (RFC 8693 §2.1): the subject, and who acts.
 //
-// Who may present a token here: the client it was issued to, and the resource server that it is meant for. Whoever else has got
-// hold of it gets the answer that a made-up token gets; otherwise token exchange would turn a stolen token into one of one's own.
+// A token may be presented by the client it was issued to, and by the resource server that it is
+// meant for. For every other client the answer is that of an invented token: otherwise token
+// exchange would turn a stolen token into one of the thief's own.
 
 import type Provider from 'oidc-provider';
 import { type AccessToken, type Client, errors } from 'oidc-provider';
@@ -40,7 +41,8 @@ export async function loadSubject(deps: ExchangeTokensDeps, client: Client, valu
       'only tokens of users can be exchanged; a client asks for its own with client_credentials',
     );
   }
-  // What an app may know of the user says nothing about what it may do at an API, although scopes may have the same names.
+  // Its scopes are about claims of the user. A scope of an API may have the same name, and another
+  // meaning.
   if (typeof aud !== 'string') throw new errors.InvalidRequest('a token for userinfo cannot be exchanged');
   return token as SubjectToken;
 }
@@ -82,9 +84,11 @@ const THUMBPRINTS = ['jkt', 'x5t#S256'] as const;
 type Bound = Partial<Record<(typeof THUMBPRINTS)[number], string>>;
 
 /**
- * A client that hands in a token of its own proves the key to which it is bound, and the new one stays bound to it: otherwise an
- * exchange would make a bearer token of it. A resource server that was called with a token has not got the key of its caller.
- * @param made the new token, bound to what the client has proved @throws InvalidRequest
+ * A client that presents a token of its own must prove the key to which that is bound, and the new
+ * one is bound to it too: otherwise an exchange would make a bearer token of it. A resource server
+ * does not have the key of the client that called it.
+ * @param made the new token, bound to what the client has proven
+ * @throws InvalidRequest
  */
 export function assertItsKey(presented: IssuedToken, made: AccessToken): void {
   if (!isSameClient(presented.clientId, made.clientId)) return;

@@ -1,6 +1,7 @@
-// Token exchange (RFC 8693): an API that was called with the token of a user asks for a token with which it may call the next one.
-// The new token is bound to the client that exchanged, names the user and the chain of actors (`act`), can do nothing that the old
-// one could not, does not outlive it, and ends with the user's first grant. Which client may present which token: exchanged-tokens.
+// Token exchange (RFC 8693): an API that was called with the token of a user asks for a token with
+// which it may call the next one. The new token is bound to the client that exchanged, names the
+// user and the chain of actors (`act`), can do nothing that the old one could not, does not outlive
+// it, and ends with the user's first grant. Which client may present which token: exchanged-tokens.
 
 import { type AccessToken, type Client, errors } from 'oidc-provider';
 import type { AuditEvent } from '../../audit/audit.ts';
@@ -91,7 +92,10 @@ async function exchange(
   };
 }
 
-/** @throws InvalidTarget unless the policy row lets this client exchange, and the resource server accepts the chain */
+/**
+ * @throws InvalidTarget unless the policy row lets this client exchange, and the resource server
+ * accepts the chain
+ */
 async function findExchangeable(
   { directory }: TokenExchangeDeps,
   client: Client,
@@ -166,8 +170,10 @@ function delegated(subject: SubjectToken, actor: Actor): DelegationClaims {
 }
 
 /**
- * RFC 8693 §2.2.1 leaves the lifetime to us: it never outlives the subject token. To be called last: a later wait would be added to it.
- * @returns seconds @throws InvalidRequest when the subject token has expired meanwhile
+ * RFC 8693 §2.2.1 leaves the lifetime to us: it never outlives the subject token. To be called
+ * last: a later wait would be added to it.
+ * @returns seconds
+ * @throws InvalidRequest when the subject token has expired meanwhile
  */
 function limitLifetime(token: ExchangedToken, subject: SubjectToken, ttlSeconds: number): number {
   const now = Math.floor(Date.now() / 1000);
@@ -177,7 +183,10 @@ function limitLifetime(token: ExchangedToken, subject: SubjectToken, ttlSeconds:
   return exp - now;
 }
 
-/** @throws InvalidScope for scopes that the subject token does not have, or when nothing is left that the client was granted */
+/**
+ * @throws InvalidScope for scopes that the subject token does not have, or when nothing is left
+ * that the client was granted
+ */
 function narrowed(requested: unknown, subject: SubjectToken, permittedScope: string): string {
   const held = subject.scopes;
   const wanted = typeof requested === 'string' ? [...new Set(requested.split(' '))] : [...held];

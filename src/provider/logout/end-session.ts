@@ -1,6 +1,7 @@
-// A session that has ended stays ended. The engine reads the session at the beginning of a request and stores it again at the end:
-// a browser that keeps sending requests would restore a session which an operator ends meanwhile, or which its user ends in
-// another window. So the end is stored too, under the uid that a session keeps when its id changes.
+// A session that has ended stays ended. The engine reads the session at the beginning of a request
+// and stores it again at the end: a browser that keeps sending requests would restore a session
+// which an operator ends meanwhile, or which its user ends in another window. So the end is stored
+// too, under the uid that a session keeps when its id changes.
 
 import type Provider from 'oidc-provider';
 import type { Log } from '../../log.ts';
@@ -13,7 +14,10 @@ export interface EndSessionDeps {
   readonly log: Log;
 }
 
-/** The engine destroys a session when its user has signed out. When only its id changes, it removes the row without this event. */
+/**
+ * The engine destroys a session when its user has signed out. When only its id changes, it removes
+ * the row without this event.
+ */
 export function endSessionsForGood(provider: Provider, { logout, sessionSeconds, log }: EndSessionDeps): void {
   provider.on('session.destroyed', ({ uid }) => {
     logout

@@ -1,5 +1,5 @@
-// Delivers the notices of logouts (provider/logout-notices), in one process of an installation, once there is a client that wants
-// any.
+// Delivers the notices of logouts (logout-notices), in one process of an installation, as soon as a
+// client has registered for them.
 
 import { recordAudit } from '../../audit/audit.ts';
 import { wantsLogoutNotices } from '../../clients/store.ts';
@@ -17,10 +17,10 @@ export interface LogoutDeliveryDeps {
   readonly log: Log;
 }
 
-/** In case a notification was missed. */
+/** In case a notification of the database was missed. */
 const INTERVAL_MS = 60_000;
 
-/** @returns a function after which it does not begin any more; what has begun ends with the queue */
+/** @returns stops it from beginning; a delivery that is underway ends with the queue */
 export function startLogoutDelivery({
   database,
   notices,
@@ -50,7 +50,7 @@ export function startLogoutDelivery({
       metrics.logoutNoticeSent(isLast ? 'given up' : 'failed');
       log.warn({ error, client_id: clientId, is_last: isLast }, 'a logout notice was not delivered');
       if (isLast) await record('logout_notice.given_up');
-      // Whatever the reason: the queue tries again.
+      // The queue tries again, whatever the reason.
       throw new Error('not delivered');
     }
 

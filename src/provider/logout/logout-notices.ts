@@ -1,6 +1,7 @@
-// Back-channel logout (OpenID Connect Back-Channel Logout 1.0): each client that a user was signed in to is told that the session
-// has ended. The engine would send each notice once, while the user waits. Here they are jobs, stored in the transaction that ends
-// the session; a logout token is made when it is sent, because it is valid for two minutes.
+// Back-channel logout (OpenID Connect Back-Channel Logout 1.0): each client that a user was signed
+// in to is told that the session has ended. The engine would send each notice once, while the user
+// waits. Here they are jobs, stored in the transaction that ends the session; a logout token is
+// made when it is sent, because it is valid for two minutes.
 
 import type Provider from 'oidc-provider';
 import type { JobQueue } from '../../database/job-queue.ts';
@@ -16,7 +17,10 @@ export interface LogoutNotice {
 
 export type LogoutNotices = JobQueue<LogoutNotice>;
 
-/** @returns undefined when the client does not exist any more, or has no `backchannel_logout_uri` any more */
+/**
+ * @returns undefined when the client does not exist any more, or has no `backchannel_logout_uri`
+ * any more
+ */
 export type SendLogoutNotice = (notice: LogoutNotice) => Promise<'sent' | undefined>;
 
 export interface LogoutNoticesDeps {
@@ -25,7 +29,9 @@ export interface LogoutNoticesDeps {
   readonly logout: LogoutTransaction;
 }
 
-/** @returns what sends a notice in the end, and throws when the client does not answer 200 or 204 */
+/**
+ * @returns what sends a notice in the end, and throws when the client does not answer 200 or 204
+ */
 export function installLogoutNotices({ provider, notices, logout }: LogoutNoticesDeps): SendLogoutNotice {
   const send = overrideMethod(provider, 'Client.prototype.backchannelLogout', () => {
     return function (accountId, sid) {

@@ -1,7 +1,8 @@
-// A logout is several steps of the engine (notices to the apps, grants revoked, the session destroyed). They are gathered and
-// committed together before the answer leaves: a crash in between leaves a user who is signed in, and can sign out, or one who
-// is signed out, with every app on its way to hear of it. The session goes first, and what hangs on it after: whoever else ends
-// sessions takes the rows in the same order, and neither waits for the other in a circle.
+// A logout is several steps of the engine: notices to the apps, grants revoked, the session
+// destroyed. Their writes are collected and committed in one transaction before the answer is sent:
+// after a crash the user is either still signed in, or signed out with every notice stored. The row
+// of the session comes first. The admin API ends sessions in the same order of rows, so that the
+// two cannot deadlock.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Middleware } from 'koa';

@@ -1,4 +1,6 @@
-// The browser sessions of a user: seen and ended by operators.
+// Sessions and logout: what ends when a user signs out (logout-transaction, end-session), and who
+// is told (logout-notices, logout-delivery). This file lists and ends the browser sessions of a
+// user for the admin API. The engine makes sessions and stores them through tokens/model-adapter.
 
 import { type ChangedBy, recordAudit } from '../../audit/audit.ts';
 import type { Database, Query } from '../../database/database.ts';
@@ -8,13 +10,13 @@ import { HAS_ENDED, markSessionEnded } from '../storage/ended-sessions.ts';
 import type { LogoutNotices } from './logout-notices.ts';
 
 export interface UserSession {
-  /** names it here; not what is in the cookie */
+  /** the uid; not the value of the cookie */
   readonly id: string;
   readonly signedInAt: Date;
   readonly expiresAt: Date;
   readonly acr: string | undefined;
   readonly amr: readonly string[];
-  /** the apps that the user has been to with it */
+  /** the apps that the user has signed in to with it */
   readonly clientIds: readonly string[];
 }
 
@@ -23,7 +25,7 @@ export interface Sessions {
   list(accountId: string, page: { after: string | undefined; limit: number }): Promise<UserSession[]>;
   /** @returns whether there was one */
   end(accountId: string, sessionId: string, by: ChangedBy): Promise<boolean>;
-  /** For whoever is about to remove all of them: tells the apps. */
+  /** Notifies the apps of all sessions, before they are removed. */
   notifyAll(query: Query, accountId: string): Promise<void>;
 }
 
@@ -34,7 +36,7 @@ export interface SessionsDeps {
   readonly sessionSeconds: number;
 }
 
-/** The engine's Session, as far as it matters here. */
+/** The members of the engine's Session that are read here. */
 interface Payload {
   readonly loginTs: number;
   readonly acr?: string;
@@ -43,7 +45,7 @@ interface Payload {
 }
 
 const SQL = {
-  // The id of a session changes now and then, its uid does not.
+  // The id of a session changes, its uid does not.
   list: {
     name: 'session_list',
     text: `SELECT DISTINCT ON (uid) uid, payload, expires_at FROM oidc_artifacts
@@ -70,7 +72,8 @@ export function createSessions({ database, directory, notices, sessionSeconds }:
   async function removeGrants(query: Query, { authorizations = {} }: Payload): Promise<void> {
     for (const [clientId, { grantId, persistsLogout }] of Object.entries(authorizations)) {
       if (grantId === undefined) continue;
-      // The session knows what the client had registered when it was last stored; what counts is what it has registered now.
+      // The session was stored with what the client had registered then; the current metadata
+      // decide.
       const isGivenUp = (await directory.findClient(clientId))?.metadata.revoke_tokens_on_logout === true;
       if (persistsLogout !== true || isGivenUp) await removeGrant(query, artifactId('Grant', grantId));
     }

@@ -1,6 +1,7 @@
-// Rich authorization requests (RFC 9396) at the engine: which details a client may ask for, which of them a token gets, and which
-// a resource server sees. The types are declared by resource servers while the server runs (resource-servers/routes), so they are
-// looked up at every request, and asked again wherever details leave: a type that was taken away is in no token any more.
+// Rich authorization requests (RFC 9396): which details a client may ask for, which of them a token
+// gets, and which a resource server sees. Resource servers declare the types while the server runs
+// (resource-servers/routes), so they are looked up at every request, and again where details are
+// issued or introspected: a type that was removed is in no token any more.
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Middleware } from 'koa';
@@ -17,7 +18,10 @@ const DECLARED_TYPES = {
   text: `SELECT DISTINCT type FROM resource_servers, jsonb_object_keys(authorization_details_types) AS type ORDER BY type`,
 };
 
-/** Configuration `features.richAuthorizationRequests`. A class, because the engine copies plain objects. */
+/**
+ * Configuration `features.richAuthorizationRequests`. A class, because the engine copies plain
+ * objects.
+ */
 export class RichAuthorizationRequests {
   readonly enabled = true;
   readonly types: Record<string, object>;
@@ -32,7 +36,8 @@ export class RichAuthorizationRequests {
         assertAllowed(directory, ctx, detail, client),
     });
 
-    // The user has just been asked for exactly what this request names (the engine's check `rar_prompt`).
+    // The user has just been asked for exactly what this request names (the engine's check
+    // `rar_prompt`).
     this.authorizationDetailsForGrantSource = async (ctx) => {
       const granted = ctx.oidc.grant?.rar ?? [];
       const requested = requestedDetails(ctx.oidc.params?.authorization_details);
@@ -42,8 +47,9 @@ export class RichAuthorizationRequests {
 }
 
 /**
- * The details of an access token for this resource server. RFC 9396 §6.1: what a code or refresh token holds may be narrowed at the
- * token endpoint, not widened; one that holds no details was given without any.
+ * The details of an access token for this resource server. RFC 9396 §6.1: what a code or refresh
+ * token holds may be narrowed at the token endpoint, not widened; one that holds no details was
+ * given without any.
  * @throws InvalidAuthorizationDetails
  */
 export function detailsForToken(
@@ -70,7 +76,7 @@ export function requestedDetails(parameter: unknown): AuthorizationDetail[] {
   return typeof parameter === 'string' ? JSON.parse(parameter) : [];
 }
 
-/** RFC 9396 §10: the truth at this moment; the engine has an empty list. */
+/** RFC 9396 §10: the types that are declared now; the engine has an empty list. */
 export function declaredDetailsTypes(query: Query): Middleware {
   return async (ctx, next) => {
     await next();
@@ -102,7 +108,8 @@ async function assertAllowed(
       `the resource server has no authorization details type ${detail.type}`,
     );
   }
-  // Several may have a type of this name. A token for each of them carries the detail, so each must understand it.
+  // Several may have a type of this name. A token for each of them carries the detail, so each must
+  // understand it.
   for (const { authorizationDetailsTypes } of declaring) {
     const type = authorizationDetailsTypes[detail.type];
     const fault = type && whyDetailFails(type, detail);
@@ -110,7 +117,7 @@ async function assertAllowed(
   }
 }
 
-/** The details that this resource server is meant by and knows the type of. */
+/** The details that are meant for this resource server and are of a type that it declares. */
 function declaredBy(
   resourceServer: CachedResourceServer | undefined,
   details: readonly AuthorizationDetail[],
@@ -123,7 +130,11 @@ function declaredBy(
   );
 }
 
-/** The engine asks a plain object whether it has a type, once for each detail; this one has every type, and no list of them. */
+/**
+ * The engine asks with `Object.hasOwn` for the type of each detail, and lists the types with
+ * `Object.keys`: this object has every type and lists none. If the engine asks in another way, it
+ * refuses all details.
+ */
 function everyType(type: object): Record<string, object> {
   return new Proxy<Record<string, object>>(
     {},

@@ -1,6 +1,10 @@
-// What the engine's side knows of clients, users, resource servers and the policy: asked several times at every request, changed
-// rarely. It is kept in memory as long as the change feed vouches for it (database/cache), and read in batches otherwise, so that
-// a change counts on every node at once.
+// What may be done with a token, by the rows that operators change: which client may call which
+// resource server (resource-server-policy), whether a token is still valid (token-status), which
+// authorization details it may carry. Grants and tokens ask here; nothing here knows how tokens are
+// stored. This file is the cache of clients, users, resource servers and policy rows, which every
+// request reads several times. An entry is used only while the change feed confirms it
+// (database/cache); otherwise rows are read in batches, so that a change counts on every node at
+// once.
 
 import { type CachedClient, lookUpClients } from '../../clients/lookup.ts';
 import { type Answer, createCache } from '../../database/cache.ts';
@@ -15,7 +19,7 @@ import { canonicalSpelling } from '../../resource-servers/resource-server.ts';
 import { type CachedUser, lookUpUsers } from '../../users/lookup.ts';
 import { createBatching, type StoreMetrics } from '../storage/batching.ts';
 
-/** Some 2 KB each: 40 MB at most, far more clients than are busy at the same time. */
+/** About 2 KB each: 40 MB at most, far more clients than are active at the same time. */
 const MAX_CLIENTS = 20_000;
 const MAX_USERS = 20_000;
 const MAX_RESOURCE_SERVERS = 2_000;
@@ -70,8 +74,9 @@ export function createDirectory({ batchQuery, changes, queueSize }: Database, me
 }
 
 /**
- * PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. A lone surrogate would be sent as U+FFFD: what
- * has that in its name would be remembered under a key that no change is announced for.
+ * PostgreSQL cannot compare with NUL, and no index of ours holds a key that long. A lone surrogate
+ * would be sent as U+FFFD: what has that in its name would be remembered under a key that no change
+ * is announced for.
  */
 function isKey(text: string): boolean {
   return text.length <= 2_000 && text.isWellFormed() && !text.includes('\0');

@@ -7,7 +7,10 @@ export function scopesOf(scope: string | readonly string[] | undefined): Readonl
   return new Set(typeof scope === 'string' && scope !== '' ? scope.split(' ') : []);
 }
 
-/** The member `scope` of a client lists the OpenID scopes that it may ask for. @throws InvalidScope */
+/**
+ * The member `scope` of a client lists the OpenID scopes that it may ask for.
+ * @throws InvalidScope
+ */
 export function assertOpenIdScopes(client: Client, requested: ReadonlySet<string>): void {
   if (client.scope === undefined) return;
   const allowed = scopesOf(client.scope);

@@ -1,5 +1,6 @@
-// The policy at the first door: "client C may call resource server R with scopes S", asked whenever a token is issued for R:
-// at the authorization request, at the code exchange, at every refresh, for client_credentials. No row, no token.
+// The policy where tokens are issued: "client C may call resource server R with scopes S". It is
+// asked whenever a token is issued for R: at the authorization request, at the code exchange, at
+// every refresh, for client_credentials. No row, no token.
 
 import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
@@ -11,7 +12,7 @@ export interface Permitted {
   readonly resourceServer: CachedResourceServer;
   /** what the policy row and the resource server both have */
   readonly scope: string;
-  /** may hand on tokens of users for it */
+  /** may exchange tokens of users for it */
   readonly mayExchange: boolean;
 }
 
@@ -35,7 +36,10 @@ export async function findPermitted(
   };
 }
 
-/** @throws InvalidTarget (RFC 8707 §2). The same text for both: which resource servers exist is not told to every client. */
+/**
+ * @throws InvalidTarget (RFC 8707 §2). The same text for both: which resource servers exist is not
+ * told to every client.
+ */
 export async function getPermitted(directory: Directory, indicator: string, clientId: string): Promise<Permitted> {
   if (!URL.canParse(indicator)) throw new errors.InvalidTarget('resource indicator must be an absolute URI');
   if (indicator.includes('#'))
@@ -45,7 +49,10 @@ export async function getPermitted(directory: Directory, indicator: string, clie
   return permitted;
 }
 
-/** The only resource server that a client may call. @throws InvalidTarget when there is none, or a choice */
+/**
+ * The only resource server that a client may call.
+ * @throws InvalidTarget when there is none, or a choice
+ */
 export async function defaultResource(directory: Directory, clientId: string): Promise<string> {
   const [first, second] = (await directory.findGrants(clientId))?.keys() ?? [];
   if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
@@ -56,7 +63,10 @@ export async function defaultResource(directory: Directory, clientId: string): P
 }
 
 export interface ResourcePolicy {
-  /** Configuration `features.resourceIndicators.getResourceServerInfo`. @throws InvalidTarget (RFC 8707 §2) */
+  /**
+   * Configuration `features.resourceIndicators.getResourceServerInfo`.
+   * @throws InvalidTarget (RFC 8707 §2)
+   */
   getResourceServerInfo(ctx: KoaContextWithOIDC, indicator: string, client: Client): Promise<ResourceServer>;
   /** Configuration `features.resourceIndicators.defaultResource` */
   defaultResource(
@@ -64,7 +74,7 @@ export interface ResourcePolicy {
     client: Client,
     oneOf?: readonly string[],
   ): Promise<string | readonly string[] | undefined>;
-  /** A resource server in the engine's words. */
+  /** A resource server with the engine's member names. */
   describe(permitted: Permitted): ResourceServer;
 }
 

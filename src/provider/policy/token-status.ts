@@ -1,5 +1,6 @@
-// Does a token still stand? One answer for JWT and opaque tokens alike: is its client enabled and not revoked, its user too, and
-// does the policy row for its audience still exist. Introspection, the storage and the admin door ask here.
+// Whether a token is still valid, JWT or opaque: its client and its user are enabled and not
+// revoked since, and the policy row for its audience exists. Introspection, the storage and the
+// admin guard ask here.
 
 import type { TokenAudience } from '../../client-binding.ts';
 import { isSelfRegistered } from '../../clients/client.ts';
@@ -17,10 +18,16 @@ export interface IssuedTo {
 }
 
 export interface TokenStatus {
-  /** undefined as well where the client must not be able to tell users apart by more than its pairwise subjects */
+  /**
+   * undefined as well where the client must not be able to tell users apart by more than its
+   * pairwise subjects
+   */
   readonly username: string | undefined;
   readonly audiences: readonly TokenAudience[];
-  /** what the policy allows now; undefined when the token has no audience that a policy could speak about */
+  /**
+   * what the policy allows now; undefined when the token has no audience that a policy could speak
+   * about
+   */
   readonly allowedScopes: ReadonlySet<string> | undefined;
 }
 
@@ -37,13 +44,13 @@ export async function findTokenStatus(directory: Directory, token: IssuedTo): Pr
 
   const resourceServers = await Promise.all(token.audiences.map((audience) => directory.findResourceServer(audience)));
   const known = resourceServers.flatMap((resourceServer, position) =>
-    // Found under its other spelling it is not the audience that the token names.
+    // Found under its other spelling, it is not the audience that the token names.
     resourceServer !== undefined && resourceServer.identifier === token.audiences[position] ? [resourceServer] : [],
   );
   const granted = known.map((resourceServer) => grantAt(resourceServer, grants, isSelfRegistered(client)));
   if (token.audiences.length > 0 && granted.every((grant) => grant === undefined)) return undefined;
   return {
-    // OpenID Connect Core §8.1: two clients could agree on whom they talk about by it.
+    // OpenID Connect Core §8.1: two clients could recognise the same user by it.
     username: client.metadata.subject_type === 'pairwise' ? undefined : user?.username,
     audiences: known.map(({ introspectionClientId }, position) => ({
       introspectionClientId,

@@ -1,6 +1,8 @@
-// Puts the binding rule into every path on which the engine issues something, so that no configuration, extra claim or new grant can
-// leave it out. JWT access tokens pass `bindJwt`, which runs after every other claim has been set; ID tokens pass `issue()`; what
-// must be true of a token at all is in issuance-invariants. test/provider/binding-contract holds this against a new version of the engine.
+// Puts the binding rule into every path on which the engine issues something, so that no
+// configuration, extra claim or new grant can leave it out. JWT access tokens pass `bindJwt`, which
+// runs after every other claim has been set; ID tokens pass `issue()`; what must be true of every
+// token is in issuance-invariants. test/provider/binding-contract holds this against a new version
+// of the engine.
 
 import { decodeJwt } from 'jose';
 import type Provider from 'oidc-provider';
@@ -18,7 +20,10 @@ export function bindOpaque(_ctx: unknown, token: AccessToken | ClientCredentials
   return { ...extraClaims, azp: bindingClaims(token.clientId).azp };
 }
 
-/** Configuration `formats.customizers.jwt`: runs last, so it decides about the claims of a JWT access token. */
+/**
+ * Configuration `formats.customizers.jwt`: runs last, so it decides about the claims of a JWT
+ * access token.
+ */
 export function jwtCustomizer(directory: Directory) {
   return async (ctx: unknown, token: AccessToken | ClientCredentials, jwt: JWTStructured): Promise<void> => {
     await assertIssuable(directory, token.kind, token);
@@ -30,13 +35,15 @@ export function bindJwt(_ctx: unknown, token: AccessToken | ClientCredentials, j
   const { payload } = jwt;
   Object.assign(payload, bindingClaims(token.clientId));
   const { grantId } = token as { grantId?: string };
-  // The id of the grant is not a credential; introspection needs it to see whether the grant still exists.
+  // The id of the grant is not a credential; introspection needs it to see whether the grant still
+  // exists.
   if (grantId !== undefined) payload.gid = grantId;
 }
 
 /**
- * For the adapter. RFC 9126 §2.2: a `request_uri` is bound to the client that pushed it. For every other client it does not exist:
- * the engine would refuse it with the `state` of the first client in the redirect of the second.
+ * For the adapter. RFC 9126 §2.2: a `request_uri` is bound to the client that pushed it. For every
+ * other client it does not exist: the engine would refuse it with the `state` of the first client
+ * in the redirect of the second.
  */
 export function isPushedByCaller({ request }: AdapterPayload): boolean {
   const boundClientId = decodeJwt(String(request)).client_id as string | undefined;

@@ -1,6 +1,7 @@
-// The chain of hands through which a token of a user went by token exchange (RFC 8693): how it is written into tokens, and whether
-// it still stands. The members `act` are the standard's; where the chain began stands in a claim of ours, because the standard has
-// none for it, and introspection needs it to see that the first grant and everybody on the way still stand.
+// The delegation chain of a user's token: which clients have exchanged it (RFC 8693), how that is
+// written into tokens, and whether the chain is still valid. `act` is the standard's claim for the
+// actors. The origin of the chain is in a claim of ours, because the standard has none for it:
+// introspection needs it to check the first grant and every client of the chain.
 
 import { isSameClient, mayDelegate } from '../../client-binding.ts';
 import type { Directory } from '../policy/directory.ts';
@@ -16,7 +17,7 @@ export interface Actor {
   readonly act?: Actor;
 }
 
-/** What the user allowed at first, and what came of it before this token. */
+/** The grant of the user, and the tokens between it and this one. */
 export interface Origin {
   /** of the grant; no credential */
   readonly grant_id: string;
@@ -31,7 +32,7 @@ export interface DelegationClaims {
   readonly lanyard_origin: Origin;
 }
 
-/** @returns undefined for a token that nobody has handed on */
+/** @returns undefined for a token that was not made by token exchange */
 export function delegationOf(extra: Readonly<Record<string, unknown>> | undefined): DelegationClaims | undefined {
   return extra?.lanyard_origin === undefined ? undefined : (extra as unknown as DelegationClaims);
 }
@@ -43,7 +44,10 @@ export function chainOf({ act, lanyard_origin: origin }: DelegationClaims): stri
   return [origin.client_id, ...actors];
 }
 
-/** RFC 8693 §4.4: whom the policy row of this client and this audience names as the one who may act; written as `act` will be. */
+/**
+ * RFC 8693 §4.4: the client that may act, by the policy row of this client and this audience; in
+ * the form of `act`.
+ */
 export async function namedActor(
   directory: Pick<Directory, 'findGrants'>,
   token: {
@@ -72,22 +76,26 @@ export interface DelegatedToken {
 }
 
 /**
- * Whether the chain still stands: the grant with which it began, and each hop as if it were made now. Everybody in it is enabled
- * and not revoked since, has a policy row for the resource server of its hop, and that one accepts the chain as far as it.
+ * Whether the chain is still valid: its grant exists, and each exchange would be allowed now. Every
+ * client of it is enabled, has not been revoked since, and has a policy row for the resource server
+ * of its token, which accepts the chain up to this client.
  */
 export async function isDelegationValid(deps: DelegationDeps, token: DelegatedToken): Promise<boolean> {
   const { delegation, audience, issuedAt } = token;
   const chain = chainOf(delegation);
   const audiences = [...(delegation.lanyard_origin.audiences ?? []), audience];
   if (audiences.length !== chain.length || !(await isGrantValid(deps, token))) return false;
-  for (const [hop, clientId] of chain.entries()) {
-    const hands = chain.slice(0, hop + 1);
-    if (!(await mayActorCall(deps, { hands, clientId, audience: audiences[hop], issuedAt }))) return false;
+  for (const [index, clientId] of chain.entries()) {
+    const chainSoFar = chain.slice(0, index + 1);
+    if (!(await mayActorCall(deps, { chainSoFar, clientId, audience: audiences[index], issuedAt }))) return false;
   }
   return true;
 }
 
-/** What was written by an exchange that raced with the revocation of the grant is void although the grant did not take it along. */
+/**
+ * A token of an exchange that raced with the revocation of the grant is void although it was not
+ * removed with the grant.
+ */
 async function isGrantValid(
   { artifactStore }: DelegationDeps,
   { delegation, accountId }: DelegatedToken,
@@ -100,15 +108,15 @@ async function isGrantValid(
 
 async function mayActorCall(
   { directory }: DelegationDeps,
-  hop: { hands: readonly string[]; clientId: string; audience: string | undefined; issuedAt: number },
+  link: { chainSoFar: readonly string[]; clientId: string; audience: string | undefined; issuedAt: number },
 ): Promise<boolean> {
-  const { hands, clientId, audience, issuedAt } = hop;
+  const { chainSoFar, clientId, audience, issuedAt } = link;
   const client = await directory.findClient(clientId);
   if (client === undefined || client.isDisabled) return false;
   if (!(await isNotRevoked(directory, { clientId, accountId: undefined, issuedAt }))) return false;
   const permitted = audience === undefined ? undefined : await findPermitted(directory, audience, clientId);
   if (permitted === undefined || permitted.resourceServer.identifier !== audience) return false;
   // The user's own token was not exchanged.
-  if (hands.length === 1) return true;
-  return permitted.mayExchange && mayDelegate(hands, permitted.resourceServer.delegation);
+  if (chainSoFar.length === 1) return true;
+  return permitted.mayExchange && mayDelegate(chainSoFar, permitted.resourceServer.delegation);
 }

@@ -1,5 +1,5 @@
-// Finds a token that this server has issued, opaque or JWT, as one of the engine's models: for whoever asks about tokens without
-// going through the engine's own endpoints.
+// Finds a token that this server has issued, opaque or JWT, as one of the engine's models: for
+// token exchange and introspection.
 
 import type Provider from 'oidc-provider';
 import type { AccessToken, ClientCredentials, RefreshToken } from 'oidc-provider';
@@ -14,7 +14,10 @@ export interface IssuedTokenDeps {
   readonly jwtAccessTokens: Pick<JwtAccessTokens, 'verify' | 'toStored'>;
 }
 
-/** @returns undefined if there is none, or a JWT is not (any more) valid; an opaque one may have expired */
+/**
+ * @returns undefined if there is none, or a JWT is not (any more) valid; an opaque one may have
+ * expired
+ */
 export async function findIssuedToken(deps: IssuedTokenDeps, value: string): Promise<IssuedToken | undefined> {
   const model = modelByPrefix(value);
   return model === undefined ? findJwt(deps, value) : findOpaque(deps.provider, model, value);

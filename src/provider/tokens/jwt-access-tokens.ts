@@ -1,6 +1,7 @@
-// JWT access tokens (RFC 9068) at introspection and revocation. They have no row: a JWT is verified, asked about in the deny list and
-// given the shape of a stored opaque token, so that one code path serves both kinds. For revocation, the engine asks the
-// adapter, after it has authenticated the caller.
+// JWT access tokens (RFC 9068) at introspection and revocation. They have no row: a JWT is
+// verified, asked about in the deny list and given the shape of a stored opaque token, so that one
+// code path serves both kinds. For revocation, the engine asks the adapter, after it has
+// authenticated the caller.
 
 import { hash } from 'node:crypto';
 import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
@@ -55,7 +56,9 @@ export interface JwtAccessTokens {
   find(model: string, id: string): Promise<AdapterPayload | undefined>;
   /** For the adapter: revokes the JWT that this request has found, if `jti` is its id. */
   destroy(jti: string): Promise<void>;
-  /** Verifies signature, issuer, type, expiry and single revocation, for callers outside the engine. */
+  /**
+   * Verifies signature, issuer, type, expiry and single revocation, for callers outside the engine.
+   */
   verify(jwt: string): Promise<AcceptedJwt | undefined>;
   /** The claims in the shape of a stored opaque token. */
   toStored(claims: AcceptedJwt): AdapterPayload;
@@ -111,7 +114,9 @@ type ClaimsReader = (jwt: string) => Promise<VerifiedJwt | undefined>;
 /** Signature, issuer, type, expiry and binding; nothing of it needs the database. */
 function createClaimsReader(issuer: string, publicJwks: readonly JWK[]): ClaimsReader {
   const keySet = createLocalJWKSet({ keys: [...publicJwks] });
-  /** By the hash of the token. The keys stay the same, so a signature that was valid stays valid. */
+  /**
+   * By the hash of the token. The keys stay the same, so a signature that was valid stays valid.
+   */
   const verified = new LRUCache<string, VerifiedJwt>({ max: MAX_VERIFIED });
 
   return async (jwt) => {
@@ -160,7 +165,10 @@ function hashOfJti(jti: string): Buffer {
   return hash('sha256', jti, 'buffer');
 }
 
-/** The claims in the shape of a stored opaque token: a copy, because verified claims are remembered and the engine owns its models. */
+/**
+ * The claims in the shape of a stored opaque token: a copy, because verified claims are remembered
+ * and the engine owns its models.
+ */
 function toStored(claims: AcceptedJwt): AdapterPayload {
   const { accountId, gid, scope, aud, authorization_details: details, ...others } = claims;
   const isOfUser = accountId !== undefined;

@@ -1,7 +1,8 @@
-// Tokens: how they are stored, found, bound to their clients, introspected and revoked. This file is the engine's adapter for its
-// short-lived models, on `artifacts`: what every token, code, grant and session passes when it is saved (binding-hooks) and when it
-// is found again (policy/token-status). JWT access tokens have no row; jwt-access-tokens finds and revokes them. The grants issue
-// through the engine's models, which end here.
+// Tokens: how they are stored, found, bound to their clients, introspected and revoked. This file
+// is the engine's adapter for its short-lived models, on `artifacts`: what every token, code, grant
+// and session passes when it is saved (binding-hooks) and when it is found again
+// (policy/token-status). JWT access tokens have no row; jwt-access-tokens finds and revokes them.
+// The grants issue through the engine's models, which end here.
 
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Query } from '../../database/database.ts';
@@ -43,8 +44,8 @@ export function createStorage(storageDeps: StorageDeps): (model: string) => Adap
     },
     consume: (id) => consume(deps, model, id),
     destroy: (id) => destroy(deps, model, id),
-    // The engine asks each model in turn, and the Grant. The first to be asked removes all of it in one statement: a crash
-    // in between leaves no half of a revoked grant.
+    // The engine asks each model in turn, and the Grant. The first to be asked removes all of it in
+    // one statement: a crash in between leaves no half of a revoked grant.
     async revokeByGrantId(grantId) {
       await deps.logout.write((query) => removeGrant(query, artifactId('Grant', grantId)));
     },
@@ -81,8 +82,9 @@ async function store({ directory, seals, unitOfWork }: Deps, { model, id, payloa
 }
 
 /**
- * OpenID Connect Back-Channel Logout §2.7: what was granted with offline_access outlives the session, and the session says so. A
- * client that has registered `revoke_tokens_on_logout` gives that up.
+ * OpenID Connect Back-Channel Logout §2.7: what was granted with offline_access outlives the
+ * session, and the session says so. A client that has registered `revoke_tokens_on_logout` gives
+ * that up.
  */
 async function withoutGivenUpAccess(directory: Directory, session: AdapterPayload): Promise<AdapterPayload> {
   const authorizations: Record<string, object> = {};
@@ -98,7 +100,8 @@ async function find(deps: Deps, model: string, id: string): Promise<AdapterPaylo
   if (isJwt(id)) return jwtAccessTokens.find(model, id);
   if (hasOtherPrefix(model, id)) return undefined;
   const found = await artifactStore.find(model, artifactId(model, id));
-  // What was issued by a request that raced with a revocation is void although it was written after it.
+  // What was issued by a request that raced with a revocation is void although it was written after
+  // it.
   if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
   if (model === 'Session' && (await hasSessionEnded(artifactStore, found.payload.uid as string))) return undefined;
   const payload = { ...toPayload({ ...found, payload: seals.open(model, id, found.payload) }), jti: id };
@@ -131,7 +134,10 @@ async function destroy({ query, logout, jwtAccessTokens }: Deps, model: string, 
   if (!isGone) await jwtAccessTokens.destroy(id);
 }
 
-/** What is removed with the grant. A login in progress only names the grant of its session: it outlives that. */
+/**
+ * What is removed with the grant. A login in progress only names the grant of its session: it
+ * outlives that.
+ */
 function issuedUnder(model: string, payload: AdapterPayload): Buffer | undefined {
   const grantId = payload.grantId ?? delegationOf(payload.extra)?.lanyard_origin.grant_id;
   return grantId === undefined || model === 'Interaction' ? undefined : artifactId('Grant', grantId);

@@ -1,4 +1,5 @@
-// The revocation policy (RFC 7009). A token of another client: 200 and nothing happens, which tells nobody that it exists.
+// The revocation policy (RFC 7009). For a token of another client the answer is 200 and nothing
+// happens: it does not reveal that the token exists.
 
 import type { AccessToken, Client, ClientCredentials, KoaContextWithOIDC, RefreshToken } from 'oidc-provider';
 import { mayRevoke } from '../../client-binding.ts';
@@ -10,8 +11,8 @@ export function revocationPolicy(
   token: AccessToken | ClientCredentials | RefreshToken,
 ): boolean {
   if (!mayRevoke(caller.clientId, token.clientId ?? '')) return false;
-  // RFC 7009 §2.1: revoking a refresh token takes its grant along; an access token goes alone. The engine revokes the grant
-  // of whatever it finds, so an access token that is about to be destroyed forgets it.
+  // RFC 7009 §2.1: a refresh token is revoked with its grant, an access token alone. The engine
+  // revokes the grant of every token that has one, so it is removed from an access token.
   if (token.kind === 'AccessToken') (token as { grantId?: string | undefined }).grantId = undefined;
   return true;
 }

@@ -1,18 +1,21 @@
-// How the payload of a model is stored: without its id, and sealed where it holds what would give a running login away.
+// How the payload of a model is stored: without its id, and sealed where it holds what would give a
+// running login away.
 
 import { createHmac, hkdfSync } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import { open, seal } from '../../keys/seal.ts';
 
 /**
- * The engine looks these up by a second key and saves them again by their id, so the payload must keep it. It is sealed under
- * the key of the installation, and the second key is hashed with that: there are too few user codes for a plain hash.
+ * The engine looks these up by a second key and saves them again by their id, so the payload must
+ * keep it. It is sealed under the key of the installation, and the second key is hashed with that:
+ * there are too few user codes for a plain hash.
  */
 const KEEPS_ID = new Set(['DeviceCode']);
 
 /**
- * An Interaction holds the id of the session and its own id, both of which are cookie values, and every parameter of the
- * request, as a pushed request does. The key is made of the id, which is not stored.
+ * An Interaction holds the id of the session and its own id, both of which are cookie values, and
+ * every parameter of the request, as a pushed request does. The key is made of the id, which is not
+ * stored.
  */
 const SEALED = new Set(['Interaction', 'PushedAuthorizationRequest']);
 

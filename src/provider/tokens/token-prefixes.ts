@@ -1,5 +1,6 @@
-// Opaque tokens begin with a prefix that names their kind. Secret scanners find leaked tokens by it, and a token of unknown kind
-// (RFC 7662 §2.1: the hint may be wrong or missing) is looked up in one model only. A prefix proves nothing: the row decides.
+// Opaque tokens begin with a prefix that names their kind. Secret scanners find leaked tokens by
+// it, and a token of unknown kind (RFC 7662 §2.1: the hint may be wrong or missing) is looked up in
+// one model only. A prefix proves nothing: the row decides.
 
 import type Provider from 'oidc-provider';
 import { overrideMethod } from '../engine-internals.ts';
