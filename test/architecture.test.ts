@@ -14,9 +14,11 @@ import {
   httpImports,
   importsAgainstTheRows,
   longFiles,
+  longFunctions,
   MAX_FILES_AT_ROOT,
   MAX_FILES_PER_FOLDER,
   MAX_LINES,
+  MAX_LINES_OF_FUNCTION,
 } from './support/house-rules.ts';
 import { parseSources, readSources, type SourceFile } from './support/source-tree.ts';
 
@@ -169,6 +171,13 @@ test('no folder has more files than one can look through', async () => {
   const names = (folder: string, count: number) => Array.from({ length: count }, (_, n) => [`${folder}${n}.ts`, '']);
   const tree = Object.fromEntries([...names('keys/', MAX_FILES_PER_FOLDER + 1), ...names('', MAX_FILES_AT_ROOT + 1)]);
   expect(crowdedFolders(await parseSources(tree))).toEqual(['keys: 16 files', '.: 9 files']);
+});
+
+test(`no function has more than ${MAX_LINES_OF_FUNCTION} lines`, async () => {
+  expect(longFunctions(sources)).toEqual([]);
+  const long = (lines: number) => `// é\n\nexport const f = () => {\n${'g();\n'.repeat(lines - 2)}};\n`;
+  const tree = { 'a.ts': long(MAX_LINES_OF_FUNCTION), 'b.ts': long(MAX_LINES_OF_FUNCTION + 1) };
+  expect(longFunctions(await parseSources(tree))).toEqual([`b.ts:3: ${MAX_LINES_OF_FUNCTION + 1} lines`]);
 });
 
 test('the main file of every folder says what the folder is', async () => {
