@@ -29,6 +29,7 @@ const KINDS: Readonly<Record<string, string>> = {
 const REPLAYED: Readonly<Record<string, string>> = {
   AuthorizationCode: 'authorization_code',
   RefreshToken: 'refresh_token',
+  DeviceCode: 'device_code',
 };
 
 /** The members of the engine's token models that become labels. */

@@ -1,6 +1,11 @@
 // The second part of the list of engine-internals: the steps of the engine's endpoints. They are
 // arrays of middlewares in modules that oidc-provider does not document, which a Provider reads
 // when it is constructed. A step that is missing stops the start.
+//
+// At the token endpoint they authenticate the client, drop the parameters that the grant does not
+// name, refuse those that occur twice, a grant type that is unknown or not allowed, a scope and
+// authorization details (checkRar) that are malformed, and then call the grant. Both transports run
+// them; CORS comes before.
 
 import type { Middleware } from 'koa';
 import type Provider from 'oidc-provider';

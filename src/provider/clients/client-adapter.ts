@@ -13,11 +13,11 @@ import type { Adapter, Client } from 'oidc-provider';
 import { authenticatesWithSecret, isOfDocument } from '../../clients/client.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
 import type { Database } from '../../database/database.ts';
-import { currentContext, overrideMethod } from '../engine-internals.ts';
+import { overrideMethod } from '../engine-internals.ts';
 import type { Directory } from '../policy/directory.ts';
 import { forEngine } from './engine-metadata.ts';
 import { asksForDocuments, createDocumentNotes } from './metadata-document-store.ts';
-import { createSecretCheck, type IsSecretOf, type SecretCheckDeps } from './secret-check.ts';
+import { createSecretCheck, type SecretCheckDeps } from './secret-check.ts';
 
 export interface ClientAdapterDeps extends SecretCheckDeps {
   readonly database: Pick<Database, 'query' | 'transaction' | 'changes' | 'queueSize'>;
@@ -29,7 +29,6 @@ export interface ClientAdapter extends Adapter {
    * directory.
    */
   install(provider: Provider): void;
-  readonly isSecretOf: IsSecretOf;
 }
 
 export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
@@ -49,12 +48,11 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
       const secret = authenticatesWithSecret(client.metadata) ? { client_secret: unusableSecret } : {};
       return { ...forEngine(client.metadata), client_id: clientId, ...secret };
     },
-    isSecretOf,
     install(provider) {
       replaceFind(provider, directory, noteDocument);
       overrideMethod(provider, 'Client.prototype.compareClientSecret', () => {
         return function (presented) {
-          return isSecretOf(currentContext()?.req, this.clientId, presented);
+          return isSecretOf(this.clientId, presented);
         };
       });
     },

@@ -1,8 +1,6 @@
 // Compares the secret that a client presents with the hashes of its secrets, and notes when a
 // secret was last used.
 
-import type { IncomingMessage } from 'node:http';
-import { isSameClient } from '../../client-binding.ts';
 import type { SecretVerifier } from '../../clients/secret.ts';
 import { touchSecrets } from '../../clients/store.ts';
 import { createBatcher } from '../../database/batcher.ts';
@@ -16,12 +14,7 @@ const LAST_USED_RESOLUTION_MS = 60_000;
 /** as many clients as the directory remembers */
 const MAX_REMEMBERED = 20_000;
 
-/** @param request the same question in one request is answered once */
-export type IsSecretOf = (
-  request: IncomingMessage | undefined,
-  clientId: string,
-  presented: string,
-) => Promise<boolean>;
+export type IsSecretOf = (clientId: string, presented: string) => Promise<boolean>;
 
 export interface SecretCheckDeps {
   readonly database: Pick<Database, 'query' | 'queueSize'>;
@@ -30,36 +23,16 @@ export interface SecretCheckDeps {
   readonly log: Log;
 }
 
-interface Verification {
-  readonly clientId: string;
-  readonly presented: string;
-  readonly isRight: Promise<boolean>;
-}
-
 export function createSecretCheck(deps: SecretCheckDeps): IsSecretOf {
   const { directory, secretVerifier } = deps;
   const noteUse = createUseNotes(deps);
-  /**
-   * By request: the fast path asks first, and the engine again when it is left to refuse. A wrong
-   * secret costs one argon2id.
-   */
-  const verifications = new WeakMap<IncomingMessage, Verification>();
-
-  async function check(clientId: string, presented: string): Promise<boolean> {
+  return async (clientId, presented) => {
     const client = await directory.findClient(clientId);
     if (client === undefined || client.isDisabled) return false;
     const secret = await refusingOverload(secretVerifier.match(clientId, client.secrets, presented));
     if (secret === undefined) return false;
     noteUse(secret.id);
     return true;
-  }
-
-  return (request, clientId, presented) => {
-    const known = request && verifications.get(request);
-    if (known?.presented === presented && isSameClient(known.clientId, clientId)) return known.isRight;
-    const isRight = check(clientId, presented);
-    if (request !== undefined) verifications.set(request, { clientId, presented, isRight });
-    return isRight;
   };
 }
 
