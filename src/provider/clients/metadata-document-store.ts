@@ -66,7 +66,7 @@ export function createDocumentNotes(
 
 /** The document as the engine has understood it, with the member names of RFC 7591. */
 function describe(client: Client): ClientMetadata {
-  const members = client.metadata() as unknown as Record<string, unknown>;
+  const members: Record<string, unknown> = { ...client.metadata() };
   const known = Object.keys(clientMetadataSchema.shape).filter((name) => members[name] !== undefined);
   return clientMetadataSchema.parse(Object.fromEntries(known.map((name) => [name, members[name]]))) as ClientMetadata;
 }

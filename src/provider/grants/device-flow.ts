@@ -4,9 +4,9 @@
 // guess, and what is written to disk.
 
 import type { Middleware } from 'koa';
-import type { Client, Configuration, KoaContextWithOIDC } from 'oidc-provider';
+import type { Client, Configuration } from 'oidc-provider';
 import type { GuessThrottle } from '../../users/throttle.ts';
-import { deviceProblemOf, readEngineForm } from '../engine-internals.ts';
+import { asEngineContext, deviceProblemOf, readEngineForm } from '../engine-internals.ts';
 import type { Pages } from '../http/pages.ts';
 import { POLL_SECONDS } from './device-code.ts';
 
@@ -36,7 +36,7 @@ export function deviceFlow(pages: DevicePages): NonNullable<NonNullable<Configur
       await pages.renderUserCode(ctx, { ...readEngineForm(form), problem });
     },
     async userCodeConfirmSource(ctx, form, client, deviceInfo, userCode) {
-      const { params } = ctx.oidc.entities.DeviceCode as unknown as { params: Record<string, unknown> };
+      const params = ctx.oidc.entities.DeviceCode?.params ?? {};
       const asked = { client: client as Client, address: String(deviceInfo.ip), userCode, params };
       await pages.renderDeviceConfirmation(ctx, { ...readEngineForm(form), ...asked });
     },
@@ -65,7 +65,7 @@ export function deviceAnswers({ paths, throttle, pages }: DeviceAnswersDeps): Mi
     // Counted before it is looked at, and given back when it was right: a hundred guesses at once are a hundred guesses.
     const retryAfterSeconds = await throttle.attempt(ctx.ip);
     if (retryAfterSeconds !== undefined) {
-      pages.renderTooManyGuesses(ctx as unknown as KoaContextWithOIDC, retryAfterSeconds);
+      pages.renderTooManyGuesses(asEngineContext(ctx), retryAfterSeconds);
       return;
     }
     await next();
