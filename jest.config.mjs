@@ -1,4 +1,5 @@
-// Tests run the sources as they are (TypeScript stripped by swc) against a real PostgreSQL, which test/support/ starts.
+// Tests run the sources as they are (TypeScript stripped by swc) against a real PostgreSQL, which
+// test/support/ starts.
 import { TEST_TIMEOUT_MS } from './test/support/patience.ts';
 
 export const common = {

@@ -1,4 +1,5 @@
-// Tests that wait for a time, or measure one, fail on a busy machine. These wait for what happens (support/patience.ts).
+// Tests that wait for a time, or measure one, fail on a busy machine. These wait for what happens
+// (support/patience.ts).
 
 import { expect, test } from '@jest/globals';
 import { parseSources } from './support/source-tree.ts';

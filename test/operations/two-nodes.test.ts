@@ -10,7 +10,7 @@ import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const API = 'https://api.example';
-/** Usually it takes some milliseconds, which are shown at the end; a poll that makes up for a lost notification takes longer. */
+/** Usually it takes some milliseconds; a poll that makes up for a lost notification takes longer. */
 const BOUND_MS = 5_000;
 const CC = { grant_type: 'client_credentials' };
 
@@ -233,8 +233,8 @@ describe('of 100 changes that race with requests that load the row, none leaves 
 });
 
 /**
- * The row is touched some times while the first node changes it, so that the other node loads it meanwhile. Nothing changes after
- * that: an old value that was remembered stays.
+ * The row is touched some times while the first node changes it, so that the other node loads it
+ * meanwhile. Nothing changes after that: an old value that was remembered stays.
  */
 async function raceManyTimes(races: number): Promise<number> {
   const app = await server.admin.createClient();

@@ -33,7 +33,7 @@ beforeAll(async () => {
 afterEach(stopAll);
 afterAll(() => removeHome(home));
 
-type Outcome = 'answered' | 'refused' | 'lost';
+type Outcome = 'answered' | 'refused' | 'unread' | 'lost';
 
 /** One request on a connection that stays open; `refused` means that no process accepted the connection. */
 function ask(agent: Agent): Promise<Outcome> {
@@ -48,7 +48,9 @@ function ask(agent: Agent): Promise<Outcome> {
     const outgoing = httpRequest({ port, host: '127.0.0.1', method: 'POST', path: '/oauth2/token', agent, headers });
     outgoing.setHeader('host', `localhost:${port}`);
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.code === 'ECONNREFUSED' ? 'refused' : 'lost');
+      // RFC 9112 §9.3.1: an idle connection may be closed while the next request is on its way.
+      const isUnread = outgoing.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code ?? '');
+      resolve(error.code === 'ECONNREFUSED' ? 'refused' : isUnread ? 'unread' : 'lost');
     });
     outgoing.on('response', (incoming) => {
       let text = '';
@@ -124,6 +126,8 @@ describe('under load', () => {
     await load.ended;
     expect(load.counts.lost).toBe(0);
     expect(load.counts.refused).toBe(LOOPS);
+    // Every request that a worker has read has reached its client with its answer.
+    expect(lanyard.stdout.match(/"msg":"request"/g)).toHaveLength(load.counts.answered);
     expect(await serverProcessesBelow(lanyard.pid)).toEqual([]);
     // A stop is nothing to report: neither a stack trace nor a warning.
     expect(lanyard.stderr).toMatch(/\nStopping\.\n$/);
@@ -145,7 +149,7 @@ describe('under load', () => {
     await until(isReplaced, 'the replacement');
     await load.stop();
     // The requests that the victim was answering are lost, and no others.
-    expect(load.counts.lost).toBeLessThanOrEqual(LOOPS);
+    expect(load.counts.lost + load.counts.unread).toBeLessThanOrEqual(LOOPS);
     expect(load.counts.refused).toBe(0);
     expect(lanyard.stdout).toContain('"signal":"SIGKILL"');
     expect(await stop(lanyard)).toBe(0);

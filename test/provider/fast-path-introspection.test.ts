@@ -87,7 +87,7 @@ beforeAll(async () => {
     all.ungranted?.clientId,
   ]);
   await post(`/users/${bobId}/disable`);
-  await untilSecond(Math.floor(Date.now() / 1000) + 2); // the ones that live for a second have expired
+  await untilSecond(Math.floor(Date.now() / 1000) + 2); // those with a second to live have expired
 });
 afterAll(() => server.stop());
 

@@ -1,5 +1,6 @@
-// A code or token is worth what its own grant allows. An attacker who brings a code or token together with the grant of another
-// account or client, by a fault elsewhere, would otherwise act with what another user allowed, or allowed another app.
+// A code or token is worth what its own grant allows. An attacker who brings a code or token
+// together with the grant of another account or client, by a fault elsewhere, would otherwise act
+// with what another user allowed, or allowed another app.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { introspect, requestToken, type TestClient } from '../support/admin.ts';

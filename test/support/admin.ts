@@ -1,4 +1,5 @@
-// The admin API as the tests call it: raw `fetch`, with a token of lanyard-admin, and short cuts for what most tests need first.
+// The admin API as the tests call it: raw `fetch` with a token of lanyard-admin, and functions for
+// what most tests need first.
 
 export interface Answer<Body = Record<string, unknown>> {
   readonly status: number;

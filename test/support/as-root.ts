@@ -1,7 +1,9 @@
-// What only root can test: starting a program as another user. (Linux only, since it needs /proc.)
+// For tests that only root can run: they start a program as another user, and read in /proc, which
+// only Linux has, who runs it.
 
 import { spawnSync } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,14 +12,23 @@ export const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * For a user who cannot enter the folder of this checkout. By hard links where the file system allows it, since node_modules is large.
+ * For a user who may not enter the folder of this checkout. As after `npm ci --omit=dev`, which is
+ * less to copy; by hard links where the file system allows them.
  */
 export async function copyCheckout(parent: string): Promise<{ home: string; main: string }> {
   const home = join(parent, 'lanyard');
   await mkdir(home, { mode: 0o755 });
-  for (const name of ['src', 'migrations', 'package.json', 'node_modules']) {
-    const copy = (flags: string) => spawnSync('cp', [flags, join(CHECKOUT, name), home]).status;
-    if (copy('-al') !== 0 && copy('-a') !== 0) throw new Error(`${name} could not be copied to ${home}`);
-  }
+  const names = ['src', 'migrations', 'package.json', ...(await packageFolders())];
+  const copy = (flags: string) => spawnSync('cp', [flags, '--parents', ...names, home], { cwd: CHECKOUT }).status;
+  if (copy('-al') !== 0 && copy('-a') !== 0) throw new Error(`the checkout could not be copied to ${home}`);
   return { home, main: join(home, 'src', 'start.mjs') };
+}
+
+async function packageFolders(): Promise<string[]> {
+  const lock = JSON.parse(await readFile(join(CHECKOUT, 'package-lock.json'), 'utf8'));
+  const packages: [string, { dev?: boolean }][] = Object.entries(lock.packages);
+  return packages
+    .filter(([path, { dev }]) => /^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) && dev !== true)
+    .map(([path]) => path)
+    .filter((path) => existsSync(join(CHECKOUT, path))); // not those of other platforms
 }

@@ -1,4 +1,5 @@
-// "One rule, one file" as a check: nobody but client-binding.ts compares client ids or makes the claims of the binding.
+// "One rule, one file" as a check: only client-binding.ts compares client ids and makes the claims
+// of the binding.
 
 import { type Node, nodesIn, type SourceFile } from './source-tree.ts';
 

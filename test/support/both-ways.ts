@@ -1,5 +1,5 @@
-// Sends a request down the short path and down the engine's own way, and shows both answers side by side. The engine's way is
-// taken by whatever has a query string, which changes nothing else at these endpoints.
+// Sends a request to the fast path and to the engine, and compares both answers. A query string,
+// which changes nothing else at these endpoints, makes the engine answer.
 
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { expect } from '@jest/globals';
@@ -37,7 +37,7 @@ export function basic(clientId: string, secret: string): Record<string, string> 
   return { authorization: `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}` };
 }
 
-/** A form with client_secret_basic, written as machines write it. */
+/** A form with client_secret_basic, encoded as client libraries encode it. */
 export function plain(client: TestClient, form: Record<string, string>, headers: Record<string, string> = {}): Sent {
   return {
     headers: { ...basic(client.clientId, client.clientSecret), ...headers },
@@ -70,7 +70,7 @@ function send(url: string, { method = 'POST', headers = {}, body, isChunked = fa
   });
 }
 
-/** Without what two equal requests may have different answers in. */
+/** Without the members that differ between the answers to two equal requests. */
 function comparable(value: unknown, name = ''): unknown {
   if (Array.isArray(value)) return value.map((entry) => comparable(entry));
   if (typeof value === 'object' && value !== null) {
@@ -83,7 +83,7 @@ function comparable(value: unknown, name = ''): unknown {
   const { jti, iat, exp, ...claims } = decodeJwt(value);
   expect(typeof jti).toBe(name === 'access_token' ? 'string' : 'undefined');
   expect(Math.abs(Date.now() / 1000 - (iat ?? 0))).toBeLessThan(WAIT_MS / 1000);
-  // Signed user information expires with its token, which is a moment older in one of the two.
+  // Signed user information expires with its token, which is a little older for one of the two.
   const lifetime = Math.round(((exp ?? 0) - (iat ?? 0)) / (name === 'text' ? 10 : 1));
   return { header: decodeProtectedHeader(value), claims, lifetime };
 }
@@ -118,8 +118,8 @@ export interface BothWays {
 }
 
 /**
- * Expects the same answer and the same audit events from both ways.
- * @param sent made anew for each way if it holds what can be used once
+ * Expects the same answer and the same audit events from both.
+ * @param sent a function if the request holds a value that can be used once
  */
 export async function sameBothWays(
   server: TestServer,
@@ -131,7 +131,8 @@ export async function sameBothWays(
   const long = await observe(server, `${path}?long`, await make());
   expect(comparable(short.answer)).toEqual(comparable(long.answer));
   expect(short.events).toEqual(long.events);
-  // It only ever says yes: a refusal is the engine's, or of whoever stands before both.
+  // The fast path only answers successes: a refusal comes from the engine, or from a check before
+  // both.
   if (short.answer.status === 200) expect(long.isOfEngine).toBe(true);
   else expect(short.isOfEngine).toBe(long.isOfEngine);
   return { ...short.answer, events: short.events, isFast: !short.isOfEngine };

@@ -1,5 +1,5 @@
-// X.509 certificates (RFC 5280) for tests: self-signed ones, authorities, and what those sign. Node can read certificates but not
-// make them; the few structures that are needed are written down here.
+// X.509 certificates (RFC 5280) for tests: self-signed ones, authorities, and what those sign. Node
+// can read certificates but not make them; this file encodes the few structures that are needed.
 
 import {
   createPrivateKey,
@@ -19,7 +19,10 @@ export interface Certificate {
 }
 
 export interface CertificateOptions {
-  /** attribute and value, from the most general to the most special, e.g. `[['O', 'Corner Shop'], ['CN', 'shop']]` */
+  /**
+   * attribute and value, from the most general to the most special, e.g. `[['O', 'Corner Shop'],
+   * ['CN', 'shop']]`
+   */
   readonly subject?: readonly (readonly ['C' | 'O' | 'OU' | 'CN', string])[];
   readonly dns?: readonly string[];
   readonly ip?: readonly string[];

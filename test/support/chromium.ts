@@ -10,7 +10,7 @@ export async function launchChromium(): Promise<Browser> {
   return chromium.launch({
     executablePath: findChromium(),
     headless: true,
-    // Root may not use Chromium's sandbox; the rest keeps it from calling home.
+    // Root may not use Chromium's sandbox; the other flags switch off requests of its own.
     args: [
       '--no-sandbox',
       '--disable-gpu',

@@ -1,5 +1,5 @@
-// Moves the clock of this process, in which the servers and clients of most tests run: Date.now() alone. `new Date()`, timers and
-// PostgreSQL keep the real time.
+// Moves the clock of this process, in which the servers and clients of most tests run: Date.now()
+// alone. `new Date()`, timers and PostgreSQL keep the real time.
 
 import { jest } from '@jest/globals';
 

@@ -1,4 +1,5 @@
-// A database of its own for every test file, with the newest schema: a copy of the template that global-setup.mjs made.
+// A database of its own for every test file, with the newest schema: a copy of the template that
+// global-setup.mjs made.
 
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
@@ -9,7 +10,10 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** PostgreSQL copies or drops a database only while nothing, not even another copy, is connected to it. */
+/**
+ * PostgreSQL copies or drops a database only while nothing, not even another copy, is connected to
+ * it.
+ */
 const OBJECT_IN_USE = '55006';
 
 export async function createTestDatabase(): Promise<TestDatabase> {
@@ -35,7 +39,10 @@ async function withAdmin(adminUrl: string, work: (admin: pg.Client) => Promise<v
   }
 }
 
-/** PostgreSQL itself waits five seconds for the other connections to close; on a busy machine that is not enough. */
+/**
+ * PostgreSQL itself waits five seconds for the other connections to close; on a busy machine that
+ * is not enough.
+ */
 async function whenUnused(admin: pg.Client, statement: string): Promise<void> {
   for (const deadline = performance.now() + WAIT_MS; ; ) {
     try {

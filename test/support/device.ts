@@ -1,4 +1,5 @@
-// The person of the device flow (RFC 8628): types the code into a browser, confirms, signs in, allows.
+// The user of the device flow (RFC 8628): types the code into a browser, confirms, signs in,
+// allows.
 
 import { ALICE } from './oauth.ts';
 import { createUserAgent, formAction, type PageVisit, type UserAgent } from './user-agent.ts';

@@ -1,4 +1,5 @@
-// An HTTPS server on this machine that this process trusts: where software publishes documents about itself.
+// An HTTPS server on this machine that this process trusts: where software publishes documents
+// about itself.
 
 import { randomUUID } from 'node:crypto';
 import type { RequestListener } from 'node:http';

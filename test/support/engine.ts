@@ -1,5 +1,5 @@
-// The engine as createProvider builds it, on a database of its own and a real port, without the rest of the server: for tests
-// that need its models in their hands.
+// The engine as createEngine builds it, on a database of its own and a real port, without the rest
+// of the server: for tests that use its models directly.
 
 import { createServer } from 'node:http';
 import pg from 'pg';

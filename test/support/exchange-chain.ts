@@ -1,5 +1,5 @@
-// Chains of token exchange (RFC 8693): three APIs in a row, each with the client that it introspects and exchanges with, and an app
-// in front to which the token of the user was issued.
+// Chains of token exchange (RFC 8693): three APIs in a row, each with the client that it
+// introspects and exchanges with, and an app in front to which the token of the user was issued.
 
 import { type Answer, postForm, type TestClient } from './admin.ts';
 import { obtainTokens } from './oauth.ts';
@@ -10,7 +10,7 @@ export const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 export const JWT = 'urn:ietf:params:oauth:token-type:jwt';
 
 export interface Chain {
-  /** the APIs behind svc-a, svc-b and svc-c */
+  /** the APIs of svc-a, svc-b and svc-c */
   readonly apis: readonly [string, string, string];
   readonly services: readonly [TestClient, TestClient, TestClient];
 }
@@ -82,7 +82,7 @@ export function exchangeChains(server: () => TestServer, app: () => TestClient) 
     return body.access_token as string;
   }
 
-  /** The tokens of the three hops. */
+  /** The tokens of the three exchanges. */
   async function walk(chain: Chain): Promise<[string, string, string]> {
     const first = await userToken(chain);
     const second = await exchanged(chain.services[0], first, { resource: chain.apis[1] });

@@ -1,4 +1,5 @@
-// The exposition format of Prometheus, version 0.0.4, read as strictly as Prometheus and promtool read it.
+// The exposition format of Prometheus, version 0.0.4, read as strictly as Prometheus and promtool
+// read it.
 
 export interface Sample {
   readonly name: string;
@@ -22,7 +23,10 @@ const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)/y;
 const VALUE = /^([+-]?(\d+(\.\d+)?(e[+-]?\d+)?|Inf)|NaN)$/i;
 const SUFFIX = /_(bucket|sum|count)$/;
 
-/** @throws Error naming the line that Prometheus would not take, or the metric that promtool would complain about */
+/**
+ * @throws Error naming the line that Prometheus would refuse, or the metric that promtool would
+ * report
+ */
 export function parseExposition(text: string): Exposition {
   if (!text.endsWith('\n')) throw new Error('the last line has no end');
   const helps = new Set<string>();

@@ -1,5 +1,5 @@
-// One throw-away PostgreSQL for a whole run of Jest, with the newest schema in `template_lanyard`; test/support/database.ts
-// copies it. Both projects of jest.config.mjs name this file, so it starts once.
+// One throw-away PostgreSQL for a whole run of Jest, with the newest schema in `template_lanyard`;
+// test/support/database.ts copies it. Both Jest configurations name this file.
 
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,19 +16,22 @@ export default async function startTestPostgres() {
   const postgres = await startEmbeddedPostgres({
     dataDir: join(dir, 'postgres'),
     databaseName: 'template_lanyard',
-    // These data need not survive a power cut.
+    // These data need not outlive a power cut.
     settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300' },
     log: () => {},
   });
   globalThis.lanyardTestPostgres = { postgres, dir };
   await migrateToLatest(postgres.connectionString);
   const adminUrl = new URL(postgres.connectionString);
-  // The one that every cluster has.
+  // Every cluster has this database.
   adminUrl.pathname = '/template1';
   process.env.LANYARD_TEST_POSTGRES_URL = adminUrl.href;
 }
 
-/** Of runs that were killed. Their PostgreSQL notices within a minute that its files are gone, and ends. */
+/**
+ * Folders of runs that were killed. Their PostgreSQL notices within a minute that its files are
+ * gone, and exits.
+ */
 async function removeLeftovers() {
   for (const name of await readdir(tmpdir())) {
     if (!name.startsWith(PREFIX) || isAlive(Number.parseInt(name.slice(PREFIX.length), 10))) continue;

@@ -1,5 +1,5 @@
-// Stops the database where a test wants it: a table that another session has locked, statements that wait for that lock,
-// connections that are ended.
+// Stops the database where a test wants it: a table that another session has locked, statements
+// that wait for that lock, connections that are ended.
 
 import pg from 'pg';
 

@@ -1,5 +1,6 @@
-// What the OAuth tests do again and again: walk through the authorization code flow as a browser and an app, exchange, refresh.
-// Honest apps use openid-client; these short cuts are for tests that need many tokens or a faulty request.
+// What most OAuth tests do: the authorization code flow as a browser and an app, exchange, refresh.
+// Honest apps use openid-client; these functions are for tests that need many tokens or a faulty
+// request.
 
 import { allowInsecureRequests, type ClientAuth, type Configuration, discovery } from 'openid-client';
 import { type Answer, introspect, requestToken, type TestClient, toAnswer } from './admin.ts';
@@ -8,7 +9,7 @@ import { createUserAgent, pkcePair, signInAndAllow, type UserAgent } from './use
 
 export const REDIRECT_URI = 'https://app.example/callback';
 export const ALICE = { username: 'alice', password: 'correct horse battery' };
-/** RFC 7662 §2.2: all that anybody learns about a token that is not active or none of his business */
+/** RFC 7662 §2.2: all that a caller learns about a token that is not active or not its own */
 export const INACTIVE = { active: false };
 
 /** Members of a client that uses the authorization code flow. */
@@ -29,7 +30,9 @@ export interface IssuedCode {
   readonly back: URL;
 }
 
-/** Signs in (as alice, in a new browser, unless told otherwise), allows, and comes back with a code. */
+/**
+ * Signs in (as alice, in a new browser, unless told otherwise), allows, and comes back with a code.
+ */
 export async function obtainCode(
   server: TestServer,
   client: TestClient,
@@ -123,7 +126,9 @@ export function honest(server: TestServer, client: TestClient, authentication?: 
   });
 }
 
-/** Of twenty answers: how many were a success, and the others' statuses and errors, each once. */
+/**
+ * Of concurrent requests: how many succeeded, and the statuses and errors of the others, each once.
+ */
 export function tally(answers: readonly Answer[]) {
   const refused = answers.filter((answer) => answer.status !== 200);
   return {

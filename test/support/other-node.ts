@@ -1,4 +1,5 @@
-// The second node of an installation as a client behind the load balancer sees it: other port, same Host.
+// The second node of an installation as a client behind the load balancer sees it: other port, same
+// Host.
 
 import { Agent, request } from 'node:http';
 import type { TestClient } from './admin.ts';

@@ -1,5 +1,5 @@
-// What every page must be for everybody who reads it: on a phone and a desktop, light and dark, with the keyboard alone.
-// Screenshots go to coverage/screenshots, to be looked at.
+// What every page must be for all its readers: on a phone and a desktop, light and dark, with the
+// keyboard alone. Screenshots go to coverage/screenshots, to be looked at.
 
 import type { Page } from 'playwright-core';
 

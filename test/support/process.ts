@@ -1,4 +1,5 @@
-// The server as its operator runs it: a process of its own (`node src/start.mjs`), started in an empty folder, stopped by signals.
+// The server as its operator runs it: a process of its own (`node src/start.mjs`), started in an
+// empty folder, stopped by signals.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -23,7 +24,10 @@ export interface LanyardProcess {
   /** the generated secret of the admin client, if it has been shown */
   readonly adminSecret: string | undefined;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  /** Resolves when the text has appeared on stderr. @throws Error with all of stderr when the process ends instead */
+  /**
+   * Resolves when the text has appeared on stderr.
+   * @throws Error with all of stderr when the process ends instead
+   */
   says(text: string): Promise<void>;
   kill(signal: NodeJS.Signals): void;
 }
@@ -102,7 +106,10 @@ export async function stop(lanyard: LanyardProcess, signal: NodeJS.Signals = 'SI
   return (await lanyard.exited).code;
 }
 
-/** For afterEach: ends what a failed test has left running; a process that does not stop by itself is killed. */
+/**
+ * For afterEach: ends what a failed test has left running; a process that does not stop by itself
+ * is killed.
+ */
 export async function stopAll(): Promise<void> {
   const all = [...started];
   const timer = setTimeout(() => all.forEach((lanyard) => void lanyard.kill('SIGKILL')), WAIT_MS);

@@ -1,10 +1,14 @@
-// A proxy to PostgreSQL whose connections can be cut as a pulled cable cuts them: nothing passes any more, and neither end is told.
+// A proxy to PostgreSQL whose connections can be cut as a pulled cable cuts them: nothing passes
+// any more, and neither end is told.
 
 import { connect, createServer, type Socket } from 'node:net';
 
 export interface CuttableProxy {
   readonly connectionString: string;
-  /** From now on nothing passes, on no connection, neither data nor the end; new connections are accepted and stay silent. */
+  /**
+   * From now on nothing passes, on no connection, neither data nor the end; new connections are
+   * accepted and stay silent.
+   */
   cut(): void;
   /** New connections work again; the ones that were cut stay dead. */
   mend(): void;

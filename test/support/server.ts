@@ -1,4 +1,5 @@
-// A whole Lanyard for one test file: its own database, cloned from the template, a real port, and a client of the admin API.
+// A whole Lanyard for one test file: its own database, cloned from the template, a real port, and a
+// client of the admin API.
 
 import { createServer } from 'node:net';
 import pg from 'pg';
@@ -21,16 +22,20 @@ export interface TestServer {
   /** of the listener that LANYARD_TLS_PORT asks for */
   readonly tlsPort: number | undefined;
   readonly admin: AdminClient;
-  /** looks into the database behind the server's back */
+  /** reads and writes the database without asking the server */
   readonly sql: pg.Pool;
   /** every line that the server has logged */
   readonly logLines: readonly string[];
-  /** a second server on the same database, as a load balancer would have it: same issuer, other port */
+  /**
+   * a second server on the same database, as a load balancer would have it: same issuer, other port
+   */
   startTwin(env?: Record<string, string>): Promise<{ url: string; stop(): Promise<void> }>;
   stop(): Promise<void>;
 }
 
-/** @param env variables on top of the defaults, e.g. `{ LANYARD_LOGIN_FAILURES_PER_ACCOUNT: '3' }` */
+/**
+ * @param env variables on top of the defaults, e.g. `{ LANYARD_LOGIN_FAILURES_PER_ACCOUNT: '3' }`
+ */
 export async function startTestServer(env: Record<string, string> = {}): Promise<TestServer> {
   const testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
@@ -75,7 +80,10 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
   };
 }
 
-/** The issuer names the port, so the port must be known before the server listens; somebody else may be faster. */
+/**
+ * The issuer names the port, so the port must be known before the server listens; another process
+ * may take it first.
+ */
 async function onFreePort<T>(work: (port: number) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

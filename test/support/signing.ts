@@ -1,5 +1,6 @@
-// Keys of clients, and what clients sign with them: assertions (RFC 7523), request objects (RFC 9101), DPoP proofs (RFC 9449).
-// Each is right but for the changes that a test makes; a claim that is undefined is left out.
+// Keys of clients, and what clients sign with them: assertions (RFC 7523), request objects (RFC
+// 9101), DPoP proofs (RFC 9449). Each is right but for the changes that a test makes; a claim that
+// is undefined is left out.
 
 import { randomUUID } from 'node:crypto';
 import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';

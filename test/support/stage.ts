@@ -1,11 +1,12 @@
-// The stage of the browser tests: Lanyard, a real Chromium, and a real app on other ports: a callback, and a front end that some
-// callbacks lead on to.
+// What the browser tests need: Lanyard, a real Chromium, and a real app on other ports with a
+// callback, and a front end to which some callbacks redirect.
 
 import { createServer, type Server } from 'node:http';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { TestClient } from './admin.ts';
 import { launchChromium } from './chromium.ts';
 import { authorizationUrl, type Params } from './oauth.ts';
+import { WAIT_MS } from './patience.ts';
 import { startTestServer, type TestServer } from './server.ts';
 import { pkcePair } from './user-agent.ts';
 
@@ -23,7 +24,7 @@ export interface BrowserWindow {
 export interface Stage {
   readonly server: TestServer;
   readonly client: TestClient;
-  /** origin of the app: /callback says where it was called, /onward leads on to the front end */
+  /** origin of the app: /callback shows its path, /onward redirects to the front end */
   readonly appUrl: string;
   readonly frontEndUrl: string;
   readonly codeVerifier: string;
@@ -89,6 +90,7 @@ export async function openStage(env: Record<string, string> = {}): Promise<Stage
 
 async function openWindow(browser: Browser, options: { javaScriptEnabled?: boolean } = {}): Promise<BrowserWindow> {
   const context = await browser.newContext({ viewport: { width: 390, height: 844 }, ...options });
+  context.setDefaultTimeout(WAIT_MS);
   const page = await context.newPage();
   const refusals: string[] = [];
   page.on('console', (message) => {

@@ -1,5 +1,6 @@
-// Many writes at once against a running server, until a kill: clients are registered, tokens issued, refresh tokens rotated. It keeps what
-// was answered, which must be stored afterwards.
+// Many concurrent writes against a running server, which a test then kills: clients are registered,
+// tokens issued, refresh tokens rotated, until no request is answered any more. It keeps what was
+// answered, which must be stored afterwards.
 
 import { createAdminClient, requestToken, type TestClient } from './admin.ts';
 import { CODE_FLOW, obtainTokens, PUBLIC, refresh } from './oauth.ts';
@@ -7,22 +8,24 @@ import type { TestServer } from './server.ts';
 
 const OPAQUE_API = 'https://opaque.example';
 const USER = { username: 'storm', password: 'a password for the storm' };
-const TOKEN_FAMILIES = 4;
+const REFRESH_LOOPS = 4;
 const REGISTRARS = 3;
 
 export interface Storm {
   /** registered and answered with 201 */
   readonly clients: TestClient[];
-  /** the newest refresh token of each token family that was answered */
+  /** the newest refresh token that each loop has received */
   readonly refreshTokens: string[];
   readonly app: TestClient;
   /** how many answers came */
   count(): number;
-  /** Resolves when every loop has met the end of the server; rejects when one was refused before that. */
+  /**
+   * Resolves when every loop has lost the server; rejects when a request was refused before that.
+   */
   readonly over: Promise<void>;
 }
 
-/** Registers the API, the app and the user, once for an installation. */
+/** Makes the API, the app and the user, once for an installation. */
 export async function prepareStorm(issuer: string, adminSecret: string): Promise<TestClient> {
   const admin = createAdminClient(issuer, adminSecret);
   await admin.createApi(OPAQUE_API, { scopes: ['read'], access_token_format: 'opaque' });
@@ -37,7 +40,7 @@ export async function startStorm(issuer: string, adminSecret: string, app: TestC
   await admin.token();
   const server = { issuer } as TestServer;
   const refreshTokens: string[] = [];
-  for (let family = 0; family < TOKEN_FAMILIES; family++) {
+  for (let loop = 0; loop < REFRESH_LOOPS; loop++) {
     const params = { scope: 'openid read', resource: OPAQUE_API };
     refreshTokens.push((await obtainTokens(server, app, params, { user: USER })).refreshToken);
   }
@@ -55,28 +58,31 @@ export async function startStorm(issuer: string, adminSecret: string, app: TestC
     }
   }
 
-  async function refreshOnAndOn(family: number): Promise<void> {
+  async function refreshOnAndOn(loop: number): Promise<void> {
     for (;;) {
-      const { status, body } = await refresh(server, app, refreshTokens[family] as string);
+      const { status, body } = await refresh(server, app, refreshTokens[loop] as string);
       if (status !== 200) throw new Error(`not refreshed: ${status} ${JSON.stringify(body)}`);
-      refreshTokens[family] = body.refresh_token as string;
+      refreshTokens[loop] = body.refresh_token as string;
       answers++;
     }
   }
 
   const loops = [
     ...Array.from({ length: REGISTRARS }, registerOnAndOn),
-    ...refreshTokens.map((_, family) => refreshOnAndOn(family)),
+    ...refreshTokens.map((_, loop) => refreshOnAndOn(loop)),
   ];
   const over = Promise.all(loops.map((loop) => loop.catch(assertGone))).then(() => {});
-  over.catch(() => {}); // a caller may await it later
+  over.catch(() => {}); // awaited later than it may reject
   return { clients, refreshTokens, app, count: () => answers, over };
 }
 
-/** A killed server shows as `fetch failed` or a broken body; a refusal is none of these. */
+/**
+ * A killed server shows as `fetch failed` or as a body that is cut off; a refusal is something
+ * else.
+ */
 function assertGone(error: unknown): void {
   if ((error as Error).name === 'TypeError') return; // of Node's realm, not of Jest's
-  // A request that failed because its database was killed.
+  // The answer while the database is going down: a server error.
   if (/\b(500|503|temporarily_unavailable)\b/.test(String(error))) return;
   throw error;
 }

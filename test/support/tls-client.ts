@@ -1,4 +1,5 @@
-// A client that presents a certificate, as raw requests: what it sends is exactly what the test says.
+// A client that presents a certificate, as raw requests: what it sends is exactly what the test
+// says.
 
 import { type RequestOptions, request } from 'node:https';
 import type { Answer } from './admin.ts';

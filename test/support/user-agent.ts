@@ -1,5 +1,5 @@
-// A browser without a screen: follows redirects one by one, keeps cookies by path, fills in our forms. For what a real browser
-// decides by itself (CSP, layout), see the browser tests.
+// A browser without a screen: follows redirects one by one, keeps cookies by path, fills in our
+// forms. For what a real browser decides by itself (CSP, layout), see the browser tests.
 
 import { createHash, randomBytes } from 'node:crypto';
 
@@ -14,7 +14,7 @@ export interface PageVisit {
   readonly status: number;
   readonly headers: Headers;
   readonly html: string;
-  /** where a redirect to somebody else's address would lead; undefined while on our pages */
+  /** where a redirect to another origin would lead; undefined while on our pages */
   readonly leavesTo: URL | undefined;
 }
 
@@ -54,7 +54,7 @@ export function createUserAgent(issuer: string, cookies: readonly Cookie[] = [])
   async function go(target: string, init: RequestInit = {}): Promise<PageVisit> {
     let url = new URL(target, issuer);
     let request = init;
-    for (let hop = 0; hop < 10; hop++) {
+    for (let redirects = 0; redirects < 10; redirects++) {
       const response = await fetch(url, {
         ...request,
         redirect: 'manual',

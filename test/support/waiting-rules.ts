@@ -1,4 +1,5 @@
-// How tests wait, as rules that can be checked: with until() and eventually() of patience.ts, never for a fixed time.
+// How tests wait, as rules that can be checked: with until() and eventually() of patience.ts, never
+// for a fixed time.
 
 import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
