@@ -1,6 +1,6 @@
 // The server's signing keys change after a client has used keys of its own. The engine is built
 // anew then, and loads every client again: what the old one did to the keys of a client must not
-// reach the new one. A client that nobody can use until an operator changes it would be an outage
+// reach the new one. A client that cannot be used until an operator changes it would be an outage
 // that any client can cause for itself by a signed request object.
 
 import { randomUUID } from 'node:crypto';

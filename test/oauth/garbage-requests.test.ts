@@ -137,7 +137,7 @@ describe('a foreign Host header', () => {
     });
   }
 
-  test('is refused with 421: nobody gets a discovery document with the addresses of an attacker', async () => {
+  test('is refused with 421: no client gets a discovery document with the addresses of an attacker', async () => {
     for (const path of [...GETS, ...POSTS, ...UNKNOWN]) {
       const { status, text } = await ask(path, { host: 'evil.example' });
       expect(status).toBe(421);
@@ -145,7 +145,7 @@ describe('a foreign Host header', () => {
     }
   });
 
-  test('in X-Forwarded-Host from somebody who is no proxy of ours it has no effect', async () => {
+  test('in X-Forwarded-Host from a peer that is no trusted proxy it has no effect', async () => {
     const { host } = new URL(server.issuer);
     const lies = {
       host,

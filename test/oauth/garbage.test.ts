@@ -1,4 +1,4 @@
-// What nobody honest sends. Whatever it is: an answer in JSON or a page, never 5xx, never a stack trace, and the server goes on.
+// Invalid requests of every kind: the answer is JSON or a page, never 5xx and never a stack trace, and the server goes on.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { requestToken, type TestClient } from '../support/admin.ts';

@@ -1,4 +1,4 @@
-// The bench: what it counts and how it judges. That it runs at all, `npm run bench -- --quick` shows in CI.
+// The bench: what it counts and how it compares. That it runs at all, `npm run bench -- --quick` shows in CI.
 
 import { createServer, type Server } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';

@@ -186,7 +186,7 @@ const CASES = MATRIX.flatMap(([name, grants]) =>
 );
 
 describe.each(CASES)('a client %s, %s, %s', (name, grant, format) => {
-  test('its tokens name it twice, wherever somebody looks', async () => {
+  test('its tokens name it twice, in every place', async () => {
     const kind = await (KINDS[name] as () => Promise<Kind>)();
     const { clientId } = kind.client;
     const binding = { client_id: clientId, azp: clientId };

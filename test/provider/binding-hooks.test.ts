@@ -86,7 +86,7 @@ test('every model of the engine is either guarded (see above) or known to be no 
   expect(models.filter((name) => !noTokenOfAClient.includes(name)).sort()).toEqual(guarded);
 });
 
-describe('another hook that names somebody else', () => {
+describe('another hook that names another client', () => {
   /** The engine with our hooks and, beside each, one that returns whatever an attacker would like. */
   function hostileProvider(): Provider {
     const configuration = {
@@ -162,7 +162,7 @@ describe('another hook that names somebody else', () => {
   });
 });
 
-describe('a grant type that somebody adds', () => {
+describe('a grant type that is added', () => {
   test.each([
     ['jwt', API],
     ['opaque', VAULT],
@@ -183,9 +183,9 @@ describe('a grant type that somebody adds', () => {
     });
   });
 
-  test('and none that names nobody', async () => {
+  test('and none that names no client', async () => {
     for (const format of ['jwt', 'opaque']) {
-      const form = { grant_type: 'urn:example:new', format, api: API, scope: 'read', nobody: 'true' };
+      const form = { grant_type: 'urn:example:new', format, api: API, scope: 'read', unnamed: 'true' };
       const { status, body } = await requestToken(engine.issuer, client, form);
       expect(status).toBe(500);
       expect(body).not.toHaveProperty('access_token');
@@ -193,7 +193,7 @@ describe('a grant type that somebody adds', () => {
   });
 });
 
-/** A grant type as a later version might add it, by somebody who does not know about the binding. */
+/** A grant type as a later version might add it, without regard for the binding. */
 function registerNewGrant(): void {
   engine.provider.registerGrantType(
     'urn:example:new',
@@ -208,10 +208,10 @@ function registerNewGrant(): void {
       token.extra = ATTACK;
 
       token.resourceServer = new engine.provider.ResourceServer(info.audience, info as never);
-      if (params?.nobody === 'true') token.clientId = undefined;
+      if (params?.unnamed === 'true') token.clientId = undefined;
       ctx.body = { access_token: await token.save(), token_type: 'Bearer' };
     },
-    ['format', 'api', 'scope', 'nobody'],
+    ['format', 'api', 'scope', 'unnamed'],
   );
 }
 

@@ -106,7 +106,7 @@ describe('the same answer and the same audit events on both transports:', () => 
     ['the secret of another client', () => raw('jwt', body, basic(of('jwt').clientId, of('many').clientSecret))],
     ['no secret', () => raw('jwt', body, basic(of('jwt').clientId, ''))],
     ['no client', () => ({ body })],
-    ['an unknown client', () => raw('jwt', body, basic('nobody', 'secret'))],
+    ['an unknown client', () => raw('jwt', body, basic('unknown', 'secret'))],
     ['a client id only', () => ({ body: `${body}&client_id=${of('jwt').clientId}` })],
     ['a wrong secret in the body', () => inBody('jwt', { client_secret: 'wrong' })],
     ['a public client', () => ({ body: `${body}&client_id=${of('public').clientId}` })],
@@ -172,7 +172,7 @@ describe('the same answer and the same audit events on both transports:', () => 
     ['no grant type', () => raw('jwt', 'scope=read')],
     ['the grant type twice', () => raw('jwt', `${body}&${body}`)],
     ['the scope twice', () => raw('jwt', `${body}&scope=read&scope=write`)],
-    ['a parameter that nobody knows', () => inHeader('jwt', { nonsense: 'x' })],
+    ['an unknown parameter', () => inHeader('jwt', { nonsense: 'x' })],
     ['an audience', () => inHeader('jwt', { audience: OPAQUE })],
     ['parameters that end in brackets', () => raw('jwt', `${body}&scope[]=read&resource[0]=${JWT}`)],
     ['__proto__', () => raw('jwt', `${body}&__proto__=x&constructor=y`)],
@@ -218,7 +218,7 @@ describe('an imported secret costs', () => {
     return [status, verify.mock.calls.length];
   };
 
-  test('one argon2 run for a wrong one on each way, not two: guessing must not be twice as dear for us', async () => {
+  test('one argon2 run for a wrong one on each transport', async () => {
     for (const guess of ['a wrong secret', 'another-wrong-secret']) {
       expect(await runs(inBody('imported', { client_secret: guess }))).toEqual([401, 2]);
     }

@@ -1,7 +1,6 @@
-// The device flow (RFC 8628): a device without a browser shows a code, a person types it in elsewhere, sees which app asks for what,
-// confirms, and signs in. A link that carries the code leads to the same page that asks for confirmation (§5.4): whoever is sent one
-// by somebody else sees what it would allow. What the engine leaves to others is here: devices that ask too often, people who
-// guess, and what is written to disk.
+// The device flow (RFC 8628) at the engine: a device without a browser shows a code, a person types it in on another device, sees
+// which app asks for what, confirms, and signs in. A link that carries the code leads to the same confirmation (§5.4), so that a
+// person who was sent one sees what it would allow. Guessing of codes is throttled here; the grant itself is in device-code.
 
 import type { Middleware } from 'koa';
 import type { Client, Configuration } from 'oidc-provider';
@@ -52,7 +51,7 @@ export interface DeviceAnswersDeps {
   readonly pages: Pick<Pages, 'renderTooManyGuesses'>;
 }
 
-/** Tells devices how often they may ask, and stops whoever guesses codes. */
+/** Tells devices how often they may poll (§3.2), and throttles the guessing of user codes (§5.1). */
 export function deviceAnswers({ paths, throttle, pages }: DeviceAnswersDeps): Middleware {
   return async (ctx, next) => {
     if (ctx.path === paths.device_authorization) {

@@ -147,7 +147,7 @@ function resolveResource(
   return resource;
 }
 
-/** @returns undefined if nobody asked who the user is */
+/** @returns undefined without the scope openid */
 export async function issueIdToken(
   { provider }: UserTokensDeps,
   { client, source, grant, user }: Origin,

@@ -99,7 +99,7 @@ async function describe(deps: IntrospectionDeps, issued: IssuedToken, value: str
     iat: token.iat,
     sid: token.sid,
     iss: provider.issuer,
-    // An opaque token is its own id, and whoever may not present it must not learn it.
+    // An opaque token is its own id, which must not appear where the token was not presented.
     jti: token.jti === value ? hash('sha256', value, 'base64url') : token.jti,
     aud: token.aud,
     authorization_details: details,
