@@ -1,4 +1,4 @@
-// Introspection down both ways: what the engine would not tell about a token, the short path must not tell either.
+// Introspection on both transports: neither may tell more about a token than the other.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, decodeProtectedHeader, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
@@ -94,7 +94,7 @@ afterAll(() => server.stop());
 const ask = (sent: Sent) => sameBothWays(server, '/oauth2/introspect', sent);
 const about = (value: string, caller = app as TestClient) => plain(caller, { token: value });
 
-test('every token, in every state, asked for by every kind of caller, looks the same both ways', async () => {
+test('every token, in every state, asked for by every kind of caller, has the same answer on both transports', async () => {
   const seen = { active: 0, inactive: 0 };
   for (const [name, value] of tokens) {
     for (const caller of [app, api, stranger, open] as TestClient[]) {

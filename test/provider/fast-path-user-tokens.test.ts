@@ -1,5 +1,5 @@
-// Codes, refresh tokens and userinfo down both ways: an attacker who finds a code or token that the short path takes although the
-// engine would not has found what a stolen one is good for.
+// Codes, refresh tokens and userinfo on both transports: with a code or token that only one of them
+// refuses, an attacker would get what the other one protects.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { revoke, type TestClient } from '../support/admin.ts';

@@ -1,5 +1,5 @@
-// client_credentials down both ways: an attacker who finds a request that the short path reads otherwise than the engine would
-// have found a second, weaker token endpoint.
+// client_credentials on both transports: with a request that the fast path reads in another way than the
+// engine, an attacker would have a second, weaker token endpoint.
 
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import argon2 from 'argon2';
