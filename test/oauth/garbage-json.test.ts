@@ -152,9 +152,16 @@ describe('request objects', () => {
     await expectDecency(requests);
   });
 
-  test.each(['state', 'redirect_uri', 'resource', 'nonce'])('%s that cannot be turned into text', async (member) => {
+  const NO_TEXT = ['{"toString":1}', '{"toString":{},"valueOf":null}'];
+  const NO_TEXTS = ['[{"toString":1,"valueOf":null}]', '[[{"toString":{}}]]'];
+
+  test.each([
+    ...['state', 'redirect_uri', 'resource', 'nonce'].map((name) => [name, [...NO_TEXT, ...NO_TEXTS]] as const),
+    ['claims', NO_TEXTS] as const,
+    ['authorization_details', NO_TEXT] as const,
+  ])('%s that cannot be turned into text', async (member, odd) => {
     const requests: OddRequest[] = [];
-    for (const json of ['{"toString":1}', '[{"toString":1,"valueOf":null}]', '[[{"toString":{}}]]']) {
+    for (const json of odd) {
       const value = { label: json, json };
       const ways = await everyWay(member, value, member, withMember(payload(), member, json));
       requests.push(...ways.map((request) => ({ ...request, refusedNaming: member })));

@@ -48,11 +48,13 @@ function findMemberFault(members: Readonly<Record<string, unknown>>): Fault | un
 }
 
 function faultOfMember(name: string, value: unknown): Fault | undefined {
-  // JSON as it is, which has been checked with the rest, or as the text that a parameter would have.
-  if (JSON_PARAMETERS.has(name)) return typeof value === 'string' ? faultOf(name, value) : undefined;
+  if (typeof value === 'string') return JSON_PARAMETERS.has(name) ? faultOf(name, value) : undefined;
+  // JSON as it is, which has been checked with the rest (OpenID Connect Core §5.5, RFC 9396 §2).
+  if (name === 'claims' && !Array.isArray(value)) return undefined;
+  if (name === 'authorization_details' && Array.isArray(value)) return undefined;
   // A list is `resource`, or a parameter that occurs twice.
   const hasText = [value].flat().every((each) => typeof each !== 'object' || each === null);
-  return hasText ? undefined : { pointer: '', detail: 'must be text' };
+  return hasText ? undefined : { pointer: '', detail: 'is not of the type that this parameter has' };
 }
 
 function parsed<T>(parse: () => T): T | undefined {
