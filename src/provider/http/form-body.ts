@@ -52,7 +52,7 @@ async function read(request: IncomingMessage): Promise<FormReading> {
     return { outcome: isTooLarge ? 'too large' : 'incomplete' };
   }
   const body = bytes.toString('utf8');
-  const fault = findEncodedFault(bytes.toString('latin1')) ?? findParameterFault(new URLSearchParams(body));
+  const fault = findEncodedFault(bytes.toString('latin1')) ?? findParameterFault(body);
   return fault === undefined ? { outcome: 'accepted', body } : { outcome: 'refused', fault };
 }
 

@@ -36,7 +36,7 @@ export function inputGate(deps: InputGateDeps): Middleware {
 }
 
 function refuseQuery(query: string): Refusal | undefined {
-  const fault = findEncodedFault(query) ?? findParameterFault(new URLSearchParams(query));
+  const fault = findEncodedFault(query) ?? findParameterFault(query);
   return fault && toRefusal(fault);
 }
 

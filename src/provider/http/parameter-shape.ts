@@ -8,14 +8,19 @@ import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { type Fault, findFault } from '../../input/shape.ts';
 import { AUTHORIZATION_PARAMETERS } from './parameters.ts';
 
-const JSON_PARAMETERS = ['claims', 'authorization_details'];
+const JSON_PARAMETERS: ReadonlySet<string> = new Set(['claims', 'authorization_details']);
+
+/** One of the parameters below, or one whose name is written with escapes. */
+const MAY_HOLD_JSON = /(?:^|&)(?:(?:claims|authorization_details|request|client_assertion)=|[^=&]*%)/;
 
 /**
+ * @param encoded a form or a query string
  * @returns the first fault, whose pointer begins with the name of the parameter; undefined if there
- * is none
+ *   is none
  */
-export function findParameterFault(params: URLSearchParams): Fault | undefined {
-  for (const [name, value] of params) {
+export function findParameterFault(encoded: string): Fault | undefined {
+  if (!MAY_HOLD_JSON.test(encoded)) return undefined;
+  for (const [name, value] of new URLSearchParams(encoded)) {
     const fault = faultOf(name, value);
     if (fault !== undefined) return { ...fault, pointer: name + fault.pointer };
   }
@@ -23,29 +28,33 @@ export function findParameterFault(params: URLSearchParams): Fault | undefined {
 }
 
 function faultOf(name: string, value: string): Fault | undefined {
-  if (JSON_PARAMETERS.includes(name)) return findFault(parsed(() => JSON.parse(value)));
-  if (name === 'client_assertion')
-    return findFault(parsed(() => decodeProtectedHeader(value))) ?? findFault(parsed(() => decodeJwt(value)));
-  return name === 'request' ? faultOfRequestObject(value) : undefined;
-}
-
-function faultOfRequestObject(value: string): Fault | undefined {
-  const members = parsed(() => decodeJwt(value)) ?? {};
-  return findFault(parsed(() => decodeProtectedHeader(value))) ?? findFault(members) ?? findTypeFault(members);
+  if (JSON_PARAMETERS.has(name)) return findFault(parsed(() => JSON.parse(value)));
+  if (name !== 'request' && name !== 'client_assertion') return undefined;
+  const members = parsed(() => decodeJwt(value));
+  const fault = findFault(parsed(() => decodeProtectedHeader(value))) ?? findFault(members);
+  return fault ?? (name === 'request' ? findMemberFault(members ?? {}) : undefined);
 }
 
 /**
- * Their members are parameters, which the engine turns into text (RFC 9101 §4); others are claims
- * of which it knows the type.
+ * The members of a request object that are parameters: the engine turns them into text (RFC 9101
+ * §4). The others are claims of which it knows the type.
  */
-function findTypeFault(members: Readonly<Record<string, unknown>>): Fault | undefined {
+function findMemberFault(members: Readonly<Record<string, unknown>>): Fault | undefined {
   for (const [name, value] of Object.entries(members)) {
-    if (!AUTHORIZATION_PARAMETERS.has(name) || JSON_PARAMETERS.includes(name)) continue;
-    // A list is `resource`, or a parameter that occurs twice.
-    const hasText = [value].flat().every((each) => typeof each !== 'object' || each === null);
-    if (!hasText) return { pointer: `/${name}`, detail: 'must be text' };
+    const fault = AUTHORIZATION_PARAMETERS.has(name) ? faultOfMember(name, value) : undefined;
+    if (fault !== undefined) return { ...fault, pointer: `/${name}${fault.pointer}` };
   }
   return undefined;
+}
+
+function faultOfMember(name: string, value: unknown): Fault | undefined {
+  if (typeof value === 'string') return JSON_PARAMETERS.has(name) ? faultOf(name, value) : undefined;
+  // JSON as it is, which has been checked with the rest (OpenID Connect Core §5.5, RFC 9396 §2).
+  if (name === 'claims' && !Array.isArray(value)) return undefined;
+  if (name === 'authorization_details' && Array.isArray(value)) return undefined;
+  // A list is `resource`, or a parameter that occurs twice.
+  const hasText = [value].flat().every((each) => typeof each !== 'object' || each === null);
+  return hasText ? undefined : { pointer: '', detail: 'is not of the type that this parameter has' };
 }
 
 function parsed<T>(parse: () => T): T | undefined {
