@@ -85,6 +85,7 @@ describe.each([
     ['no certificate where one is demanded', 'ClientCredentials', { scope: 'read' }, 'certificate', 'the certificate'],
     ['no key, for a client with a profile', 'ClientCredentials', { scope: 'read' }, 'fapi', 'security profile'],
     ['a user without a grant', 'AccessToken', { ...ofUser, grantId: undefined }, 'app', 'without a grant'],
+    ['an empty grant', 'AccessToken', { ...ofUser, grantId: '' }, 'app', 'without a grant'],
     ['a grant without a user', 'AccessToken', { ...ofUser, accountId: undefined }, 'app', 'without a grant'],
   ])('is not issued with %s', async (_name, model, properties, clientId, fault) => {
     const before = await countRows();

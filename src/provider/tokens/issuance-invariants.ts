@@ -39,7 +39,7 @@ export async function assertIssuable(directory: Directory, model: string, token:
 
 /** Its own, or for a token that was exchanged the user's first one. */
 function hasGrant({ accountId, grantId, extra }: IssuedMembers): boolean {
-  return accountId !== undefined && (grantId ?? delegationOf(extra)?.lanyard_origin.grant_id) !== undefined;
+  return Boolean(accountId) && Boolean(grantId || delegationOf(extra)?.lanyard_origin.grant_id);
 }
 
 /** RFC 7800, RFC 9449 §5.2, RFC 8705 §3.4, FAPI 2.0 Security Profile §5.3.2.1: a client may demand tokens that are bound to its key. */
