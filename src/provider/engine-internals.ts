@@ -264,10 +264,17 @@ function indexOf(steps: Middleware[], name: string): number {
   return index;
 }
 
-/** Errors as the engine renders them, with its event; then everything between the body and the answer. */
-export function endpointSteps(name: EndpointName | 'token', errorEvent: string): Middleware[] {
+/**
+ * Errors as the engine renders them, with its event; then everything between the body and the answer.
+ * @param readBody in place of the engine's own step
+ */
+export function endpointSteps(
+  name: EndpointName | 'token',
+  errorEvent: string,
+  readBody: readonly Middleware[],
+): Middleware[] {
   const transport = ['noCache', 'urlencoded', 'jwtIntrospectionResponse'];
-  return [getErrorHandler(errorEvent), ...steps[name].filter((step) => !transport.includes(step.name))];
+  return [getErrorHandler(errorEvent), ...readBody, ...steps[name].filter((step) => !transport.includes(step.name))];
 }
 
 export { cors };

@@ -8,8 +8,8 @@ import { parse } from 'node:querystring';
 import type { Middleware } from 'koa';
 import compose from 'koa-compose';
 import type Provider from 'oidc-provider';
-import type { KoaContextWithOIDC } from 'oidc-provider';
-import { cors, createEngineContext, endpointSteps, runInContext } from '../engine-internals.ts';
+import { errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { asEngineContext, cors, createEngineContext, endpointSteps, runInContext } from '../engine-internals.ts';
 import { readFormBody } from '../http/form-body.ts';
 import { ROUTES } from '../routes.ts';
 import { createPlainRequests, type PlainRequestOptions } from './plain-request.ts';
@@ -45,7 +45,7 @@ export function createFastPath(deps: FastPathDeps): FastPath {
     ],
     [
       ROUTES.userinfo,
-      endpoint('userinfo', 'GET', 'DPoP-Nonce,WWW-Authenticate', endpointSteps('userinfo', 'userinfo.error')),
+      endpoint('userinfo', 'GET', 'DPoP-Nonce,WWW-Authenticate', endpointSteps('userinfo', 'userinfo.error', [])),
     ],
   ]);
   const isPlain = createPlainRequests(deps);
@@ -58,8 +58,16 @@ export function createFastPath(deps: FastPathDeps): FastPath {
 }
 
 function stepsOf(deps: FastPathDeps, name: 'token' | 'introspection', errorEvent: string): Middleware[] {
-  return [deps.clientChallenge, ...endpointSteps(name, errorEvent)];
+  return [deps.clientChallenge, ...endpointSteps(name, errorEvent, [readForm])];
 }
+
+const readForm: Middleware = async (ctx, next) => {
+  const body = await readFormBody(ctx.req);
+  // The connection has ended before all of it has come.
+  if (body === undefined) throw new errors.InvalidRequest('failed to parse the request body');
+  Object.assign(asEngineContext(ctx).oidc, { body: parse(withoutMark(ctx.req, body)) });
+  await next();
+};
 
 function endpoint(route: string, method: string, exposeHeaders: string, steps: Middleware[]): Endpoint {
   const allowed = cors({ clientBased: true, allowMethods: method, exposeHeaders });
@@ -74,7 +82,7 @@ function endpoint(route: string, method: string, exposeHeaders: string, steps: M
 
 async function answer(
   { provider, rawHeaders, originOf }: FastPathDeps,
-  { route, method, run, runWithCors, corsHeaders }: Endpoint,
+  { route, run, runWithCors, corsHeaders }: Endpoint,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -82,12 +90,6 @@ async function answer(
   ctx.state.origin = originOf(request);
   // Without Koa's setter, which would look at the type of every body.
   Object.defineProperty(ctx, 'body', { value: undefined, writable: true });
-  if (method === 'POST') {
-    const body = await readFormBody(request);
-    // The connection has ended, or what came is not what was announced.
-    if (body === undefined) return void response.destroy();
-    Object.assign(ctx.oidc, { body: parse(withoutMark(request, body)) });
-  }
   const hasOrigin = request.headers.origin !== undefined;
   await runInContext(ctx, () => (hasOrigin ? runWithCors : run)(ctx));
   write(response, ctx.body, [...rawHeaders(request), ...(hasOrigin ? [] : corsHeaders), 'Cache-Control', 'no-store']);
