@@ -1,0 +1,77 @@
+// The differential fuzzer: the same mutated request through both transports of the token, introspection and userinfo endpoints. An
+// attacker who finds a request that the fast path reads otherwise than the engine has found a second, weaker endpoint.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { type Kind, makeDraft, send, TO_ENGINE } from '../support/fuzz/drafts.ts';
+import { mutate } from '../support/fuzz/mutations.ts';
+import { createRandom, readFuzzPlan } from '../support/fuzz/random.ts';
+import { type Trace, type Traced, traceRequest } from '../support/fuzz/trace.ts';
+import { forgetGrants, openWorld, type World } from '../support/fuzz/world.ts';
+
+/** Some 60 seconds on an idle machine with two cores. */
+const CASES = 400;
+
+let world: World;
+beforeAll(async () => {
+  world = await openWorld();
+});
+afterAll(() => world.server.stop());
+
+interface Sent extends Traced {
+  readonly kind: Kind;
+  readonly title: string;
+}
+
+/** The same choices for both transports, of which the second gets a header that the allow-list does not know. */
+async function run(seed: string, transport: 'fast path' | 'engine'): Promise<Sent> {
+  const random = createRandom(seed);
+  const isRepeated = random.chance(0.12);
+  if (isRepeated) await forgetGrants(world);
+  const draft = await makeDraft(world, random);
+  const donor = random.chance(0.3) ? await makeDraft(world, random) : draft;
+  if (isRepeated) await send(world, draft);
+  const { host } = new URL(world.server.issuer);
+  const { request, mutations } = mutate(draft, donor, random, host);
+  const headers = transport === 'engine' ? [...request.headers, TO_ENGINE] : request.headers;
+  const title = [draft.kind, draft.name, ...(isRepeated ? ['sent before'] : []), ...mutations].join(' | ');
+  return { kind: draft.kind, title, ...(await traceRequest(world.server, world.names, { ...request, headers })) };
+}
+
+/** @returns undefined when the traces are equal */
+function differenceOf(fast: Trace, engine: Trace): string | undefined {
+  try {
+    expect(fast).toEqual(engine);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const { seed, cases } = readFuzzPlan(CASES);
+const repeat = (index: number) =>
+  `repeat it with LANYARD_TEST_SEED=${seed}/${index}, or all with LANYARD_TEST_SEED=${seed}`;
+
+test(`${cases.length} mutated requests, of seed ${seed}, do the same through both transports`, async () => {
+  console.log(`the transports are compared with LANYARD_TEST_SEED=${seed}, ${cases.length} cases`);
+  const faults: string[] = [];
+  const seen = { fast: 0, outcomes: new Map<string, number>() };
+  for (const index of cases) {
+    const fast = await run(`${seed}/${index}`, 'fast path');
+    const engine = await run(`${seed}/${index}`, 'engine');
+    const difference = differenceOf(fast.trace, engine.trace);
+    if (difference !== undefined) faults.push(`${repeat(index)}\n${fast.title}\n${difference}`);
+    const { status = 0 } = fast.trace;
+    if (status >= 500) faults.push(`${repeat(index)}\n${fast.title}\nis answered with ${status}`);
+    if (!fast.isOfEngine && engine.isOfEngine) seen.fast++;
+    const outcome = `${fast.kind} ${status === 200 ? 'answered' : 'refused'}`;
+    seen.outcomes.set(outcome, (seen.outcomes.get(outcome) ?? 0) + 1);
+  }
+  if (process.env.FUZZ_DEBUG) console.log(faults.length, seen, faults.slice(0, 12).join('\n\n'));
+  expect(faults.slice(0, 5)).toEqual([]);
+  if (cases.length < 100) return;
+  // A comparison of nothing but refusals, or of the engine with itself, would show nothing.
+  expect(seen.fast / cases.length).toBeGreaterThan(0.6);
+  for (const kind of ['client_credentials', 'code', 'refresh', 'introspection', 'userinfo']) {
+    for (const outcome of ['answered', 'refused']) expect([...seen.outcomes.keys()]).toContain(`${kind} ${outcome}`);
+  }
+}, 3_600_000);
