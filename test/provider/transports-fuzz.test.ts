@@ -2,14 +2,19 @@
 // attacker who finds a request that the fast path reads otherwise than the engine has found a second, weaker endpoint.
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type Kind, makeDraft, send, TO_ENGINE } from '../support/fuzz/drafts.ts';
+import { bodyOf, type Draft, type Kind, makeDraft, send, TO_ENGINE } from '../support/fuzz/drafts.ts';
 import { mutate } from '../support/fuzz/mutations.ts';
 import { createRandom, readFuzzPlan } from '../support/fuzz/random.ts';
+import type { Header } from '../support/fuzz/raw-http.ts';
 import { type Trace, type Traced, traceRequest } from '../support/fuzz/trace.ts';
 import { forgetGrants, openWorld, type World } from '../support/fuzz/world.ts';
 
-/** Some 60 seconds on an idle machine with two cores. */
+/** Some 45 seconds on a machine with two cores. */
 const CASES = 400;
+
+const { seed, cases } = readFuzzPlan(CASES);
+const repeat = (index: number) =>
+  `repeat it with LANYARD_TEST_SEED=${seed}/${index}, or all with LANYARD_TEST_SEED=${seed}`;
 
 let world: World;
 beforeAll(async () => {
@@ -37,6 +42,43 @@ async function run(seed: string, transport: 'fast path' | 'engine'): Promise<Sen
   return { kind: draft.kind, title, ...(await traceRequest(world.server, world.names, { ...request, headers })) };
 }
 
+async function runBoth(index: number): Promise<[fast: Sent, engine: Sent]> {
+  try {
+    return [await run(`${seed}/${index}`, 'fast path'), await run(`${seed}/${index}`, 'engine')];
+  } catch (cause) {
+    throw new Error(repeat(index), { cause });
+  }
+}
+
+/** Differences that this fuzzer has found. */
+const FIXED: Readonly<Record<string, Partial<Draft> & { readonly missingBytes?: number }>> = {
+  'a form that breaks off: only the engine logged and counted the refusal': {
+    form: [['grant_type', 'client_credentials']],
+    missingBytes: 3,
+  },
+};
+
+test.each(Object.entries(FIXED))('the same as before: %s', async (_name, { missingBytes = 0, ...members }) => {
+  const draft: Draft = {
+    kind: 'client_credentials',
+    name: '',
+    method: 'POST',
+    target: '/oauth2/token',
+    headers: [],
+    form: [],
+    ...members,
+  };
+  const body = bodyOf(draft);
+  const headers: Header[] = [
+    ['Host', new URL(world.server.issuer).host],
+    ['Content-Type', 'application/x-www-form-urlencoded'],
+    ['Content-Length', String(body.length + missingBytes)],
+  ];
+  const trace = (more: Header[]) =>
+    traceRequest(world.server, world.names, { ...draft, headers: [...headers, ...draft.headers, ...more], body });
+  expect((await trace([])).trace).toEqual((await trace([TO_ENGINE])).trace);
+});
+
 /** @returns undefined when the traces are equal */
 function differenceOf(fast: Trace, engine: Trace): string | undefined {
   try {
@@ -47,17 +89,12 @@ function differenceOf(fast: Trace, engine: Trace): string | undefined {
   }
 }
 
-const { seed, cases } = readFuzzPlan(CASES);
-const repeat = (index: number) =>
-  `repeat it with LANYARD_TEST_SEED=${seed}/${index}, or all with LANYARD_TEST_SEED=${seed}`;
-
 test(`${cases.length} mutated requests, of seed ${seed}, do the same through both transports`, async () => {
   console.log(`the transports are compared with LANYARD_TEST_SEED=${seed}, ${cases.length} cases`);
   const faults: string[] = [];
   const seen = { fast: 0, outcomes: new Map<string, number>() };
   for (const index of cases) {
-    const fast = await run(`${seed}/${index}`, 'fast path');
-    const engine = await run(`${seed}/${index}`, 'engine');
+    const [fast, engine] = await runBoth(index);
     const difference = differenceOf(fast.trace, engine.trace);
     if (difference !== undefined) faults.push(`${repeat(index)}\n${fast.title}\n${difference}`);
     const { status = 0 } = fast.trace;
@@ -66,7 +103,6 @@ test(`${cases.length} mutated requests, of seed ${seed}, do the same through bot
     const outcome = `${fast.kind} ${status === 200 ? 'answered' : 'refused'}`;
     seen.outcomes.set(outcome, (seen.outcomes.get(outcome) ?? 0) + 1);
   }
-  if (process.env.FUZZ_DEBUG) console.log(faults.length, seen, faults.slice(0, 12).join('\n\n'));
   expect(faults.slice(0, 5)).toEqual([]);
   if (cases.length < 100) return;
   // A comparison of nothing but refusals, or of the engine with itself, would show nothing.

@@ -80,7 +80,7 @@ function answerOf(response: RawResponse | undefined, names: Names): Pick<Trace, 
   return {
     status,
     headers: lasting.map(([name, value]) => `${name}: ${name === 'dpop-nonce' ? value.length : value}`).sort(),
-    body: comparable(isJson ? JSON.parse(text) : text, names),
+    body: comparable(isJson && text !== '' ? JSON.parse(text) : text, names),
   };
 }
 
