@@ -38,7 +38,8 @@ export function createRequestLog({ metrics, endpointOf, ...deps }: RequestLogDep
         request_id: id,
         method: request.method,
         path: loggablePath(path),
-        status: response.statusCode,
+        // What was not sent has no status.
+        ...(response.headersSent ? { status: response.statusCode } : {}),
         duration_ms: Math.round(durationMs),
         ...(isComplete ? {} : { aborted: true }),
       };

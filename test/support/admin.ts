@@ -112,8 +112,13 @@ export async function postForm(
 }
 
 /** POST /oauth2/token; client_credentials unless the form says otherwise. */
-export function requestToken(issuer: string, client: TestClient, form: Record<string, string> = {}): Promise<Answer> {
-  return postForm(`${issuer}/oauth2/token`, client, { grant_type: 'client_credentials', ...form });
+export function requestToken(
+  issuer: string,
+  client: TestClient,
+  form: Record<string, string> = {},
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
+  return postForm(`${issuer}/oauth2/token`, client, { grant_type: 'client_credentials', ...form }, headers);
 }
 
 export function introspect(issuer: string, caller: TestClient, token: string): Promise<Answer> {

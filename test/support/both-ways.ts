@@ -33,6 +33,11 @@ Object.assign(Provider.prototype, {
   },
 });
 
+/** How many requests have passed the engine's own pipeline. */
+export function engineRequestCount(): number {
+  return engineRequests;
+}
+
 export function basic(clientId: string, secret: string): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(`${clientId}:${secret}`).toString('base64')}` };
 }

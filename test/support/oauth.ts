@@ -58,6 +58,7 @@ export function exchange(
   client: TestClient,
   issued: IssuedCode,
   form: Params = {},
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
   const all = {
     grant_type: 'authorization_code',
@@ -66,7 +67,7 @@ export function exchange(
     redirect_uri: REDIRECT_URI,
     ...form,
   };
-  return requestToken(server.issuer, client, defined(all));
+  return requestToken(server.issuer, client, defined(all), headers);
 }
 
 export interface UserTokens {

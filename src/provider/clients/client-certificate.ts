@@ -19,7 +19,7 @@ export interface ClientCertificateOptions {
 /**
  * The header with the result of the proxy's own check of the chain (nginx: `$ssl_client_verify`).
  */
-const VERIFIED_SUFFIX = '-verify';
+export const VERIFIED_SUFFIX = '-verify';
 const VERIFIED = 'SUCCESS';
 
 export function clientCertificates({ header, isTrusted }: ClientCertificateOptions): ReadClientCertificate {

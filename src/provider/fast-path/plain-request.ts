@@ -2,6 +2,7 @@
 // engine's own pipeline, whatever it means.
 
 import type { IncomingMessage } from 'node:http';
+import { VERIFIED_SUFFIX } from '../clients/client-certificate.ts';
 
 export interface PlainRequestOptions {
   /** in which a proxy passes a client certificate on */
@@ -30,7 +31,8 @@ const ACCEPT = new Set([
 ]);
 
 export function createPlainRequests({ certificateHeader }: PlainRequestOptions): (request: IncomingMessage) => boolean {
-  const known = new Set([...HEADERS, ...[certificateHeader ?? []].flat()]);
+  const ofProxy = certificateHeader === undefined ? [] : [certificateHeader, certificateHeader + VERIFIED_SUFFIX];
+  const known = new Set([...HEADERS, ...ofProxy]);
   return ({ method, headers }) => {
     const { accept } = headers;
     if (accept !== undefined && !ACCEPT.has(accept)) return false;
