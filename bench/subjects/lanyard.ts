@@ -72,7 +72,7 @@ export async function launchLanyard(
 /** The arguments of `npm start`. */
 async function readStartCommand(): Promise<{ nodeOptions: readonly string[]; script: string }> {
   const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
-  const [, ...args] = (scripts.start as string).split(' ');
+  const [, ...args] = (scripts.start as string).replace(/^exec /, '').split(' ');
   return { nodeOptions: args.slice(0, -1), script: join(ROOT, args.at(-1) as string) };
 }
 
