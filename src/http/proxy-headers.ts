@@ -4,7 +4,7 @@
 // and a foreign one would put an attacker's address into the discovery document.
 
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 export interface ProxyHeadersOptions {
@@ -30,7 +30,8 @@ export function createProxyHeaders(options: ProxyHeadersOptions): (request: Inco
     const forwardedHost = isProxied ? single(headers['x-forwarded-host']) : undefined;
     const host = forwardedHost ?? headers.host ?? '';
 
-    headers['x-forwarded-for'] = clientAddress(peerAddress, single(headers['x-forwarded-for']), isTrusted);
+    const forwardedFor = isProxied ? single(headers['x-forwarded-for']) : undefined;
+    headers['x-forwarded-for'] = clientAddress(peerAddress, forwardedFor, isTrusted);
     headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
     headers['x-forwarded-host'] = issuer.host;
     delete headers.forwarded;
@@ -45,7 +46,7 @@ function clientAddress(
   isTrusted: (address: string) => boolean,
 ): string {
   let address = canonicalAddress(peerAddress) ?? peerAddress;
-  for (const entry of (forwardedFor ?? '').split(',').reverse()) {
+  for (const entry of forwardedFor?.split(',').reverse() ?? []) {
     if (!isTrusted(address)) break;
     const previous = canonicalAddress(withoutPort(entry.trim()));
     if (previous === undefined) break;
@@ -56,6 +57,8 @@ function clientAddress(
 
 /** One spelling for each address: `::ffff:192.0.2.1` is 192.0.2.1. */
 function canonicalAddress(text: string): string | undefined {
+  // Its only spelling, and that of most peers.
+  if (isIPv4(text)) return text;
   // ipaddr.js also takes octal and shortened IPv4 addresses; isIP knows the usual spelling only.
   return isIP(text) === 0 ? undefined : ipaddr.process(text).toString();
 }

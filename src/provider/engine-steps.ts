@@ -63,6 +63,15 @@ function indexOf(steps: Middleware[], name: string): number {
   return index;
 }
 
+/** They look for parameters that occur twice, and do nothing when there are none. */
+const ABOUT_REPETITION = ['rejectClientAuthDupes', 'bound rejectDupes', 'rejectDupesOptionalExcept'];
+for (const name of ABOUT_REPETITION) indexOf(token, name);
+
+/** The same steps for a request without a parameter that occurs twice. */
+export function withoutRepetition(steps: readonly Middleware[]): Middleware[] {
+  return steps.filter((step) => !ABOUT_REPETITION.includes(step.name));
+}
+
 /**
  * Errors as the engine renders them, with its event; then everything between the body and the
  * answer.

@@ -10,7 +10,7 @@ import compose from 'koa-compose';
 import type Provider from 'oidc-provider';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { createEngineContext, runInContext } from '../engine-internals.ts';
-import { cors, endpointSteps } from '../engine-steps.ts';
+import { cors, endpointSteps, withoutRepetition } from '../engine-steps.ts';
 import { readForm } from '../http/form-body.ts';
 import { ROUTES } from '../routes.ts';
 import { createPlainRequests, type PlainRequestOptions } from './plain-request.ts';
@@ -28,6 +28,8 @@ export interface FastPathDeps extends PlainRequestOptions {
 /** @returns undefined if the request is not plain, at once; otherwise whether it was answered: a form that the input gate refuses is not */
 export type FastPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
 
+type Run = (ctx: KoaContextWithOIDC) => Promise<void>;
+
 interface Options {
   readonly route: string;
   readonly method: string;
@@ -37,8 +39,10 @@ interface Options {
 }
 
 interface Endpoint extends Options {
-  readonly run: (ctx: KoaContextWithOIDC) => Promise<void>;
-  readonly runWithCors: (ctx: KoaContextWithOIDC) => Promise<void>;
+  readonly allowOrigin: Middleware;
+  readonly run: Run;
+  /** for a request without a parameter that occurs twice */
+  readonly runUnrepeated: Run;
   /** of a request without Origin: what the engine's CORS sets then */
   readonly corsHeaders: readonly string[];
 }
@@ -84,18 +88,18 @@ const INTROSPECTED: ReadonlySet<string> = new Set([
 
 function endpoint(options: Options, steps: Middleware[]): Endpoint {
   const { method, exposeHeaders } = options;
-  const allowed = cors({ clientBased: true, allowMethods: method, exposeHeaders });
   return {
     ...options,
-    run: compose(steps) as Endpoint['run'],
-    runWithCors: compose([allowed, ...steps]) as Endpoint['run'],
+    allowOrigin: cors({ clientBased: true, allowMethods: method, exposeHeaders }),
+    run: compose(steps) as Run,
+    runUnrepeated: compose(withoutRepetition(steps)) as Run,
     corsHeaders: ['Vary', 'Origin', 'Access-Control-Allow-Origin', '*', 'Access-Control-Expose-Headers', exposeHeaders],
   };
 }
 
 async function answer(
   { provider, rawHeaders, originOf }: FastPathDeps,
-  { route, method, parameters, run, runWithCors, corsHeaders }: Endpoint,
+  { route, method, parameters, allowOrigin, run, runUnrepeated, corsHeaders }: Endpoint,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<boolean> {
@@ -105,17 +109,21 @@ async function answer(
   ctx.state.origin = originOf(request);
   // Without Koa's setter, which would look at the type of every body.
   Object.defineProperty(ctx, 'body', { value: undefined, writable: true });
-  if (form !== undefined) Object.assign(ctx.oidc, { params: toParams(form.body, parameters) });
+  const params = form === undefined ? undefined : toParams(form.body, parameters);
+  if (params !== undefined) Object.assign(ctx.oidc, { params });
+  const runSteps = Object.values(params ?? {}).some(Array.isArray) ? run : runUnrepeated;
   const hasOrigin = request.headers.origin !== undefined;
-  await runInContext(ctx, () => (hasOrigin ? runWithCors : run)(ctx));
+  await runInContext(ctx, async () => (hasOrigin ? allowOrigin(ctx, () => runSteps(ctx)) : runSteps(ctx)));
   write(response, ctx.body, [...rawHeaders(request), ...(hasOrigin ? [] : corsHeaders), 'Cache-Control', 'no-store']);
   return true;
 }
 
 /** As the engine assembles them: an empty one counts as missing (RFC 6749 §3.1), one that occurs twice is a list. */
 function toParams(body: string, names: ReadonlySet<string> | undefined): Record<string, unknown> {
-  const params = Object.create(null);
+  const params: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(parse(body))) {
+    // No parameter of ours; on a plain object it would be the prototype.
+    if (name === '__proto__') continue;
     if (value && (names === undefined || names.has(name))) params[name] = value;
   }
   return params;

@@ -42,7 +42,7 @@ async function findPresented(
   { provider, findTokenWithGrant, readClientCertificate }: UserinfoDeps,
   ctx: KoaContextWithOIDC,
 ) {
-  const value = ctx.oidc.getAccessToken({ acceptDPoP: true });
+  const value = presentedToken(ctx);
   const dpop = await validateDpop(provider, ctx, value);
   const found = await findTokenWithGrant('AccessToken', value);
   if (found === undefined || found.source.isExpired) throw new errors.InvalidToken('access token not found');
@@ -61,6 +61,18 @@ async function findPresented(
     throw new errors.InvalidToken('token audience prevents accessing the userinfo endpoint');
   }
   return { token, grant };
+}
+
+/** RFC 6750 §2.1, RFC 9449 §7.1 */
+const AUTHORIZATION = /^(Bearer|DPoP) ([\w.~+/-]+=*)$/;
+
+/** In the header, as most libraries send it; every other way the engine reads or refuses. */
+function presentedToken(ctx: KoaContextWithOIDC): string {
+  const { authorization = '', dpop, 'content-type': contentType } = ctx.headers;
+  const [, scheme, value] = AUTHORIZATION.exec(authorization) ?? [];
+  const isAlone = ctx.method === 'GET' && ctx.querystring === '' && contentType === undefined;
+  if (value !== undefined && isAlone && (scheme === 'DPoP') === Boolean(dpop)) return value;
+  return ctx.oidc.getAccessToken({ acceptDPoP: true });
 }
 
 /** RFC 8705 §3 */
