@@ -226,8 +226,9 @@ async function createTokens(
   return { tokens, userinfoTokens, subjectTokens };
 }
 
-/** What a replay revokes is then of its own request alone. */
+/** What a replay revokes is then of its own request alone, and the new grant has no earlier consent. */
 export async function forgetGrants({ server, clients }: World): Promise<void> {
   const clientIds = clients.map(({ clientId }) => clientId);
   await server.sql.query(`DELETE FROM oidc_artifacts WHERE model = 'Grant' AND client_id = ANY ($1)`, [clientIds]);
+  await server.sql.query('DELETE FROM consents WHERE client_id = ANY ($1)', [clientIds]);
 }
