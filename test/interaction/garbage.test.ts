@@ -3,25 +3,17 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
-import { ALICE, authorizationUrl, CODE_FLOW, obtainCode } from '../support/oauth.ts';
+import { startWithApp } from '../support/garbage.ts';
+import { ALICE, authorizationUrl, obtainCode } from '../support/oauth.ts';
 import { expectNoFaults, type OddRequest } from '../support/odd-requests.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import type { TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair, type UserAgent } from '../support/user-agent.ts';
-
-const API = 'https://api.example';
 
 let server: TestServer;
 let app: TestClient;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  await server.admin.createUser(ALICE.username, ALICE.password);
-  app = await server.admin.createClient({
-    ...CODE_FLOW,
-    grant_types: [...CODE_FLOW.grant_types, 'client_credentials'],
-  });
-  await server.admin.createApi(API, { scopes: ['read'] });
-  await server.admin.allow(app.clientId, API, ['read']);
+  ({ server, app } = await startWithApp());
 });
 afterAll(() => server.stop());
 

@@ -3,25 +3,16 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { requestToken, type TestClient } from '../support/admin.ts';
-import { expectDecent, GETS, POSTS, UNKNOWN } from '../support/garbage.ts';
-import { ALICE, CODE_FLOW, loggedFailures } from '../support/oauth.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
-
-const API = 'https://api.example';
+import { expectDecent, GETS, POSTS, startWithApp, UNKNOWN } from '../support/garbage.ts';
+import { loggedFailures } from '../support/oauth.ts';
+import type { TestServer } from '../support/server.ts';
 
 let server: TestServer;
 let app: TestClient;
 let seen = 0;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  await server.admin.createUser(ALICE.username, ALICE.password);
-  app = await server.admin.createClient({
-    ...CODE_FLOW,
-    grant_types: [...CODE_FLOW.grant_types, 'client_credentials'],
-  });
-  await server.admin.createApi(API, { scopes: ['read'] });
-  await server.admin.allow(app.clientId, API, ['read']);
+  ({ server, app } = await startWithApp());
 });
 afterEach(async () => {
   expect((await requestToken(server.issuer, app)).status).toBe(200);

@@ -2,9 +2,9 @@
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { requestToken, type TestClient } from '../support/admin.ts';
-import { expectDecent, GETS, POSTS } from '../support/garbage.ts';
-import { ALICE, CODE_FLOW, loggedFailures, REDIRECT_URI } from '../support/oauth.ts';
-import { startTestServer, type TestServer } from '../support/server.ts';
+import { expectDecent, GETS, POSTS, startWithApp } from '../support/garbage.ts';
+import { loggedFailures, REDIRECT_URI } from '../support/oauth.ts';
+import type { TestServer } from '../support/server.ts';
 import { pkcePair } from '../support/user-agent.ts';
 
 const API = 'https://api.example';
@@ -14,14 +14,7 @@ let app: TestClient;
 let seen = 0;
 
 beforeAll(async () => {
-  server = await startTestServer();
-  await server.admin.createUser(ALICE.username, ALICE.password);
-  app = await server.admin.createClient({
-    ...CODE_FLOW,
-    grant_types: [...CODE_FLOW.grant_types, 'client_credentials'],
-  });
-  await server.admin.createApi(API, { scopes: ['read'] });
-  await server.admin.allow(app.clientId, API, ['read']);
+  ({ server, app } = await startWithApp());
 });
 afterEach(async () => {
   expect((await requestToken(server.issuer, app)).status).toBe(200);

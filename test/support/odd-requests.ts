@@ -2,6 +2,7 @@
 
 import { expect } from '@jest/globals';
 import { requestToken, type TestClient } from './admin.ts';
+import { OUR_INSIDE } from './garbage.ts';
 import { loggedFailures } from './oauth.ts';
 import { type OddValue, REFUSED } from './odd-json.ts';
 import type { TestServer } from './server.ts';
@@ -65,7 +66,7 @@ function faultsOf({ refusedNaming }: OddRequest, status: number, text: string): 
   else if (refusedNaming !== undefined && status !== 400) faults.push(`not refused: ${answer}`);
   else if (refusedNaming !== undefined && !text.includes(refusedNaming))
     faults.push(`no ${refusedNaming} in ${answer}`);
-  if (/\n\s+at |node_modules|\.ts:\d|SELECT |INSERT |Error:/.test(text)) faults.push(`shows our inside: ${answer}`);
+  if (OUR_INSIDE.test(text)) faults.push(`shows our inside: ${answer}`);
   return faults;
 }
 
