@@ -2,6 +2,9 @@
 
 import { BlockList, isIP } from 'node:net';
 
+/** The list does not change, and a proxy sends many requests. */
+const MAX_KNOWN = 1_000;
+
 /**
  * @param entries addresses and CIDR ranges, of both families
  * @throws TypeError naming what is neither
@@ -15,11 +18,19 @@ export function toPeerCheck(entries: readonly string[]): (address: string) => bo
     if (bits === undefined) list.addAddress(address, familyOf(address));
     else list.addSubnet(address, Number(bits), familyOf(address));
   }
+  const known = new Map<string, boolean>();
   return (address) => {
-    // `::ffff:192.0.2.1` is 192.0.2.1. The zone of a link-local address is not part of it.
-    const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*/, '');
-    return isIP(plain) !== 0 && list.check(plain, familyOf(plain));
+    const isListed = known.get(address) ?? isIn(list, address);
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(address, isListed);
+    return isListed;
   };
+}
+
+function isIn(list: BlockList, address: string): boolean {
+  // `::ffff:192.0.2.1` is 192.0.2.1. The zone of a link-local address is not part of it.
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*/, '');
+  return isIP(plain) !== 0 && list.check(plain, familyOf(plain));
 }
 
 function familyOf(address: string): 'ipv4' | 'ipv6' {

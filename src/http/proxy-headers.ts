@@ -35,7 +35,7 @@ export function createProxyHeaders(options: ProxyHeadersOptions): (request: Inco
     headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
     headers['x-forwarded-host'] = issuer.host;
     delete headers.forwarded;
-    return originOf.get(host.toLowerCase());
+    return originOf.get(host) ?? originOf.get(host.toLowerCase());
   };
 }
 

@@ -51,17 +51,11 @@ export function createInternalMetrics(registry: Registry): InternalMetrics {
     buckets: BATCH_BUCKETS,
     registers: [registry],
   });
-  const cache = counter(
-    registry,
-    'lanyard_cache_requests_total',
-    'Cache lookups: answered from the cache (hit), not in it (miss), or skipped because it may be stale (bypass).',
-    ['cache', 'result'],
-  );
   const depths = new Map<string, () => number>();
   sampledGauges(registry, 'lanyard_store_queue_depth', 'Number of items waiting for a batch.', 'queue', () =>
     [...depths].map(([queue, depth]) => [queue, depth()]),
   );
-  const [queueName, operationName, cacheName] = [fewNames(), fewNames(), fewNames()];
+  const [queueName, operationName] = [fewNames(), fewNames()];
   return {
     ...createPoolMetrics(registry),
     ...createPasswordMetrics(registry),
@@ -69,7 +63,31 @@ export function createInternalMetrics(registry: Registry): InternalMetrics {
     ...createPruningMetrics(registry),
     watchQueue: (queue, depth) => void depths.set(queueName(queue), depth),
     observeBatch: (operation, size) => batches.observe({ operation: operationName(operation) }, size),
-    cacheRequested: (name, result) => cache.inc({ cache: cacheName(name), result }),
+    cacheRequested: createCacheMetrics(registry),
+  };
+}
+
+/** Counted in numbers of our own: every request looks up several rows, and a counter hashes its labels each time. */
+function createCacheMetrics(registry: Registry): InternalMetrics['cacheRequested'] {
+  const counts = new Map<string, Record<CacheResult, number>>();
+  const cacheName = fewNames();
+  new Counter({
+    name: 'lanyard_cache_requests_total',
+    help: 'Cache lookups: answered from the cache (hit), not in it (miss), or skipped because it may be stale (bypass).',
+    labelNames: ['cache', 'result'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [cache, byResult] of counts) {
+        for (const [result, count] of Object.entries(byResult)) if (count > 0) this.inc({ cache, result }, count);
+      }
+    },
+  });
+  return (name, result) => {
+    const cache = cacheName(name);
+    const byResult = counts.get(cache) ?? { hit: 0, miss: 0, bypass: 0 };
+    byResult[result]++;
+    counts.set(cache, byResult);
   };
 }
 

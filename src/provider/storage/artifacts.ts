@@ -79,7 +79,12 @@ export interface FoundArtifact {
 
 /** What is stored instead of the id of a model. */
 export function artifactId(model: string, id: string): Buffer {
-  return hash('sha256', `${model}\0${id}`, 'buffer');
+  return sha256(`${model}\0${id}`);
+}
+
+/** By way of hex: each `buffer` of the hash would be memory outside of the heap, which costs several times as much. */
+export function sha256(text: string): Buffer {
+  return Buffer.from(hash('sha256', text, 'hex'), 'hex');
 }
 
 export async function findByUserCode(

@@ -1,8 +1,8 @@
 // Which sessions have ended, by the uid that a session keeps when its id changes. They are rows of
 // revoked_tokens.
 
-import { hash } from 'node:crypto';
 import type { Query } from '../../database/database.ts';
+import { sha256 } from './artifacts.ts';
 
 const HASH = (uid: string) => `sha256(convert_to('session ' || ${uid}, 'UTF8'))`;
 
@@ -32,5 +32,5 @@ interface RevokedTokens {
 }
 
 export async function hasSessionEnded(artifactStore: RevokedTokens, uid: string): Promise<boolean> {
-  return (await artifactStore.findJwtStatus(hash('sha256', `session ${uid}`, 'buffer'), undefined)).isRevoked;
+  return (await artifactStore.findJwtStatus(sha256(`session ${uid}`), undefined)).isRevoked;
 }

@@ -11,7 +11,7 @@ import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
 import { currentContext } from '../engine-internals.ts';
 import type { ArtifactStore } from '../storage/artifact-store.ts';
-import { artifactId } from '../storage/artifacts.ts';
+import { artifactId, sha256 } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
 
 /** The clock of another node may be behind by this much. */
@@ -162,7 +162,7 @@ function hasExpired({ exp }: VerifiedJwt): boolean {
 }
 
 function hashOfJti(jti: string): Buffer {
-  return hash('sha256', jti, 'buffer');
+  return sha256(jti);
 }
 
 /**
