@@ -30,8 +30,15 @@ export function hashGeneratedSecret(secret: string): string {
 }
 
 export interface SecretVerifier {
-  /** @returns the stored secret that was presented; undefined if none matches or it has expired */
-  match(clientId: string, stored: readonly StoredSecret[], presented: string): Promise<StoredSecret | undefined>;
+  /**
+   * @returns the stored secret that was presented, at once if it was generated; undefined if none
+   *   matches or it has expired
+   */
+  match(
+    clientId: string,
+    stored: readonly StoredSecret[],
+    presented: string,
+  ): StoredSecret | undefined | Promise<StoredSecret | undefined>;
 }
 
 export function createSecretVerifier(passwords: PasswordHasher): SecretVerifier {
@@ -48,8 +55,7 @@ export function createSecretVerifier(passwords: PasswordHasher): SecretVerifier 
     return run;
   }
 
-  async function isSecret(clientId: string, storedHash: string, presented: string): Promise<boolean> {
-    if (storedHash.startsWith(GENERATED_PREFIX)) return isEqual(storedHash, hashGeneratedSecret(presented));
+  async function isImported(clientId: string, storedHash: string, presented: string): Promise<boolean> {
     const key = createHmac('sha256', processKey)
       .update(JSON.stringify([clientId, storedHash, presented]))
       .digest('base64url');
@@ -59,14 +65,25 @@ export function createSecretVerifier(passwords: PasswordHasher): SecretVerifier 
     return isRight;
   }
 
+  async function matchImported(
+    clientId: string,
+    imported: readonly StoredSecret[],
+    presented: string,
+  ): Promise<StoredSecret | undefined> {
+    for (const secret of imported) {
+      if (await isImported(clientId, secret.hash, presented)) return isExpired(secret) ? undefined : secret;
+    }
+    return undefined;
+  }
+
   return {
-    async match(clientId, stored, presented) {
+    match(clientId, stored, presented) {
       if (presented.length > MAX_SECRET_LENGTH) return undefined;
-      for (const secret of stored) {
-        if (isExpired(secret)) continue;
-        if (await isSecret(clientId, secret.hash, presented)) return isExpired(secret) ? undefined : secret;
-      }
-      return undefined;
+      const usable = stored.filter((secret) => !isExpired(secret));
+      const presentedHash = hashGeneratedSecret(presented);
+      const generated = usable.find((secret) => isEqual(secret.hash, presentedHash));
+      const imported = usable.filter((secret) => !secret.hash.startsWith(GENERATED_PREFIX));
+      return generated ?? (imported.length === 0 ? undefined : matchImported(clientId, imported, presented));
     },
   };
 }

@@ -20,9 +20,20 @@ export interface CacheOptions<Value> {
 /** No promise when it is remembered: ten of them would be most of what a request costs. */
 export type Answer<Value> = Value | undefined | Promise<Value | undefined>;
 
+type Answers<Values extends readonly unknown[]> = { readonly [Index in keyof Values]: Answer<Values[Index]> };
+export type Found<Values extends readonly unknown[]> = { readonly [Index in keyof Values]: Values[Index] | undefined };
+
+/** @returns no promise when all of them are remembered */
+export function allAnswers<Values extends readonly unknown[]>(
+  answers: Answers<Values>,
+): Found<Values> | Promise<Found<Values>> {
+  const isLoading = answers.some((answer) => answer instanceof Promise);
+  return (isLoading ? Promise.all(answers) : answers) as Found<Values> | Promise<Found<Values>>;
+}
+
 export interface Cache<Value> {
   /** What does not exist is not remembered: invented keys must not push out real ones. */
-  get(key: string): Answer<Value>;
+  readonly get: (key: string) => Answer<Value>;
 }
 
 interface Load<Value> {

@@ -22,7 +22,7 @@ type GenerateTokenId = (this: { readonly format?: string | undefined }) => strin
 
 /** The methods that `overrideMethod` replaces. */
 export interface ReplacedMethods {
-  'Client.find': (this: unknown, clientId: string) => Promise<Client | undefined>;
+  'Client.find': (this: unknown, clientId: string) => Client | undefined | Promise<Client | undefined>;
   'Client.prototype.compareClientSecret': (this: Client, presented: string) => Promise<boolean>;
   'Client.prototype.grantTypeAllowed': (this: Client, type: string) => boolean;
   'Client.prototype.responseTypeAllowed': (this: Client, type: ResponseType) => boolean;

@@ -89,16 +89,23 @@ function replaceFind(
       return client;
     }
 
-    return async (clientId) => {
-      // The engine asks for the audience of what is presented as an ID token, which may be a list.
-      if (typeof clientId !== 'string') return undefined;
-      const known = await directory.findClient(clientId);
-      if (known?.isDisabled) return undefined;
-      if (asksForDocuments() && (known === undefined || isOfDocument(known))) return findByDocument(clientId, known);
-      if (known === undefined) return undefined;
-      const client = instances.get(known) ?? (await load(clientId));
+    async function makeInstance(clientId: string, known: CachedClient): Promise<Client | undefined> {
+      const client = await load(clientId);
       if (client !== undefined) instances.set(known, client);
       return client;
+    }
+
+    function find(clientId: string, known: CachedClient | undefined): Client | undefined | Promise<Client | undefined> {
+      if (known?.isDisabled) return undefined;
+      if (asksForDocuments() && (known === undefined || isOfDocument(known))) return findByDocument(clientId, known);
+      return known && (instances.get(known) ?? makeInstance(clientId, known));
+    }
+
+    return (clientId) => {
+      // The engine asks for the audience of what is presented as an ID token, which may be a list.
+      if (typeof clientId !== 'string') return undefined;
+      const known = directory.findClient(clientId);
+      return known instanceof Promise ? known.then((found) => find(clientId, found)) : find(clientId, known);
     };
   });
 }

@@ -29,7 +29,8 @@ export function createSecretCheck(deps: SecretCheckDeps): IsSecretOf {
   return async (clientId, presented) => {
     const client = await directory.findClient(clientId);
     if (client === undefined || client.isDisabled) return false;
-    const secret = await refusingOverload(secretVerifier.match(clientId, client.secrets, presented));
+    const match = secretVerifier.match(clientId, client.secrets, presented);
+    const secret = match instanceof Promise ? await refusingOverload(match) : match;
     if (secret === undefined) return false;
     noteUse(secret.id);
     return true;

@@ -5,7 +5,9 @@
 import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { isSelfRegistered } from '../../clients/client.ts';
-import { type CachedResourceServer, grantAt } from '../../resource-servers/lookup.ts';
+import type { CachedClient } from '../../clients/lookup.ts';
+import { type Answer, allAnswers, type Found } from '../../database/cache.ts';
+import { type CachedGrants, type CachedResourceServer, grantAt } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 
 export interface Permitted {
@@ -17,14 +19,18 @@ export interface Permitted {
 }
 
 /** @returns undefined if there is no such resource server, or the client may not call it */
-export async function findPermitted(
-  directory: Directory,
-  indicator: string,
-  clientId: string,
-): Promise<Permitted | undefined> {
-  const resourceServer = await directory.findResourceServer(indicator);
-  const grants = await directory.findGrants(clientId);
-  const client = await directory.findClient(clientId);
+export function findPermitted(directory: Directory, indicator: string, clientId: string): Answer<Permitted> {
+  const rows = allAnswers<Rows>([
+    directory.findResourceServer(indicator),
+    directory.findGrants(clientId),
+    directory.findClient(clientId),
+  ]);
+  return rows instanceof Promise ? rows.then(permittedBy) : permittedBy(rows);
+}
+
+type Rows = [CachedResourceServer, CachedGrants, CachedClient];
+
+function permittedBy([resourceServer, grants, client]: Found<Rows>): Permitted | undefined {
   const isUnknownSoftware = client !== undefined && isSelfRegistered(client);
   const granted = resourceServer && grantAt(resourceServer, grants, isUnknownSoftware);
   if (resourceServer === undefined || granted === undefined) return undefined;
@@ -41,12 +47,17 @@ export async function findPermitted(
  * told to every client.
  */
 export async function getPermitted(directory: Directory, indicator: string, clientId: string): Promise<Permitted> {
-  if (!URL.canParse(indicator)) throw new errors.InvalidTarget('resource indicator must be an absolute URI');
-  if (indicator.includes('#'))
-    throw new errors.InvalidTarget('resource indicator must not contain a fragment component');
-  const permitted = await findPermitted(directory, indicator, clientId);
-  if (permitted === undefined) throw new errors.InvalidTarget('this client may not call that resource server');
+  const found = findPermitted(directory, indicator, clientId);
+  const permitted = found instanceof Promise ? await found : found;
+  if (permitted === undefined) throw new errors.InvalidTarget(whyNot(indicator));
   return permitted;
+}
+
+/** The identifier of a resource server is neither relative nor does it have a fragment. */
+function whyNot(indicator: string): string {
+  if (!URL.canParse(indicator)) return 'resource indicator must be an absolute URI';
+  if (indicator.includes('#')) return 'resource indicator must not contain a fragment component';
+  return 'this client may not call that resource server';
 }
 
 /**

@@ -4,7 +4,10 @@
 
 import type { TokenAudience } from '../../client-binding.ts';
 import { isSelfRegistered } from '../../clients/client.ts';
-import { grantAt } from '../../resource-servers/lookup.ts';
+import type { CachedClient } from '../../clients/lookup.ts';
+import { allAnswers } from '../../database/cache.ts';
+import { type CachedGrants, type CachedResourceServer, grantAt } from '../../resource-servers/lookup.ts';
+import type { CachedUser } from '../../users/lookup.ts';
 import type { Directory } from './directory.ts';
 
 export interface IssuedTo {
@@ -33,16 +36,20 @@ export interface TokenStatus {
 
 /** @returns undefined if the token is void */
 export async function findTokenStatus(directory: Directory, token: IssuedTo): Promise<TokenStatus | undefined> {
-  const [client, user, grants] = await Promise.all([
+  const rows = allAnswers<[CachedClient, CachedUser, CachedGrants]>([
     directory.findClient(token.clientId),
     token.accountId === undefined ? undefined : directory.findUser(token.accountId),
     directory.findGrants(token.clientId),
   ]);
+  const [client, user, grants] = rows instanceof Promise ? await rows : rows;
   if (client === undefined || client.isDisabled || isBefore(token, client)) return undefined;
   if (token.accountId !== undefined && (user === undefined || user.isDisabled || isBefore(token, user)))
     return undefined;
 
-  const resourceServers = await Promise.all(token.audiences.map((audience) => directory.findResourceServer(audience)));
+  const answers = allAnswers<CachedResourceServer[]>(
+    token.audiences.map((audience) => directory.findResourceServer(audience)),
+  );
+  const resourceServers = answers instanceof Promise ? await answers : answers;
   const known = resourceServers.flatMap((resourceServer, position) =>
     // Found under its other spelling, it is not the audience that the token names.
     resourceServer !== undefined && resourceServer.identifier === token.audiences[position] ? [resourceServer] : [],

@@ -3,9 +3,10 @@
 
 import { bindingClaims } from '../../client-binding.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
+import { allAnswers, type Found } from '../../database/cache.ts';
 import type { Directory } from '../policy/directory.ts';
 import { scopesOf } from '../policy/requested-scopes.ts';
-import { findPermitted } from '../policy/resource-server-policy.ts';
+import { findPermitted, type Permitted } from '../policy/resource-server-policy.ts';
 import { delegationOf } from './delegation.ts';
 
 /** Of the engine's models and of their payloads. */
@@ -25,16 +26,29 @@ const ACCESS_TOKENS: readonly string[] = ['AccessToken', 'ClientCredentials'];
 const USER_MODELS: readonly string[] = ['AccessToken', 'RefreshToken', 'AuthorizationCode'];
 const ISSUED_MODELS: readonly string[] = [...ACCESS_TOKENS, ...USER_MODELS, 'DeviceCode'];
 
-/** @throws Error, which says what is missing */
-export async function assertIssuable(directory: Directory, model: string, token: IssuedMembers): Promise<void> {
-  if (!ISSUED_MODELS.includes(model)) return;
+/** @throws Error, which says what is missing; at once, or when rows have to be loaded, later */
+export function assertIssuable(directory: Directory, model: string, token: IssuedMembers): undefined | Promise<void> {
+  if (!ISSUED_MODELS.includes(model)) return undefined;
   const { client_id: clientId } = bindingClaims(token.clientId);
   if (USER_MODELS.includes(model) && !hasGrant(token)) throw refusal(model, 'of a user without a grant');
-  if (!ACCESS_TOKENS.includes(model)) return;
-  const client = await directory.findClient(clientId);
+  if (!ACCESS_TOKENS.includes(model)) return undefined;
+  // Without an audience it is for userinfo alone.
+  const audiences = token.aud === undefined ? [] : Array.isArray(token.aud) ? token.aud : [token.aud];
+  const permitted = audiences.map((audience) => findPermitted(directory, audience, clientId));
+  const rows = allAnswers<[CachedClient, ...Permitted[]]>([directory.findClient(clientId), ...permitted]);
+  return rows instanceof Promise
+    ? rows.then((found) => assertAllowed(model, token, found))
+    : assertAllowed(model, token, rows);
+}
+
+function assertAllowed(
+  model: string,
+  token: IssuedMembers,
+  [client, ...permitted]: Found<[CachedClient, ...Permitted[]]>,
+): undefined {
   if (client === undefined) throw refusal(model, 'of a client that does not exist');
   assertBoundToKey(model, client, token);
-  await assertWithinPolicy(directory, model, clientId, token);
+  for (const policy of permitted) assertWithinPolicy(model, token.scope, policy);
 }
 
 /** Its own, or for a token that was exchanged the user's first one. */
@@ -53,20 +67,13 @@ function assertBoundToKey(model: string, { metadata }: CachedClient, { jkt, 'x5t
   }
 }
 
-/** The policy row of the client at the API that the token is for. Without an audience it is for userinfo alone. */
-async function assertWithinPolicy(
-  directory: Directory,
-  model: string,
-  clientId: string,
-  { aud, scope }: IssuedMembers,
-): Promise<void> {
-  for (const audience of [aud ?? []].flat()) {
-    const permitted = await findPermitted(directory, audience, clientId);
-    if (permitted === undefined) throw refusal(model, 'for an API without a policy row');
-    const allowed = scopesOf(permitted.scope);
-    const excess = [...scopesOf(scope)].filter((name) => !allowed.has(name));
-    if (excess.length > 0) throw refusal(model, `with scopes outside its policy row: ${excess.join(' ')}`);
-  }
+/** @param policy of the client at the API that the token is for */
+function assertWithinPolicy(model: string, scope: string | undefined, policy: Permitted | undefined): void {
+  if (policy === undefined) throw refusal(model, 'for an API without a policy row');
+  if (scope === policy.scope) return;
+  const allowed = scopesOf(policy.scope);
+  const excess = [...scopesOf(scope)].filter((name) => !allowed.has(name));
+  if (excess.length > 0) throw refusal(model, `with scopes outside its policy row: ${excess.join(' ')}`);
 }
 
 function refusal(model: string, fault: string): Error {
