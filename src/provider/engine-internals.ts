@@ -1,9 +1,8 @@
 // Everything of oidc-provider that Lanyard replaces, calls or reads outside its documented
 // interface: the list to go through at an upgrade, with the steps of its endpoints in engine-steps.
 // Other files reach these members through the functions below. `assertEngineInternals` runs when
-// the server starts, so that a renamed member stops the start instead of failing a request. What
-// only shows when the engine works (its HTML, the names of its errors) is tried at the start by
-// engine-probe.
+// the server starts, so that a renamed member stops the start instead of failing a request.
+// engine-probe tries what only shows when the engine works (its HTML, the names of its errors).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
@@ -87,10 +86,11 @@ const GRANT_HELPERS = ['validateDpop', 'checkDpopReplay'];
 
 /** RFC 9449 §4.3. @returns undefined if there is no proof */
 export function validateDpop(provider: Provider, ctx: KoaContextWithOIDC, accessToken?: string) {
+  if (ctx.req.headers.dpop === undefined) return undefined;
   return grantHelpers.validateDpop(provider, ctx as TokenEndpointGrantContext, accessToken);
 }
 
-type DpopProof = Awaited<ReturnType<typeof validateDpop>>;
+export type DpopProof = Awaited<ReturnType<typeof validateDpop>>;
 
 /** RFC 9449 §11.1. Does nothing without a proof. */
 export function checkDpopReplay(

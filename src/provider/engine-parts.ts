@@ -35,7 +35,7 @@ export interface EnginePrelude {
   /** sets the headers that every answer carries */
   setCommonHeaders(request: IncomingMessage, response: ServerResponse): void;
   /** the same headers, names and values by turns */
-  rawHeaders(request: IncomingMessage): readonly string[];
+  rawHeaders(request: IncomingMessage): string[];
   /** that of our origins by which the client has come */
   originOf(request: IncomingMessage): string | undefined;
 }

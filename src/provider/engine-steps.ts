@@ -1,13 +1,14 @@
 // The second part of the list of engine-internals: the steps of the engine's endpoints. They are
 // arrays of middlewares in modules that oidc-provider does not document, which a Provider reads
-// when it is constructed. A step that is missing stops the start.
+// when it is constructed. A step that is missing or new stops the start.
 //
 // At the token endpoint they authenticate the client, drop the parameters that the grant does not
 // name, refuse those that occur twice, a grant type that is unknown or not allowed, a scope and
-// authorization details (checkRar) that are malformed, and then call the grant. Both transports run
-// them; CORS comes before.
+// authorization details (checkRar) that are malformed, and then call the grant. CORS comes before.
+// Both transports run them, the fast path without those that can do nothing for the request.
 
 import type { Middleware } from 'koa';
+import compose from 'koa-compose';
 import type Provider from 'oidc-provider';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 // Without types of their own: engine-modules.d.ts.
@@ -19,7 +20,9 @@ import { asEngineContext, changedEngine } from './engine-internals.ts';
 export type EndpointName = 'introspection' | 'userinfo';
 type Answer = (ctx: KoaContextWithOIDC) => Promise<void>;
 
-const steps: Readonly<Record<EndpointName | 'token', Middleware[]>> = { introspection, token, userinfo };
+type Endpoint = EndpointName | 'token';
+
+const steps: Readonly<Record<Endpoint, Middleware[]>> = { introspection, token, userinfo };
 
 const answers = new WeakMap<Provider, Readonly<Record<EndpointName, Answer>>>();
 
@@ -28,24 +31,79 @@ export function answerWith(provider: Provider, own: Readonly<Record<EndpointName
   answers.set(provider, own);
 }
 
-/** How the engine reads a request and writes an answer: the fast path does both by itself. */
-const TRANSPORT = ['noCache', 'urlencoded', 'jwtIntrospectionResponse', 'assembleTokenParams'];
-for (const name of TRANSPORT) indexOf(introspection, name);
-for (const name of ['urlencoded', 'assembleTokenParams']) indexOf(token, name);
-
 /**
- * RFC 7662, OpenID Connect Core §5.3: what the client has to prove is checked before, a signature
- * (RFC 9701) is made after.
+ * What the steps do on the fast path. `transport`: reads the request or writes the answer, which it
+ * does by itself. `on error`: does something when one after it throws, and nothing else. A step that
+ * is named by a parameter, or by `repetition` (a parameter that occurs twice), does nothing for a
+ * request without it. `replaced`: ours takes its place, on both transports.
  */
-endWith(introspection, 'renderTokenResponse', 'introspection');
-endWith(userinfo, 'validateAccessToken', 'userinfo');
-/** JWT access tokens are found by the adapter (tokens/jwt-access-tokens). */
-remove(introspection, 'rejectStructuredTokens');
+type Role = 'transport' | 'on error' | 'always' | 'repetition' | 'scope' | 'authorization_details' | 'replaced';
+
+/** All steps of the engine, in their order. */
+const ROLES: Readonly<Record<Endpoint, readonly (readonly [step: string, role: Role])[]>> = {
+  token: [
+    ['noCache', 'transport'],
+    ['urlencoded', 'transport'],
+    ['assembleTokenParams', 'transport'],
+    ['rejectClientAuthDupes', 'repetition'],
+    ['setWWWAuthenticateHeader', 'on error'],
+    ['authenticateClient', 'always'],
+    ['bound rejectDupes', 'repetition'],
+    ['stripGrantIrrelevantParams', 'always'],
+    ['supportedGrantTypeCheck', 'always'],
+    ['allowedGrantTypeCheck', 'always'],
+    ['rejectDupesOptionalExcept', 'repetition'],
+    ['validateScope', 'scope'],
+    ['checkRar', 'authorization_details'],
+    ['ensureRarResource', 'authorization_details'],
+    ['callTokenHandler', 'always'],
+  ],
+  introspection: [
+    ['noCache', 'transport'],
+    ['urlencoded', 'transport'],
+    ['assembleTokenParams', 'transport'],
+    ['rejectClientAuthDupes', 'repetition'],
+    ['setWWWAuthenticateHeader', 'on error'],
+    ['authenticateClient', 'always'],
+    ['bound rejectDupes', 'repetition'],
+    ['validateTokenPresence', 'always'],
+    // JWT access tokens are found by the adapter (tokens/jwt-access-tokens).
+    ['rejectStructuredTokens', 'replaced'],
+    // RFC 9701: signs an answer for which the request must have asked by its header.
+    ['jwtIntrospectionResponse', 'transport'],
+    ['renderTokenResponse', 'replaced'],
+  ],
+  userinfo: [
+    ['noCache', 'transport'],
+    ['setWWWAuthenticateHeader', 'on error'],
+    ['urlencoded', 'transport'],
+    ['bound assembleParams', 'transport'],
+    ['bound rejectDupes', 'repetition'],
+    ['validateAccessToken', 'replaced'],
+    ['validateAudience', 'replaced'],
+    ['validateScope', 'replaced'],
+    ['loadAccessTokenClient', 'replaced'],
+    ['loadAccessTokenAccount', 'replaced'],
+    ['loadAccessTokenGrant', 'replaced'],
+    ['respond', 'replaced'],
+  ],
+};
+
+for (const name of ['token', 'introspection', 'userinfo'] as const) {
+  const listed = ROLES[name].map(([step]) => step).join(', ');
+  const found = steps[name].map((step) => step.name).join(', ');
+  if (found !== listed) throw changedEngine(`${name} endpoint with the steps ${listed} (it has ${found})`);
+}
+replaceIn('introspection');
+replaceIn('userinfo');
 remove(revocation, 'rejectStructuredTokens');
 
-/** @param first the first of the steps whose place is taken */
-function endWith(steps: Middleware[], first: string, name: EndpointName): void {
-  steps.splice(indexOf(steps, first), steps.length, (ctx) => {
+/** RFC 7662, OpenID Connect Core §5.3. What the client has to prove is checked before. */
+function replaceIn(name: EndpointName): void {
+  const own = steps[name];
+  const replaced = own.filter((step) => roleOf(name, step) === 'replaced');
+  for (const step of replaced) remove(own, step.name);
+  own.push((ctx) => {
     const { provider } = asEngineContext(ctx).oidc;
     const answer = answers.get(provider)?.[name];
     if (answer === undefined) throw new Error(`nothing answers at ${name}`);
@@ -54,30 +112,61 @@ function endWith(steps: Middleware[], first: string, name: EndpointName): void {
 }
 
 function remove(steps: Middleware[], name: string): void {
-  steps.splice(indexOf(steps, name), 1);
-}
-
-function indexOf(steps: Middleware[], name: string): number {
   const index = steps.findIndex((step) => step.name === name);
   if (index === -1) throw changedEngine(`step ${name}`);
-  return index;
+  steps.splice(index, 1);
 }
 
-/** They look for parameters that occur twice, and do nothing when there are none. */
-const ABOUT_REPETITION = ['rejectClientAuthDupes', 'bound rejectDupes', 'rejectDupesOptionalExcept'];
-for (const name of ABOUT_REPETITION) indexOf(token, name);
-
-/** The same steps for a request without a parameter that occurs twice. */
-export function withoutRepetition(steps: readonly Middleware[]): Middleware[] {
-  return steps.filter((step) => !ABOUT_REPETITION.includes(step.name));
+/** Our own answer has no name, and is for every request. */
+function roleOf(name: Endpoint, { name: step }: Middleware): Role {
+  return ROLES[name].find(([each]) => each === step)?.[1] ?? 'always';
 }
+
+export interface Form {
+  readonly parameters: Readonly<Record<string, unknown>>;
+  /** whether one of them occurs twice */
+  readonly hasRepetition: boolean;
+}
+
+export type RunSteps = (ctx: KoaContextWithOIDC, form: Form) => Promise<void>;
 
 /**
- * Errors as the engine renders them, with its event; then everything between the body and the
- * answer.
+ * What is between the body and the answer, without the steps that do nothing for the form. Errors
+ * are rendered as by the engine, with its event.
  */
-export function endpointSteps(name: EndpointName | 'token', errorEvent: string): Middleware[] {
-  return [getErrorHandler(errorEvent), ...steps[name].filter((step) => !TRANSPORT.includes(step.name))];
+export function endpointSteps(name: Endpoint, errorEvent: string): RunSteps {
+  const withRoles = (...roles: Role[]) => steps[name].filter((step) => roles.includes(roleOf(name, step)));
+  const onError = compose([getErrorHandler(errorEvent), ...withRoles('on error')]);
+  const all = withRoles('always', 'repetition', 'scope', 'authorization_details');
+  const withScope = withRoles('always', 'scope');
+  const fewest = withRoles('always');
+  return async (ctx, { parameters, hasRepetition }) => {
+    const isPlain = !hasRepetition && parameters.authorization_details === undefined;
+    try {
+      await inOrder(isPlain ? (parameters.scope === undefined ? fewest : withScope) : all, ctx);
+    } catch (error) {
+      await onError(ctx, () => Promise.reject(error));
+    }
+  };
+}
+
+const NOTHING = Promise.resolve();
+
+/**
+ * One after the other. A step that goes on at once, as most do, has nothing left to do and is not
+ * waited for.
+ */
+async function inOrder(inner: readonly Middleware[], ctx: KoaContextWithOIDC): Promise<void> {
+  let goesOn = false;
+  const next = () => {
+    goesOn = true;
+    return NOTHING;
+  };
+  for (const step of inner) {
+    goesOn = false;
+    const running = step(ctx, next);
+    if (!goesOn) await running;
+  }
 }
 
 export { cors };

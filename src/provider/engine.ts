@@ -78,12 +78,17 @@ interface Built {
   readonly sendLogoutNotice: SendLogoutNotice;
 }
 
+/** It begins when this module is loaded, while the database still starts. */
+const probing = probeEngine();
+// `createEngine` reports it.
+probing.catch(() => {});
+
 /**
  * @throws Error when the engine cannot work with the keys, or is not the one that this was written
  * against
  */
 export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promise<Engine> {
-  await probeEngine();
+  await probing;
   const parts = createParts(deps);
   let built = build(deps, parts, keys);
   return {
@@ -138,7 +143,6 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
 function createHandler({ config, prelude, log }: ProviderDeps, provider: Provider): Engine['handler'] {
   const fastPath = createFastPath({
     provider,
-    clientChallenge: clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     certificateHeader: config.mutualTls.header,
     rawHeaders: prelude.rawHeaders,
     originOf: prelude.originOf,

@@ -6,21 +6,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse } from 'node:querystring';
 import type { Middleware } from 'koa';
-import compose from 'koa-compose';
 import type Provider from 'oidc-provider';
-import type { KoaContextWithOIDC } from 'oidc-provider';
 import { createEngineContext, runInContext } from '../engine-internals.ts';
-import { cors, endpointSteps, withoutRepetition } from '../engine-steps.ts';
-import { readForm } from '../http/form-body.ts';
+import { cors, endpointSteps, type Form, type RunSteps } from '../engine-steps.ts';
+import { challengeClient } from '../http/client-challenge.ts';
+import { keepForm, readForm } from '../http/form-body.ts';
 import { ROUTES } from '../routes.ts';
 import { createPlainRequests, type PlainRequestOptions } from './plain-request.ts';
 
 export interface FastPathDeps extends PlainRequestOptions {
   readonly provider: Provider;
-  /** in front of the token and introspection endpoints on both transports */
-  readonly clientChallenge: Middleware;
   /** the headers that every answer carries, names and values by turns */
-  readonly rawHeaders: (request: IncomingMessage) => readonly string[];
+  readonly rawHeaders: (request: IncomingMessage) => string[];
   /** the origin by which the client has come */
   readonly originOf: (request: IncomingMessage) => string | undefined;
 }
@@ -28,49 +25,45 @@ export interface FastPathDeps extends PlainRequestOptions {
 /** @returns undefined if the request is not plain, at once; otherwise whether it was answered: a form that the input gate refuses is not */
 export type FastPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
 
-type Run = (ctx: KoaContextWithOIDC) => Promise<void>;
-
 interface Options {
   readonly route: string;
   readonly method: string;
   /** those that the engine reads; at the token endpoint each grant names its own */
   readonly parameters?: ReadonlySet<string>;
   readonly exposeHeaders: string;
+  readonly run: RunSteps;
 }
 
 interface Endpoint extends Options {
   readonly allowOrigin: Middleware;
-  readonly run: Run;
-  /** for a request without a parameter that occurs twice */
-  readonly runUnrepeated: Run;
   /** of a request without Origin: what the engine's CORS sets then */
   readonly corsHeaders: readonly string[];
 }
 
 export function createFastPath(deps: FastPathDeps): FastPath {
-  const { clientChallenge } = deps;
   const withNonce = 'DPoP-Nonce,WWW-Authenticate';
   const endpoints = new Map<string, Endpoint>([
     [
       ROUTES.token,
-      endpoint({ route: 'token', method: 'POST', exposeHeaders: withNonce }, [
-        clientChallenge,
-        ...endpointSteps('token', 'grant.error'),
-      ]),
+      endpoint({
+        ...{ route: 'token', method: 'POST', exposeHeaders: withNonce },
+        run: endpointSteps('token', 'grant.error'),
+      }),
     ],
     [
       ROUTES.introspection,
-      endpoint(
-        { route: 'introspection', method: 'POST', parameters: INTROSPECTED, exposeHeaders: 'WWW-Authenticate' },
-        [clientChallenge, ...endpointSteps('introspection', 'introspection.error')],
-      ),
+      endpoint({
+        ...{ route: 'introspection', method: 'POST', exposeHeaders: 'WWW-Authenticate' },
+        parameters: INTROSPECTED,
+        run: endpointSteps('introspection', 'introspection.error'),
+      }),
     ],
     [
       ROUTES.userinfo,
-      endpoint(
-        { route: 'userinfo', method: 'GET', exposeHeaders: withNonce },
-        endpointSteps('userinfo', 'userinfo.error'),
-      ),
+      endpoint({
+        ...{ route: 'userinfo', method: 'GET', exposeHeaders: withNonce },
+        run: endpointSteps('userinfo', 'userinfo.error'),
+      }),
     ],
   ]);
   const isPlain = createPlainRequests(deps);
@@ -86,47 +79,54 @@ const INTROSPECTED: ReadonlySet<string> = new Set([
   ...['token', 'token_type_hint', 'client_id', 'client_secret', 'client_assertion', 'client_assertion_type'],
 ]);
 
-function endpoint(options: Options, steps: Middleware[]): Endpoint {
+function endpoint(options: Options): Endpoint {
   const { method, exposeHeaders } = options;
   return {
     ...options,
     allowOrigin: cors({ clientBased: true, allowMethods: method, exposeHeaders }),
-    run: compose(steps) as Run,
-    runUnrepeated: compose(withoutRepetition(steps)) as Run,
     corsHeaders: ['Vary', 'Origin', 'Access-Control-Allow-Origin', '*', 'Access-Control-Expose-Headers', exposeHeaders],
   };
 }
 
 async function answer(
   { provider, rawHeaders, originOf }: FastPathDeps,
-  { route, method, parameters, allowOrigin, run, runUnrepeated, corsHeaders }: Endpoint,
+  { route, method, parameters, allowOrigin, run, corsHeaders }: Endpoint,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<boolean> {
   const form = method === 'POST' ? await readForm(request) : undefined;
-  if (form !== undefined && form.outcome !== 'accepted') return false;
+  if (form !== undefined && form.outcome !== 'accepted') {
+    keepForm(request, form);
+    return false;
+  }
   const ctx = createEngineContext(provider, request, response, route);
   ctx.state.origin = originOf(request);
   // Without Koa's setter, which would look at the type of every body.
   Object.defineProperty(ctx, 'body', { value: undefined, writable: true });
-  const params = form === undefined ? undefined : toParams(form.body, parameters);
-  if (params !== undefined) Object.assign(ctx.oidc, { params });
-  const runSteps = Object.values(params ?? {}).some(Array.isArray) ? run : runUnrepeated;
+  const parsed = form === undefined ? { parameters: {}, hasRepetition: false } : parseForm(form.body, parameters);
+  Object.assign(ctx.oidc, { params: parsed.parameters });
   const hasOrigin = request.headers.origin !== undefined;
-  await runInContext(ctx, async () => (hasOrigin ? allowOrigin(ctx, () => runSteps(ctx)) : runSteps(ctx)));
-  write(response, ctx.body, [...rawHeaders(request), ...(hasOrigin ? [] : corsHeaders), 'Cache-Control', 'no-store']);
+  await runInContext(ctx, () => (hasOrigin ? allowOrigin(ctx, () => run(ctx, parsed)) : run(ctx, parsed)));
+  // Where a client authenticates there is a form.
+  if (form !== undefined && response.statusCode >= 400) challengeClient(ctx, provider.issuer);
+  const headers = rawHeaders(request);
+  if (!hasOrigin) headers.push(...corsHeaders);
+  write(response, ctx.body, headers);
   return true;
 }
 
 /** As the engine assembles them: an empty one counts as missing (RFC 6749 §3.1), one that occurs twice is a list. */
-function toParams(body: string, names: ReadonlySet<string> | undefined): Record<string, unknown> {
-  const params: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(parse(body))) {
-    // No parameter of ours; on a plain object it would be the prototype.
-    if (name === '__proto__') continue;
-    if (value && (names === undefined || names.has(name))) params[name] = value;
+function parseForm(body: string, names: ReadonlySet<string> | undefined): Form {
+  // Has no prototype.
+  const parameters = parse(body);
+  let hasRepetition = false;
+  for (const name in parameters) {
+    const value = parameters[name];
+    const isKnown = names === undefined ? name !== '__proto__' : names.has(name);
+    if (!value || !isKnown) delete parameters[name];
+    else hasRepetition ||= typeof value !== 'string';
   }
-  return params;
+  return { parameters, hasRepetition };
 }
 
 /**
@@ -150,11 +150,12 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 type OnBrokenOff = (error: unknown, request: IncomingMessage) => void;
 
 /** The engine answers with JSON, or with a JWT whose type it has set. */
-function write(response: ServerResponse, body: unknown, headers: readonly string[]): void {
+function write(response: ServerResponse, body: unknown, headers: string[]): void {
   const isJwt = typeof body === 'string';
   const text = isJwt ? body : JSON.stringify(body);
   const sizeBytes = Buffer.byteLength(text);
-  const type = isJwt ? [] : ['Content-Type', 'application/json; charset=utf-8'];
-  response.writeHead(response.statusCode, [...headers, ...type, 'Content-Length', String(sizeBytes)]);
+  headers.push('Cache-Control', 'no-store', 'Content-Length', String(sizeBytes));
+  if (!isJwt) headers.push('Content-Type', 'application/json; charset=utf-8');
+  response.writeHead(response.statusCode, headers);
   response.end(text, sizeBytes === text.length ? 'latin1' : 'utf8');
 }

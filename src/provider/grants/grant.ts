@@ -6,7 +6,7 @@
 import type Provider from 'oidc-provider';
 import { type Client, errors, type TokenEndpointGrantContext } from 'oidc-provider';
 import { type ReadClientCertificate, validCertificate } from '../clients/mutual-tls.ts';
-import { checkDpopReplay, validateDpop } from '../engine-internals.ts';
+import { checkDpopReplay, type DpopProof, validateDpop } from '../engine-internals.ts';
 import { AlreadyConsumedError } from '../storage/artifact-store.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { graceSeconds, justRotated } from '../tokens/refresh-grace.ts';
@@ -52,10 +52,14 @@ async function answer(deps: GrantsDeps, grant: Grant, ctx: TokenEndpointGrantCon
   const { client } = ctx.oidc;
   const parameters = ctx.oidc.params as GrantParameters;
   assertPresent(parameters, grant.required);
-  const proof = await readProof(deps, ctx);
+  const proof = toProof(deps, ctx, await validateDpop(deps.provider, ctx));
   const requestId = ctx.get('x-request-id');
   const { result, commit } = await deps.unitOfWork.collect(requestId, () => grant.issue(client, parameters, proof));
-  await commit().catch((error: unknown) => refuseCommit(deps, client, requestId, error));
+  try {
+    await commit();
+  } catch (error) {
+    await refuseCommit(deps, client, requestId, error);
+  }
   ctx.body = result;
 }
 
@@ -66,11 +70,11 @@ function assertPresent(parameters: GrantParameters, required: readonly string[])
   throw new errors.InvalidRequest(`missing required ${missing.length > 1 ? 'parameters' : 'parameter'} ${names}`);
 }
 
-async function readProof(
+function toProof(
   { provider, readClientCertificate }: GrantsDeps,
   ctx: TokenEndpointGrantContext,
-): Promise<Proof> {
-  const dpop = await validateDpop(provider, ctx);
+  dpop: DpopProof,
+): Proof {
   return {
     jkt: dpop?.thumbprint,
     certificate: validCertificate(readClientCertificate, ctx.req),

@@ -2,22 +2,26 @@
 // calls it `invalid_client`, RFC 7662 §2.3 wants 401 for it, and RFC 9110 §15.5.2 a challenge with
 // every 401.
 
-import type { Middleware } from 'koa';
+import type { Context, Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { asEngineContext } from '../engine-internals.ts';
 
 export function clientChallenge(options: { issuer: string; paths: ReadonlySet<string> }): Middleware {
   return async (ctx, next) => {
     await next();
-    if (ctx.method !== 'POST' || !options.paths.has(ctx.path)) return;
-    if (ctx.status === 400 && namesNoClient(asEngineContext(ctx))) {
-      ctx.status = 401;
-      ctx.body = { error: 'invalid_client', error_description: 'client authentication is required' };
-    }
-    if (ctx.status === 401 && !ctx.res.hasHeader('WWW-Authenticate')) {
-      ctx.set('WWW-Authenticate', `Basic realm="${options.issuer}"`);
-    }
+    if (ctx.method === 'POST' && options.paths.has(ctx.path)) challengeClient(ctx, options.issuer);
   };
+}
+
+/** For what the engine has answered where clients authenticate. */
+export function challengeClient(ctx: Context, issuer: string): void {
+  if (ctx.status === 400 && namesNoClient(asEngineContext(ctx))) {
+    ctx.status = 401;
+    ctx.body = { error: 'invalid_client', error_description: 'client authentication is required' };
+  }
+  if (ctx.status === 401 && !ctx.res.hasHeader('WWW-Authenticate')) {
+    ctx.set('WWW-Authenticate', `Basic realm="${issuer}"`);
+  }
 }
 
 /**

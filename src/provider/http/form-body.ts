@@ -30,19 +30,26 @@ export function isForm({ method, headers }: IncomingMessage): boolean {
   return method === 'POST' && /^application\/x-www-form-urlencoded[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '');
 }
 
-export function readForm(request: IncomingMessage): Promise<FormReading> {
-  const reading = readings.get(request) ?? read(request);
+/** For the engine path, which asks several times. */
+export function keptForm(request: IncomingMessage): Promise<FormReading> {
+  const reading = readings.get(request) ?? readForm(request);
   readings.set(request, reading);
   return reading;
 }
 
+/** For the engine path, which answers what the fast path has read and does not take. */
+export function keepForm(request: IncomingMessage, reading: FormReading): void {
+  readings.set(request, Promise.resolve(reading));
+}
+
 /** @returns undefined for a form that is not accepted */
 export async function readFormBody(request: IncomingMessage): Promise<string | undefined> {
-  const reading = await readForm(request);
+  const reading = await keptForm(request);
   return reading.outcome === 'accepted' ? reading.body : undefined;
 }
 
-async function read(request: IncomingMessage): Promise<FormReading> {
+/** What was read is not kept: for most requests that would cost more than reading it. */
+export async function readForm(request: IncomingMessage): Promise<FormReading> {
   const length = request.headers['content-length'] ?? null;
   let bytes: Buffer;
   try {

@@ -10,7 +10,7 @@ import type { EndpointLabel } from '../../metrics/closed-lists.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { asEngineContext } from '../engine-internals.ts';
 import { ROUTES } from '../routes.ts';
-import { handBack, isForm, readForm } from './form-body.ts';
+import { handBack, isForm, keptForm } from './form-body.ts';
 import type { Pages } from './pages.ts';
 import { findParameterFault } from './parameter-shape.ts';
 
@@ -42,7 +42,7 @@ function refuseQuery(query: string): Refusal | undefined {
 
 async function refuseForm({ req }: Context): Promise<Refusal | undefined> {
   if (!isForm(req)) return undefined;
-  const reading = await readForm(req);
+  const reading = await keptForm(req);
   switch (reading.outcome) {
     case 'accepted':
       return undefined;

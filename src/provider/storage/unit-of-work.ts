@@ -31,13 +31,16 @@ interface Unit {
   readonly callbacks: (() => void)[];
 }
 
+const COLLECTED = Promise.resolve();
+
 export function createUnitOfWork({ commit }: Pick<ArtifactStore, 'commit'>): UnitOfWork {
   const current = new AsyncLocalStorage<Unit>();
   return {
-    async write(write) {
+    write(write) {
       const unit = current.getStore();
-      if (unit === undefined) await commit([write]);
-      else unit.writes.push(write);
+      if (unit === undefined) return commit([write]);
+      unit.writes.push(write);
+      return COLLECTED;
     },
     afterwards(callback) {
       const unit = current.getStore();
