@@ -39,16 +39,23 @@ export function answerWith(provider: Provider, own: Readonly<Record<EndpointName
  */
 type Role = 'transport' | 'on error' | 'always' | 'repetition' | 'scope' | 'authorization_details' | 'replaced';
 
+type Listed = readonly [step: string, role: Role];
+
+/** Where a client sends a form and authenticates. */
+const CLIENT_STEPS: readonly Listed[] = [
+  ['noCache', 'transport'],
+  ['urlencoded', 'transport'],
+  ['assembleTokenParams', 'transport'],
+  ['rejectClientAuthDupes', 'repetition'],
+  ['setWWWAuthenticateHeader', 'on error'],
+  ['authenticateClient', 'always'],
+  ['bound rejectDupes', 'repetition'],
+];
+
 /** All steps of the engine, in their order. */
-const ROLES: Readonly<Record<Endpoint, readonly (readonly [step: string, role: Role])[]>> = {
+const ROLES: Readonly<Record<Endpoint, readonly Listed[]>> = {
   token: [
-    ['noCache', 'transport'],
-    ['urlencoded', 'transport'],
-    ['assembleTokenParams', 'transport'],
-    ['rejectClientAuthDupes', 'repetition'],
-    ['setWWWAuthenticateHeader', 'on error'],
-    ['authenticateClient', 'always'],
-    ['bound rejectDupes', 'repetition'],
+    ...CLIENT_STEPS,
     ['stripGrantIrrelevantParams', 'always'],
     ['supportedGrantTypeCheck', 'always'],
     ['allowedGrantTypeCheck', 'always'],
@@ -59,13 +66,7 @@ const ROLES: Readonly<Record<Endpoint, readonly (readonly [step: string, role: R
     ['callTokenHandler', 'always'],
   ],
   introspection: [
-    ['noCache', 'transport'],
-    ['urlencoded', 'transport'],
-    ['assembleTokenParams', 'transport'],
-    ['rejectClientAuthDupes', 'repetition'],
-    ['setWWWAuthenticateHeader', 'on error'],
-    ['authenticateClient', 'always'],
-    ['bound rejectDupes', 'repetition'],
+    ...CLIENT_STEPS,
     ['validateTokenPresence', 'always'],
     // JWT access tokens are found by the adapter (tokens/jwt-access-tokens).
     ['rejectStructuredTokens', 'replaced'],
