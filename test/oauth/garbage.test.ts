@@ -1,6 +1,7 @@
 // Invalid requests of every kind: the answer is JSON or a page, never 5xx and never a stack trace, and the server goes on.
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { ROUTES } from '../../src/provider/routes.ts';
 import { requestToken, type TestClient } from '../support/admin.ts';
 import { expectDecent, GETS, POSTS, startWithApp } from '../support/garbage.ts';
 import { loggedFailures, REDIRECT_URI } from '../support/oauth.ts';
@@ -106,6 +107,26 @@ describe('parameters', () => {
   test('a NUL in each', async () => {
     await eachParameter((value) => [`${value}\0`]);
     await eachParameter(() => ['\0']);
+  });
+
+  test('an app in a browser may read why its form was refused', async () => {
+    const { token, pushed_authorization_request, device_authorization, introspection, revocation, userinfo } = ROUTES;
+    const origin = 'https://app.example';
+    const form = new URLSearchParams({ scope: '\0' });
+    for (const path of [
+      token,
+      pushed_authorization_request,
+      device_authorization,
+      introspection,
+      revocation,
+      userinfo,
+    ]) {
+      const { status, headers } = await post(path, form, { origin });
+      expect([path, status, headers.get('access-control-allow-origin')]).toEqual([path, 400, origin]);
+      expect(headers.get('vary')).toContain('Origin');
+    }
+    const { headers } = await post(ROUTES.authorization, form, { origin });
+    expect(headers.get('access-control-allow-origin')).toBeNull();
   });
 
   test('each twice', async () => {

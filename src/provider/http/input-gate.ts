@@ -86,12 +86,22 @@ const LABELS: ReadonlyMap<string, EndpointLabel> = new Map([
   [ROUTES.end_session, 'logout'],
 ]);
 
+/** Where browser apps send forms. As the engine answers before it knows the client, they may read what is wrong. */
+const FOR_BROWSER_APPS: ReadonlySet<string> = new Set([
+  ...[ROUTES.token, ROUTES.pushed_authorization_request, ROUTES.device_authorization],
+  ...[ROUTES.introspection, ROUTES.revocation, ROUTES.userinfo],
+]);
+
 async function refuse(deps: InputGateDeps, ctx: Context, { status, error, description }: Refusal): Promise<void> {
   const endpoint = LABELS.get(ctx.path);
   if (endpoint !== undefined) deps.metrics.refused(endpoint, error);
   deps.log.info({ request_id: ctx.get('x-request-id'), endpoint, oauth_error: error, reason: description }, 'refused');
   ctx.status = status;
   ctx.set('Cache-Control', 'no-store');
+  if (FOR_BROWSER_APPS.has(ctx.path)) {
+    ctx.vary('Origin');
+    ctx.set('Access-Control-Allow-Origin', ctx.get('Origin') || '*');
+  }
   const out = { error, error_description: description };
   // As the engine answers: a person is at the authorization endpoint, elsewhere a page is for those
   // who prefer one.
