@@ -33,9 +33,10 @@ export function answerWith(provider: Provider, own: Readonly<Record<EndpointName
 
 /**
  * What the steps do on the fast path. `transport`: reads the request or writes the answer, which it
- * does by itself. `on error`: does something when one after it throws, and nothing else. A step that
- * is named by a parameter, or by `repetition` (a parameter that occurs twice), does nothing for a
- * request without it. `replaced`: ours takes its place, on both transports.
+ * does by itself. `on error`: does something when one after it throws, and nothing else.
+ * `repetition`: does something for a parameter that occurs twice, which no plain request has. A step
+ * that is named by a parameter does nothing for a request without it. `replaced`: ours takes its
+ * place, on both transports.
  */
 type Role = 'transport' | 'on error' | 'always' | 'repetition' | 'scope' | 'authorization_details' | 'replaced';
 
@@ -123,28 +124,23 @@ function roleOf(name: Endpoint, { name: step }: Middleware): Role {
   return ROLES[name].find(([each]) => each === step)?.[1] ?? 'always';
 }
 
-export interface Form {
-  readonly parameters: Readonly<Record<string, unknown>>;
-  /** whether one of them occurs twice */
-  readonly hasRepetition: boolean;
-}
+export type Parameters = Readonly<Record<string, unknown>>;
 
-export type RunSteps = (ctx: KoaContextWithOIDC, form: Form) => Promise<void>;
+export type RunSteps = (ctx: KoaContextWithOIDC, parameters: Parameters) => Promise<void>;
 
 /**
- * What is between the body and the answer, without the steps that do nothing for the form. Errors
- * are rendered as by the engine, with its event.
+ * What is between the body and the answer, without the steps that do nothing for the parameters, of
+ * which none occurs twice. Errors are rendered as by the engine, with its event.
  */
 export function endpointSteps(name: Endpoint, errorEvent: string): RunSteps {
   const withRoles = (...roles: Role[]) => steps[name].filter((step) => roles.includes(roleOf(name, step)));
   const onError = compose([getErrorHandler(errorEvent), ...withRoles('on error')]);
-  const all = withRoles('always', 'repetition', 'scope', 'authorization_details');
+  const all = withRoles('always', 'scope', 'authorization_details');
   const withScope = withRoles('always', 'scope');
   const fewest = withRoles('always');
-  return async (ctx, { parameters, hasRepetition }) => {
-    const isPlain = !hasRepetition && parameters.authorization_details === undefined;
+  return async (ctx, { authorization_details: details, scope }) => {
     try {
-      await inOrder(isPlain ? (parameters.scope === undefined ? fewest : withScope) : all, ctx);
+      await inOrder(details !== undefined ? all : scope !== undefined ? withScope : fewest, ctx);
     } catch (error) {
       await onError(ctx, () => Promise.reject(error));
     }

@@ -57,6 +57,12 @@ const FIXED: Readonly<Record<string, Partial<Draft> & { readonly missingBytes?: 
     form: [['grant_type', 'client_credentials']],
     missingBytes: 3,
   },
+  'parameters that occur twice: they were named in another order': {
+    form: ['scope', 'client_assertion_type', 'client_assertion', 'grant_type'].flatMap((name) => [
+      [name, 'a'],
+      [name, 'b'],
+    ]),
+  },
 };
 
 test.each(Object.entries(FIXED))('the same as before: %s', async (_name, { missingBytes = 0, ...members }) => {

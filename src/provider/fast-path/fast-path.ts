@@ -8,7 +8,7 @@ import { parse } from 'node:querystring';
 import type { Middleware } from 'koa';
 import type Provider from 'oidc-provider';
 import { createEngineContext, runInContext } from '../engine-internals.ts';
-import { cors, endpointSteps, type Form, type RunSteps } from '../engine-steps.ts';
+import { cors, endpointSteps, type Parameters, type RunSteps } from '../engine-steps.ts';
 import { challengeClient } from '../http/client-challenge.ts';
 import { keepForm, readForm } from '../http/form-body.ts';
 import { ROUTES } from '../routes.ts';
@@ -22,7 +22,10 @@ export interface FastPathDeps extends PlainRequestOptions {
   readonly originOf: (request: IncomingMessage) => string | undefined;
 }
 
-/** @returns undefined if the request is not plain, at once; otherwise whether it was answered: a form that the input gate refuses is not */
+/**
+ * @returns undefined if the request is not plain, at once; otherwise whether it was answered: a form
+ *   that the input gate refuses is not, and none in which a parameter occurs twice
+ */
 export type FastPath = (request: IncomingMessage, response: ServerResponse) => Promise<boolean> | undefined;
 
 interface Options {
@@ -95,18 +98,16 @@ async function answer(
   response: ServerResponse,
 ): Promise<boolean> {
   const form = method === 'POST' ? await readForm(request) : undefined;
-  if (form !== undefined && form.outcome !== 'accepted') {
-    keepForm(request, form);
-    return false;
-  }
+  const plain = form === undefined ? {} : form.outcome === 'accepted' ? parseForm(form.body, parameters) : undefined;
+  if (form !== undefined && plain === undefined) keepForm(request, form);
+  if (plain === undefined) return false;
   const ctx = createEngineContext(provider, request, response, route);
   ctx.state.origin = originOf(request);
   // Without Koa's setter, which would look at the type of every body.
   Object.defineProperty(ctx, 'body', { value: undefined, writable: true });
-  const parsed = form === undefined ? { parameters: {}, hasRepetition: false } : parseForm(form.body, parameters);
-  Object.assign(ctx.oidc, { params: parsed.parameters });
+  Object.assign(ctx.oidc, { params: plain });
   const hasOrigin = request.headers.origin !== undefined;
-  await runInContext(ctx, () => (hasOrigin ? allowOrigin(ctx, () => run(ctx, parsed)) : run(ctx, parsed)));
+  await runInContext(ctx, () => (hasOrigin ? allowOrigin(ctx, () => run(ctx, plain)) : run(ctx, plain)));
   // Where a client authenticates there is a form.
   if (form !== undefined && response.statusCode >= 400) challengeClient(ctx, provider.issuer);
   const headers = rawHeaders(request);
@@ -115,18 +116,20 @@ async function answer(
   return true;
 }
 
-/** As the engine assembles them: an empty one counts as missing (RFC 6749 §3.1), one that occurs twice is a list. */
-function parseForm(body: string, names: ReadonlySet<string> | undefined): Form {
+/**
+ * As the engine assembles them: an empty one counts as missing (RFC 6749 §3.1).
+ * @returns undefined if one occurs twice
+ */
+function parseForm(body: string, names: ReadonlySet<string> | undefined): Parameters | undefined {
   // Has no prototype.
   const parameters = parse(body);
-  let hasRepetition = false;
   for (const name in parameters) {
     const value = parameters[name];
     const isKnown = names === undefined ? name !== '__proto__' : names.has(name);
     if (!value || !isKnown) delete parameters[name];
-    else hasRepetition ||= typeof value !== 'string';
+    else if (typeof value !== 'string') return undefined;
   }
-  return { parameters, hasRepetition };
+  return parameters;
 }
 
 /**
