@@ -19,6 +19,7 @@ const ERRORS = {
   too_many_requests: { status: 429, title: 'Too many attempts' },
   internal_error: { status: 500, title: 'Internal server error' },
   overloaded: { status: 503, title: 'Server too busy' },
+  database_unavailable: { status: 503, title: 'Database unavailable' },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
@@ -52,6 +53,14 @@ export class AppError extends Error {
     this.faults = options.faults ?? [];
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
+}
+
+/** The error with status 503 that this one is, or was made of. */
+export function unavailabilityIn(error: unknown): AppError | undefined {
+  const candidates = [error, (error as { cause?: unknown } | undefined)?.cause];
+  return candidates.find((candidate): candidate is AppError => {
+    return candidate instanceof AppError && candidate.status === 503;
+  });
 }
 
 export function notFound(what: string): AppError {

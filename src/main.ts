@@ -22,6 +22,9 @@ import type { Instance, InstanceOptions } from './process/startup.ts';
 import { collectStartupGarbage } from './process/startup-gc.ts';
 import { listenForStop } from './process/stop-request.ts';
 
+/** A supervisor kills what has not ended after some time, Kubernetes after 30 seconds. */
+const GRACE_MS = 25_000;
+
 interface DatabaseServer {
   readonly connectionString: string;
   readonly description: string;
@@ -91,7 +94,14 @@ async function serve(config: Config, log: Log, stopSignal: AbortSignal): Promise
     database.exited.then(() => true),
   ]);
   say(hasLostDatabase ? '\nThe database has ended; stopping.' : '\nStopping.');
+  setTimeout(giveUp, GRACE_MS).unref();
   return hasLostDatabase;
+}
+
+/** Each part of the stop has a deadline; this is for what none of them foresees. */
+function giveUp(): never {
+  say(`It has not stopped within ${GRACE_MS / 1000} seconds, and exits.`);
+  process.exit(1);
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {

@@ -228,7 +228,7 @@ function locked<T>(
   ifVersion: number | undefined,
   work: (query: Query, client: Client) => Promise<T>,
 ): Promise<T> {
-  return database.transaction(async (query) => {
+  return database.longTransaction(async (query) => {
     const client = await store.lockClient(query, clientId);
     assertVersion(ifVersion, client.version);
     return work(query, client);

@@ -5,7 +5,8 @@
 // Each caller gets the answer for its own item after the statement has committed. What can be wrong
 // with an item is checked before it gets here (array-parameters). What PostgreSQL still refuses
 // (sql-state) is found by bisection and fails alone. Any other error fails the whole batch and
-// nothing of it is sent again: it may have been stored, or would only fail once more.
+// nothing of it is sent again: it may have been stored, or would only fail once more. Items that
+// have waited for long by then fail too: each further batch would make them wait as long again.
 
 import { AppError } from '../errors.ts';
 import { isContentError } from './sql-state.ts';
@@ -38,11 +39,15 @@ export interface Batcher<Item, Result> {
 
 interface Entry<Item, Result> {
   readonly item: Item;
+  /** by performance.now() */
+  readonly addedAt: number;
   resolve(result: Result): void;
   reject(error: unknown): void;
 }
 
 const DEFAULTS = { maxRunning: 2, maxBatch: 128, isAlternating: false };
+/** after a failure, items that have waited longer are not sent any more */
+const MOST_WAITED_MS = 3_000;
 /** fewer items than this share one statement */
 const MIN_ALTERNATING = 4;
 
@@ -68,38 +73,54 @@ export function createBatcher<Item, Result>(options: BatcherOptions<Item, Result
 
   async function send(batch: readonly Entry<Item, Result>[]): Promise<void> {
     running++;
-    const answer = await settle(batch, options);
+    const { answer, hasFailed } = await settle(batch, options);
     running--;
+    if (hasFailed) rejectOld();
     // Before the callers go on, so that the database works while they do.
     sendNext(maxBatch);
     answer();
   }
 
+  function rejectOld(): void {
+    const now = performance.now();
+    const young = waiting.findIndex(({ addedAt }) => now - addedAt < MOST_WAITED_MS);
+    rejectAll(waiting.splice(0, young === -1 ? waiting.length : young), tooManyWait());
+  }
+
   function add(item: Item): Promise<Result> {
     if (waiting.length >= maxWaiting) {
-      return Promise.reject(
-        new AppError('overloaded', 'too many requests wait for the database', { retryAfterSeconds: 1 }),
-      );
+      return Promise.reject(tooManyWait());
     }
     return new Promise((resolve, reject) => {
-      waiting.push({ item, resolve, reject });
+      waiting.push({ item, addedAt: performance.now(), resolve, reject });
       schedule();
     });
   }
   return Object.assign(add, { waiting: () => waiting.length });
 }
 
+function tooManyWait(): AppError {
+  return new AppError('overloaded', 'too many requests wait for the database', { retryAfterSeconds: 1 });
+}
+
 type Running<Item, Result> = Pick<BatcherOptions<Item, Result>, 'run' | 'onBatch'>;
 type Batch<Item, Result> = readonly Entry<Item, Result>[];
 
-/** @returns what answers the callers */
-async function settle<Item, Result>(batch: Batch<Item, Result>, options: Running<Item, Result>): Promise<() => void> {
+interface Settled {
+  /** answers the callers */
+  answer(): void;
+  /** whether the database could not do it, whatever is in it */
+  readonly hasFailed: boolean;
+}
+
+async function settle<Item, Result>(batch: Batch<Item, Result>, options: Running<Item, Result>): Promise<Settled> {
   try {
-    return await attempt(batch, options);
+    return { answer: await attempt(batch, options), hasFailed: false };
   } catch (error) {
-    if (batch.length === 1 || !isContentError(error)) return () => rejectAll(batch, error);
+    const isContent = isContentError(error);
+    if (batch.length === 1 || !isContent) return { answer: () => rejectAll(batch, error), hasFailed: !isContent };
     await bisect(batch, options);
-    return () => {};
+    return { answer() {}, hasFailed: false };
   }
 }
 

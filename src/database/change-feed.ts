@@ -4,11 +4,13 @@
 // stale.
 //
 // A connection that ends is noticed at once. One that is cut without a word (a cable, a firewall)
-// is noticed by a statement that is sent every second and must be answered within the next.
+// is noticed by a statement that is sent every second and must be answered within the next. What has
+// cut this connection has cut others: those that stay silent too are destroyed (connection-watch).
 
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import type { Log } from '../log.ts';
+import { type ConnectionWatch, destroy } from './connection-watch.ts';
 
 export const CHANNEL = 'lanyard_change';
 /** A topic without listeners. */
@@ -16,9 +18,14 @@ const ECHO = 'echo';
 /** In the place of a key: all of them. */
 const EVERY_KEY = '*';
 const RECONNECT_MS = 250;
-/** A cut connection is noticed after two of them: one to ask, one to wait for the answer. */
 const HEARTBEAT_MS = 1_000;
-const CONNECT_TIMEOUT_MS = 5_000;
+/** After that, changes may be missed. */
+const ANSWER_SECONDS = 1;
+/** After that, no answer will come. A database that was only slow must not lose its connections. */
+const SILENCE_SECONDS = 3;
+const CONNECT_TIMEOUT_MS = 3_000;
+/** For the statements with which it begins. */
+const START_SECONDS = 3;
 /** How long PostgreSQL may take to close the connection. */
 const CLOSE_TIMEOUT_MS = 500;
 
@@ -40,6 +47,7 @@ export interface ChangeFeed {
 export interface ChangeFeedOptions {
   readonly connectionString: string;
   readonly log: Log;
+  readonly watch: ConnectionWatch;
   /** Announces from another connection: the feed counts as live when it has received that. */
   readonly announce?: (payload: string) => Promise<unknown>;
 }
@@ -97,6 +105,7 @@ async function connect(feed: Feed): Promise<void> {
     keepAlive: true,
   });
   feed.connection = client;
+  feed.options.watch.add(client, START_SECONDS);
   client.on('notification', ({ payload }) => receive(feed, payload ?? ''));
   client.on('error', (error) => lose(feed, client, error));
   client.on('end', () => lose(feed, client));
@@ -159,7 +168,7 @@ function lose(feed: Feed, client: pg.Client, error?: unknown): void {
   feed.hasWarned = true;
   feed.isLive = false;
   invalidateAll(feed);
-  cut(client);
+  destroy(client);
   if (!feed.isClosed) feed.retry = setTimeout(() => void connect(feed), RECONNECT_MS).unref();
 }
 
@@ -174,9 +183,14 @@ function ask(feed: Feed, client: pg.Client): Promise<void> {
 }
 
 async function beat(feed: Feed, client: pg.Client): Promise<void> {
-  const deadline = setTimeout(() => lose(feed, client, new Error('no answer')), HEARTBEAT_MS);
+  const { watch } = feed.options;
+  const destroySilent = watch.mark();
+  const answered = watch.after(ANSWER_SECONDS, () => {
+    lose(feed, client, new Error('no answer'));
+    watch.after(SILENCE_SECONDS - ANSWER_SECONDS, destroySilent);
+  });
   await ask(feed, client);
-  clearTimeout(deadline);
+  answered();
 }
 
 async function close(feed: Feed): Promise<void> {
@@ -187,12 +201,7 @@ async function close(feed: Feed): Promise<void> {
   feed.connection = undefined;
   feed.isLive = false;
   if (client === undefined) return;
-  const deadline = setTimeout(() => cut(client), CLOSE_TIMEOUT_MS);
+  const deadline = setTimeout(() => destroy(client), CLOSE_TIMEOUT_MS);
   await client.end().catch(() => {});
   clearTimeout(deadline);
-}
-
-/** `end()` alone would wait for an answer from a peer that may be gone. */
-function cut(client: pg.Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
 }

@@ -9,7 +9,9 @@
 import pg from 'pg';
 import type { Log } from '../log.ts';
 import { CHANNEL, type ChangeFeed, startChangeFeed } from './change-feed.ts';
+import { type ConnectionWatch, createConnectionWatch } from './connection-watch.ts';
 import { isContentError } from './sql-state.ts';
+import { asUnavailable, cannotConnect, isUnavailable } from './unavailable.ts';
 
 /** A statement with a name is prepared once per connection and then only executed. */
 export interface Statement {
@@ -37,6 +39,10 @@ export interface DatabaseOptions {
   readonly log: Log;
 }
 
+/**
+ * Every statement, and every wait for a connection, has a deadline. Their errors are those of `pg`
+ * when they are about the statement, otherwise AppError `database_unavailable`.
+ */
 export interface Database {
   readonly pool: pg.Pool;
   readonly query: Query;
@@ -48,22 +54,33 @@ export interface Database {
    * @returns what `work` returns, which must be something that can be written as JSON
    */
   transaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
+  /** The same for work that may change millions of rows. */
+  longTransaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
+  /** Another pool of the same kind, for a library. It is closed with the database. */
+  openPool(name: string, max: number): pg.Pool;
   /** what this and other nodes have committed to the configuration tables */
   readonly changes: ChangeFeed;
   /** how many callers may wait for one kind of batch (batcher) */
   readonly queueSize: number;
+  /** when a batch last failed because the database was not available, by performance.now() */
+  lastFailureAt(): number;
+  /** What is not answered soon is given up: the server stops, and nobody waits for the answers. */
+  hurry(): void;
   close(): Promise<void>;
 }
 
-/** Long enough for a busy database, short enough that a client still gets an answer. */
-const CONNECT_TIMEOUT_MS = 5_000;
+/** For a free connection, or a new one. */
+const CONNECT_TIMEOUT_MS = 3_000;
+/** No lock of ours is held for longer than some statements take. */
+const LOCK_TIMEOUT_MS = 4_000;
 /** No statement of ours takes seconds; one that does is stuck. PostgreSQL ends it. */
-const STATEMENT_TIMEOUT_MS = 30_000;
-/**
- * Where not even that comes back, the connection was cut without a word; TCP would wait for a
- * quarter of an hour.
- */
-const ANSWER_TIMEOUT_MS = 35_000;
+const STATEMENT_SECONDS = 5;
+/** What removes all that a client or a user has, which may be millions of rows. */
+const LONG_STATEMENT_SECONDS = 60;
+/** Where PostgreSQL does not even say that it has ended a statement, the connection was cut. */
+const ANSWER_MARGIN_SECONDS = 1;
+/** How long an answer, or the end of a connection, is waited for when the server stops. */
+const STOP_SECONDS = 2;
 
 /**
  * For batches: planned once, since planning takes longer than running them, and never by reading a
@@ -78,17 +95,22 @@ const BATCH_CONNECTIONS = 8;
 
 export function createDatabase(options: DatabaseOptions): Database {
   const { log, connectionString, poolSize } = options;
+  const watch = createConnectionWatch();
+  const createPool = (config: Pick<pg.PoolConfig, 'max' | 'application_name'>, settings?: string) =>
+    openPool({ watch, log }, { application_name: 'lanyard', ...config, connectionString }, settings);
   const batchConnections = Math.min(BATCH_CONNECTIONS, Math.floor(poolSize / 2));
-  const batchPool = createPool({
-    max: batchConnections,
-    log,
-    connectionString,
-    onConnect: async (client) => void (await client.query(BATCH_POOL_SETTINGS)),
-  });
-  const pool = createPool({ max: poolSize - batchConnections, log, connectionString });
+  const batchPool = createPool({ max: batchConnections }, BATCH_POOL_SETTINGS);
+  const pool = createPool({ max: poolSize - batchConnections });
+  const others: pg.Pool[] = [];
+  let lastFailureAt = Number.NEGATIVE_INFINITY;
+  function noteFailure(error: unknown): never {
+    if (isUnavailable(error)) lastFailureAt = performance.now();
+    throw error;
+  }
   const changes = startChangeFeed({
     connectionString,
     log,
+    watch,
     announce: (payload) => pool.query('SELECT pg_notify($1, $2)', [CHANNEL, payload]),
   });
   return {
@@ -97,42 +119,56 @@ export function createDatabase(options: DatabaseOptions): Database {
     changes,
     queueSize: options.queueSize,
     query: (statement, values) => runOnce(pool, statement, values),
-    batchQuery: (statement, values) => runOnce(batchPool, statement, values),
-    transaction: (work) => runTransaction(pool, work),
+    batchQuery: <Row>(statement: Statement, values: readonly unknown[]) =>
+      runOnce<Row>(batchPool, statement, values).catch(noteFailure),
+    transaction: (work) => runTransaction({ pool, watch }, work),
+    longTransaction: (work) => runTransaction({ pool, watch, isLong: true }, work),
+    openPool(name, max) {
+      const opened = createPool({ max, application_name: name });
+      others.push(opened);
+      return opened;
+    },
+    lastFailureAt: () => lastFailureAt,
+    hurry: () => watch.allowAll(STOP_SECONDS),
     async close() {
       await changes.close();
-      await Promise.all([pool.end(), batchPool.end()]);
+      const cancel = watch.after(STOP_SECONDS, watch.destroyAll);
+      await Promise.all([pool, batchPool, ...others].map((each) => each.end()));
+      cancel();
+      watch.close();
     },
   };
 }
 
-function createPool(options: Pick<pg.PoolConfig, 'max' | 'connectionString' | 'onConnect'> & { log: Log }): pg.Pool {
-  const { log, ...config } = options;
+interface PoolDeps {
+  readonly watch: ConnectionWatch;
+  readonly log: Log;
+}
+
+function openPool({ watch, log }: PoolDeps, config: pg.PoolConfig, settings?: string): pg.Pool {
   const pool = new pg.Pool({
     ...config,
-    application_name: 'lanyard',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    query_timeout: ANSWER_TIMEOUT_MS,
+    lock_timeout: LOCK_TIMEOUT_MS,
+    statement_timeout: STATEMENT_SECONDS * 1000,
     keepAlive: true,
+    async onConnect(client) {
+      // One that dies inside a transaction: its next statement fails, which is how the caller
+      // learns of it. Without a listener it would end the process.
+      client.on('error', () => {});
+      watch.add(client, STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS);
+      if (settings !== undefined) await client.query(settings);
+    },
   });
-  // An idle connection that dies is replaced at the next use; without a listener it would end the
-  // process.
+  // An idle connection that dies is replaced at the next use.
   pool.on('error', (error) => log.warn({ error }, 'an idle database connection was lost'));
-  // The same for one that dies inside a transaction: its next statement fails, which is how the
-  // caller learns of it.
-  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
-async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
-  try {
-    return await pool.connect();
-  } catch (error) {
-    // PostgreSQL refused a parameter of the connection (22023): no fault of the statement that
-    // waits for it.
-    throw isContentError(error) ? new Error('the database refused the connection', { cause: error }) : error;
-  }
+function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  return pool.connect().catch((error: unknown) => {
+    throw cannotConnect(error);
+  });
 }
 
 /**
@@ -146,7 +182,7 @@ async function runOnce<Row>(
 ): Promise<QueryResult<Row>> {
   const client = await connect(pool);
   try {
-    const result = await run<Row>(client, statement, values);
+    const result = await run<Row>(client, statement, values, !statement.text.startsWith('SELECT'));
     client.release();
     return result;
   } catch (error) {
@@ -155,14 +191,24 @@ async function runOnce<Row>(
   }
 }
 
-async function runTransaction<T>(pool: pg.Pool, work: (query: Query) => Promise<T>): Promise<T> {
+interface TransactionDeps {
+  readonly pool: pg.Pool;
+  readonly watch: ConnectionWatch;
+  readonly isLong?: boolean;
+}
+
+async function runTransaction<T>(
+  { pool, watch, isLong = false }: TransactionDeps,
+  work: (query: Query) => Promise<T>,
+): Promise<T> {
   const client = await connect(pool);
+  if (isLong) watch.allow(client, LONG_STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS);
   try {
-    await client.query('BEGIN');
-    const result = await work((statement, values) => run(client, statement, values));
+    await send(client, isLong ? `BEGIN; SET LOCAL statement_timeout = '${LONG_STATEMENT_SECONDS}s'` : 'BEGIN', false);
+    const result = await work((statement, values) => run(client, statement, values, false));
     // The answer is made of this. If it cannot be written as JSON, nothing is committed.
     JSON.stringify(result);
-    const { command } = await client.query('COMMIT');
+    const { command } = await send(client, 'COMMIT', true);
     // What PostgreSQL answers when a statement has failed and the work went on regardless.
     if (command === 'ROLLBACK') throw new Error('nothing was committed: a statement of this transaction had failed');
     client.release();
@@ -175,6 +221,17 @@ async function runTransaction<T>(pool: pg.Pool, work: (query: Query) => Promise<
     );
     client.release(isBroken);
     throw error;
+  } finally {
+    if (isLong) watch.allow(client, STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS);
+  }
+}
+
+/** @param isOpen whether it may have been committed when there is no answer */
+async function send(client: pg.PoolClient, query: string | pg.QueryConfig, isOpen: boolean): Promise<pg.QueryResult> {
+  try {
+    return await client.query(query);
+  } catch (error) {
+    throw asUnavailable(error, isOpen);
   }
 }
 
@@ -182,7 +239,8 @@ async function run<Row>(
   client: pg.PoolClient,
   statement: Statement,
   values: readonly unknown[],
+  isOpen: boolean,
 ): Promise<QueryResult<Row>> {
-  const result = await client.query({ ...statement, values: [...values] });
+  const result = await send(client, { ...statement, values: [...values] }, isOpen);
   return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 };
 }

@@ -20,6 +20,8 @@ const POLL_SECONDS = 1;
 const SUPERVISE_SECONDS = 5;
 /** In addition to LANYARD_DATABASE_POOL_SIZE. */
 const CONNECTIONS = 2;
+/** A job that takes longer is done again by another process. */
+const STOP_MS = 3_000;
 /** At a time, in one process. */
 const CONCURRENCY = 10;
 /** Of these, for one recipient: one that answers slowly does not delay the others. */
@@ -40,7 +42,7 @@ export interface JobAttempt {
 }
 
 export interface JobQueueDeps<Job extends object> {
-  readonly database: Pick<Database, 'pool'>;
+  readonly database: Pick<Database, 'openPool'>;
   readonly log: Log;
   /** Jobs of one recipient take a part of the concurrency only. */
   readonly recipientOf: (job: Job) => string;
@@ -48,16 +50,15 @@ export interface JobQueueDeps<Job extends object> {
 
 export function createJobQueue<Job extends object>(name: string, deps: JobQueueDeps<Job>): JobQueue<Job> {
   const { database, log, recipientOf } = deps;
+  // Connections of its own: the transactions that wait for this may hold every connection of the pool.
+  const pool = database.openPool('lanyard-jobs', CONNECTIONS);
   const sender = onDemand(() => start({ supervise: false }));
   const worker = onDemand(() => start({ supervise: true }));
 
   async function start(options: { supervise: boolean }): Promise<PgBoss> {
     const { PgBoss } = await import('pg-boss');
     const boss = new PgBoss({
-      // Connections of its own: the transactions that wait for this may hold every connection of the pool.
-      connectionString: database.pool.options.connectionString as string,
-      max: CONNECTIONS,
-      application_name: 'lanyard-jobs',
+      db: { executeSql: (text, values) => pool.query(text, values) },
       schema: SCHEMA,
       schedule: false,
       superviseIntervalSeconds: SUPERVISE_SECONDS,
@@ -102,7 +103,7 @@ export function createJobQueue<Job extends object>(name: string, deps: JobQueueD
     },
 
     async stop() {
-      await Promise.all([sender, worker].map(async (each) => (await each.started())?.stop()));
+      await Promise.all([sender, worker].map(async (each) => (await each.started())?.stop({ timeout: STOP_MS })));
     },
   };
 }

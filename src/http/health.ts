@@ -1,18 +1,19 @@
-// /health/live: the process answers. /health/ready: it can serve requests.
+// /health/live: the process answers. /health/ready: it can serve requests, or why it cannot.
 
 import Router from '@koa/router';
 
-export function healthRoutes(isReady: () => Promise<boolean>): Router {
+/** @param reasonNotReady undefined when requests can be served */
+export function healthRoutes(reasonNotReady: () => string | undefined): Router {
   const router = new Router({ prefix: '/health' });
   router.get('/live', (ctx) => {
     ctx.set('Cache-Control', 'no-store');
     ctx.body = { status: 'live' };
   });
-  router.get('/ready', async (ctx) => {
-    const ready = await isReady();
+  router.get('/ready', (ctx) => {
+    const reason = reasonNotReady();
     ctx.set('Cache-Control', 'no-store');
-    ctx.status = ready ? 200 : 503;
-    ctx.body = { status: ready ? 'ready' : 'not ready' };
+    ctx.status = reason === undefined ? 200 : 503;
+    ctx.body = reason === undefined ? { status: 'ready' } : { status: 'not ready', reason };
   });
   return router;
 }

@@ -2,7 +2,7 @@
 // as `internal_error`, with the request id and nothing else.
 
 import type { Context, Middleware } from 'koa';
-import { AppError } from '../errors.ts';
+import { AppError, unavailabilityIn } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { requestId } from './request-log.ts';
 
@@ -18,9 +18,11 @@ export interface Problem {
 
 /** Turns what was thrown into an AppError, and logs it when the status is 500 or more. */
 export function toAppError(error: unknown, ctx: Context, log: Log): AppError {
-  if (error instanceof AppError) {
-    if (error.status >= 500) log.warn({ request_id: requestId(ctx), error }, error.code);
-    return error;
+  // The engine makes an error of its own of what is unavailable.
+  const known = error instanceof AppError ? error : unavailabilityIn(error);
+  if (known !== undefined) {
+    if (known.status >= 500) log.warn({ request_id: requestId(ctx), error }, known.code);
+    return known;
   }
   log.error({ request_id: requestId(ctx), error }, 'unexpected error');
   return new AppError('internal_error', 'the error has been logged under this request id', { cause: error });

@@ -4,7 +4,7 @@
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
-import { loadSigningKeys, readSigningKeys, type SigningKey } from './key-ring.ts';
+import { BASIC_ALGORITHMS, loadSigningKeys, readSigningKeys, type SigningKey } from './key-ring.ts';
 import type { SecretKeys } from './seal.ts';
 
 export interface KeySet {
@@ -103,6 +103,11 @@ async function reload(options: FollowKeysOptions, inUse: readonly SigningKey[]):
     log.error({ error: fault }, 'some of the signing keys could not be read: this process does not use them');
   }
   return withCookieKeys(options, signingKeys);
+}
+
+/** Not so when every key was taken away, and those that took their place are sealed under another secret key. */
+export function canSign({ signingKeys }: KeySet): boolean {
+  return BASIC_ALGORITHMS.every((needed) => signingKeys.some(({ alg }) => alg === needed));
 }
 
 function withCookieKeys({ secretKeys, cookies }: FollowKeysOptions, signingKeys: readonly SigningKey[]): KeySet {

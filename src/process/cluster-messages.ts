@@ -9,6 +9,8 @@ export type ToWorker =
       readonly runsBackgroundJobs: boolean;
     }
   | { readonly type: 'run background jobs' }
+  /** all that the primary prepares is there: it may call itself ready */
+  | { readonly type: 'complete start' }
   /** refuse new connections, and report it */
   | { readonly type: 'stop accepting' }
   /** answer the requests that have begun, and exit */

@@ -20,6 +20,7 @@ export async function startCluster(options: InstanceOptions): Promise<Instance> 
   const { port, tlsPort } = await workers.start(config.workers);
   const metricsPort = await openMetricsListener(config, log, addUpMetrics, opening);
   const adminClientSecret = await prepareAdminClientOnce(options);
+  workers.completeStart();
   return { port, tlsPort, metricsPort, adminClientSecret, stop: stopOnce(opening.move()) };
 }
 

@@ -29,6 +29,8 @@ export function runWorker(config: Config, log: Log): void {
       serverProcess = start(message, { config, log, readMetrics: clusterMetrics.read });
     } else if (message.type === 'run background jobs') {
       void serverProcess.then((started) => started?.startBackgroundJobs());
+    } else if (message.type === 'complete start') {
+      void serverProcess.then((started) => started?.completeStart());
     } else if (message.type === 'stop accepting') {
       void serverProcess.then((started) => {
         started?.stopAccepting();

@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import { createDatabase, type Database } from '../database/database.ts';
 import { createJobQueue } from '../database/job-queue.ts';
-import { followKeys } from '../keys/follow-keys.ts';
+import { canSign, followKeys } from '../keys/follow-keys.ts';
 import { loadInstallationSecret } from '../keys/installation-secret.ts';
 import { resealStoredKeys } from '../keys/reseal.ts';
 import { createKeyRotation } from '../keys/rotation.ts';
@@ -20,6 +20,7 @@ import { createOutbound } from '../outbound/outbound.ts';
 import { type BoundedPasswordHasher, createPasswordHasher, type PasswordHasher, runsAtOnce } from '../password-hash.ts';
 import type { LogoutNotice } from '../provider/logout/logout-notices.ts';
 import { MAX_ACCESS_TOKEN_SECONDS } from '../resource-servers/resource-server.ts';
+import { startReadiness } from '../server/readiness.ts';
 import { createServer } from '../server/server.ts';
 import { startBackgroundJobs } from './background-jobs.ts';
 import { openListeners } from './listeners.ts';
@@ -41,6 +42,8 @@ export interface ServerProcess {
   readonly database: Database;
   readonly passwords: PasswordHasher;
   readonly metrics: Metrics;
+  /** /health/ready is 503 until then. */
+  completeStart(): void;
   /** May be called more than once. */
   startBackgroundJobs(): void;
   /** New connections are refused; open ones keep being served. */
@@ -56,7 +59,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   const { config, log, readMetrics } = options;
   await using opening = new AsyncDisposableStack();
   const deps = await openDeps(options, opening);
-  const { database, passwords, metrics } = deps;
+  const { database, passwords, metrics, readiness } = deps;
   const server = await createServer({
     ...deps,
     metrics: readMetrics === undefined ? metrics : { ...metrics, read: readMetrics },
@@ -65,21 +68,23 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   // The jobs begin when everything else is open, and stop after the requests that may still need them.
   const backgroundJobs = opening.use(new AsyncDisposableStack());
   let hasBackgroundJobs = false;
+  opening.defer(database.hurry);
   const listeners = await openListeners(config, server.handler, log, opening);
-  opening.defer(server.drain);
+  opening.defer(readiness.drain);
   return {
     port: listeners.port,
     tlsPort: listeners.tlsPort,
     database,
     passwords,
     metrics,
+    completeStart: readiness.completeStart,
     startBackgroundJobs() {
       if (hasBackgroundJobs || backgroundJobs.disposed) return;
       hasBackgroundJobs = true;
       backgroundJobs.use(startBackgroundJobs({ ...deps, sendLogoutNotice: server.engine.sendLogoutNotice }));
     },
     stopAccepting() {
-      server.drain();
+      readiness.drain();
       listeners.stopAccepting();
     },
     stop: stopOnce(opening.move()),
@@ -98,6 +103,8 @@ async function openDeps(
   const { sealingKeys, dpopNonceSecret, artifactKey } = secretKeys;
   if (previousSecretKey !== undefined) await resealStoredKeys(database, sealingKeys);
   const keys = opened.adopt(await openKeys(config, secretKeys, database, log), (follower) => follower.stop());
+  const hasSigningKeys = () => canSign(keys.current());
+  const readiness = opened.adopt(startReadiness({ database, hasSigningKeys }), ({ stop }) => stop());
   const schedule = { ...config.keySchedule, keptSeconds: longestUse(lifetimes) };
   const outbound = opened.adopt(createOutbound(config.outbound), ({ close }) => close());
   const recipientOf = ({ clientId }: LogoutNotice) => clientId;
@@ -109,6 +116,7 @@ async function openDeps(
     passwords,
     metrics: createProcessMetrics(config, database, passwords),
     keys,
+    readiness,
     keyRotation: createKeyRotation({ database, sealingKeys, schedule }),
     dpopNonceSecret,
     artifactKey,

@@ -13,6 +13,7 @@ export async function startSingleProcess(options: InstanceOptions): Promise<Inst
   const serverProcess = opening.adopt(await startServerProcess(options), ({ stop }) => stop());
   const metricsPort = await openMetricsListener(config, log, serverProcess.metrics.read, opening);
   const adminClientSecret = await prepareAdminClient(config, serverProcess);
+  serverProcess.completeStart();
   serverProcess.startBackgroundJobs();
   const { port, tlsPort } = serverProcess;
   return { port, tlsPort, metricsPort, adminClientSecret, stop: stopOnce(opening.move()) };

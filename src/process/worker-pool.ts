@@ -32,6 +32,7 @@ export class WorkerPool {
   readonly #restartDelay = createRestartDelay();
   readonly #pendingRestarts = new Set<NodeJS.Timeout>();
   #backgroundWorker: Worker | undefined;
+  #isStartComplete = false;
   #isStopping = false;
 
   constructor(options: WorkerPoolOptions) {
@@ -42,6 +43,12 @@ export class WorkerPool {
   async start(count: number): Promise<Ports> {
     const [ports] = await Promise.all(Array.from({ length: count }, () => this.#startWorker()));
     return ports as Ports;
+  }
+
+  /** The workers call themselves ready from now on, and so do those that replace them. */
+  completeStart(): void {
+    this.#isStartComplete = true;
+    for (const worker of workers()) send(worker, { type: 'complete start' });
   }
 
   async stop(): Promise<void> {
@@ -59,6 +66,7 @@ export class WorkerPool {
     const { connectionString, secretKey } = this.#options;
     const runsBackgroundJobs = this.#backgroundWorker === worker;
     send(worker, { type: 'start', connectionString, secretKey, runsBackgroundJobs });
+    if (this.#isStartComplete) send(worker, { type: 'complete start' });
     return new Promise((resolve, reject) => {
       let reason: string | undefined;
       worker.on('message', (message: ToPrimary) => {

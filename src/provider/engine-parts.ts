@@ -13,8 +13,8 @@ import { createClientUses } from './clients/last-use.ts';
 import { DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
 import { createPairwiseIdentifier } from './clients/pairwise.ts';
 import type { ConfigurationDeps } from './configuration/configuration.ts';
-import { refusingOverloads } from './http/overload.ts';
 import type { Pages } from './http/pages.ts';
+import { withEngineRefusals } from './http/unavailable.ts';
 import type { LogoutNotices } from './logout/logout-notices.ts';
 import { createLogoutTransaction } from './logout/logout-transaction.ts';
 import { createDirectory } from './policy/directory.ts';
@@ -56,23 +56,32 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
 
 export type Parts = ReturnType<typeof createParts>;
 
-export function createParts({ config, database, pairwiseSalt, secretVerifier, pages, metrics, log }: ProviderDeps) {
+export function createParts(deps: ProviderDeps) {
+  const { config, pairwiseSalt, secretVerifier, pages, metrics, log } = deps;
+  const database = engineDatabase(deps.database);
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
-  const directory = refusingOverloads(sharedDirectory);
-  const artifactStore = refusingOverloads(createArtifactStore(database, metrics));
+  const directory = withEngineRefusals(sharedDirectory);
+  const artifactStore = withEngineRefusals(createArtifactStore(database, metrics));
   const unitOfWork = createUnitOfWork(artifactStore);
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
   const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
-  const guesses = createGuessThrottle(database.pool, 'user-code', USER_CODE_GUESSES);
-  const documentThrottle = createGuessThrottle(database.pool, 'metadata-document', DOCUMENT_FETCHES);
+  const guesses = createGuessThrottle(database.query, 'user-code', USER_CODE_GUESSES);
+  const documentThrottle = createGuessThrottle(database.query, 'metadata-document', DOCUMENT_FETCHES);
   const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
   return {
+    database,
     ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
     ...{ noteUse, guesses, documentThrottle, logout },
     pairwiseIdentifier: createPairwiseIdentifier(pairwiseSalt),
     revokeReplayed: createRevokeReplayed({ database, metrics }),
   };
+}
+
+/** Batches are shared: each caller of one gets a refusal of its own, from the store that it asks. */
+function engineDatabase(database: Database): Database {
+  const { query, transaction, longTransaction } = database;
+  return { ...database, ...withEngineRefusals({ query, transaction, longTransaction }) };
 }

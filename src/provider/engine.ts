@@ -108,7 +108,8 @@ export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promis
 }
 
 function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
-  const { config, database, metrics } = deps;
+  const { config, metrics } = deps;
+  const { database } = parts;
   const jwtAccessTokens = createJwtAccessTokens({
     query: database.query,
     artifactStore: parts.artifactStore,
@@ -160,8 +161,8 @@ function createHandler({ config, prelude, log }: ProviderDeps, provider: Provide
 type PartsOfKeys = Parts & { readonly jwtAccessTokens: JwtAccessTokens };
 
 function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys): Provider {
-  const { config, database, artifactKey, log } = deps;
-  const { directory, clientAdapter } = parts;
+  const { config, artifactKey, log } = deps;
+  const { database, directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
   const provider = new Provider(config.issuer, {
     ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
@@ -182,7 +183,7 @@ function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys
  * listeners.
  */
 function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): void {
-  const { config, database, metrics, log } = deps;
+  const { config, metrics, log } = deps;
   // An error that reaches this came after the answer had begun.
   Koa.prototype.on.call(provider, 'error', (error) => log.warn({ error }, 'an answer broke off'));
   acceptAliases(provider, config.mutualTls.origin);
@@ -191,13 +192,13 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
   bindIdTokens(provider);
   prefixTokens(provider);
   endSessionsForGood(provider, { logout: parts.logout, sessionSeconds: config.lifetimes.sessionSeconds, log });
-  detectReplays(provider, database.query);
+  detectReplays(provider, parts.database.query);
   reportEvents(provider, { ...parts, metrics, log });
 }
 
 /** In the order in which a request passes them, in front of the engine's own routes. */
 function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
-  const { config, database, pages, metrics, log } = deps;
+  const { config, pages, metrics, log } = deps;
   const parameters = {
     [ROUTES.authorization]: AUTHORIZATION_PARAMETERS,
     [ROUTES.end_session]: LOGOUT_PARAMETERS,
@@ -209,7 +210,7 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
     restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
-    declaredDetailsTypes(database.query),
+    declaredDetailsTypes(parts.database.query),
     deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),
     parts.logout.middleware,
     formPostPages(pages.renderFormPost),

@@ -17,6 +17,7 @@ export const PRUNED_TABLES = [
   'client_secrets',
   'initial_access_tokens',
   'login_throttle',
+  'readiness_probes',
   'audit_events',
 ] as const;
 

@@ -18,8 +18,7 @@ import { createRequestPrelude, type RequestPrelude } from '../http/request-prelu
 import { securityHeaders } from '../http/security-headers.ts';
 import { enginePages } from '../interaction/engine-pages.ts';
 import { interactionRoutes } from '../interaction/routes.ts';
-import type { KeyFollower, KeySet } from '../keys/follow-keys.ts';
-import { BASIC_ALGORITHMS } from '../keys/key-ring.ts';
+import type { KeyFollower } from '../keys/follow-keys.ts';
 import type { KeyRotation } from '../keys/rotation.ts';
 import type { Log } from '../log.ts';
 import { createEndpointFinder } from '../metrics/endpoints.ts';
@@ -36,6 +35,7 @@ import { ROUTES } from '../provider/routes.ts';
 import { removeArtifactsOfClient } from '../provider/storage/artifacts.ts';
 import { createPasswordCheck } from '../users/password.ts';
 import { createGuessThrottle, createLoginThrottle } from '../users/throttle.ts';
+import type { Readiness } from './readiness.ts';
 
 export interface ServerDeps {
   readonly config: Pick<
@@ -48,6 +48,7 @@ export interface ServerDeps {
   readonly dpopNonceSecret: Buffer;
   readonly pairwiseSalt: string;
   readonly artifactKey: Buffer;
+  readonly readiness: Pick<Readiness, 'reason'>;
   readonly outbound: Outbound;
   readonly logoutNotices: LogoutNotices;
   readonly passwords: PasswordHasher;
@@ -62,8 +63,6 @@ const OPEN_REGISTRATIONS = { attempts: 20, windowSeconds: 3600 };
 export interface Server {
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   readonly engine: Engine;
-  /** From now on /health/ready is 503, so that a load balancer sends new requests elsewhere. */
-  drain(): void;
 }
 
 interface Parts extends ServerDeps {
@@ -88,22 +87,15 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const engine = await createEngine(engineDeps, keys.current());
   keys.onChange(engine.useKeys);
 
-  let isDraining = false;
   const app = new Koa({ proxy: true });
   // An error that reaches this came after the answer had begun.
   app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
   for (const middleware of prelude.middlewares) app.use(middleware);
-  mount(
-    app,
-    healthRoutes(async () => !isDraining && canSign(keys.current()) && (await isDatabaseUp(database))),
-  );
+  mount(app, healthRoutes(deps.readiness.reason));
   for (const router of routers({ ...deps, engine, secretVerifier, readClientCertificate })) mount(app, router);
   return {
     handler: dispatch(prelude, { engine: engine.handler, others: app.callback() }),
     engine,
-    drain() {
-      isDraining = true;
-    },
   };
 }
 
@@ -143,14 +135,14 @@ function routers(parts: Parts): Router[] {
       issuer,
       registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
       isOpen: config.registration.isOpen,
-      throttle: createGuessThrottle(database.pool, 'registration', OPEN_REGISTRATIONS),
+      throttle: createGuessThrottle(database.query, 'registration', OPEN_REGISTRATIONS),
       changes,
       log,
     }),
     interactionRoutes({
       ...{ database, engine, issuer, log, metrics },
       passwordCheck: createPasswordCheck(passwords),
-      throttle: createLoginThrottle(database.pool, config.loginThrottle),
+      throttle: createLoginThrottle(database.query, config.loginThrottle),
     }),
   ];
 }
@@ -174,16 +166,4 @@ function dispatch(
     prelude.setCommonHeaders(request, response);
     handlers.others(request, response);
   };
-}
-
-/** Not so when every key was taken away, and those that took their place are sealed under another secret key. */
-function canSign({ signingKeys }: KeySet): boolean {
-  return BASIC_ALGORITHMS.every((needed) => signingKeys.some(({ alg }) => alg === needed));
-}
-
-async function isDatabaseUp(database: Database): Promise<boolean> {
-  return database.query({ name: 'ready', text: 'SELECT 1' }, []).then(
-    () => true,
-    () => false,
-  );
 }

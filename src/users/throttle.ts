@@ -5,8 +5,8 @@
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import type pg from 'pg';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
+import type { Query, Statement } from '../database/database.ts';
 
 export interface LoginThrottle {
   /**
@@ -24,9 +24,9 @@ export interface LoginThrottleLimits {
   readonly windowSeconds: number;
 }
 
-export function createLoginThrottle(pool: pg.Pool, limits: LoginThrottleLimits): LoginThrottle {
-  const accounts = createLimiter(pool, 'account', limits.failuresPerAccount, limits.windowSeconds);
-  const addresses = createLimiter(pool, 'address', limits.failuresPerAddress, limits.windowSeconds);
+export function createLoginThrottle(query: Query, limits: LoginThrottleLimits): LoginThrottle {
+  const accounts = createLimiter(query, 'account', limits.failuresPerAccount, limits.windowSeconds);
+  const addresses = createLimiter(query, 'address', limits.failuresPerAddress, limits.windowSeconds);
 
   return {
     async attempt(foldedUsername, address) {
@@ -53,11 +53,11 @@ export interface GuessThrottle {
 
 /** @param kind what is guessed; part of the key */
 export function createGuessThrottle(
-  pool: pg.Pool,
+  query: Query,
   kind: 'user-code' | 'registration' | 'metadata-document',
   limits: { readonly attempts: number; readonly windowSeconds: number },
 ): GuessThrottle {
-  const addresses = createLimiter(pool, kind, limits.attempts, limits.windowSeconds);
+  const addresses = createLimiter(query, kind, limits.attempts, limits.windowSeconds);
   return {
     attempt: (address) => secondsToWait(addresses, addressKey(address)),
     async wasRight(address) {
@@ -66,9 +66,9 @@ export function createGuessThrottle(
   };
 }
 
-function createLimiter(pool: pg.Pool, keyPrefix: string, points: number, windowSeconds: number): RateLimiterPostgres {
+function createLimiter(query: Query, keyPrefix: string, points: number, windowSeconds: number): RateLimiterPostgres {
   return new RateLimiterPostgres({
-    storeClient: pool,
+    storeClient: { query: ({ values, ...statement }: Statement & { values: unknown[] }) => query(statement, values) },
     storeType: 'client',
     tableName: 'login_throttle',
     tableCreated: true,

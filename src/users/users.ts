@@ -132,7 +132,7 @@ function locked<T>(
   ifVersion: number | undefined,
   work: (query: Query, before: User) => Promise<T>,
 ): Promise<T> {
-  return database.transaction(async (query) => {
+  return database.longTransaction(async (query) => {
     const before = await store.lockUser(query, userId);
     assertVersion(ifVersion, before.version);
     return work(query, before);

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import pg from 'pg';
 import { type Cache, createCache } from '../../src/database/cache.ts';
 import { type ChangeFeed, startChangeFeed } from '../../src/database/change-feed.ts';
+import { createConnectionWatch } from '../../src/database/connection-watch.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { killNamed } from '../support/hold.ts';
@@ -16,6 +17,8 @@ const HEARTBEAT_FAILED = 'no answer';
 
 const lines: string[] = [];
 const log = createLog('warn', { write: (line: string) => void lines.push(line) });
+
+const watch = createConnectionWatch();
 
 let testDatabase: TestDatabase;
 let sql: pg.Pool;
@@ -35,7 +38,7 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   proxy = await startProxy(testDatabase.connectionString);
-  feed = startChangeFeed({ connectionString: proxy.connectionString, log });
+  feed = startChangeFeed({ connectionString: proxy.connectionString, log, watch });
   asked = [];
   lines.length = 0;
   cache = createCache({
@@ -148,7 +151,7 @@ describe('close() ends', () => {
   ])('%s, and no connection listens afterwards', async (_name, prepare) => {
     const silent = await startProxy(testDatabase.connectionString);
     prepare(silent);
-    const young = startChangeFeed({ connectionString: silent.connectionString, log });
+    const young = startChangeFeed({ connectionString: silent.connectionString, log, watch });
     await young.close();
     await feed.close();
     await until(async () => {

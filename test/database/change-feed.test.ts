@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { type ChangeFeed, startChangeFeed } from '../../src/database/change-feed.ts';
+import { createConnectionWatch } from '../../src/database/connection-watch.ts';
 import { createLog } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/patience.ts';
@@ -18,7 +19,7 @@ beforeAll(async () => {
   testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
   sql = new pg.Pool({ connectionString, max: 2 });
-  feed = startChangeFeed({ connectionString, log: createLog('silent') });
+  feed = startChangeFeed({ connectionString, log: createLog('silent'), watch: createConnectionWatch() });
   for (const topic of TOPICS) feed.subscribe(topic, (key) => heard.push(`${topic}:${key ?? 'all of them'}`));
   await until(feed.isLive, 'a live feed');
 });

@@ -108,7 +108,10 @@ describe('after a statement has failed, its connection', () => {
 
   test('is thrown away where the database was', async () => {
     const before = await backend();
-    await expect(database.batchQuery(FAIL, [])).rejects.toMatchObject({ code: '53100' });
+    await expect(database.batchQuery(FAIL, [])).rejects.toMatchObject({
+      code: 'database_unavailable',
+      cause: { code: '53100' },
+    });
     expect(await backend()).not.toBe(before);
   });
 });

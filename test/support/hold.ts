@@ -20,21 +20,19 @@ export async function lockTable(connectionString: string, table: string): Promis
   };
 }
 
+/** Statements that wait for a lock, but for the probes of /health/ready, which come by the clock. */
+const BLOCKED = `FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                 AND query NOT LIKE '%readiness_probes%'`;
+
 /** How many statements of this database wait for a lock now. */
 export async function countBlocked(sql: pg.Pool): Promise<number> {
-  const { rows } = await sql.query(
-    `SELECT count(*)::int AS count FROM pg_stat_activity
-     WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-  );
+  const { rows } = await sql.query(`SELECT count(*)::int AS count ${BLOCKED}`);
   return rows[0].count;
 }
 
 /** Ends the connections that wait for a lock. @returns how many */
 export async function killBlocked(sql: pg.Pool): Promise<number> {
-  const { rowCount } = await sql.query(
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-     WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-  );
+  const { rowCount } = await sql.query(`SELECT pg_terminate_backend(pid) ${BLOCKED}`);
   return rowCount ?? 0;
 }
 

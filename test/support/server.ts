@@ -35,10 +35,15 @@ export interface TestServer {
 
 /**
  * @param env variables on top of the defaults, e.g. `{ LANYARD_LOGIN_FAILURES_PER_ACCOUNT: '3' }`
+ * @param options.through gives the server another way to its database, e.g. a proxy
  */
-export async function startTestServer(env: Record<string, string> = {}): Promise<TestServer> {
+export async function startTestServer(
+  env: Record<string, string> = {},
+  { through }: { through?: (connectionString: string) => Promise<string> } = {},
+): Promise<TestServer> {
   const testDatabase = await createTestDatabase();
   const { connectionString } = testDatabase;
+  const ofServer = (await through?.(connectionString)) ?? connectionString;
   const logLines: string[] = [];
   const log = createLog('trace', { write: (line: string) => void logLines.push(line) });
   const start = async (variables: Record<string, string>): Promise<[Instance, Config]> => {
@@ -51,7 +56,7 @@ export async function startTestServer(env: Record<string, string> = {}): Promise
       ...variables,
     });
     const secretKey = config.secretKey as string;
-    return [await startSingleProcess({ config, connectionString, secretKey, log }), config];
+    return [await startSingleProcess({ config, connectionString: ofServer, secretKey, log }), config];
   };
 
   const [installation, config] = await onFreePort((port) => start({ LANYARD_PORT: String(port) }));

@@ -6,7 +6,7 @@ import { touchSecrets } from '../../clients/store.ts';
 import { createBatcher } from '../../database/batcher.ts';
 import type { Database } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
-import { refusingOverload } from '../http/overload.ts';
+import { asEngineRefusal } from '../http/unavailable.ts';
 import type { Directory } from '../policy/directory.ts';
 
 /** `last_used_at` is for people: it need not be written at every request. */
@@ -30,7 +30,7 @@ export function createSecretCheck(deps: SecretCheckDeps): IsSecretOf {
     const client = await directory.findClient(clientId);
     if (client === undefined || client.isDisabled) return false;
     const match = secretVerifier.match(clientId, client.secrets, presented);
-    const secret = match instanceof Promise ? await refusingOverload(match) : match;
+    const secret = match instanceof Promise ? await asEngineRefusal(match) : match;
     if (secret === undefined) return false;
     noteUse(secret.id);
     return true;
