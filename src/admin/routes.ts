@@ -2,7 +2,6 @@
 // requires.
 
 import Router from '@koa/router';
-import type { ChangeFeed } from '../database/change-feed.ts';
 import { koaGuard } from '../guard/adapters/koa.ts';
 import type { Guard } from '../guard/guard.ts';
 import { type ApiRoute, mountApiRoute } from '../http/api-route.ts';
@@ -13,7 +12,6 @@ export function adminRoutes(deps: {
   routes: readonly ApiRoute[];
   issuer: string;
   version: string;
-  changes: Pick<ChangeFeed, 'settled'>;
 }): Router {
   const router = new Router({ prefix: '/admin/v1' });
   // Made at the first request: few installations need it, and it is large.
@@ -22,12 +20,6 @@ export function adminRoutes(deps: {
   router.get('/openapi.json', (ctx) => {
     document ??= openApiDocument(deps.routes, { issuer: deps.issuer, version: deps.version });
     ctx.body = document;
-  });
-  // When a change is answered, it is in force in this process. Other nodes learn of it at the same
-  // time.
-  router.use(async (ctx, next) => {
-    await next();
-    if (ctx.method !== 'GET') await deps.changes.settled();
   });
   for (const route of deps.routes) {
     mountApiRoute(router, route, koaGuard(deps.guard, { scopes: [route.scope] }));

@@ -1,12 +1,12 @@
-// Rows in memory that are not stale: an answer comes from memory only while every committed change
-// is received (change-feed). While the feed is down every lookup reads the database. A row that
-// changed while it was loaded is given to the callers that wait for it, but not remembered.
+// Rows in memory, as current as the change log says: a request asks it first (change-log), and what
+// has changed is dropped here. A row that changed while it was loaded is given to the callers that
+// came before the change was known, but not remembered; those that come later load it anew.
 
 import { LRUCache } from 'lru-cache';
-import type { ChangeFeed } from './change-feed.ts';
+import type { ChangeLog } from './change-log.ts';
 
 export interface CacheOptions<Value> {
-  readonly changes: ChangeFeed;
+  readonly changes: Pick<ChangeLog, 'subscribe'>;
   /** which changes concern it */
   readonly topic: string;
   /** entries; the least recently used ones go */
@@ -14,7 +14,7 @@ export interface CacheOptions<Value> {
   /** one key for several spellings of it; the changes are announced under any of them */
   normalize?(key: string): string;
   load(key: string): Promise<Value | undefined>;
-  onRequest?(result: 'hit' | 'miss' | 'bypass'): void;
+  onRequest?(result: 'hit' | 'miss'): void;
 }
 
 /** No promise when it is remembered: ten of them would be most of what a request costs. */
@@ -81,10 +81,6 @@ export function createCache<Value extends object>(options: CacheOptions<Value>):
   return {
     get(lookedUp) {
       const key = normalize(lookedUp);
-      if (!changes.isLive()) {
-        options.onRequest?.('bypass');
-        return load(key);
-      }
       const value = remembered.get(key);
       options.onRequest?.(value === undefined ? 'miss' : 'hit');
       return value ?? loadOnce(key);

@@ -1,5 +1,5 @@
 // Owns the connections to PostgreSQL: one pool of `pg` connections for single statements and
-// transactions, one for batches; the feed of changes that other nodes commit. Statements have names
+// transactions, one for batches; the log of changes that other nodes commit. Statements have names
 // (prepared once per connection), and a transaction offers the same `Query`, so that a store
 // function does not care where it runs. Statements about tables are in the stores: this
 // folder knows no tables. The other parts: batcher (one statement for many callers),
@@ -8,7 +8,8 @@
 
 import pg from 'pg';
 import type { Log } from '../log.ts';
-import { CHANNEL, type ChangeFeed, startChangeFeed } from './change-feed.ts';
+import { type ChangeFeed, startChangeFeed } from './change-feed.ts';
+import { type ChangeLog, createChangeLog } from './change-log.ts';
 import { type ConnectionWatch, createConnectionWatch } from './connection-watch.ts';
 import { isContentError } from './sql-state.ts';
 import { asUnavailable, cannotConnect, isUnavailable } from './unavailable.ts';
@@ -58,8 +59,8 @@ export interface Database {
   longTransaction<T>(work: (query: Query) => Promise<T>): Promise<T>;
   /** Another pool of the same kind, for a library. It is closed with the database. */
   openPool(name: string, max: number): pg.Pool;
-  /** what this and other nodes have committed to the configuration tables */
-  readonly changes: ChangeFeed;
+  /** what this and other nodes have committed to the rows that are kept in memory */
+  readonly changes: ChangeLog & Pick<ChangeFeed, 'isLive' | 'heard'>;
   /** how many callers may wait for one kind of batch (batcher) */
   readonly queueSize: number;
   /** when a batch last failed because the database was not available, by performance.now() */
@@ -107,20 +108,19 @@ export function createDatabase(options: DatabaseOptions): Database {
     if (isUnavailable(error)) lastFailureAt = performance.now();
     throw error;
   }
-  const changes = startChangeFeed({
-    connectionString,
-    log,
-    watch,
-    announce: (payload) => pool.query('SELECT pg_notify($1, $2)', [CHANNEL, payload]),
-  });
+  const batchQuery: Query = <Row>(statement: Statement, values: readonly unknown[]) =>
+    runOnce<Row>(batchPool, statement, values).catch(noteFailure);
+  const changes = createChangeLog({ query: batchQuery, queueSize: options.queueSize });
+  // A failure is found again by the request that asks next.
+  const onNotice = () => void changes.current().catch(() => {});
+  const feed = startChangeFeed({ connectionString, log, watch, onNotice });
   return {
     pool,
     batchPool,
-    changes,
+    changes: { ...changes, isLive: feed.isLive, heard: feed.heard },
     queueSize: options.queueSize,
     query: (statement, values) => runOnce(pool, statement, values),
-    batchQuery: <Row>(statement: Statement, values: readonly unknown[]) =>
-      runOnce<Row>(batchPool, statement, values).catch(noteFailure),
+    batchQuery,
     transaction: (work) => runTransaction({ pool, watch }, work),
     longTransaction: (work) => runTransaction({ pool, watch, isLong: true }, work),
     openPool(name, max) {
@@ -131,7 +131,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     lastFailureAt: () => lastFailureAt,
     hurry: () => watch.allowAll(STOP_SECONDS),
     async close() {
-      await changes.close();
+      await feed.close();
       const cancel = watch.after(STOP_SECONDS, watch.destroyAll);
       await Promise.all([pool, batchPool, ...others].map((each) => each.end()));
       cancel();

@@ -1,6 +1,6 @@
-// The keys that this process uses. They are read at start, after each change, when one becomes
-// active or expires, and at an interval. If they cannot be read, the current ones stay in use. A
-// key that cannot be decrypted is left out, so that it does not keep a removed key in use.
+// The keys that this process uses. They are read at start, after each change, and when one becomes
+// active or expires. A request that comes after a change waits for them (database/change-log). A key
+// that cannot be decrypted is left out, so that it does not keep a removed key in use.
 
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
@@ -31,16 +31,19 @@ export interface KeyFollower {
   current(): KeySet;
   /** Calls the listener with each new set of keys. */
   onChange(listener: (keys: KeySet) => void): void;
-  /** Resolves when changes that were committed before the call are in use. */
+  /**
+   * Resolves when changes that were committed before the call are in use.
+   * @throws when the keys cannot be read: the current ones stay in use
+   */
   refresh(): Promise<void>;
   stop(): void;
 }
 
 const DAY_SECONDS = 86_400;
-/** A notification may be missed. */
-const POLL_MS = 30_000;
-/** While the change feed is down, or after a failed read. */
-const BLIND_POLL_MS = 1_000;
+/** After a failed read. */
+const RETRY_MS = 1_000;
+/** A timer does not reach further. */
+const MOST_MS = 86_400_000;
 
 /** @throws Error when the keys cannot be read at the start */
 export async function followKeys(options: FollowKeysOptions): Promise<KeyFollower> {
@@ -48,43 +51,35 @@ export async function followKeys(options: FollowKeysOptions): Promise<KeyFollowe
   const listeners: ((keys: KeySet) => void)[] = [];
   let current = withCookieKeys(options, await loadSigningKeys(database, secretKeys.sealingKeys));
   let timer: NodeJS.Timeout | undefined;
-  let isBehind = false;
   let isStopped = false;
 
   /** One load at a time, so that an older result never replaces a newer one. */
   let lastLoad: Promise<void> = Promise.resolve();
   function refresh(): Promise<void> {
-    lastLoad = lastLoad.then(async () => {
-      if (isStopped) return;
-      try {
-        const loaded = await reload(options, current.signingKeys);
-        isBehind = false;
-        if (fingerprint(loaded) !== fingerprint(current)) {
-          for (const listener of listeners) listener(loaded);
-          current = loaded;
-          log.info(
-            { keys: loaded.signingKeys.map(({ kid, alg, state }) => ({ kid, alg, state })) },
-            'the keys changed',
-          );
-        }
-      } catch (error) {
-        isBehind = true;
-        log.error({ error }, 'the signing keys could not be read: the current ones stay in use');
-      }
-      schedule();
-    });
+    lastLoad = lastLoad.catch(() => {}).then(load);
     return lastLoad;
   }
 
-  function schedule(): void {
-    clearTimeout(timer);
+  async function load(): Promise<void> {
     if (isStopped) return;
-    const poll = database.changes.isLive() && !isBehind ? POLL_MS : BLIND_POLL_MS;
-    timer = setTimeout(refresh, Math.min(poll, millisecondsToNextDate(current.signingKeys))).unref();
+    schedule(RETRY_MS);
+    const loaded = await reload(options, current.signingKeys);
+    if (fingerprint(loaded) !== fingerprint(current)) {
+      for (const listener of listeners) listener(loaded);
+      current = loaded;
+      log.info({ keys: loaded.signingKeys.map(({ kid, alg, state }) => ({ kid, alg, state })) }, 'the keys changed');
+    }
+    schedule(millisecondsToNextDate(current.signingKeys));
   }
 
-  database.changes.subscribe('signing_key', () => void refresh());
-  schedule();
+  function schedule(inMs: number): void {
+    clearTimeout(timer);
+    if (!isStopped) timer = setTimeout(() => void refresh().catch(onError), Math.min(MOST_MS, inMs)).unref();
+  }
+
+  const onError = (error: unknown) => log.error({ error }, 'the signing keys could not be read');
+  database.changes.subscribe('signing_key', refresh);
+  schedule(millisecondsToNextDate(current.signingKeys));
   return {
     current: () => current,
     onChange: (listener) => void listeners.push(listener),

@@ -19,7 +19,7 @@ export interface PasswordLoad {
   readonly waiting: number;
 }
 
-export type CacheResult = 'hit' | 'miss' | 'bypass';
+export type CacheResult = 'hit' | 'miss';
 
 export interface ChangeFeedState {
   isLive(): boolean;
@@ -73,7 +73,7 @@ function createCacheMetrics(registry: Registry): InternalMetrics['cacheRequested
   const cacheName = fewNames();
   new Counter({
     name: 'lanyard_cache_requests_total',
-    help: 'Cache lookups: answered from the cache (hit), not in it (miss), or skipped because it may be stale (bypass).',
+    help: 'Cache lookups: answered from the cache (hit), or not in it (miss).',
     labelNames: ['cache', 'result'],
     registers: [registry],
     collect() {
@@ -85,7 +85,7 @@ function createCacheMetrics(registry: Registry): InternalMetrics['cacheRequested
   });
   return (name, result) => {
     const cache = cacheName(name);
-    const byResult = counts.get(cache) ?? { hit: 0, miss: 0, bypass: 0 };
+    const byResult = counts.get(cache) ?? { hit: 0, miss: 0 };
     byResult[result]++;
     counts.set(cache, byResult);
   };
@@ -122,7 +122,7 @@ function createChangeFeedMetrics(registry: Registry): Pick<InternalMetrics, 'wat
   let feed: ChangeFeedState | undefined;
   new Gauge({
     name: 'lanyard_change_feed_connected',
-    help: '1 while change notifications of other servers are received, 0 while caches are bypassed.',
+    help: '1 while notifications of changes are received.',
     aggregator: 'min',
     registers: [registry],
     collect() {

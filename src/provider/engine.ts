@@ -33,6 +33,7 @@ import { deviceAnswers } from './grants/device-flow.ts';
 import { registerGrants } from './grants/grant.ts';
 import { tokenExchange } from './grants/token-exchange.ts';
 import { clientChallenge } from './http/client-challenge.ts';
+import { noteFailure, refuseUnlessCurrent } from './http/current-memory.ts';
 import { exactPaths } from './http/exact-paths.ts';
 import { formPostPages } from './http/form-post.ts';
 import { inputGate } from './http/input-gate.ts';
@@ -75,6 +76,8 @@ interface Built {
   readonly provider: Provider;
   readonly jwtAccessTokens: JwtAccessTokens;
   readonly handler: Engine['handler'];
+  /** for requests that are refused (http/current-memory) */
+  readonly refusing: Engine['handler'];
   readonly sendLogoutNotice: SendLogoutNotice;
 }
 
@@ -99,7 +102,15 @@ export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promis
       return built.jwtAccessTokens;
     },
     directory: parts.sharedDirectory,
-    handler: (request, response) => built.handler(request, response),
+    handler(request, response) {
+      deps.database.changes.current().then(
+        () => built.handler(request, response),
+        (error: unknown) => {
+          noteFailure(request, error);
+          built.refusing(request, response);
+        },
+      );
+    },
     sendLogoutNotice: (notice) => built.sendLogoutNotice(notice),
     useKeys(changed) {
       built = build(deps, parts, changed);
@@ -138,10 +149,13 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
     userinfo: createUserinfo(shared),
   });
   const sendLogoutNotice = installLogoutNotices({ provider, notices: deps.logoutNotices, logout: parts.logout });
-  return { provider, jwtAccessTokens, handler: createHandler(deps, provider), sendLogoutNotice };
+  return { provider, jwtAccessTokens, ...createHandlers(deps, provider), sendLogoutNotice };
 }
 
-function createHandler({ config, prelude, log }: ProviderDeps, provider: Provider): Engine['handler'] {
+function createHandlers(
+  { config, prelude, log }: ProviderDeps,
+  provider: Provider,
+): Pick<Built, 'handler' | 'refusing'> {
   const fastPath = createFastPath({
     provider,
     certificateHeader: config.mutualTls.header,
@@ -153,9 +167,10 @@ function createHandler({ config, prelude, log }: ProviderDeps, provider: Provide
     prelude.setCommonHeaders(request, response);
     void callback(request, response);
   };
-  return bothTransports(fastPath, engine, (error, { headers }) =>
+  const handler = bothTransports(fastPath, engine, (error, { headers }) =>
     log.error({ error, request_id: headers['x-request-id'] }, 'an answer broke off'),
   );
+  return { handler, refusing: engine };
 }
 
 type PartsOfKeys = Parts & { readonly jwtAccessTokens: JwtAccessTokens };
@@ -206,6 +221,7 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
   return [
     ...deps.prelude.middlewares,
     exactPaths(METHODS),
+    refuseUnlessCurrent({ pages, metrics, log }),
     inputGate({ pages, metrics, log }),
     restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),

@@ -18,6 +18,7 @@ export const PRUNED_TABLES = [
   'initial_access_tokens',
   'login_throttle',
   'readiness_probes',
+  'change_log',
   'audit_events',
 ] as const;
 
@@ -69,7 +70,11 @@ const AUDIT_INSTANT: Instant = {
   condition: "AND set_config('lanyard.sweeps_audit_events', 'on', true) = 'on'",
 };
 
+/** Where a change log line was read long ago by every process that is alive (database/change-log). */
+const LOGGED_AT: Instant = { ...EXPIRY, column: 'at' };
+
 function instantOf(table: PrunedTable): Instant {
+  if (table === 'change_log') return LOGGED_AT;
   if (table === 'login_throttle') return THROTTLE_EXPIRY;
   return table === 'audit_events' ? AUDIT_INSTANT : EXPIRY;
 }

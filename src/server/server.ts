@@ -92,6 +92,11 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
   for (const middleware of prelude.middlewares) app.use(middleware);
   mount(app, healthRoutes(deps.readiness.reason));
+  if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(deps.metrics));
+  app.use(async (_ctx, next) => {
+    await database.changes.current();
+    await next();
+  });
   for (const router of routers({ ...deps, engine, secretVerifier, readClientCertificate })) mount(app, router);
   return {
     handler: dispatch(prelude, { engine: engine.handler, others: app.callback() }),
@@ -118,7 +123,6 @@ async function createPrelude(
 function routers(parts: Parts): Router[] {
   const { config, database, engine, passwords, metrics, log, secretVerifier, readClientCertificate } = parts;
   const { issuer } = config;
-  const { changes } = database;
   const takesCertificates = readClientCertificate !== undefined;
   const clients = createClients({
     database,
@@ -129,14 +133,12 @@ function routers(parts: Parts): Router[] {
     removeArtifacts: removeArtifactsOfClient,
   });
   return [
-    ...(config.metrics.isOnPublicPort ? [metricsRoutes(metrics)] : []),
-    adminRoutes({ ...parts, ...adminApi({ ...parts, clients }), issuer, changes }),
+    adminRoutes({ ...parts, ...adminApi({ ...parts, clients }), issuer }),
     registrationRoutes({
       issuer,
       registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
       isOpen: config.registration.isOpen,
       throttle: createGuessThrottle(database.query, 'registration', OPEN_REGISTRATIONS),
-      changes,
       log,
     }),
     interactionRoutes({

@@ -1,15 +1,14 @@
-// Rows in memory: remembered only while the feed is live, and never when a change came in between.
-// The feed here is a variable of the test; the real one has its own tests.
+// Rows in memory: never remembered when a change came in between. The change log here is a variable of
+// the test; the real one has its own tests.
 
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { type CacheOptions, createCache } from '../../src/database/cache.ts';
-import type { ChangeListener } from '../../src/database/change-feed.ts';
+import type { ChangeListener } from '../../src/database/change-log.ts';
 
 interface Row {
   readonly name: string;
 }
 
-let isLive: boolean;
 let listeners: Map<string, ChangeListener>;
 let rows: Map<string, Row>;
 let loads: string[];
@@ -18,7 +17,6 @@ let asked: string[];
 let gate: Promise<void> | undefined;
 
 beforeEach(() => {
-  isLive = true;
   listeners = new Map();
   rows = new Map([
     ['a', { name: 'old a' }],
@@ -32,11 +30,7 @@ beforeEach(() => {
 function create(options: Partial<CacheOptions<Row>> = {}) {
   return createCache<Row>({
     changes: {
-      isLive: () => isLive,
       subscribe: (topic, listener) => void listeners.set(topic, listener),
-      settled: async () => {},
-      heard: () => 0,
-      close: async () => {},
     },
     topic: 'thing',
     max: 10,
@@ -84,19 +78,6 @@ test('when any row may have changed all are forgotten', async () => {
   change(undefined);
   await Promise.all([cache.get('a'), cache.get('b')]);
   expect(loads).toEqual(['a', 'b', 'a', 'b']);
-});
-
-test('while the feed is down every lookup reads the database, also for what is remembered', async () => {
-  const cache = create();
-  await cache.get('a');
-  isLive = false;
-  rows.set('a', { name: 'new a' });
-  expect(await cache.get('a')).toEqual({ name: 'new a' });
-  expect(await cache.get('a')).toEqual({ name: 'new a' });
-  expect([loads, asked]).toEqual([
-    ['a', 'a', 'a'],
-    ['miss', 'bypass', 'bypass'],
-  ]);
 });
 
 describe.each([
@@ -155,18 +136,6 @@ test('a change of another row does not cost a load its place in the memory', asy
   open();
   await early;
   expect(cache.get('a')).toEqual({ name: 'old a' });
-});
-
-test('a row whose load began while the feed was down is not remembered, even if it is up when it ends', async () => {
-  const cache = create();
-  const open = closedGate();
-  isLive = false;
-  const early = cache.get('a');
-  isLive = true;
-  open();
-  await early;
-  rows.set('a', { name: 'new a' });
-  expect(await cache.get('a')).toEqual({ name: 'new a' });
 });
 
 test('many who ask for the same row at once share one load', async () => {

@@ -1,8 +1,7 @@
-// The feed without its connection: memory is not used while changes may be missed.
+// The connection that listens for changes: ended, cut without a word, closed.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { type Cache, createCache } from '../../src/database/cache.ts';
 import { type ChangeFeed, startChangeFeed } from '../../src/database/change-feed.ts';
 import { createConnectionWatch } from '../../src/database/connection-watch.ts';
 import { createLog } from '../../src/log.ts';
@@ -24,8 +23,7 @@ let testDatabase: TestDatabase;
 let sql: pg.Pool;
 let proxy: CuttableProxy;
 let feed: ChangeFeed;
-let asked: string[];
-let cache: Cache<{ username: string }>;
+let notices: number;
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
@@ -38,17 +36,9 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   proxy = await startProxy(testDatabase.connectionString);
-  feed = startChangeFeed({ connectionString: proxy.connectionString, log, watch });
-  asked = [];
+  notices = 0;
   lines.length = 0;
-  cache = createCache({
-    changes: feed,
-    topic: 'user',
-    max: 10,
-    onRequest: (result) => asked.push(result),
-    load: async (id) => (await sql.query('SELECT username FROM users WHERE id = $1', [id])).rows[0],
-  });
-  await rename('alice');
+  feed = startChangeFeed({ connectionString: proxy.connectionString, log, watch, onNotice });
   await until(feed.isLive, 'a live feed');
 });
 afterEach(async () => {
@@ -56,67 +46,31 @@ afterEach(async () => {
   await proxy.stop();
 });
 
+const onNotice = () => void notices++;
 const rename = (username: string) => sql.query('UPDATE users SET username = $1', [username]);
-const alice = async () => (await cache.get('alice'))?.username;
 
-async function remember(): Promise<void> {
-  await alice();
-  await alice();
-  expect(asked.splice(0)).toEqual(['miss', 'hit']);
-}
-
-describe('a listener whose connection is ended', () => {
-  test('is not live, memory is not asked, and what changed meanwhile is seen then and afterwards', async () => {
-    await remember();
-    await killNamed(sql, LISTENER);
-    await until(() => !feed.isLive(), 'the end noticed');
-    expect(lines.join('')).not.toContain(HEARTBEAT_FAILED);
-    await rename('changed while disconnected');
-    expect(await alice()).toBe('changed while disconnected');
-    expect(asked.splice(0)).toEqual(['bypass']);
-    await until(feed.isLive, 'a live feed');
-    expect(await alice()).toBe('changed while disconnected');
-    expect(asked.splice(0)).toEqual(['miss']);
-    await rename('again');
-    await feed.settled();
-    expect(await alice()).toBe('again');
-  });
-
-  test('twenty times over, remembers nothing that was changed in between', async () => {
-    for (let round = 0; round < 20; round++) {
-      await until(feed.isLive, 'a live feed');
-      await alice();
-      await Promise.all([killNamed(sql, LISTENER), rename(`name ${round}`)]);
-      await until(() => !feed.isLive(), 'the end noticed');
-      expect(await alice()).toBe(`name ${round}`);
-    }
-  });
+test('notices each change at once', async () => {
+  const before = notices;
+  const heard = feed.heard();
+  await rename('changed');
+  await until(() => feed.heard() > heard && notices > before, 'the notice');
 });
 
-describe('a connection that is cut without a word', () => {
-  test('is noticed by a heartbeat; from then on nothing is taken from memory, and the feed comes back', async () => {
-    await remember();
-    proxy.cut();
-    await rename('not announced');
-    await until(() => !feed.isLive(), 'the cut noticed');
-    expect(lines.join('')).toContain(HEARTBEAT_FAILED);
-    expect(await alice()).toBe('not announced');
-    expect(asked.splice(0)).toEqual(['bypass']);
-    proxy.mend();
-    await until(feed.isLive, 'a live feed');
-    expect(await alice()).toBe('not announced');
-    await rename('announced');
-    await feed.settled();
-    expect(await alice()).toBe('announced');
-  });
+test('a connection that is ended is opened again, and notices what may have been missed', async () => {
+  await killNamed(sql, LISTENER);
+  await until(() => !feed.isLive(), 'the end noticed');
+  expect(lines.join('')).not.toContain(HEARTBEAT_FAILED);
+  const before = notices;
+  await until(feed.isLive, 'a live feed');
+  expect(notices).toBeGreaterThan(before);
+});
 
-  test('does not hold settled() for longer than the heartbeat; after it memory is not asked', async () => {
-    await remember();
-    proxy.cut();
-    await rename('not announced');
-    await feed.settled();
-    expect(await alice()).toBe('not announced');
-  });
+test('a connection that is cut without a word is found by a heartbeat, and opened again', async () => {
+  proxy.cut();
+  await until(() => !feed.isLive(), 'the cut noticed');
+  expect(lines.join('')).toContain(HEARTBEAT_FAILED);
+  proxy.mend();
+  await until(feed.isLive, 'a live feed');
 });
 
 describe('close() ends', () => {
@@ -151,7 +105,7 @@ describe('close() ends', () => {
   ])('%s, and no connection listens afterwards', async (_name, prepare) => {
     const silent = await startProxy(testDatabase.connectionString);
     prepare(silent);
-    const young = startChangeFeed({ connectionString: silent.connectionString, log, watch });
+    const young = startChangeFeed({ connectionString: silent.connectionString, log, watch, onNotice });
     await young.close();
     await feed.close();
     await until(async () => {

@@ -237,7 +237,7 @@ describe('"not before"', () => {
     expect(await storage('AccessToken').find(earlier)).toBeDefined();
     const notBefore = new Date((now() + 1) * 1000);
     await engine.sql.query(`UPDATE ${table} SET tokens_not_before = $2 WHERE ${key} = $1`, [id, notBefore]);
-    await engine.database.changes.settled();
+    await engine.database.changes.current();
     expect(await storage('AccessToken').find(earlier)).toBeUndefined();
     const later = newId();
     await storage('AccessToken').upsert(later, payload({ ...owner, iat: now() + 1 }), 60);

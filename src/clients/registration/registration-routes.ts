@@ -5,7 +5,6 @@ import Router from '@koa/router';
 import type { Context, Next } from 'koa';
 import { z } from 'zod';
 import { isSameClient } from '../../client-binding.ts';
-import type { ChangeFeed } from '../../database/change-feed.ts';
 import { AppError } from '../../errors.ts';
 import { readJson } from '../../http/body.ts';
 import { toAppError } from '../../http/problem.ts';
@@ -24,7 +23,6 @@ export interface RegistrationDeps {
   readonly isOpen: boolean;
   /** by network address; resolves to the seconds to wait, or undefined */
   readonly throttle: { attempt(address: string): Promise<number | undefined> };
-  readonly changes: Pick<ChangeFeed, 'settled'>;
   readonly log: Log;
 }
 
@@ -45,8 +43,6 @@ async function answerRequest(deps: RegistrationDeps, ctx: Context, next: Next): 
   ctx.set('Access-Control-Allow-Origin', '*');
   try {
     await next();
-    // The client may be used as soon as the answer has arrived.
-    if (ctx.method !== 'GET') await deps.changes.settled();
   } catch (error) {
     answerWithError(ctx, error, deps);
   }

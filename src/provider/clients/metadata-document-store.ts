@@ -57,7 +57,7 @@ export function createDocumentNotes(
         const detail = { client_name: metadata.client_name, registered_by: METADATA_DOCUMENT };
         await recordAudit(query, { type: 'client.created', actor, clientId, detail });
       });
-      await database.changes.settled();
+      await database.changes.current();
     }
     if (seen.size > MAX_REMEMBERED) seen.clear();
     seen.set(clientId, revision);

@@ -5,28 +5,11 @@
 import type { Context, Middleware } from 'koa';
 import { findEncodedFault } from '../../input/encoded.ts';
 import type { Fault } from '../../input/shape.ts';
-import type { Log } from '../../log.ts';
-import type { EndpointLabel } from '../../metrics/closed-lists.ts';
-import type { Metrics } from '../../metrics/metrics.ts';
-import { asEngineContext } from '../engine-internals.ts';
-import { ROUTES } from '../routes.ts';
+import { type Refusal, type RefusalDeps, refuse } from './early-refusal.ts';
 import { handBack, isForm, keptForm } from './form-body.ts';
-import type { Pages } from './pages.ts';
 import { findParameterFault } from './parameter-shape.ts';
 
-export interface InputGateDeps {
-  readonly pages: Pick<Pages, 'renderError'>;
-  readonly metrics: Pick<Metrics, 'refused'>;
-  readonly log: Log;
-}
-
-interface Refusal {
-  readonly status: 400 | 413;
-  readonly error: string;
-  readonly description: string;
-}
-
-export function inputGate(deps: InputGateDeps): Middleware {
+export function inputGate(deps: RefusalDeps): Middleware {
   return async (ctx, next) => {
     const refusal = refuseQuery(ctx.querystring) ?? (await refuseForm(ctx));
     if (refusal !== undefined) return refuse(deps, ctx, refusal);
@@ -74,38 +57,3 @@ const ERRORS: ReadonlyMap<string, string> = new Map([
   ['request', 'invalid_request_object'],
   ['authorization_details', 'invalid_authorization_details'],
 ]);
-
-const LABELS: ReadonlyMap<string, EndpointLabel> = new Map([
-  [ROUTES.token, 'token'],
-  [ROUTES.authorization, 'authorization'],
-  [ROUTES.pushed_authorization_request, 'pushed_authorization_request'],
-  [ROUTES.device_authorization, 'device_authorization'],
-  [ROUTES.introspection, 'introspection'],
-  [ROUTES.revocation, 'revocation'],
-  [ROUTES.userinfo, 'userinfo'],
-  [ROUTES.end_session, 'logout'],
-]);
-
-/** Where browser apps send forms. As the engine answers before it knows the client, they may read what is wrong. */
-const FOR_BROWSER_APPS: ReadonlySet<string> = new Set([
-  ...[ROUTES.token, ROUTES.pushed_authorization_request, ROUTES.device_authorization],
-  ...[ROUTES.introspection, ROUTES.revocation, ROUTES.userinfo],
-]);
-
-async function refuse(deps: InputGateDeps, ctx: Context, { status, error, description }: Refusal): Promise<void> {
-  const endpoint = LABELS.get(ctx.path);
-  if (endpoint !== undefined) deps.metrics.refused(endpoint, error);
-  deps.log.info({ request_id: ctx.get('x-request-id'), endpoint, oauth_error: error, reason: description }, 'refused');
-  ctx.status = status;
-  ctx.set('Cache-Control', 'no-store');
-  if (FOR_BROWSER_APPS.has(ctx.path)) {
-    ctx.vary('Origin');
-    ctx.set('Access-Control-Allow-Origin', ctx.get('Origin') || '*');
-  }
-  const out = { error, error_description: description };
-  // As the engine answers: a person is at the authorization endpoint, elsewhere a page is for those
-  // who prefer one.
-  if (ctx.path === ROUTES.authorization || ctx.accepts('json', 'html') === 'html') {
-    await deps.pages.renderError(asEngineContext(ctx), out, new Error(description));
-  } else ctx.body = out;
-}
