@@ -34,6 +34,8 @@ export interface InternalMetrics {
   /** @param queue of items that wait for a batch; a name from the code */
   watchQueue(queue: string, depth: () => number): void;
   watchChangeFeed(feed: ChangeFeedState): void;
+  /** @param offsetSeconds by how much this process is ahead of the database */
+  watchClock(offsetSeconds: () => number): void;
   /** One statement that served several requests. @param operation a name from the code */
   observeBatch(operation: string, size: number): void;
   cacheRequested(cache: string, result: CacheResult): void;
@@ -60,6 +62,7 @@ export function createInternalMetrics(registry: Registry): InternalMetrics {
     ...createPoolMetrics(registry),
     ...createPasswordMetrics(registry),
     ...createChangeFeedMetrics(registry),
+    ...createClockMetrics(registry),
     ...createPruningMetrics(registry),
     watchQueue: (queue, depth) => void depths.set(queueName(queue), depth),
     observeBatch: (operation, size) => batches.observe({ operation: operationName(operation) }, size),
@@ -161,6 +164,26 @@ function createPoolMetrics(registry: Registry): Pick<InternalMetrics, 'watchPool
   });
   return {
     watchPool: (name, pool, limit) => void watched.set(name, { pool, limit }),
+  };
+}
+
+function createClockMetrics(registry: Registry): Pick<InternalMetrics, 'watchClock'> {
+  let read: (() => number) | undefined;
+  new Gauge({
+    name: 'lanyard_clock_offset_seconds',
+    help: 'By how much the clock of this server is ahead of that of the database.',
+    // The processes of a server have one clock.
+    aggregator: 'average',
+    registers: [registry],
+    collect() {
+      if (read === undefined) this.remove();
+      else this.set(read());
+    },
+  });
+  return {
+    watchClock(offsetSeconds) {
+      read = offsetSeconds;
+    },
   };
 }
 

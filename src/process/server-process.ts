@@ -20,7 +20,7 @@ import { createOutbound } from '../outbound/outbound.ts';
 import { type BoundedPasswordHasher, createPasswordHasher, type PasswordHasher, runsAtOnce } from '../password-hash.ts';
 import type { LogoutNotice } from '../provider/logout/logout-notices.ts';
 import { MAX_ACCESS_TOKEN_SECONDS } from '../resource-servers/resource-server.ts';
-import { startReadiness } from '../server/readiness.ts';
+import { type Readiness, startReadiness } from '../server/readiness.ts';
 import { createServer } from '../server/server.ts';
 import { startBackgroundJobs } from './background-jobs.ts';
 import { openListeners } from './listeners.ts';
@@ -104,7 +104,7 @@ async function openDeps(
   if (previousSecretKey !== undefined) await resealStoredKeys(database, sealingKeys);
   const keys = opened.adopt(await openKeys(config, secretKeys, database, log), (follower) => follower.stop());
   const hasSigningKeys = () => canSign(keys.current());
-  const readiness = opened.adopt(startReadiness({ database, hasSigningKeys }), ({ stop }) => stop());
+  const readiness = opened.adopt(startReadiness({ database, hasSigningKeys, log }), ({ stop }) => stop());
   const schedule = { ...config.keySchedule, keptSeconds: longestUse(lifetimes) };
   const outbound = opened.adopt(createOutbound(config.outbound), ({ close }) => close());
   const recipientOf = ({ clientId }: LogoutNotice) => clientId;
@@ -114,7 +114,7 @@ async function openDeps(
     config,
     database,
     passwords,
-    metrics: createProcessMetrics(config, database, passwords),
+    metrics: createProcessMetrics(config, { database, passwords, readiness }),
     keys,
     readiness,
     keyRotation: createKeyRotation({ database, sealingKeys, schedule }),
@@ -132,7 +132,13 @@ function openKeys({ keySchedule, lifetimes }: Config, secretKeys: SecretKeys, da
   return followKeys({ database, secretKeys, cookies, log });
 }
 
-function createProcessMetrics(config: Config, database: Database, passwords: BoundedPasswordHasher): Metrics {
+interface Watched {
+  readonly database: Database;
+  readonly passwords: BoundedPasswordHasher;
+  readonly readiness: Readiness;
+}
+
+function createProcessMetrics(config: Config, { database, passwords, readiness }: Watched): Metrics {
   const metrics = createMetrics({
     watchesProcess: config.metrics.port !== undefined || config.metrics.isOnPublicPort,
   });
@@ -140,6 +146,7 @@ function createProcessMetrics(config: Config, database: Database, passwords: Bou
   metrics.watchPool('batch', database.batchPool, database.batchPool.options.max);
   metrics.watchChangeFeed(database.changes);
   metrics.watchPasswords(passwords.load);
+  metrics.watchClock(readiness.clockOffsetSeconds);
   return metrics;
 }
 
