@@ -111,12 +111,13 @@ export class WorkerPool {
 }
 
 function workers(): Worker[] {
-  return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
+  // Node also lists one whose process the system could not make.
+  return Object.values(cluster.workers ?? {}).filter((worker) => worker?.process.pid !== undefined) as Worker[];
 }
 
 function send(worker: Worker, message: ToWorker): void {
-  // A worker that has just died does not receive it; its `exit` follows.
-  worker.send(message, undefined, () => {});
+  // A worker that has just died does not receive it; its `exit` follows. One that the system could not make has no channel.
+  if (worker.isConnected()) worker.send(message, undefined, () => {});
 }
 
 /** Resolves when the worker refuses connections, has exited, or does not answer in time. */
