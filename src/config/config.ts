@@ -17,6 +17,8 @@ export interface Config {
   readonly issuer: string;
   /** how many processes serve requests; 1: this one alone */
   readonly workers: number;
+  /** how long a connection without a request is kept */
+  readonly keepAliveSeconds: number;
   readonly dataDir: string;
   /** undefined: use the embedded database */
   readonly databaseUrl: string | undefined;
@@ -119,6 +121,7 @@ function toConfig(values: Values): Config {
     host: values.LANYARD_HOST,
     issuer: values.LANYARD_ISSUER ?? `http://localhost:${values.LANYARD_PORT}`,
     workers: values.LANYARD_WORKERS ?? (values.DATABASE_URL === undefined ? 1 : availableParallelism()),
+    keepAliveSeconds: values.LANYARD_KEEP_ALIVE_TIMEOUT_SECONDS,
     dataDir: values.LANYARD_DATA_DIR,
     databaseUrl: values.DATABASE_URL,
     databasePoolSize: values.LANYARD_DATABASE_POOL_SIZE,

@@ -50,6 +50,12 @@ export const LISTENER = {
     whenUnset: 'one per core with DATABASE_URL, else 1',
     text: 'How many processes serve requests. Each has a pool of LANYARD_DATABASE_POOL_SIZE connections of its own.',
   },
+  LANYARD_KEEP_ALIVE_TIMEOUT_SECONDS: {
+    schema: integer(1, 3600),
+    unit: 'seconds',
+    default: '75',
+    text: 'How long a connection without a request is kept. Must be longer than a proxy or balancer in front keeps it.',
+  },
 } as const satisfies VariableTable;
 
 export const DATABASE = {

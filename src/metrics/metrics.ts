@@ -6,6 +6,7 @@
 // clients that were issued tokens (client-labels), so that a caller cannot add series.
 
 import { collectDefaultMetrics, Registry } from 'prom-client';
+import { type ConnectionMetrics, createConnectionMetrics } from './connections.ts';
 import { createInternalMetrics, type InternalMetrics } from './internals.ts';
 import { createTrafficMetrics, type TrafficMetrics } from './traffic.ts';
 
@@ -15,7 +16,7 @@ export interface Exposition {
   readonly body: string;
 }
 
-export interface Metrics extends TrafficMetrics, InternalMetrics {
+export interface Metrics extends TrafficMetrics, InternalMetrics, ConnectionMetrics {
   /** for adding up the metrics of several processes */
   readonly registry: Registry;
   read(): Promise<Exposition>;
@@ -41,6 +42,7 @@ export function createMetrics(options: { watchesProcess?: boolean } = {}): Metri
   return {
     ...createTrafficMetrics(registry),
     ...createInternalMetrics(registry),
+    ...createConnectionMetrics(registry),
     registry,
     // Concurrent scrapes share one result.
     read: () => (pending ??= collect()),

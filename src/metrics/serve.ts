@@ -11,16 +11,21 @@ export interface MetricsServerOptions {
 
 /** There is one small answer, and a collector that waits longer has given up. */
 const TIMEOUT_MS = 10_000;
+/** Collectors are few. Others must not take the descriptors that the process needs. */
+const MAX_CONNECTIONS = 32;
 
 /** @returns a server that does not listen yet */
 export function createMetricsServer(options: MetricsServerOptions): Server {
-  return createServer({ headersTimeout: TIMEOUT_MS, requestTimeout: TIMEOUT_MS }, (request, response) => {
+  const timeouts = { headersTimeout: TIMEOUT_MS, requestTimeout: TIMEOUT_MS, connectionsCheckingInterval: 1_000 };
+  const server = createServer(timeouts, (request, response) => {
     answer(request, response, options.read).catch((error: unknown) => {
       options.onError(error);
       if (!response.headersSent) response.writeHead(500);
       response.end();
     });
   });
+  server.maxConnections = MAX_CONNECTIONS;
+  return server;
 }
 
 async function answer(

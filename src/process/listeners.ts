@@ -3,9 +3,18 @@
 import { createServer, type RequestListener } from 'node:http';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { createConnectionLimits } from '../server/connection-limits.ts';
+import { connectionLimit, readDescriptorLimit } from '../server/descriptor-limit.ts';
 import { gracefulShutdownOf } from '../server/graceful-shutdown.ts';
 import { openTlsListener } from '../server/tls-listener.ts';
 import { listen } from './listen.ts';
+
+export interface ListenerDeps {
+  readonly config: Pick<Config, 'host' | 'port' | 'tls' | 'keepAliveSeconds' | 'databasePoolSize'>;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
 
 export interface Listeners {
   readonly port: number;
@@ -15,21 +24,21 @@ export interface Listeners {
   stopAccepting(): void;
 }
 
-/** A client that sends its request more slowly holds a connection for nothing. */
-const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 30_000 };
-
 /** @param opened receives what drains and closes the listeners, also when this fails. @throws Error when one cannot listen */
 export async function openListeners(
-  config: Pick<Config, 'host' | 'port' | 'tls'>,
+  deps: ListenerDeps,
   handler: RequestListener,
-  log: Log,
   opened: AsyncDisposableStack,
 ): Promise<Listeners> {
-  const { host, port } = config;
-  const http = createServer(TIMEOUTS, handler);
-  const tls = config.tls && (await openTlsListener(config.tls, TIMEOUTS, handler, log));
+  const { host, port, tls: tlsConfig } = deps.config;
+  const limits = await createLimits(deps);
+  const limited = limits.limitRequests(handler);
+  const http = createServer(limits.options, limited);
+  const tls = tlsConfig && (await openTlsListener(tlsConfig, limits.options, limited, deps.log));
   opened.defer(() => tls?.stopReading());
-  const shutdowns = [http, ...(tls === undefined ? [] : [tls.server])].map(gracefulShutdownOf);
+  const servers = [http, ...(tls === undefined ? [] : [tls.server])];
+  for (const server of servers) limits.limitConnections(server);
+  const shutdowns = servers.map(gracefulShutdownOf);
   opened.defer(async () => void (await Promise.all(shutdowns.map((shutdown) => shutdown.drain()))));
   const variables = { host: 'LANYARD_HOST', port: 'LANYARD_PORT' };
   return {
@@ -41,4 +50,11 @@ export async function openListeners(
       for (const shutdown of shutdowns) shutdown.stopAccepting();
     },
   };
+}
+
+async function createLimits({ config, metrics, log }: ListenerDeps) {
+  const { keepAliveSeconds, databasePoolSize, tls } = config;
+  const listeners = tls === undefined ? 1 : 2;
+  const maxConnections = connectionLimit(await readDescriptorLimit(), { databasePoolSize, listeners });
+  return createConnectionLimits({ maxConnections, keepAliveSeconds, metrics, log });
 }

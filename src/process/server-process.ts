@@ -69,7 +69,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   const backgroundJobs = opening.use(new AsyncDisposableStack());
   let hasBackgroundJobs = false;
   opening.defer(database.hurry);
-  const listeners = await openListeners(config, server.handler, log, opening);
+  const listeners = await openListeners({ config, metrics, log }, server.handler, opening);
   opening.defer(readiness.drain);
   return {
     port: listeners.port,

@@ -31,7 +31,7 @@ const CIPHERS = [
 /** @returns a server that does not listen yet. @throws Error naming the variable whose file cannot be used */
 export async function openTlsListener(
   files: TlsFiles,
-  options: Pick<ServerOptions, 'headersTimeout' | 'requestTimeout'>,
+  options: ServerOptions,
   handler: RequestListener,
   log: Log,
   readIntervalMs = READ_INTERVAL_MS,

@@ -64,6 +64,7 @@ test('counters with known labels start at 0; parts that do not exist have no sam
   const before = await read(metrics);
   expect(before.types.size).toBeGreaterThan(15);
   expect([...namesIn(before)].sort()).toEqual([
+    'lanyard_connections_dropped_total',
     'lanyard_introspections_total',
     'lanyard_logins_total',
     'lanyard_logout_notices_total',
