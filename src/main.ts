@@ -80,8 +80,9 @@ async function serve(config: Config, log: Log, stopSignal: AbortSignal): Promise
   const database = opened.adopt(await startDatabase(config, log), ({ stop }) => stop());
   const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
   const { connectionString } = database;
-  const instance = await (await startServer)({ config, connectionString, secretKey, log }).catch((error: unknown) => {
-    // Ctrl-C also reaches workers that cannot ignore it yet, and their end makes the start fail.
+  const options = { config, connectionString, secretKey, log, stopSignal };
+  const instance = await (await startServer)(options).catch((error: unknown) => {
+    // A stop fails a start that waits. Ctrl-C also reaches workers that cannot ignore it yet, and their end makes the start fail.
     if (!stopSignal.aborted) throw error;
   });
   if (instance !== undefined) {

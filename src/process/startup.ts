@@ -27,10 +27,12 @@ export interface InstanceOptions {
   readonly connectionString: string;
   readonly secretKey: string;
   readonly log: Log;
+  /** ends a start that waits for another server to migrate */
+  readonly stopSignal?: AbortSignal;
 }
 
-export async function migrate({ connectionString, log }: InstanceOptions): Promise<void> {
-  const applied = await migrateToLatest(connectionString);
+export async function migrate({ connectionString, log, stopSignal }: InstanceOptions): Promise<void> {
+  const applied = await migrateToLatest(connectionString, { log, stopSignal });
   if (applied.length > 0) log.info({ applied }, 'migrations applied');
 }
 

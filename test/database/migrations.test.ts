@@ -24,6 +24,15 @@ afterEach(async () => {
   await database.drop();
 });
 
+test('a name that says since when code may serve on the migration names an earlier one', () => {
+  const numbers = NAMES.map((name) => name.slice(0, 4));
+  for (const name of NAMES) {
+    const since = /^\d{4}-since-(.*?)-/.exec(name)?.[1];
+    if (since !== undefined) expect(numbers.slice(0, NAMES.indexOf(name))).toContain(since);
+  }
+  expect(new Set(numbers).size).toBe(NAMES.length);
+});
+
 /** The schema as text that can be compared. */
 async function schema(): Promise<string[]> {
   const { rows } = await sql.query(`

@@ -16,6 +16,8 @@ export const INACTIVE = { active: false };
 export const CODE_FLOW = { grant_types: ['authorization_code', 'refresh_token'], redirect_uris: [REDIRECT_URI] };
 export const PUBLIC = { token_endpoint_auth_method: 'none' };
 
+/** All that these functions need to know of a server. */
+type Issuer = Pick<TestServer, 'issuer'>;
 export type Params = Readonly<Record<string, string | undefined>>;
 
 /** An authorization request; a parameter that is undefined is left out. */
@@ -34,7 +36,7 @@ export interface IssuedCode {
  * Signs in (as alice, in a new browser, unless told otherwise), allows, and comes back with a code.
  */
 export async function obtainCode(
-  server: TestServer,
+  server: Issuer,
   client: TestClient,
   params: Params = {},
   options: { agent?: UserAgent; user?: { username: string; password: string } } = {},
@@ -54,7 +56,7 @@ export async function obtainCode(
 }
 
 export function exchange(
-  server: TestServer,
+  server: Issuer,
   client: TestClient,
   issued: IssuedCode,
   form: Params = {},
@@ -78,7 +80,7 @@ export interface UserTokens {
 
 /** The whole flow. @param params e.g. `{ scope: 'openid orders:read', resource: ORDERS }` */
 export async function obtainTokens(
-  server: TestServer,
+  server: Issuer,
   client: TestClient,
   params: Params = {},
   options: Parameters<typeof obtainCode>[3] = {},
@@ -95,32 +97,32 @@ export function toTokens(answer: Answer): UserTokens {
   };
 }
 
-export function refresh(server: TestServer, client: TestClient, refreshToken: string, form: Params = {}) {
+export function refresh(server: Issuer, client: TestClient, refreshToken: string, form: Params = {}) {
   const all = { grant_type: 'refresh_token', refresh_token: refreshToken, ...form };
   return requestToken(server.issuer, client, defined(all));
 }
 
 /** A token by client_credentials. */
-export async function clientToken(server: TestServer, client: TestClient, form: Record<string, string> = {}) {
+export async function clientToken(server: Issuer, client: TestClient, form: Record<string, string> = {}) {
   const answer = await requestToken(server.issuer, client, form);
   if (answer.status !== 200) throw new Error(`no token: ${answer.status} ${JSON.stringify(answer.body)}`);
   return answer.body.access_token as string;
 }
 
-export async function isActive(server: TestServer, caller: TestClient, token: string): Promise<boolean> {
+export async function isActive(server: Issuer, caller: TestClient, token: string): Promise<boolean> {
   const { status, body } = await introspect(server.issuer, caller, token);
   if (status !== 200 || typeof body.active !== 'boolean') throw new Error(`${status} ${JSON.stringify(body)}`);
   return body.active;
 }
 
-export function userinfo(server: TestServer, accessToken: string): Promise<Answer> {
+export function userinfo(server: Issuer, accessToken: string): Promise<Answer> {
   return fetch(`${server.issuer}/oauth2/userinfo`, { headers: { authorization: `Bearer ${accessToken}` } }).then(
     toAnswer,
   );
 }
 
 /** An honest app: openid-client, configured from our discovery document. */
-export function honest(server: TestServer, client: TestClient, authentication?: ClientAuth): Promise<Configuration> {
+export function honest(server: Issuer, client: TestClient, authentication?: ClientAuth): Promise<Configuration> {
   const secret = client.clientSecret === '' ? undefined : client.clientSecret;
   return discovery(new URL(server.issuer), client.clientId, secret, authentication, {
     execute: [allowInsecureRequests],
