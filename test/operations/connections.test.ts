@@ -163,7 +163,7 @@ test('connections that wait for workers that are stopped are taken later, and a 
   expect(await stop(lanyard)).toBe(0);
 });
 
-test('a TLS connection without a handshake, or without a request after it, is closed too', async () => {
+test('a TLS connection without a handshake, or without a request after it, is closed too, and a silent one to the metrics', async () => {
   const tlsPort = await freePort();
   const lanyard = await startWithFewDescriptors({
     LANYARD_TLS_PORT: String(tlsPort),
@@ -171,13 +171,14 @@ test('a TLS connection without a handshake, or without a request after it, is cl
     LANYARD_TLS_KEY_FILE: join(folder, 'key'),
   });
   const withoutHandshake = open(tlsPort);
+  const atMetrics = open(metricsPort);
   const { connect: connectTls } = await import('node:tls');
   const withHandshake = connectTls({ port: tlsPort, host: 'localhost', ca: certificate.cert });
   sockets.push(withHandshake);
   withHandshake.resume();
   await once(withHandshake, 'secureConnect');
   expect((await readMetrics()).value('lanyard_connections_open')).toBe(2);
-  await until(() => withoutHandshake.isClosed && withHandshake.closed, 'the end of both');
+  await until(() => withoutHandshake.isClosed && withHandshake.closed && atMetrics.isClosed, 'the end of all');
   await until(
     async () => (await readMetrics()).value('lanyard_connections_open') === 0,
     'the end of both at the server',
