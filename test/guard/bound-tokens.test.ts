@@ -260,6 +260,24 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
     });
     expect((await fetch(metadataUrl, { method: 'OPTIONS' })).status).toBe(204);
   });
+
+  test('the metadata are not sent to a client that has them (RFC 9110 §13.1.2)', async () => {
+    const metadataUrl = `${apis[name]?.url}/.well-known/oauth-protected-resource/orders`;
+    const whole = await fetch(metadataUrl);
+    const length = String((await whole.text()).length);
+    const tag = whole.headers.get('etag') as string;
+    const head = await fetch(metadataUrl, { method: 'HEAD' });
+    expect([head.status, head.headers.get('content-length') ?? length, await head.text()]).toEqual([200, length, '']);
+    for (const [known, status] of [
+      [tag, 304],
+      [`"another", W/${tag}`, 304],
+      ['"another"', 200],
+    ] as const) {
+      const answer = await fetch(metadataUrl, { headers: { 'if-none-match': known } });
+      expect([known, answer.status, answer.headers.get('etag')]).toEqual([known, status, tag]);
+      expect((await answer.text()) === '').toBe(status === 304);
+    }
+  });
 });
 
 describe('guard.check without an adapter', () => {

@@ -4,7 +4,7 @@ import type { HttpRequestLike } from '../credentials.ts';
 import type { Guard, RouteRequirements } from '../guard.ts';
 import type { Principal } from '../principal.ts';
 import { GuardRefusal } from '../refusal.ts';
-import { isForMetadata, METADATA_HEADERS } from '../resource-metadata.ts';
+import { answerMetadata } from '../resource-metadata.ts';
 
 /** The members of an Express request that the guard uses; Express itself is not needed. */
 export interface ExpressRequestLike extends HttpRequestLike {
@@ -49,9 +49,11 @@ export function expressResourceMetadata(
   guard: Guard,
 ): (req: ExpressRequestLike, res: ExpressResponseLike, next: (error?: unknown) => void) => void {
   return (req, res, next) => {
-    if (!isForMetadata(guard.metadata, req.method, req.originalUrl ?? req.url)) return next();
-    res.statusCode = req.method === 'OPTIONS' ? 204 : 200;
-    for (const [name, value] of Object.entries(METADATA_HEADERS)) res.setHeader(name, value);
-    res.end(req.method === 'GET' ? JSON.stringify(guard.metadata?.json) : undefined);
+    const { method, headers } = req;
+    const answer = answerMetadata(guard.metadata, { method, target: req.originalUrl ?? req.url, headers });
+    if (answer === undefined) return next();
+    res.statusCode = answer.status;
+    for (const [name, value] of Object.entries(answer.headers)) res.setHeader(name, value);
+    res.end(answer.body);
   };
 }

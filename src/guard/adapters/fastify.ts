@@ -4,7 +4,7 @@ import type { HttpRequestLike } from '../credentials.ts';
 import type { Guard, RouteRequirements } from '../guard.ts';
 import type { Principal } from '../principal.ts';
 import { GuardRefusal } from '../refusal.ts';
-import { isForMetadata, METADATA_HEADERS } from '../resource-metadata.ts';
+import { answerMetadata } from '../resource-metadata.ts';
 
 /** The members of a Fastify request that the guard uses; Fastify itself is not needed. */
 export interface FastifyRequestLike {
@@ -52,11 +52,12 @@ export function fastifyResourceMetadata(
   guard: Guard,
 ): (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown> {
   return async (request, reply) => {
-    const { method, url } = request;
-    if (!isForMetadata(guard.metadata, method, request.originalUrl ?? url)) return undefined;
-    reply.code(method === 'OPTIONS' ? 204 : 200);
-    for (const [name, value] of Object.entries(METADATA_HEADERS)) reply.header(name, value);
-    reply.send(method === 'OPTIONS' ? '' : JSON.stringify(guard.metadata?.json));
+    const { method, headers, url, originalUrl } = request;
+    const answer = answerMetadata(guard.metadata, { method, target: originalUrl ?? url, headers });
+    if (answer === undefined) return undefined;
+    reply.code(answer.status);
+    for (const [name, value] of Object.entries(answer.headers)) reply.header(name, value);
+    reply.send(answer.body ?? '');
     return reply;
   };
 }

@@ -4,7 +4,7 @@
 import type { HttpRequestLike } from '../credentials.ts';
 import type { Guard, RouteRequirements } from '../guard.ts';
 import { GuardRefusal } from '../refusal.ts';
-import { isForMetadata, METADATA_HEADERS } from '../resource-metadata.ts';
+import { answerMetadata } from '../resource-metadata.ts';
 
 /** The members of a Koa context that the guard uses; Koa itself is not needed. */
 export interface KoaContextLike {
@@ -45,14 +45,15 @@ export function koaResourceMetadata(
   guard: Guard,
 ): (ctx: KoaContextLike, next: () => Promise<unknown>) => Promise<void> {
   return async (ctx, next) => {
-    const { method, originalUrl } = requestOf(ctx);
-    if (!isForMetadata(guard.metadata, method, originalUrl)) {
+    const { method, originalUrl, headers } = requestOf(ctx);
+    const answer = answerMetadata(guard.metadata, { method, target: originalUrl, headers });
+    if (answer === undefined) {
       await next();
       return;
     }
-    ctx.status = method === 'OPTIONS' ? 204 : 200;
-    for (const [name, value] of Object.entries(METADATA_HEADERS)) ctx.set(name, value);
-    if (method !== 'OPTIONS') ctx.body = guard.metadata?.json;
+    ctx.status = answer.status;
+    for (const [name, value] of Object.entries(answer.headers)) ctx.set(name, value);
+    if (answer.body !== undefined) ctx.body = answer.body;
   };
 }
 
