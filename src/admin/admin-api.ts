@@ -20,6 +20,7 @@ import type { Engine } from '../provider/engine.ts';
 import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
 import { createSessions } from '../provider/logout/sessions.ts';
 import { removeArtifactsOfAccount } from '../provider/storage/artifacts.ts';
+import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
 import { clientGrantRoutes } from '../resource-servers/grant-routes.ts';
 import { createResourceServers } from '../resource-servers/resource-servers.ts';
 import { resourceServerRoutes } from '../resource-servers/routes.ts';
@@ -35,6 +36,7 @@ export interface AdminApiDeps {
   readonly clients: Clients;
   readonly keys: KeyFollower;
   readonly keyRotation: KeyRotation;
+  readonly detailsTypes: DeclaredTypes;
   readonly logoutNotices: LogoutNotices;
   readonly passwords: PasswordHasher;
   readonly readClientCertificate: ReadClientCertificate | undefined;
@@ -43,7 +45,7 @@ export interface AdminApiDeps {
 }
 
 export function adminApi(deps: AdminApiDeps) {
-  const { database, engine, clients, passwords, keys, keyRotation } = deps;
+  const { database, engine, clients, passwords, keys, keyRotation, detailsTypes } = deps;
   const { query } = database;
   const { issuer, lifetimes } = deps.config;
   const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
@@ -67,7 +69,7 @@ export function adminApi(deps: AdminApiDeps) {
       ...clientRoutes({ query, clients }),
       ...clientSecretRoutes({ query, clients }),
       ...initialAccessRoutes({ database }),
-      ...resourceServerRoutes({ query, resourceServers }),
+      ...resourceServerRoutes({ query, resourceServers, detailsTypes }),
       ...clientGrantRoutes({ query, resourceServers }),
       ...userRoutes({ query, users }),
       ...sessionRoutes({ query, sessions }),

@@ -68,6 +68,7 @@ export function createAdminGuard(deps: AdminGuardDeps): Guard {
       ? {}
       : { clientCertificate: certificateBy(deps.readClientCertificate) }),
     realm: 'lanyard-admin',
+    metadata: { name: 'Lanyard admin API', scopesSupported: [...ADMIN_SCOPES] },
     onRefusal({ code, reason, cause }) {
       deps.metrics.refused('admin', code);
       if (code === 'temporarily_unavailable')

@@ -2,12 +2,14 @@
 
 import Router from '@koa/router';
 
+export const LIVENESS = { path: '/health/live', body: { status: 'live' } } as const;
+
 /** @param reasonNotReady undefined when requests can be served */
 export function healthRoutes(reasonNotReady: () => string | undefined): Router {
   const router = new Router({ prefix: '/health' });
   router.get('/live', (ctx) => {
     ctx.set('Cache-Control', 'no-store');
-    ctx.body = { status: 'live' };
+    ctx.body = LIVENESS.body;
   });
   router.get('/ready', (ctx) => {
     const reason = reasonNotReady();

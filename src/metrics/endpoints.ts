@@ -55,6 +55,7 @@ export function createEndpointFinder(paths: EndpointPaths): (path: string) => En
     [REGISTRATION, 'registration'],
     ['/.well-known/openid-configuration', 'discovery'],
     ['/.well-known/oauth-authorization-server', 'discovery'],
+    ['/.well-known/oauth-protected-resource/admin', 'discovery'],
   ]);
   // The login page redirects to /oauth2/authorize/<id>.
   const resume = `${paths.authorization}/`;

@@ -19,6 +19,7 @@ import { createMetrics, type Exposition, type Metrics } from '../metrics/metrics
 import { createOutbound } from '../outbound/outbound.ts';
 import { type BoundedPasswordHasher, createPasswordHasher, type PasswordHasher, runsAtOnce } from '../password-hash.ts';
 import type { LogoutNotice } from '../provider/logout/logout-notices.ts';
+import { followDeclaredTypes } from '../resource-servers/declared-types.ts';
 import { MAX_ACCESS_TOKEN_SECONDS } from '../resource-servers/resource-server.ts';
 import { type Readiness, startReadiness } from '../server/readiness.ts';
 import { createServer } from '../server/server.ts';
@@ -106,6 +107,7 @@ async function openDeps(
   const hasSigningKeys = () => canSign(keys.current());
   const readiness = opened.adopt(startReadiness({ database, hasSigningKeys, log }), ({ stop }) => stop());
   const schedule = { ...config.keySchedule, keptSeconds: longestUse(lifetimes) };
+  const detailsTypes = opened.adopt(await followDeclaredTypes({ database, log }), ({ stop }) => stop());
   const outbound = opened.adopt(createOutbound(config.outbound), ({ close }) => close());
   const recipientOf = ({ clientId }: LogoutNotice) => clientId;
   const logoutNotices = createJobQueue('logout-notices', { database, log, recipientOf });
@@ -118,6 +120,7 @@ async function openDeps(
     keys,
     readiness,
     keyRotation: createKeyRotation({ database, sealingKeys, schedule }),
+    detailsTypes,
     dpopNonceSecret,
     artifactKey,
     pairwiseSalt: await loadInstallationSecret(database.query, sealingKeys, 'pairwise'),

@@ -11,7 +11,10 @@ declare module 'oidc-provider/lib/helpers/als.js' {
 
 declare module 'oidc-provider/lib/actions/index.js' {
   import type { Middleware } from 'koa';
+  import type { KoaContextWithOIDC } from 'oidc-provider';
 
+  export function discovery(ctx: KoaContextWithOIDC): void;
+  export function jwks(ctx: KoaContextWithOIDC): void;
   export const token: Middleware[];
   export const introspection: Middleware[];
   export const revocation: Middleware[];

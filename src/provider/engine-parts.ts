@@ -7,6 +7,7 @@ import type { SecretVerifier } from '../clients/secret.ts';
 import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
 import { createGuessThrottle } from '../users/throttle.ts';
 import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
@@ -44,6 +45,8 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
   /** secret, and never changed */
   readonly pairwiseSalt: string;
   readonly database: Database;
+  /** of authorization details */
+  readonly detailsTypes: Pick<DeclaredTypes, 'current'>;
   readonly secretVerifier: SecretVerifier;
   /** seals what must be found by something else than its id */
   readonly artifactKey: Buffer;

@@ -1,6 +1,7 @@
 // The second part of the list of engine-internals: the steps of the engine's endpoints. They are
 // arrays of middlewares in modules that oidc-provider does not document, which a Provider reads
-// when it is constructed. A step that is missing or new stops the start.
+// when it is constructed. A step that is missing or new stops the start. Its two documents are
+// functions in the same modules.
 //
 // At the token endpoint they authenticate the client, drop the parameters that the grant does not
 // name, refuse those that occur twice, a grant type that is unknown or not allowed, a scope and
@@ -12,7 +13,7 @@ import compose from 'koa-compose';
 import type Provider from 'oidc-provider';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 // Without types of their own: engine-modules.d.ts.
-import { introspection, revocation, token, userinfo } from 'oidc-provider/lib/actions/index.js';
+import { discovery, introspection, jwks, revocation, token, userinfo } from 'oidc-provider/lib/actions/index.js';
 import cors from 'oidc-provider/lib/shared/cors.js';
 import getErrorHandler from 'oidc-provider/lib/shared/error_handler.js';
 import { asEngineContext, changedEngine } from './engine-internals.ts';
@@ -164,6 +165,14 @@ async function inOrder(inner: readonly Middleware[], ctx: KoaContextWithOIDC): P
     const running = step(ctx, next);
     if (!goesOn) await running;
   }
+}
+
+/** They write the documents that are the same for every request. */
+const DOCUMENTS: Readonly<Record<'discovery' | 'jwks', (ctx: KoaContextWithOIDC) => void>> = { discovery, jwks };
+
+/** Sets body and type. @param ctx of the route with that name */
+export function writeDocument(ctx: KoaContextWithOIDC, name: keyof typeof DOCUMENTS): void {
+  DOCUMENTS[name](ctx);
 }
 
 export { cors };

@@ -25,6 +25,7 @@ import { createParts, type Parts, type ProviderDeps } from './engine-parts.ts';
 import { probeEngine } from './engine-probe.ts';
 import { answerWith } from './engine-steps.ts';
 import { reportEvents } from './events.ts';
+import { type EngineDocument, engineDocuments, isForDocument } from './fast-path/engine-documents.ts';
 import { bothTransports, createFastPath } from './fast-path/fast-path.ts';
 import { clientCredentials } from './grants/client-credentials.ts';
 import { authorizationCode, refreshToken } from './grants/code-and-refresh.ts';
@@ -69,6 +70,8 @@ export interface Engine {
   readonly directory: Directory;
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   readonly sendLogoutNotice: SendLogoutNotice;
+  /** what it publishes now: other documents when the keys or the declared types have changed */
+  documents(): readonly EngineDocument[];
   useKeys(keys: EngineKeys): void;
 }
 
@@ -103,6 +106,7 @@ export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promis
     },
     directory: parts.sharedDirectory,
     handler(request, response) {
+      if (isForDocument(request)) return built.handler(request, response);
       deps.database.changes.current().then(
         () => built.handler(request, response),
         (error: unknown) => {
@@ -112,6 +116,7 @@ export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promis
       );
     },
     sendLogoutNotice: (notice) => built.sendLogoutNotice(notice),
+    documents: () => engineDocuments(built.provider, deps.detailsTypes.current()),
     useKeys(changed) {
       built = build(deps, parts, changed);
     },
@@ -226,7 +231,7 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
     restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
-    declaredDetailsTypes(parts.database.query),
+    declaredDetailsTypes(deps.detailsTypes),
     deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),
     parts.logout.middleware,
     formPostPages(pages.renderFormPost),

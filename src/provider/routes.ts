@@ -13,6 +13,12 @@ export const ROUTES = {
   code_verification: '/oauth2/device',
 } as const;
 
+/** OpenID Connect Discovery §4, RFC 8414 §3: one document. */
+export const DISCOVERY_PATHS = [
+  '/.well-known/openid-configuration',
+  '/.well-known/oauth-authorization-server',
+] as const;
+
 /** What each of them takes. */
 export const METHODS: ReadonlyMap<string, readonly string[]> = new Map([
   [ROUTES.authorization, ['GET', 'POST']],

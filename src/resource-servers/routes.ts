@@ -7,6 +7,7 @@ import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
+import type { DeclaredTypes } from './declared-types.ts';
 import { fromDelegation, MAX_ACCESS_TOKEN_SECONDS, type ResourceServer, toDelegation } from './resource-server.ts';
 import type { ResourceServers } from './resource-servers.ts';
 import { getResourceServer, listResourceServers } from './store.ts';
@@ -92,13 +93,15 @@ const PATH = '/resource-servers/{identifier}';
 export interface ResourceServerRoutesDeps {
   readonly query: Query;
   readonly resourceServers: ResourceServers;
+  /** Named in the discovery document of this process when a change is answered. */
+  readonly detailsTypes: Pick<DeclaredTypes, 'refresh'>;
 }
 
 export function resourceServerRoutes(deps: ResourceServerRoutesDeps): ApiRoute[] {
   return [createRoute, listRoute, getRoute, changeRoute, removeRoute].map((route) => route(deps));
 }
 
-const createRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
+const createRoute = ({ resourceServers, detailsTypes }: ResourceServerRoutesDeps) =>
   apiRoute({
     operationId: 'createResourceServer',
     method: 'post',
@@ -112,6 +115,7 @@ const createRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
       const { identifier, ...rest } = body;
       const input = merge({ name: '', scopes: [], accessTokenFormat: 'jwt', authorizationDetailsTypes: {} }, rest);
       const created = await resourceServers.create(identifier, input, by);
+      await detailsTypes.refresh();
       const location = `/admin/v1/resource-servers/${encodeURIComponent(identifier)}`;
       return { ...answer(created), status: 201, location };
     },
@@ -147,7 +151,7 @@ const getRoute = ({ query }: ResourceServerRoutesDeps) =>
     handle: async ({ params }) => answer(await getResourceServer(query, params.identifier)),
   });
 
-const changeRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
+const changeRoute = ({ resourceServers, detailsTypes }: ResourceServerRoutesDeps) =>
   apiRoute({
     operationId: 'changeResourceServer',
     method: 'patch',
@@ -160,11 +164,13 @@ const changeRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
     answers: { 200: { description: 'The changed resource server', schema: resourceServerSchema } },
     async handle({ params, body, ifVersion, by }) {
       const change = (before: ResourceServer) => merge(before, body);
-      return answer(await resourceServers.change(params.identifier, change, ifVersion, by));
+      const changed = await resourceServers.change(params.identifier, change, ifVersion, by);
+      await detailsTypes.refresh();
+      return answer(changed);
     },
   });
 
-const removeRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
+const removeRoute = ({ resourceServers, detailsTypes }: ResourceServerRoutesDeps) =>
   apiRoute({
     operationId: 'removeResourceServer',
     method: 'delete',
@@ -176,6 +182,7 @@ const removeRoute = ({ resourceServers }: ResourceServerRoutesDeps) =>
     answers: { 204: { description: 'Removed' } },
     async handle({ params, ifVersion, by }) {
       await resourceServers.remove(params.identifier, ifVersion, by);
+      await detailsTypes.refresh();
       return { status: 204 };
     },
   });

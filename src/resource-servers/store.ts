@@ -73,6 +73,11 @@ const SQL = {
              self_registered_scopes = $9, version = version + 1, updated_at = now()
            WHERE identifier = $1 RETURNING ${RESOURCE_SERVER_COLUMNS}`,
   },
+  listDetailsTypes: {
+    name: 'authorization_details_types',
+    text: `SELECT DISTINCT type FROM resource_servers, jsonb_object_keys(authorization_details_types) AS type
+           ORDER BY type`,
+  },
   remove: { name: 'resource_server_remove', text: 'DELETE FROM resource_servers WHERE identifier = $1' },
   findGrant: {
     name: 'client_grant_find',
@@ -156,6 +161,12 @@ export async function listResourceServers(
 ): Promise<ResourceServer[]> {
   const { rows } = await query<ResourceServerRow>(SQL.list, [page.after ?? null, page.limit + 1]);
   return rows.map(toResourceServer);
+}
+
+/** The types of authorization details that any of them declares, in their order. */
+export async function listDetailsTypes(query: Query): Promise<string[]> {
+  const { rows } = await query<{ type: string }>(SQL.listDetailsTypes, []);
+  return rows.map(({ type }) => type);
 }
 
 /** @returns undefined if the identifier is taken */

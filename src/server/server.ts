@@ -12,8 +12,9 @@ import { createSelfRegistrations } from '../clients/registration/self-registrati
 import { createSecretVerifier, type SecretVerifier } from '../clients/secret.ts';
 import type { Config } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
+import type { Guard } from '../guard/guard.ts';
 import { toPeerCheck } from '../guard/peer-check.ts';
-import { healthRoutes } from '../http/health.ts';
+import { healthRoutes, LIVENESS } from '../http/health.ts';
 import { createRequestPrelude, type RequestPrelude } from '../http/request-prelude.ts';
 import { securityHeaders } from '../http/security-headers.ts';
 import { enginePages } from '../interaction/engine-pages.ts';
@@ -33,18 +34,29 @@ import { createEngine, type Engine } from '../provider/engine.ts';
 import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
 import { ROUTES } from '../provider/routes.ts';
 import { removeArtifactsOfClient } from '../provider/storage/artifacts.ts';
+import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
 import { createPasswordCheck } from '../users/password.ts';
 import { createGuessThrottle, createLoginThrottle } from '../users/throttle.ts';
+import { createPublicDocuments, type PublicDocument, type PublicDocuments } from './public-documents.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface ServerDeps {
   readonly config: Pick<
     Config,
-    'issuer' | 'trustedProxies' | 'lifetimes' | 'loginThrottle' | 'metrics' | 'registration' | 'tls' | 'mutualTls'
+    | 'issuer'
+    | 'trustedProxies'
+    | 'lifetimes'
+    | 'loginThrottle'
+    | 'metrics'
+    | 'registration'
+    | 'tls'
+    | 'mutualTls'
+    | 'keySchedule'
   >;
   readonly database: Database;
   readonly keys: KeyFollower;
   readonly keyRotation: KeyRotation;
+  readonly detailsTypes: DeclaredTypes;
   readonly dpopNonceSecret: Buffer;
   readonly pairwiseSalt: string;
   readonly artifactKey: Buffer;
@@ -59,6 +71,10 @@ export interface ServerDeps {
 
 /** Of one network address, when registration is open (RFC 7591 §5). */
 const OPEN_REGISTRATIONS = { attempts: 20, windowSeconds: 3600 };
+
+/** What was taken away in an emergency stays in caches for so long. */
+const MAX_AGE_SECONDS = 60;
+const JSON_TYPE = 'application/json; charset=utf-8';
 
 export interface Server {
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
@@ -85,7 +101,16 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   // The engine is an app of its own beside ours: both begin with the prelude.
   const engineDeps = { ...deps, prelude, fetch, readClientCertificate, secretVerifier, pages };
   const engine = await createEngine(engineDeps, keys.current());
-  keys.onChange(engine.useKeys);
+  const parts = { ...deps, engine, secretVerifier, readClientCertificate };
+  const admin = createAdminApi(parts);
+  const documents = createPublicDocuments(prelude.rawHeaders);
+  const publish = () => documents.publish(publicDocuments(config, engine, admin.guard));
+  publish();
+  keys.onChange((changed) => {
+    engine.useKeys(changed);
+    publish();
+  });
+  deps.detailsTypes.onChange(publish);
 
   const app = new Koa({ proxy: true });
   // An error that reaches this came after the answer had begun.
@@ -97,9 +122,9 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
     await database.changes.current();
     await next();
   });
-  for (const router of routers({ ...deps, engine, secretVerifier, readClientCertificate })) mount(app, router);
+  for (const router of routers(parts, admin)) mount(app, router);
   return {
-    handler: dispatch(prelude, { engine: engine.handler, others: app.callback() }),
+    handler: dispatch(prelude, documents, { engine: engine.handler, others: app.callback() }),
     engine,
   };
 }
@@ -119,10 +144,8 @@ async function createPrelude(
   });
 }
 
-/** In the order in which a request is offered to them. */
-function routers(parts: Parts): Router[] {
-  const { config, database, engine, passwords, metrics, log, secretVerifier, readClientCertificate } = parts;
-  const { issuer } = config;
+function createAdminApi(parts: Parts) {
+  const { database, engine, passwords, readClientCertificate } = parts;
   const takesCertificates = readClientCertificate !== undefined;
   const clients = createClients({
     database,
@@ -132,8 +155,15 @@ function routers(parts: Parts): Router[] {
     assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
     removeArtifacts: removeArtifactsOfClient,
   });
+  return { clients, ...adminApi({ ...parts, clients }) };
+}
+
+/** In the order in which a request is offered to them. */
+function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof createAdminApi>): Router[] {
+  const { config, database, engine, passwords, metrics, log, secretVerifier, version } = parts;
+  const { issuer } = config;
   return [
-    adminRoutes({ ...parts, ...adminApi({ ...parts, clients }), issuer }),
+    adminRoutes({ guard, routes, issuer, version }),
     registrationRoutes({
       issuer,
       registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
@@ -149,6 +179,21 @@ function routers(parts: Parts): Router[] {
   ];
 }
 
+/** What answers without an app and without the database. */
+function publicDocuments({ keySchedule }: ServerDeps['config'], engine: Engine, { metadata }: Guard): PublicDocument[] {
+  // A verifier that keeps the keys for so long has each new one before it signs.
+  const maxAgeSeconds = Math.min(MAX_AGE_SECONDS, keySchedule.publishAheadSeconds);
+  const cached = { maxAgeSeconds, isForBrowserApps: true };
+  const live = { contentType: JSON_TYPE, maxAgeSeconds: undefined, isForBrowserApps: false };
+  return [
+    ...engine.documents().map((document) => ({ ...document, ...cached })),
+    ...(metadata === undefined
+      ? []
+      : [{ ...cached, path: metadata.url.pathname, contentType: JSON_TYPE, text: metadata.text }]),
+    { ...live, path: LIVENESS.path, text: JSON.stringify(LIVENESS.body) },
+  ];
+}
+
 function mount(app: Koa, router: Router): void {
   app.use(router.routes());
   // Names the methods of a path in `Allow`; problemAnswers says the rest.
@@ -160,10 +205,12 @@ const ENGINE_PATHS = /^\/(oauth2(?!\/register(?:[/?]|$))|\.well-known)\//i;
 /** The engine answers for its own paths with its own errors; it takes the request as Node passes it. */
 function dispatch(
   prelude: RequestPrelude,
+  documents: PublicDocuments,
   handlers: { engine: Server['handler']; others: Server['handler'] },
 ): Server['handler'] {
   return (request, response) => {
     const isForUs = prelude.accept(request, response);
+    if (isForUs && documents.answer(request, response)) return;
     if (isForUs && ENGINE_PATHS.test(request.url ?? '')) return handlers.engine(request, response);
     prelude.setCommonHeaders(request, response);
     handlers.others(request, response);

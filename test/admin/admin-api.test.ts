@@ -36,7 +36,10 @@ async function tokenOf(client: TestClient, form: Record<string, string> = {}): P
 }
 
 test('no token: 401 with a challenge and without an error code (RFC 6750 §3.1)', async () => {
-  const challenge = 'Bearer realm="lanyard-admin", DPoP realm="lanyard-admin", algs="ES256 PS256 Ed25519 EdDSA"';
+  // RFC 9728 §5.1
+  const metadata = `resource_metadata="${server.issuer}/.well-known/oauth-protected-resource/admin"`;
+  const realm = `realm="lanyard-admin", ${metadata}`;
+  const challenge = `Bearer ${realm}, DPoP ${realm}, algs="ES256 PS256 Ed25519 EdDSA"`;
   expect(await knock(undefined)).toMatchObject({ status: 401, challenge });
 });
 

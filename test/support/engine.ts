@@ -56,6 +56,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     dpopNonceSecret: keys.dpopNonceSecret,
     artifactKey: keys.artifactKey,
     pairwiseSalt: 'a salt for the tests',
+    detailsTypes: { current: () => [] },
     fetch,
     readClientCertificate: undefined,
     logoutNotices: { add: async () => {} },

@@ -7,16 +7,11 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Middleware } from 'koa';
 import type { Client, KoaContextWithOIDC } from 'oidc-provider';
 import { errors } from 'oidc-provider';
-import type { Query } from '../../database/database.ts';
 import { type AuthorizationDetail, whyDetailFails } from '../../resource-servers/authorization-details.ts';
+import type { DeclaredTypes } from '../../resource-servers/declared-types.ts';
 import type { CachedResourceServer } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 import { findPermitted } from './resource-server-policy.ts';
-
-const DECLARED_TYPES = {
-  name: 'authorization_details_types',
-  text: `SELECT DISTINCT type FROM resource_servers, jsonb_object_keys(authorization_details_types) AS type ORDER BY type`,
-};
 
 /**
  * Configuration `features.richAuthorizationRequests`. A class, because the engine copies plain
@@ -76,14 +71,22 @@ export function requestedDetails(parameter: unknown): AuthorizationDetail[] {
   return typeof parameter === 'string' ? JSON.parse(parameter) : [];
 }
 
-/** RFC 9396 §10: the types that are declared now; the engine has an empty list. */
-export function declaredDetailsTypes(query: Query): Middleware {
+/**
+ * RFC 9396 §10: names the types that are declared now, where the engine has an empty list.
+ * @param body of any answer; only that of a discovery document is changed
+ */
+export function nameDetailsTypes(body: unknown, types: readonly string[]): void {
+  const metadata = body as { authorization_details_types_supported?: readonly string[] } | undefined;
+  if (metadata?.authorization_details_types_supported !== undefined) {
+    metadata.authorization_details_types_supported = types;
+  }
+}
+
+/** The same for a discovery document that the engine's own pipeline has made. */
+export function declaredDetailsTypes(types: Pick<DeclaredTypes, 'current'>): Middleware {
   return async (ctx, next) => {
     await next();
-    const metadata = ctx.body as { authorization_details_types_supported?: string[] } | undefined;
-    if (metadata?.authorization_details_types_supported === undefined || !ctx.path.startsWith('/.well-known/')) return;
-    const { rows } = await query<{ type: string }>(DECLARED_TYPES, []);
-    metadata.authorization_details_types_supported = rows.map(({ type }) => type);
+    if (ctx.path.startsWith('/.well-known/')) nameDetailsTypes(ctx.body, types.current());
   };
 }
 
