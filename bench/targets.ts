@@ -21,6 +21,8 @@ export const TARGETS: readonly Target[] = [
   rate('userinfo: rate', 'userinfo', 1),
   rate('code exchange, durable: rate', 'code-exchange', 0.9),
   rate('refresh with rotation, durable: rate', 'refresh-rotation', 0.9),
+  rate('discovery document: rate', 'discovery', 2),
+  rate('public keys (JWKS): rate', 'jwks', 1.5),
   {
     text: 'PostgreSQL CPU per issued opaque token at 64 connections',
     unit: 'µs',

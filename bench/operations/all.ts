@@ -2,6 +2,7 @@
 
 import { adminCreateClient, adminListClients } from './admin.ts';
 import { clientCredentialsJwt, clientCredentialsOpaque } from './client-credentials.ts';
+import { discovery, jwks } from './documents.ts';
 import { introspectionJwt, introspectionOpaque, introspectionRefreshToken } from './introspection.ts';
 import type { Operation } from './operation.ts';
 import { codeExchange, login, refreshRotation, userinfo } from './user-tokens.ts';
@@ -16,6 +17,8 @@ export const OPERATIONS: readonly Operation[] = [
   codeExchange,
   refreshRotation,
   login,
+  discovery,
+  jwks,
   adminCreateClient,
   adminListClients,
 ];
