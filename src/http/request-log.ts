@@ -55,7 +55,11 @@ function pathOf({ url = '/' }: IncomingMessage): string {
   return end === -1 ? url : url.slice(0, end);
 }
 
+const WITH_INTERACTION = /^(\/(?:interaction|oauth2\/authorize)\/)[^/]+/;
+const MAX_PATH_CHARACTERS = 200;
+
 /** The id of an interaction, together with its cookie, continues a login: it is not logged. */
 function loggablePath(path: string): string {
-  return path.replace(/^(\/(?:interaction|oauth2\/authorize)\/)[^/]+/, '$1…').slice(0, 200);
+  const loggable = WITH_INTERACTION.test(path) ? path.replace(WITH_INTERACTION, '$1…') : path;
+  return loggable.length > MAX_PATH_CHARACTERS ? loggable.slice(0, MAX_PATH_CHARACTERS) : loggable;
 }

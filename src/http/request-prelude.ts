@@ -15,6 +15,10 @@ import type { Header } from './security-headers.ts';
 /** Health checks use an address instead of a name; their answers do not depend on the Host. */
 const ANY_HOST_PATHS = /^\/health\//;
 
+/** A property, because the garbage collector would visit each entry of a WeakMap several times. */
+const ORIGIN = Symbol('origin');
+type Judged = IncomingMessage & { [ORIGIN]?: string };
+
 export interface RequestPrelude {
   /** @returns whether the request is for this server; if not, `middlewares` refuse it */
   accept(request: IncomingMessage, response: ServerResponse): boolean;
@@ -36,13 +40,12 @@ export interface RequestPreludeDeps extends RequestLogDeps, ProxyHeadersOptions 
 export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
   const logRequest = createRequestLog(deps);
   const readProxyHeaders = createProxyHeaders(deps);
-  const origins = new WeakMap<IncomingMessage, string>();
   const withoutTarget = new WeakSet<IncomingMessage>();
   const flatHeaders = deps.securityHeaders.flat();
   const { host } = new URL(deps.origins[0]);
 
   return {
-    accept(request, response) {
+    accept(request: Judged, response) {
       const hasTarget = readTarget(request);
       logRequest(request, response);
       const origin = readProxyHeaders(request);
@@ -50,14 +53,14 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
         withoutTarget.add(request);
         return false;
       }
-      if (origin !== undefined) origins.set(request, origin);
+      if (origin !== undefined) request[ORIGIN] = origin;
       return origin !== undefined || ANY_HOST_PATHS.test(request.url ?? '');
     },
     setCommonHeaders(request, response) {
       for (const [name, value] of deps.securityHeaders) response.setHeader(name, value);
       response.setHeader('X-Request-Id', String(request.headers[REQUEST_ID_HEADER]));
     },
-    originOf: (request) => origins.get(request),
+    originOf: (request: Judged) => request[ORIGIN],
     rawHeaders: (request) => [...flatHeaders, 'X-Request-Id', String(request.headers[REQUEST_ID_HEADER])],
     middlewares: [
       problemAnswers(deps.log),
@@ -65,7 +68,7 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
         if (withoutTarget.has(ctx.req)) {
           throw new AppError('malformed_request', 'the request target must be a path or an http URL');
         }
-        ctx.state.origin = origins.get(ctx.req);
+        ctx.state.origin = (ctx.req as Judged)[ORIGIN];
         if (ctx.state.origin === undefined && !ANY_HOST_PATHS.test(ctx.path)) {
           throw new AppError('misdirected_request', `this server answers for ${host} only`);
         }
