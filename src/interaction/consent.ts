@@ -2,8 +2,7 @@
 // the user allows it.
 
 import { isDeepStrictEqual } from 'node:util';
-import { recordAudit } from '../audit/audit.ts';
-import type { Database, Query } from '../database/database.ts';
+import type { Query } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
 import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
@@ -145,21 +144,17 @@ export async function requestInWords(query: Query, params: Readonly<Record<strin
 }
 
 /**
- * Stores what the user allows: as remembered consent for the client, and as the grant of this
- * session.
+ * Stores what the user allows, in the transaction of the request: as remembered consent for the
+ * client, and as the grant of this session.
  * @returns the id of the grant
  */
-export async function allow(
-  deps: { database: Database; engine: Engine },
-  interaction: Interaction,
-  requestId: string,
-): Promise<string> {
+export async function allow({ provider, unitOfWork }: Engine, interaction: Interaction): Promise<string> {
   const { identityScopes, apiScopes } = missingScopes(interaction);
   const { missingOIDCClaims: claims = [], rar: details = [] } = missingOf(interaction);
   const accountId = interaction.session?.accountId;
   if (accountId === undefined) throw new AppError('conflict', 'Sign in first.');
   const clientId = String(interaction.params.client_id);
-  const { Grant } = deps.engine.provider;
+  const { Grant } = provider;
   const existing = interaction.grantId === undefined ? undefined : await Grant.find(interaction.grantId);
   const grant = existing ?? new Grant({ accountId, clientId });
   if (identityScopes.length > 0) grant.addOIDCScope(identityScopes.join(' '));
@@ -170,24 +165,23 @@ export async function allow(
     if (!allowedBefore.some((other) => isDeepStrictEqual(other, detail))) grant.addRar(detail);
   }
 
-  await deps.database.transaction(async (query) => {
+  await unitOfWork.run(async (query) => {
     if (identityScopes.length > 0) await addConsent(query, accountId, clientId, '', identityScopes);
     for (const [identifier, scopes] of Object.entries(apiScopes)) {
       await addConsent(query, accountId, clientId, identifier, scopes);
     }
-    await recordAudit(query, {
-      type: 'consent.granted',
-      actor: `user:${accountId}`,
-      accountId,
-      clientId,
-      requestId,
-      detail: {
-        scopes: identityScopes,
-        resource_servers: apiScopes,
-        ...(claims.length === 0 ? {} : { claims }),
-        ...(details.length === 0 ? {} : { authorization_details: details }),
-      },
-    });
+  });
+  unitOfWork.record({
+    type: 'consent.granted',
+    actor: `user:${accountId}`,
+    accountId,
+    clientId,
+    detail: {
+      scopes: identityScopes,
+      resource_servers: apiScopes,
+      ...(claims.length === 0 ? {} : { claims }),
+      ...(details.length === 0 ? {} : { authorization_details: details }),
+    },
   });
   return grant.save();
 }

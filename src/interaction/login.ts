@@ -2,7 +2,7 @@
 // a disabled one and a wrong password cannot be told apart, neither by the answer nor by the time
 // it takes.
 
-import { type AuditEventType, recordAudit } from '../audit/audit.ts';
+import { type AuditEvent, type AuditEventType, recordAudit } from '../audit/audit.ts';
 import type { Query } from '../database/database.ts';
 import type { PasswordCheck } from '../users/password.ts';
 import { findUserForLogin, foldUsername } from '../users/store.ts';
@@ -25,6 +25,8 @@ export interface LoginDeps {
   readonly query: Query;
   readonly passwordCheck: PasswordCheck;
   readonly throttle: LoginThrottle;
+  /** stores the event with the sign-in that it tells of */
+  readonly record: (event: AuditEvent) => void;
 }
 
 export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<LoginResult> {
@@ -34,28 +36,28 @@ export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<Lo
   const name = await foldUsername(deps.query, username);
   const retryAfterSeconds = await deps.throttle.attempt(name, address);
   if (retryAfterSeconds !== undefined) {
-    await record(deps.query, 'login.throttled', attempt);
+    await recordAudit(deps.query, eventOf('login.throttled', attempt));
     return { outcome: 'throttled', retryAfterSeconds };
   }
   const user = await findUserForLogin(deps.query, username);
   const isRight = await deps.passwordCheck.isRight(user?.passwordHash, password);
   if (!isRight || user === undefined || user.isDisabled) {
-    await record(deps.query, 'login.failed', attempt, user?.id);
+    await recordAudit(deps.query, eventOf('login.failed', attempt, user?.id));
     return { outcome: 'wrong' };
   }
   await deps.throttle.succeeded(name, address);
-  await record(deps.query, 'login.succeeded', attempt, user.id);
+  deps.record(eventOf('login.succeeded', attempt, user.id));
   return { outcome: 'signed in', accountId: user.id };
 }
 
 /** Never the text that was typed: people type passwords into the wrong field. */
-function record(query: Query, type: AuditEventType, attempt: LoginAttempt, accountId?: string): Promise<void> {
-  return recordAudit(query, {
+function eventOf(type: AuditEventType, attempt: LoginAttempt, accountId?: string): AuditEvent {
+  return {
     type,
     actor: accountId === undefined ? 'system' : `user:${accountId}`,
     accountId,
     clientId: attempt.clientId,
     requestId: attempt.requestId,
     detail: { address: attempt.address },
-  });
+  };
 }

@@ -5,7 +5,6 @@
 
 import Router from '@koa/router';
 import type { Context, Next } from 'koa';
-import { recordAudit } from '../audit/audit.ts';
 import type { Database } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import { readForm } from '../http/body.ts';
@@ -50,8 +49,11 @@ export function interactionRoutes(deps: InteractionDeps): Router {
 async function answerWithPage(deps: InteractionDeps, ctx: Context, next: Next): Promise<void> {
   try {
     assertOwnForm(deps, ctx);
-    await next();
+    // What a form stores is committed before the answer is sent.
+    const { commit } = await deps.engine.unitOfWork.collect(requestId(ctx), next);
+    await commit();
   } catch (error) {
+    ctx.remove('Location');
     if (error instanceof StaleInteractionError || isSessionNotFound(error)) await showStale(deps, ctx);
     else showError(ctx, toAppError(error, ctx, deps.log));
   }
@@ -69,7 +71,7 @@ async function postLogin(deps: InteractionDeps, ctx: Context): Promise<void> {
   const { username = '', password = '' } = await readForm(ctx);
   const clientId = String(interaction.params.client_id);
   const result = await signIn(
-    { query: deps.database.query, passwordCheck: deps.passwordCheck, throttle: deps.throttle },
+    { ...deps, query: deps.database.query, record: deps.engine.unitOfWork.record },
     { username, password, address: ctx.ip, clientId, requestId: requestId(ctx) },
   );
   deps.metrics.loginAttempted(result.outcome);
@@ -90,7 +92,7 @@ async function postConsent(deps: InteractionDeps, ctx: Context): Promise<void> {
   const interaction = await currentInteraction(deps, ctx);
   assertPrompt(interaction, ['consent']);
   await readForm(ctx);
-  const grantId = await allow(deps, interaction, requestId(ctx));
+  const grantId = await allow(deps.engine, interaction);
   await finish(deps, ctx, { consent: { grantId } }, { mergeWithLastSubmission: true });
 }
 
@@ -98,12 +100,11 @@ async function postCancel(deps: InteractionDeps, ctx: Context): Promise<void> {
   const interaction = await currentInteraction(deps, ctx);
   await readForm(ctx);
   const accountId = interaction.session?.accountId;
-  await recordAudit(deps.database.query, {
+  deps.engine.unitOfWork.record({
     type: 'consent.denied',
     actor: accountId === undefined ? 'system' : `user:${accountId}`,
     accountId,
     clientId: String(interaction.params.client_id),
-    requestId: requestId(ctx),
     detail: { page: interaction.prompt.name },
   });
   // RFC 6749 §4.1.2.1

@@ -17,10 +17,8 @@ import type { ConfigurationDeps } from './configuration/configuration.ts';
 import type { Pages } from './http/pages.ts';
 import { withEngineRefusals } from './http/unavailable.ts';
 import type { LogoutNotices } from './logout/logout-notices.ts';
-import { createLogoutTransaction } from './logout/logout-transaction.ts';
 import { createDirectory } from './policy/directory.ts';
 import { createResourcePolicy } from './policy/resource-server-policy.ts';
-import { ROUTES } from './routes.ts';
 import { createArtifactStore } from './storage/artifact-store.ts';
 import { createUnitOfWork } from './storage/unit-of-work.ts';
 import { createIntrospectionPolicy } from './tokens/introspection.ts';
@@ -60,24 +58,23 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
 export type Parts = ReturnType<typeof createParts>;
 
 export function createParts(deps: ProviderDeps) {
-  const { config, pairwiseSalt, secretVerifier, pages, metrics, log } = deps;
+  const { config, pairwiseSalt, secretVerifier, metrics, log } = deps;
   const database = engineDatabase(deps.database);
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
   const directory = withEngineRefusals(sharedDirectory);
   const artifactStore = withEngineRefusals(createArtifactStore(database, metrics));
-  const unitOfWork = createUnitOfWork(artifactStore);
+  const unitOfWork = createUnitOfWork({ artifactStore, database });
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
   const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.query, 'user-code', USER_CODE_GUESSES);
   const documentThrottle = createGuessThrottle(database.query, 'metadata-document', DOCUMENT_FETCHES);
-  const logout = createLogoutTransaction({ database, path: `${ROUTES.end_session}/confirm`, pages, log });
   return {
     database,
     ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
-    ...{ noteUse, guesses, documentThrottle, logout },
+    ...{ noteUse, guesses, documentThrottle },
     pairwiseIdentifier: createPairwiseIdentifier(pairwiseSalt),
     revokeReplayed: createRevokeReplayed({ database, metrics }),
   };

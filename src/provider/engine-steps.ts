@@ -18,12 +18,13 @@ import cors from 'oidc-provider/lib/shared/cors.js';
 import getErrorHandler from 'oidc-provider/lib/shared/error_handler.js';
 import { asEngineContext, changedEngine } from './engine-internals.ts';
 
-export type EndpointName = 'introspection' | 'userinfo';
+/** Where we make the answer. */
+export type EndpointName = 'introspection' | 'userinfo' | 'revocation';
 type Answer = (ctx: KoaContextWithOIDC) => Promise<void>;
 
 type Endpoint = EndpointName | 'token';
 
-const steps: Readonly<Record<Endpoint, Middleware[]>> = { introspection, token, userinfo };
+const steps: Readonly<Record<Endpoint, Middleware[]>> = { introspection, revocation, token, userinfo };
 
 const answers = new WeakMap<Provider, Readonly<Record<EndpointName, Answer>>>();
 
@@ -70,11 +71,19 @@ const ROLES: Readonly<Record<Endpoint, readonly Listed[]>> = {
   introspection: [
     ...CLIENT_STEPS,
     ['validateTokenPresence', 'always'],
-    // JWT access tokens are found by the adapter (tokens/jwt-access-tokens).
+    // JWT access tokens can be introspected too (tokens/introspection).
     ['rejectStructuredTokens', 'replaced'],
     // RFC 9701: signs an answer for which the request must have asked by its header.
     ['jwtIntrospectionResponse', 'transport'],
     ['renderTokenResponse', 'replaced'],
+  ],
+  revocation: [
+    ...CLIENT_STEPS.filter(([step]) => step !== 'noCache'),
+    ['validateTokenPresence', 'always'],
+    // JWT access tokens can be revoked too (tokens/revocation).
+    ['rejectStructuredTokens', 'replaced'],
+    ['renderTokenResponse', 'replaced'],
+    ['revokeToken', 'replaced'],
   ],
   userinfo: [
     ['noCache', 'transport'],
@@ -92,16 +101,16 @@ const ROLES: Readonly<Record<Endpoint, readonly Listed[]>> = {
   ],
 };
 
-for (const name of ['token', 'introspection', 'userinfo'] as const) {
+for (const name of ['token', 'introspection', 'revocation', 'userinfo'] as const) {
   const listed = ROLES[name].map(([step]) => step).join(', ');
   const found = steps[name].map((step) => step.name).join(', ');
   if (found !== listed) throw changedEngine(`${name} endpoint with the steps ${listed} (it has ${found})`);
 }
 replaceIn('introspection');
+replaceIn('revocation');
 replaceIn('userinfo');
-remove(revocation, 'rejectStructuredTokens');
 
-/** RFC 7662, OpenID Connect Core §5.3. What the client has to prove is checked before. */
+/** RFC 7662, RFC 7009, OpenID Connect Core §5.3. What the client has to prove is checked before. */
 function replaceIn(name: EndpointName): void {
   const own = steps[name];
   const replaced = own.filter((step) => roleOf(name, step) === 'replaced');

@@ -39,6 +39,7 @@ import { exactPaths } from './http/exact-paths.ts';
 import { formPostPages } from './http/form-post.ts';
 import { inputGate } from './http/input-gate.ts';
 import { restartWithoutSession } from './http/lost-session.ts';
+import { pageTransaction } from './http/page-transaction.ts';
 import { AUTHORIZATION_PARAMETERS, LOGOUT_PARAMETERS } from './http/parameters.ts';
 import { postedRequests } from './http/posted-requests.ts';
 import { endSessionsForGood } from './logout/end-session.ts';
@@ -46,11 +47,13 @@ import { installLogoutNotices, type SendLogoutNotice } from './logout/logout-not
 import { declaredDetailsTypes } from './policy/authorization-details.ts';
 import type { Directory } from './policy/directory.ts';
 import { METHODS, ROUTES } from './routes.ts';
+import type { UnitOfWork } from './storage/unit-of-work.ts';
 import { bindIdTokens, bindOpaque, jwtCustomizer } from './tokens/binding-hooks.ts';
 import { namedActor } from './tokens/delegation.ts';
 import { createIntrospection } from './tokens/introspection.ts';
 import { createJwtAccessTokens, type JwtAccessTokens } from './tokens/jwt-access-tokens.ts';
 import { createStorage } from './tokens/model-adapter.ts';
+import { createRevocation } from './tokens/revocation.ts';
 import { prefixTokens } from './tokens/token-prefixes.ts';
 import { createFindTokenWithGrant } from './tokens/token-with-grant.ts';
 import { createUserinfo } from './tokens/userinfo.ts';
@@ -72,6 +75,7 @@ export interface Engine {
   readonly sendLogoutNotice: SendLogoutNotice;
   /** what it publishes now: other documents when the keys or the declared types have changed */
   documents(): readonly EngineDocument[];
+  readonly unitOfWork: Pick<UnitOfWork, 'collect' | 'run' | 'record'>;
   useKeys(keys: EngineKeys): void;
 }
 
@@ -105,6 +109,7 @@ export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promis
       return built.jwtAccessTokens;
     },
     directory: parts.sharedDirectory,
+    unitOfWork: parts.unitOfWork,
     handler(request, response) {
       if (isForDocument(request)) return built.handler(request, response);
       deps.database.changes.current().then(
@@ -127,12 +132,11 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
   const { config, metrics } = deps;
   const { database } = parts;
   const jwtAccessTokens = createJwtAccessTokens({
-    query: database.query,
     artifactStore: parts.artifactStore,
     issuer: config.issuer,
     publicJwks: keys.signingKeys.map((key) => key.publicJwk),
   });
-  const provider = createProvider(deps, { ...parts, jwtAccessTokens }, keys);
+  const provider = createProvider(deps, parts, keys);
   assertEngineInternals(provider);
   installHooks(provider, deps, parts);
   for (const middleware of middlewares(deps, parts)) provider.use(middleware);
@@ -152,8 +156,9 @@ function build(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Built {
       ctx.body = client && (await introspect(client, String(params?.token)));
     },
     userinfo: createUserinfo(shared),
+    revocation: createRevocation({ ...shared, metrics }),
   });
-  const sendLogoutNotice = installLogoutNotices({ provider, notices: deps.logoutNotices, logout: parts.logout });
+  const sendLogoutNotice = installLogoutNotices({ ...parts, provider, notices: deps.logoutNotices });
   return { provider, jwtAccessTokens, ...createHandlers(deps, provider), sendLogoutNotice };
 }
 
@@ -178,9 +183,7 @@ function createHandlers(
   return { handler, refusing: engine };
 }
 
-type PartsOfKeys = Parts & { readonly jwtAccessTokens: JwtAccessTokens };
-
-function createProvider(deps: ProviderDeps, parts: PartsOfKeys, keys: EngineKeys): Provider {
+function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Provider {
   const { config, artifactKey, log } = deps;
   const { database, directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, artifactKey });
@@ -211,7 +214,7 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
   nameUnauthorizedClients(provider);
   bindIdTokens(provider);
   prefixTokens(provider);
-  endSessionsForGood(provider, { logout: parts.logout, sessionSeconds: config.lifetimes.sessionSeconds, log });
+  endSessionsForGood(provider, { ...parts, sessionSeconds: config.lifetimes.sessionSeconds });
   detectReplays(provider, parts.database.query);
   reportEvents(provider, { ...parts, metrics, log });
 }
@@ -227,13 +230,13 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
     ...deps.prelude.middlewares,
     exactPaths(METHODS),
     refuseUnlessCurrent({ pages, metrics, log }),
+    pageTransaction({ collect: parts.unitOfWork.collect, pages }),
     inputGate({ pages, metrics, log }),
     restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     declaredDetailsTypes(deps.detailsTypes),
     deviceAnswers({ paths: ROUTES, throttle: parts.guesses, pages }),
-    parts.logout.middleware,
     formPostPages(pages.renderFormPost),
   ];
 }

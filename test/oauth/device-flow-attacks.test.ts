@@ -55,7 +55,7 @@ async function confirmed(userCode: string, agent = inBrowser()) {
   return confirmDevice(agent, await typeUserCode(server.issuer, agent, userCode));
 }
 
-/** Waits for the audit event, which is written after the response. */
+/** In the audit log when the page has been answered. */
 async function denials(client: TestClient): Promise<number> {
   const path = `/audit-events?type=device.denied&client_id=${client.clientId}`;
   const count = async () => ((await server.admin.request('GET', path)).body.items as unknown[]).length;

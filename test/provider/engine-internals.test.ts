@@ -157,15 +157,6 @@ describe('probeEngine', () => {
     await expect(probeEngine(Engine)).rejects.toThrow('oidc-provider has no page of response_mode=form_post;');
   });
 
-  test('notices an engine that does not look for JWTs at revocation', async () => {
-    const Engine = class extends Provider {
-      constructor(issuer: string, configuration: Configuration) {
-        super(issuer, { ...configuration, features: { ...configuration.features, revocation: { enabled: false } } });
-      }
-    };
-    await expect(probeEngine(Engine)).rejects.toThrow('oidc-provider has no lookup of a JWT at revocation;');
-  });
-
   test('notices an engine that drops what a client promises', async () => {
     const Engine = class extends Provider {
       constructor(issuer: string, configuration: Configuration) {

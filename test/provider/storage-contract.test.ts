@@ -4,7 +4,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Adapter } from 'oidc-provider';
-import type { Query } from '../../src/database/database.ts';
 import { createDirectory } from '../../src/provider/policy/directory.ts';
 import { AlreadyConsumedError, createArtifactStore } from '../../src/provider/storage/artifact-store.ts';
 import { createUnitOfWork, type UnitOfWork } from '../../src/provider/storage/unit-of-work.ts';
@@ -18,18 +17,15 @@ let storage: (model: string) => Adapter;
 
 beforeAll(async () => {
   engine = await startTestEngine();
-  const { database, jwtAccessTokens } = engine;
+  const { database } = engine;
   const artifactStore = createArtifactStore(database);
-  unitOfWork = createUnitOfWork(artifactStore);
+  unitOfWork = createUnitOfWork({ artifactStore, database });
   const directory = createDirectory(database);
-  const atOnce = async (write: (query: Query) => Promise<unknown>) => void (await write(database.query));
   storage = createStorage({
     ...database,
     artifactStore,
     directory,
     unitOfWork,
-    jwtAccessTokens,
-    logout: { write: atOnce, writeFirst: atOnce },
     artifactKey: Buffer.alloc(32, 7),
   });
   for (const id of ['app', 'other', 'revoked']) await engine.insertClient(id);

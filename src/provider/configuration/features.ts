@@ -11,7 +11,6 @@ import type { Pages } from '../http/pages.ts';
 import { RichAuthorizationRequests } from '../policy/authorization-details.ts';
 import type { Directory } from '../policy/directory.ts';
 import type { ResourcePolicy } from '../policy/resource-server-policy.ts';
-import { revocationPolicy } from '../tokens/revocation.ts';
 import { assertClaims } from './claims-parameter.ts';
 import { dpop } from './dpop.ts';
 import { assertRequestObject, fapiProfile } from './fapi.ts';
@@ -34,9 +33,9 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     // On by default: a login page that accepts every user without a password.
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
-    // The answer is made by tokens/introspection.
+    // The answers are made by tokens/introspection and tokens/revocation.
     introspection: { enabled: true, allowedPolicy: () => false },
-    revocation: { enabled: true, allowedPolicy: revocationPolicy },
+    revocation: { enabled: true, allowedPolicy: () => false },
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo,

@@ -33,7 +33,7 @@ const PARAMS = [
 export interface TokenExchangeDeps extends ExchangeTokensDeps {
   readonly directory: Directory;
   readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
-  readonly unitOfWork: Pick<UnitOfWork, 'requestId' | 'write'>;
+  readonly unitOfWork: Pick<UnitOfWork, 'record'>;
 }
 
 export function tokenExchange(deps: TokenExchangeDeps): Grant {
@@ -82,7 +82,7 @@ async function exchange(
   for (const presented of [subject, actorToken]) if (presented !== undefined) assertItsKey(presented, token);
   const expiresIn = limitLifetime(token, subject, Number(info.accessTokenTTL));
   const value = await token.save();
-  await deps.unitOfWork.write({ kind: 'audit', event: exchangeEvent(deps, token, subject, target) });
+  deps.unitOfWork.record(exchangeEvent(token, subject, target));
   return {
     access_token: value,
     issued_token_type: parameters.requested_token_type ?? ACCESS_TOKEN_TYPE,
@@ -126,18 +126,12 @@ function assertTypes(parameters: GrantParameters): void {
 }
 
 /** What the audit log keeps of each exchange. */
-function exchangeEvent(
-  { unitOfWork }: TokenExchangeDeps,
-  token: ExchangedToken,
-  subject: SubjectToken,
-  target: string,
-): AuditEvent {
+function exchangeEvent(token: ExchangedToken, subject: SubjectToken, target: string): AuditEvent {
   return {
     type: 'token.exchanged',
     actor: `client:${token.clientId}`,
     clientId: token.clientId,
     accountId: subject.accountId,
-    requestId: unitOfWork.requestId(),
     detail: {
       resource_server: target,
       scope: token.scope,

@@ -4,24 +4,20 @@
 // too, under the uid that a session keeps when its id changes.
 
 import type Provider from 'oidc-provider';
-import type { Log } from '../../log.ts';
 import { markSessionEnded } from '../storage/ended-sessions.ts';
-import type { LogoutTransaction } from './logout-transaction.ts';
+import type { UnitOfWork } from '../storage/unit-of-work.ts';
 
 export interface EndSessionDeps {
-  readonly logout: LogoutTransaction;
+  readonly unitOfWork: Pick<UnitOfWork, 'join'>;
   readonly sessionSeconds: number;
-  readonly log: Log;
 }
 
 /**
  * The engine destroys a session when its user has signed out. When only its id changes, it removes
  * the row without this event.
  */
-export function endSessionsForGood(provider: Provider, { logout, sessionSeconds, log }: EndSessionDeps): void {
+export function endSessionsForGood(provider: Provider, { unitOfWork, sessionSeconds }: EndSessionDeps): void {
   provider.on('session.destroyed', ({ uid }) => {
-    logout
-      .write((query) => markSessionEnded(query, uid, sessionSeconds))
-      .catch((error: unknown) => log.error({ error }, 'the end of a session was not stored'));
+    unitOfWork.join((query) => markSessionEnded(query, uid, sessionSeconds));
   });
 }

@@ -6,7 +6,7 @@
 import type Provider from 'oidc-provider';
 import type { JobQueue } from '../../database/job-queue.ts';
 import { overrideMethod } from '../engine-internals.ts';
-import type { LogoutTransaction } from './logout-transaction.ts';
+import type { UnitOfWork } from '../storage/unit-of-work.ts';
 
 export interface LogoutNotice {
   readonly clientId: string;
@@ -26,17 +26,17 @@ export type SendLogoutNotice = (notice: LogoutNotice) => Promise<'sent' | undefi
 export interface LogoutNoticesDeps {
   readonly provider: Provider;
   readonly notices: Pick<LogoutNotices, 'add'>;
-  readonly logout: LogoutTransaction;
+  readonly unitOfWork: Pick<UnitOfWork, 'run'>;
 }
 
 /**
  * @returns what sends a notice in the end, and throws when the client does not answer 200 or 204
  */
-export function installLogoutNotices({ provider, notices, logout }: LogoutNoticesDeps): SendLogoutNotice {
+export function installLogoutNotices({ provider, notices, unitOfWork }: LogoutNoticesDeps): SendLogoutNotice {
   const send = overrideMethod(provider, 'Client.prototype.backchannelLogout', () => {
     return function (accountId, sid) {
       const notice = { clientId: this.clientId, accountId, sid };
-      return logout.write((query) => notices.add(query, notice));
+      return unitOfWork.run((query) => notices.add(query, notice));
     };
   });
   return async ({ clientId, accountId, sid }) => {

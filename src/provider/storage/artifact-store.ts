@@ -9,7 +9,7 @@
 // value fails in its own request, before the request joins a batch.
 
 import type { FinishedRow } from '../../database/array-parameters.ts';
-import type { Database } from '../../database/database.ts';
+import type { Database, Query } from '../../database/database.ts';
 import {
   ARTIFACT_COLUMN_COUNT,
   FIND_SESSIONS,
@@ -75,6 +75,8 @@ export interface ArtifactStore {
    * @throws UnstorableValueError and other errors of `finishUnit`; nothing of it was sent then
    */
   commit(unit: readonly Write[]): Promise<void>;
+  /** The same in the transaction of the caller, who rolls back when it throws. */
+  commitWith(query: Query, unit: readonly Write[]): Promise<void>;
 }
 
 type Deps = Pick<Database, 'batchQuery'>;
@@ -118,6 +120,14 @@ export function createArtifactStore(
     async commit(writes) {
       const unit = finishUnit(writes);
       const lost = await (unit.consumes === undefined ? commitPlain(unit) : commitConsuming(unit));
+      if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
+    },
+    async commitWith(query, writes) {
+      if (writes.length === 0) return;
+      // A statement that fails would end the transaction: it cannot be tried first.
+      const unit = { ...finishUnit(writes), areNew: false };
+      const commitOne = unit.consumes === undefined ? commitUnits : commitConsumingUnits;
+      const [lost] = await commitOne({ batchQuery: query }, [unit]);
       if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
     },
   };

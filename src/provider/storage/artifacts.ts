@@ -122,9 +122,10 @@ export async function findGrantOf(query: Query, model: string, id: Buffer): Prom
 
 /**
  * A grant with everything that was issued under it; JWTs turn inactive because their grant is gone.
+ * @returns whether there was anything of it
  */
-export async function removeGrant(query: Query, grantId: Buffer): Promise<void> {
-  await query(SQL.removeGrant, [grantId]);
+export async function removeGrant(query: Query, grantId: Buffer): Promise<boolean> {
+  return (await query(SQL.removeGrant, [grantId])).rowCount > 0;
 }
 
 export interface RemovedArtifacts {

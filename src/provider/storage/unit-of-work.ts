@@ -1,16 +1,32 @@
-// One unit per token request. What is written while POST /oauth2/token is answered (a code
-// consumed, an access token, a refresh token, the audit events) is collected here and committed
-// together before the answer is sent: a crash in between leaves either everything or nothing, and
-// no connection is held meanwhile. An answer that is an error issued nothing, so what was collected
-// for it is dropped.
+// One unit per request. What is written while POST /oauth2/token, a page or a revocation is answered
+// (a code consumed, tokens, the session, a grant removed, the audit events) is collected here and
+// committed together before the answer is sent: a crash in between leaves either everything or
+// nothing, and no connection is held meanwhile. What is collected for an answer that fails is
+// dropped. Nothing that is read in the same request sees it.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { AuditEvent } from '../../audit/audit.ts';
+import type { Database, Query } from '../../database/database.ts';
 import type { ArtifactStore } from './artifact-store.ts';
 import type { Write } from './writes.ts';
+
+/** Statements that are no rows of a batch: a unit that has some becomes a transaction. */
+type Statements = (query: Query) => Promise<unknown>;
 
 export interface UnitOfWork {
   /** Stores it with the other writes of this request; at once outside of a unit of work. */
   write(write: Write): Promise<void>;
+  /** Runs them in the transaction of this request; at once outside of a unit of work. */
+  run(statements: Statements): Promise<void>;
+  /** The same, before all other writes of this request. */
+  runFirst(statements: Statements): Promise<void>;
+  /**
+   * The same for listeners, for which nobody waits.
+   * @throws Error outside of a unit of work, where a failure would be lost
+   */
+  join(statements: Statements): void;
+  /** Stores the event with what it tells of. @throws Error outside of a unit of work, like `join` */
+  record(event: AuditEvent): void;
   /** Calls back when the writes of this request are committed; never when it is refused. */
   afterwards(callback: () => void): void;
   /** Runs `work` and keeps its writes until the caller commits or drops them. */
@@ -28,19 +44,56 @@ export interface Collected<T> {
 interface Unit {
   readonly requestId: string;
   readonly writes: Write[];
+  readonly statements: Statements[];
   readonly callbacks: (() => void)[];
+}
+
+export interface UnitOfWorkDeps {
+  readonly artifactStore: Pick<ArtifactStore, 'commit' | 'commitWith'>;
+  readonly database: Pick<Database, 'query' | 'transaction'>;
 }
 
 const COLLECTED = Promise.resolve();
 
-export function createUnitOfWork({ commit }: Pick<ArtifactStore, 'commit'>): UnitOfWork {
+export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): UnitOfWork {
   const current = new AsyncLocalStorage<Unit>();
+
+  const runner = (put: 'push' | 'unshift') => async (statements: Statements) => {
+    const unit = current.getStore();
+    if (unit === undefined) await statements(database.query);
+    else unit.statements[put](statements);
+  };
+
+  function unitAround(): Unit {
+    const unit = current.getStore();
+    if (unit === undefined) throw new Error('a listener wrote outside of a unit of work');
+    return unit;
+  }
+
+  async function commit({ writes, statements, callbacks }: Unit): Promise<void> {
+    if (statements.length === 0 && writes.length > 0) await artifactStore.commit(writes);
+    if (statements.length > 0) {
+      await database.transaction(async (query) => {
+        for (const run of statements) await run(query);
+        await artifactStore.commitWith(query, writes);
+      });
+    }
+    for (const callback of callbacks) callback();
+  }
+
   return {
     write(write) {
       const unit = current.getStore();
-      if (unit === undefined) return commit([write]);
+      if (unit === undefined) return artifactStore.commit([write]);
       unit.writes.push(write);
       return COLLECTED;
+    },
+    run: runner('push'),
+    runFirst: runner('unshift'),
+    join: (statements) => void unitAround().statements.push(statements),
+    record(event) {
+      const { writes, requestId } = unitAround();
+      writes.push({ kind: 'audit', event: { requestId, ...event } });
     },
     afterwards(callback) {
       const unit = current.getStore();
@@ -49,16 +102,9 @@ export function createUnitOfWork({ commit }: Pick<ArtifactStore, 'commit'>): Uni
     },
     requestId: () => current.getStore()?.requestId,
     async collect(requestId, work) {
-      const unit: Unit = { requestId, writes: [], callbacks: [] };
+      const unit: Unit = { requestId, writes: [], statements: [], callbacks: [] };
       const result = await current.run(unit, work);
-      return {
-        result,
-        async commit() {
-          if (unit.writes.length === 0) return;
-          await commit(unit.writes);
-          for (const callback of unit.callbacks) callback();
-        },
-      };
+      return { result, commit: () => commit(unit) };
     },
   };
 }

@@ -1,15 +1,13 @@
 // JWT access tokens (RFC 9068) at introspection and revocation. They have no row: a JWT is
 // verified, asked about in the deny list and given the shape of a stored opaque token, so that one
-// code path serves both kinds. For revocation, the engine asks the adapter, after it has
-// authenticated the caller.
+// code path serves both kinds.
 
 import { hash } from 'node:crypto';
-import { createLocalJWKSet, decodeProtectedHeader, type JWK, type JWTPayload, jwtVerify } from 'jose';
+import { createLocalJWKSet, type JWK, type JWTPayload, jwtVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
-import type { AdapterPayload } from 'oidc-provider';
+import type { AccessToken, AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
-import { currentContext } from '../engine-internals.ts';
 import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId, sha256 } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
@@ -52,10 +50,6 @@ export interface AcceptedJwt extends VerifiedJwt {
 }
 
 export interface JwtAccessTokens {
-  /** For the adapter, at revocation: a JWT in the shape of a stored token, if it is valid. */
-  find(model: string, id: string): Promise<AdapterPayload | undefined>;
-  /** For the adapter: revokes the JWT that this request has found, if `jti` is its id. */
-  destroy(jti: string): Promise<void>;
   /**
    * Verifies signature, issuer, type, expiry and single revocation, for callers outside the engine.
    */
@@ -65,7 +59,6 @@ export interface JwtAccessTokens {
 }
 
 export interface JwtAccessTokensDeps {
-  readonly query: Query;
   readonly artifactStore: Pick<ArtifactStore, 'findJwtStatus'>;
   readonly issuer: string;
   readonly publicJwks: readonly JWK[];
@@ -74,39 +67,12 @@ export interface JwtAccessTokensDeps {
 export function createJwtAccessTokens(deps: JwtAccessTokensDeps): JwtAccessTokens {
   const readClaims = createClaimsReader(deps.issuer, deps.publicJwks);
   const verify = (jwt: string) => findAccepted(deps.artifactStore, readClaims, jwt);
-  /** By request: the engine asks three models for the same token. */
-  const loads = new WeakMap<object, Map<string, ReturnType<typeof verify>>>();
+  return { verify, toStored };
+}
 
-  async function loadOnce(jwt: string): ReturnType<typeof verify> {
-    const request = currentContext();
-    if (request?.oidc.route !== 'revocation') return undefined;
-    const ofRequest = loads.get(request) ?? new Map<string, ReturnType<typeof verify>>();
-    loads.set(request, ofRequest);
-    const load = ofRequest.get(jwt) ?? verify(jwt);
-    ofRequest.set(jwt, load);
-    return load;
-  }
-
-  return {
-    verify,
-
-    toStored,
-
-    async find(model, id) {
-      const claims = await loadOnce(id);
-      const stored = claims && toStored(claims);
-      return stored?.kind === model ? stored : undefined;
-    },
-
-    async destroy(jti) {
-      const request = currentContext();
-      for (const load of (request && loads.get(request)?.values()) ?? []) {
-        const claims = await load;
-        if (claims?.jti !== jti) continue;
-        await deps.query(REVOKE, [hashOfJti(jti), new Date(claims.exp * 1000)]);
-      }
-    },
-  };
+/** From now on it is inactive, although its signature stays valid. @returns whether this revoked it */
+export async function revokeJwt(query: Query, { jti, exp }: Pick<AccessToken, 'jti' | 'exp'>): Promise<boolean> {
+  return (await query(REVOKE, [hashOfJti(jti), new Date(Number(exp) * 1000)])).rowCount === 1;
 }
 
 type ClaimsReader = (jwt: string) => Promise<VerifiedJwt | undefined>;
@@ -191,13 +157,4 @@ function toStored(claims: AcceptedJwt): AdapterPayload {
 
 function copyOf<T>(value: T): T {
   return typeof value === 'object' ? structuredClone(value) : value;
-}
-
-export function isJwt(token: string): boolean {
-  if (token.split('.').length < 3) return false;
-  try {
-    return typeof decodeProtectedHeader(token) === 'object';
-  } catch {
-    return false;
-  }
 }

@@ -1,12 +1,11 @@
 // Tokens: how they are stored, found, bound to their clients, introspected and revoked. This file
 // is the engine's adapter for its short-lived models, on `artifacts`: what every token, code, grant
 // and session passes when it is saved (binding-hooks) and when it is found again
-// (policy/token-status). JWT access tokens have no row; jwt-access-tokens finds and revokes them.
+// (policy/token-status). JWT access tokens have no row: jwt-access-tokens.
 // The grants issue through the engine's models, which end here.
 
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Query } from '../../database/database.ts';
-import type { LogoutTransaction } from '../logout/logout-transaction.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
 import { AlreadyConsumedError, type ArtifactStore } from '../storage/artifact-store.ts';
@@ -16,17 +15,14 @@ import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { isPushedByCaller } from './binding-hooks.ts';
 import { delegationOf } from './delegation.ts';
 import { assertIssuable } from './issuance-invariants.ts';
-import { isJwt, type JwtAccessTokens } from './jwt-access-tokens.ts';
 import { createPayloadSeals, type PayloadSeals } from './sealed-payload.ts';
 import { hasOtherPrefix } from './token-prefixes.ts';
 
 export interface StorageDeps {
   readonly query: Query;
-  readonly artifactStore: Pick<ArtifactStore, 'find' | 'findSessions' | 'findJwtStatus'>;
+  readonly artifactStore: Pick<ArtifactStore, 'find' | 'findSessions' | 'findJwtStatus' | 'commit'>;
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
-  readonly jwtAccessTokens: JwtAccessTokens;
-  readonly logout: Pick<LogoutTransaction, 'write' | 'writeFirst'>;
   readonly artifactKey: Buffer;
 }
 
@@ -47,7 +43,7 @@ export function createStorage(storageDeps: StorageDeps): (model: string) => Adap
     // The engine asks each model in turn, and the Grant. The first to be asked removes all of it in
     // one statement: a crash in between leaves no half of a revoked grant.
     async revokeByGrantId(grantId) {
-      await deps.logout.write((query) => removeGrant(query, artifactId('Grant', grantId)));
+      await deps.unitOfWork.run((query) => removeGrant(query, artifactId('Grant', grantId)));
     },
   });
 }
@@ -96,8 +92,7 @@ async function withoutGivenUpAccess(directory: Directory, session: AdapterPayloa
 }
 
 async function find(deps: Deps, model: string, id: string): Promise<AdapterPayload | undefined> {
-  const { artifactStore, directory, jwtAccessTokens, seals } = deps;
-  if (isJwt(id)) return jwtAccessTokens.find(model, id);
+  const { artifactStore, directory, seals } = deps;
   if (hasOtherPrefix(model, id)) return undefined;
   const found = await artifactStore.find(model, artifactId(model, id));
   // What was issued by a request that raced with a revocation is void although it was written after
@@ -116,22 +111,23 @@ async function findByUid({ artifactStore, directory }: Deps, model: string, uid:
   return undefined;
 }
 
-async function consume({ unitOfWork }: Deps, model: string, id: string): Promise<void> {
-  try {
-    await unitOfWork.write({ kind: 'consume', model, id: artifactId(model, id) });
-  } catch (error) {
-    // RFC 9126 §4: a request_uri is used once; two browsers may have opened it at the same time.
-    const isReused = error instanceof AlreadyConsumedError && model === 'PushedAuthorizationRequest';
-    throw isReused ? new errors.InvalidRequestUri('request_uri was already used') : error;
-  }
+async function consume({ artifactStore, unitOfWork }: Deps, model: string, id: string): Promise<void> {
+  const write = { kind: 'consume', model, id: artifactId(model, id) } as const;
+  if (model !== 'PushedAuthorizationRequest') return unitOfWork.write(write);
+  // RFC 9126 §4: a request_uri is used once, and two browsers may have opened it at the same time.
+  // Decided at once: the engine makes the answer of it.
+  await artifactStore.commit([write]).catch((error: unknown) => {
+    throw error instanceof AlreadyConsumedError ? new errors.InvalidRequestUri('request_uri was already used') : error;
+  });
 }
 
-async function destroy({ query, logout, jwtAccessTokens }: Deps, model: string, id: string): Promise<void> {
+/**
+ * The row of a session comes first: the admin API ends sessions in the same order of rows, so that
+ * the two cannot deadlock.
+ */
+function destroy({ unitOfWork }: Deps, model: string, id: string): Promise<void> {
   const remove = (query: Query) => destroyArtifact(query, model, artifactId(model, id));
-  if (model === 'Session') return logout.writeFirst(remove);
-  if (model === 'Grant') return logout.write(remove);
-  const isGone = await remove(query);
-  if (!isGone) await jwtAccessTokens.destroy(id);
+  return model === 'Session' ? unitOfWork.runFirst(remove) : unitOfWork.run(remove);
 }
 
 /**

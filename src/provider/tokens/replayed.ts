@@ -13,7 +13,7 @@ export interface Replay {
 
 export type RevokeReplayed = (replay: Replay) => Promise<void>;
 
-/** One transaction: the grant is not removed without its audit event. */
+/** One transaction, committed before the answer: the grant is not removed without its audit event. */
 export function createRevokeReplayed(deps: {
   readonly database: Pick<Database, 'transaction'>;
   readonly metrics: Pick<Metrics, 'tokenReplayed'>;

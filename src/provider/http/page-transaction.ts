@@ -1,0 +1,53 @@
+// The engine's pages: sign-in, logout, the device flow. What one request of theirs writes (code,
+// session, grant, audit event) is several steps of the engine; it is committed in one transaction
+// before the answer is sent. Whatever fails, the answer is an error page, without the redirect and
+// the cookies that the steps before had set: no code and no session that was not stored leaves.
+
+import type { Context, Middleware } from 'koa';
+import { errors } from 'oidc-provider';
+import { unavailabilityIn } from '../../errors.ts';
+import { asEngineContext } from '../engine-internals.ts';
+import { ROUTES } from '../routes.ts';
+import type { Pages } from './pages.ts';
+
+/** With everything below them. The engine's router ignores case. */
+const PAGES = new RegExp(`^(${ROUTES.authorization}|${ROUTES.end_session}|${ROUTES.code_verification})(/|$)`, 'i');
+const LOGOUT = new RegExp(`^${ROUTES.end_session}/`, 'i');
+
+const STILL_SIGNED_IN = 'You are still signed in. Try again.';
+const NOTHING_STORED = 'Nothing was stored. Try again.';
+
+export interface PageTransactionDeps {
+  /** of the unit of work */
+  readonly collect: (requestId: string, work: () => Promise<void>) => Promise<{ commit(): Promise<void> }>;
+  readonly pages: Pick<Pages, 'renderError'>;
+}
+
+export function pageTransaction({ collect, pages }: PageTransactionDeps): Middleware {
+  return async (ctx, next) => {
+    if (!PAGES.test(ctx.path)) return next();
+    try {
+      const { commit } = await collect(ctx.get('x-request-id'), next);
+      if (ctx.status < 500) await commit();
+    } catch (error) {
+      await showFailure(pages, ctx, error as Error);
+    }
+    if (ctx.status >= 500) {
+      ctx.remove('Location');
+      ctx.remove('Set-Cookie');
+    }
+  };
+}
+
+/** What the engine's own error handlers do not see. */
+async function showFailure(pages: PageTransactionDeps['pages'], ctx: Context, error: Error): Promise<void> {
+  const refusal = error instanceof errors.OIDCProviderError ? error : undefined;
+  ctx.status = refusal?.statusCode ?? 500;
+  const retryAfterSeconds = unavailabilityIn(error)?.retryAfterSeconds;
+  if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
+  const out = {
+    error: refusal?.error ?? 'server_error',
+    error_description: refusal?.error_description ?? (LOGOUT.test(ctx.path) ? STILL_SIGNED_IN : NOTHING_STORED),
+  };
+  await pages.renderError(asEngineContext(ctx), out, error);
+}
