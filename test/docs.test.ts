@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { expect, test } from '@jest/globals';
+import { AUDIT_EVENT_TYPES } from '../src/audit/audit.ts';
 import { blocksOf, pagesOf, ROOT } from './support/shell-blocks.ts';
 
 const read = (path: string) => readFile(join(ROOT, path), 'utf8');
@@ -51,6 +52,11 @@ test('README.md shows the API that it starts', async () => {
 test('docs/README.md links every page of docs', async () => {
   const pages = (await readdir(join(ROOT, 'docs'))).filter((name) => name.endsWith('.md') && name !== 'README.md');
   expect(pagesOf(await read('docs/README.md')).sort()).toEqual(pages.sort());
+});
+
+test('docs/audit.md has a row for each type of audit event', async () => {
+  const rows = [...(await read('docs/audit.md')).matchAll(/^\| `([a-z_]+\.[a-z_]+)` +\|/gm)].map(([, type]) => type);
+  expect(rows).toEqual([...AUDIT_EVENT_TYPES]);
 });
 
 test('every link to a file of the repository leads to a file, and to a heading of it', async () => {

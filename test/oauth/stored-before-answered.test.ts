@@ -264,6 +264,24 @@ describe('the pages', () => {
     expect(left.leavesTo?.searchParams.has(form === 'consent' ? 'code' : 'error')).toBe(true);
   });
 
+  test('record no sign-in and no consent that could not be stored', async () => {
+    const client = await server.admin.createClient(CODE_FLOW);
+    const agent = createUserAgent(server.issuer);
+    const page = await loginPage(agent, client);
+    await breakInserts('oidc_artifacts', "NEW.model = 'Interaction'");
+    const signIns = await events('login.succeeded');
+    expectErrorPage(await agent.submit(formAction(page.html, 'login'), { ...ALICE }));
+    expect(await events('login.succeeded')).toBe(signIns);
+    await repair('oidc_artifacts');
+    const asked = await agent.submit(formAction(page.html, 'login'), { ...ALICE });
+    await breakInserts('oidc_artifacts', "NEW.model = 'Grant'");
+    const consents = await events('consent.granted');
+    expectErrorPage(await agent.submit(formAction(asked.html, 'consent'), {}));
+    expect(await events('consent.granted')).toBe(consents);
+    const { rows } = await server.sql.query('SELECT 1 FROM consents WHERE client_id = $1', [client.clientId]);
+    expect(rows).toEqual([]);
+  });
+
   test('sign nobody out without the audit event', async () => {
     const agent = createUserAgent(server.issuer);
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid' }, { agent });

@@ -264,6 +264,50 @@ describe('a unit of work', () => {
     expect(await storage('AccessToken').find(token)).toBeUndefined();
   });
 
+  test('with statements is one transaction: if a row of it cannot be stored, they have not run', async () => {
+    const [token, grant] = [newId(), newId()];
+    await storage('Grant').upsert(grant, payload(), 60);
+    const work = async () => {
+      await storage('Grant').destroy(grant);
+      await storage('AccessToken').upsert(token, payload(), 60);
+      unitOfWork.record({ type: 'token.revoked', actor: 'system', accountId: 'with a \0 in it' });
+    };
+    const { commit } = await unitOfWork.collect('a request', work);
+    await expect(commit()).rejects.toThrow();
+    expect(await storage('Grant').find(grant)).toBeDefined();
+    expect(await storage('AccessToken').find(token)).toBeUndefined();
+  });
+
+  test('with statements loses them too when another request was faster', async () => {
+    const [code, grant] = [newId(), newId()];
+    await storage('Grant').upsert(grant, payload(), 60);
+    await storage('AuthorizationCode').upsert(code, payload(), 60);
+    await storage('AuthorizationCode').consume(code);
+    const { commit } = await unitOfWork.collect('a request', async () => {
+      await storage('Grant').destroy(grant);
+      await storage('AuthorizationCode').consume(code);
+    });
+    await expect(commit()).rejects.toThrow(AlreadyConsumedError);
+    expect(await storage('Grant').find(grant)).toBeDefined();
+  });
+
+  test('removes sessions before everything else: the admin API takes the rows in the same order', async () => {
+    const order: string[] = [];
+    const { commit } = await unitOfWork.collect('a request', async () => {
+      unitOfWork.join(async () => order.push('joined'));
+      await unitOfWork.run(async () => order.push('run'));
+      await unitOfWork.runFirst(async () => order.push('first'));
+    });
+    expect(order).toEqual([]);
+    await commit();
+    expect(order).toEqual(['first', 'joined', 'run']);
+  });
+
+  test('is needed by listeners: their writes could be lost otherwise', () => {
+    expect(() => unitOfWork.record({ type: 'token.issued', actor: 'system' })).toThrow('outside of a unit of work');
+    expect(() => unitOfWork.join(async () => {})).toThrow('outside of a unit of work');
+  });
+
   test('that is not committed writes nothing', async () => {
     const token = newId();
     await unitOfWork.collect('a request', async () => storage('AccessToken').upsert(token, payload(), 60));

@@ -16,9 +16,9 @@ type Statements = (query: Query) => Promise<unknown>;
 export interface UnitOfWork {
   /** Stores it with the other writes of this request; at once outside of a unit of work. */
   write(write: Write): Promise<void>;
-  /** Runs them in the transaction of this request; at once outside of a unit of work. */
+  /** Runs them in the transaction of this request, before its rows; at once outside of a unit. */
   run(statements: Statements): Promise<void>;
-  /** The same, before all other writes of this request. */
+  /** The same, before all others. */
   runFirst(statements: Statements): Promise<void>;
   /**
    * The same for listeners, for which nobody waits.
