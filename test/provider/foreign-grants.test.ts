@@ -70,7 +70,8 @@ async function exchangeCode(): Promise<boolean> {
 
 async function saveRefreshToken(): Promise<string> {
   const { RefreshToken } = engine.provider;
-  return new RefreshToken({ ...(await members()), rotations: 0 }).save();
+  const token = new RefreshToken({ ...(await members()), rotations: 0 });
+  return engine.inUnit(() => token.save());
 }
 
 async function useRefreshToken(): Promise<boolean> {
@@ -95,7 +96,7 @@ async function saveAccessToken(resource?: string): Promise<string> {
     const jwt = { sign: { alg: 'ES256' } };
     token.resourceServer = new ResourceServer(resource, { scope: 'read', accessTokenFormat: 'jwt', jwt });
   }
-  return token.save();
+  return engine.inUnit(() => token.save());
 }
 
 async function isActive(token: string): Promise<boolean> {

@@ -44,7 +44,7 @@ async function save(name: string, properties: Properties, clientId = 'app', audi
       jwt: { sign: { alg: 'ES256' } },
     });
   }
-  return token.save(60);
+  return engine.inUnit(() => token.save(60));
 }
 
 describe.each([

@@ -26,6 +26,8 @@ export interface TestEngine extends Engine {
   insertClient(clientId: string, metadata?: Record<string, unknown>): Promise<TestClient>;
   insertUser(userId: string): Promise<void>;
   insertApi(identifier: string, format: 'jwt' | 'opaque', allowed: Record<string, readonly string[]>): Promise<void>;
+  /** As a request does it: what the work writes is committed when it is done. */
+  inUnit<T>(work: () => Promise<T>): Promise<T>;
   stop(): Promise<void>;
 }
 
@@ -107,6 +109,11 @@ export async function startTestEngine(): Promise<TestEngine> {
         const text = 'INSERT INTO client_grants (client_id, resource_server, scopes) VALUES ($1, $2, $3)';
         await sql.query(text, [clientId, identifier, scopes]);
       }
+    },
+    async inUnit(work) {
+      const { result, commit } = await engine.unitOfWork.collect('a request', work);
+      await commit();
+      return result;
     },
     async stop() {
       await new Promise((resolve) => {
