@@ -74,7 +74,7 @@ async function postLogin(deps: InteractionDeps, ctx: Context): Promise<void> {
     { ...deps, query: deps.database.query, record: deps.engine.unitOfWork.record },
     { username, password, address: ctx.ip, clientId, requestId: requestId(ctx) },
   );
-  deps.metrics.loginAttempted(result.outcome);
+  deps.engine.unitOfWork.afterwards(() => deps.metrics.loginAttempted(result.outcome));
   if (result.outcome === 'signed in') {
     const login = { accountId: result.accountId, acr: PASSWORD_ACR, amr: ['pwd'] };
     await finish(deps, ctx, { login, select_account: {} }, { mergeWithLastSubmission: false });
