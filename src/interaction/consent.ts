@@ -165,7 +165,7 @@ export async function allow({ provider, unitOfWork }: Engine, interaction: Inter
     if (!allowedBefore.some((other) => isDeepStrictEqual(other, detail))) grant.addRar(detail);
   }
 
-  await unitOfWork.run(async (query) => {
+  await unitOfWork.step(async (query) => {
     if (identityScopes.length > 0) await addConsent(query, accountId, clientId, '', identityScopes);
     for (const [identifier, scopes] of Object.entries(apiScopes)) {
       await addConsent(query, accountId, clientId, identifier, scopes);

@@ -75,7 +75,7 @@ export interface Engine {
   readonly sendLogoutNotice: SendLogoutNotice;
   /** what it publishes now: other documents when the keys or the declared types have changed */
   documents(): readonly EngineDocument[];
-  readonly unitOfWork: Pick<UnitOfWork, 'collect' | 'run' | 'record' | 'afterwards'>;
+  readonly unitOfWork: Pick<UnitOfWork, 'collect' | 'step' | 'record' | 'afterwards'>;
   useKeys(keys: EngineKeys): void;
 }
 

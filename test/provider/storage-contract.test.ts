@@ -295,8 +295,8 @@ describe('a unit of work', () => {
     const order: string[] = [];
     const { commit } = await unitOfWork.collect('a request', async () => {
       unitOfWork.join(async () => order.push('joined'));
-      await unitOfWork.run(async () => order.push('run'));
-      await unitOfWork.runFirst(async () => order.push('first'));
+      await unitOfWork.step(async () => order.push('run'));
+      await unitOfWork.stepFirst(async () => order.push('first'));
     });
     expect(order).toEqual([]);
     await commit();

@@ -29,14 +29,18 @@ export function pageTransaction({ collect, pages }: PageTransactionDeps): Middle
     try {
       const { commit } = await collect(ctx.get('x-request-id'), next);
       if (ctx.status < 500) await commit();
+      if (ctx.status >= 500) withdraw(ctx);
     } catch (error) {
+      withdraw(ctx);
       await showFailure(pages, ctx, error as Error);
     }
-    if (ctx.status >= 500) {
-      ctx.remove('Location');
-      ctx.remove('Set-Cookie');
-    }
   };
+}
+
+/** The browser keeps the cookie that it has: its session is as it was. */
+function withdraw(ctx: Context): void {
+  ctx.remove('Location');
+  ctx.remove('Set-Cookie');
 }
 
 /** What the engine's own error handlers do not see. */

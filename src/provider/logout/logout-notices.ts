@@ -26,7 +26,7 @@ export type SendLogoutNotice = (notice: LogoutNotice) => Promise<'sent' | undefi
 export interface LogoutNoticesDeps {
   readonly provider: Provider;
   readonly notices: Pick<LogoutNotices, 'add'>;
-  readonly unitOfWork: Pick<UnitOfWork, 'run'>;
+  readonly unitOfWork: Pick<UnitOfWork, 'step'>;
 }
 
 /**
@@ -36,7 +36,7 @@ export function installLogoutNotices({ provider, notices, unitOfWork }: LogoutNo
   const send = overrideMethod(provider, 'Client.prototype.backchannelLogout', () => {
     return function (accountId, sid) {
       const notice = { clientId: this.clientId, accountId, sid };
-      return unitOfWork.run((query) => notices.add(query, notice));
+      return unitOfWork.step((query) => notices.add(query, notice));
     };
   });
   return async ({ clientId, accountId, sid }) => {

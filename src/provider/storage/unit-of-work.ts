@@ -10,21 +10,21 @@ import type { Database, Query } from '../../database/database.ts';
 import type { ArtifactStore } from './artifact-store.ts';
 import type { Write } from './writes.ts';
 
-/** Statements that are no rows of a batch: a unit that has some becomes a transaction. */
-type Statements = (query: Query) => Promise<unknown>;
+/** What is no row of a batch: a unit with steps becomes a transaction. */
+export type Step = (query: Query) => Promise<unknown>;
 
 export interface UnitOfWork {
   /** Stores it with the other writes of this request; at once outside of a unit of work. */
   write(write: Write): Promise<void>;
-  /** Runs them in the transaction of this request, before its rows; at once outside of a unit. */
-  run(statements: Statements): Promise<void>;
+  /** Runs in the transaction of this request, before its rows; at once outside of a unit. */
+  step(step: Step): Promise<void>;
   /** The same, before all others. */
-  runFirst(statements: Statements): Promise<void>;
+  stepFirst(step: Step): Promise<void>;
   /**
    * The same for listeners, for which nobody waits.
    * @throws Error outside of a unit of work, where a failure would be lost
    */
-  join(statements: Statements): void;
+  join(step: Step): void;
   /** Stores the event with what it tells of. @throws Error outside of a unit of work, like `join` */
   record(event: AuditEvent): void;
   /** Calls back when the writes of this request are committed; never when it is refused. */
@@ -44,7 +44,7 @@ export interface Collected<T> {
 interface Unit {
   readonly requestId: string;
   readonly writes: Write[];
-  readonly statements: Statements[];
+  readonly steps: Step[];
   readonly callbacks: (() => void)[];
 }
 
@@ -58,10 +58,10 @@ const COLLECTED = Promise.resolve();
 export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): UnitOfWork {
   const current = new AsyncLocalStorage<Unit>();
 
-  const runner = (put: 'push' | 'unshift') => async (statements: Statements) => {
+  const runner = (put: 'push' | 'unshift') => async (step: Step) => {
     const unit = current.getStore();
-    if (unit === undefined) await statements(database.query);
-    else unit.statements[put](statements);
+    if (unit === undefined) await step(database.query);
+    else unit.steps[put](step);
   };
 
   function unitAround(): Unit {
@@ -70,11 +70,11 @@ export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): U
     return unit;
   }
 
-  async function commit({ writes, statements, callbacks }: Unit): Promise<void> {
-    if (statements.length === 0 && writes.length > 0) await artifactStore.commit(writes);
-    if (statements.length > 0) {
+  async function commit({ writes, steps, callbacks }: Unit): Promise<void> {
+    if (steps.length === 0 && writes.length > 0) await artifactStore.commit(writes);
+    if (steps.length > 0) {
       await database.transaction(async (query) => {
-        for (const run of statements) await run(query);
+        for (const step of steps) await step(query);
         await artifactStore.commitWith(query, writes);
       });
     }
@@ -88,9 +88,9 @@ export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): U
       unit.writes.push(write);
       return COLLECTED;
     },
-    run: runner('push'),
-    runFirst: runner('unshift'),
-    join: (statements) => void unitAround().statements.push(statements),
+    step: runner('push'),
+    stepFirst: runner('unshift'),
+    join: (step) => void unitAround().steps.push(step),
     record(event) {
       const { writes, requestId } = unitAround();
       writes.push({ kind: 'audit', event: { requestId, ...event } });
@@ -102,7 +102,7 @@ export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): U
     },
     requestId: () => current.getStore()?.requestId,
     async collect(requestId, work) {
-      const unit: Unit = { requestId, writes: [], statements: [], callbacks: [] };
+      const unit: Unit = { requestId, writes: [], steps: [], callbacks: [] };
       const result = await current.run(unit, work);
       return { result, commit: () => commit(unit) };
     },

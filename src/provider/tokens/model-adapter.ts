@@ -43,7 +43,7 @@ export function createStorage(storageDeps: StorageDeps): (model: string) => Adap
     // The engine asks each model in turn, and the Grant. The first to be asked removes all of it in
     // one statement: a crash in between leaves no half of a revoked grant.
     async revokeByGrantId(grantId) {
-      await deps.unitOfWork.run((query) => removeGrant(query, artifactId('Grant', grantId)));
+      await deps.unitOfWork.step((query) => removeGrant(query, artifactId('Grant', grantId)));
     },
   });
 }
@@ -127,7 +127,7 @@ async function consume({ artifactStore, unitOfWork }: Deps, model: string, id: s
  */
 function destroy({ unitOfWork }: Deps, model: string, id: string): Promise<void> {
   const remove = (query: Query) => destroyArtifact(query, model, artifactId(model, id));
-  return model === 'Session' ? unitOfWork.runFirst(remove) : unitOfWork.run(remove);
+  return model === 'Session' ? unitOfWork.stepFirst(remove) : unitOfWork.step(remove);
 }
 
 /**
