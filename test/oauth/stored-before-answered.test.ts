@@ -56,7 +56,7 @@ afterAll(() => server.stop());
 
 /** From now on the database refuses new rows for which the condition holds. */
 function breakInserts(table: 'audit_events' | 'oidc_artifacts', condition: string) {
-  return server.sql.query(`CREATE TRIGGER refuse_for_the_test BEFORE INSERT ON ${table} FOR EACH ROW
+  return server.sql.query(`CREATE TRIGGER refuse_for_the_test BEFORE INSERT OR UPDATE ON ${table} FOR EACH ROW
                            WHEN (${condition}) EXECUTE FUNCTION refuse_for_the_test()`);
 }
 
