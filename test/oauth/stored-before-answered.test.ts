@@ -137,6 +137,20 @@ describe.each(REVOKED)('the revocation of %s', (_name, issue) => {
   });
 });
 
+test('of many revocations whose events fail at random, those that are answered with 200 have one, and no other', async () => {
+  const tokens = await Promise.all(
+    Array.from({ length: 60 }, (_, n) => clientToken(server, app, { resource: n % 2 === 0 ? JWT_API : OPAQUE_API })),
+  );
+  const before = await events('token.revoked');
+  await breakInserts('audit_events', "NEW.type = 'token.revoked' AND random() < 0.5");
+  const statuses = await Promise.all(tokens.map(async (token) => (await revoke(server.issuer, app, token)).status));
+  await repair('audit_events');
+  const acknowledged = statuses.filter((status) => status === 200).length;
+  expect(await events('token.revoked')).toBe(before + acknowledged);
+  const active = await Promise.all(tokens.map((token) => isActive(server, app, token)));
+  expect(active).toEqual(statuses.map((status) => status !== 200));
+});
+
 describe('a replay', () => {
   const replays = [
     [
