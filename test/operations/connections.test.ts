@@ -206,8 +206,8 @@ test('a client that pipelines and never reads is cut off: others are answered, a
   });
   expect(await isAlive(port)).toBe(true);
   await until(() => flood.every(({ isClosed }) => isClosed), 'the end of the flood');
-  // Each 1.6 MB of requests: answered, they would take some 100 MB each.
-  expect((await memoryMb()) - before).toBeLessThan(200);
+  // What Node had read of each at once is garbage. Answered, the requests would take more than 800 MB.
+  expect((await memoryMb()) - before).toBeLessThan(400);
   expect((await readMetrics()).value('lanyard_connections_dropped_total', { reason: 'pipelined' })).toBe(flood.length);
   expect(lanyard.stdout).toContain('too many requests waited on them');
 
