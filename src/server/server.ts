@@ -100,11 +100,14 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const { fetch } = deps.outbound;
   // The engine is an app of its own beside ours: both begin with the prelude.
   const engineDeps = { ...deps, prelude, fetch, readClientCertificate, secretVerifier, pages };
-  const engine = await createEngine(engineDeps, keys.current());
+  const first = keys.current();
+  const engine = await createEngine(engineDeps, first);
   const parts = { ...deps, engine, secretVerifier, readClientCertificate };
   const admin = createAdminApi(parts);
   const documents = createPublicDocuments(prelude.rawHeaders);
   const publish = () => documents.publish(publicDocuments(config, engine, admin.guard));
+  // They may have changed while the engine was made.
+  if (keys.current() !== first) engine.useKeys(keys.current());
   publish();
   keys.onChange((changed) => {
     engine.useKeys(changed);

@@ -11,7 +11,9 @@ const TESTS = fileURLToPath(new URL('../', import.meta.url));
 export const ALLOWED_CLOCKS: readonly { readonly use: string; readonly reason: string }[] = [
   { use: 'outbound/outbound.test.ts: setInterval', reason: 'the peer that sends a byte now and then' },
   { use: 'operations/metrics.test.ts: performance.now', reason: 'two durations are compared with each other' },
-  { use: 'operations/two-nodes.test.ts: performance.now', reason: 'shows a duration; its limit is five seconds' },
+  { use: 'database/deadlines.test.ts: performance.now', reason: 'recovers within ten seconds, which is promised' },
+  { use: 'operations/database-outage.test.ts: performance.now', reason: 'answers in bounded time: twenty seconds' },
+  { use: 'operations/silent-cut.test.ts: performance.now', reason: 'recovers within ten seconds, which is promised' },
 ];
 
 /** Every test file; `support/` is where the clock is. */
