@@ -43,6 +43,7 @@ export const AUDIT_EVENT_TYPES = [
   'token.revoked',
   'token.exchanged',
   'token.replayed',
+  'refresh_token.reused_in_grace',
   'signing_key.created',
   'signing_key.published',
   'signing_key.removed',

@@ -78,8 +78,12 @@ const metadataFields = {
     .max(60, 'must be 60 at most')
     .meta({
       description:
-        'Lanyard. For how long a refresh token that was just rotated is refused without revoking its token family (default 10)',
+        'Lanyard. For how long after its rotation a second use of a refresh token is no replay, which would revoke its token family (default 10)',
     }),
+  refresh_token_reuse_in_grace: flag.meta({
+    description:
+      'Lanyard. A public client without a key gets tokens too when it uses a refresh token again within the grace; a thief would as well (false if left out)',
+  }),
   dpop_require_nonce: flag.meta({
     description: 'Lanyard. Its DPoP proofs must carry a nonce of this server (RFC 9449 §8); false if left out',
   }),

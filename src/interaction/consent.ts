@@ -2,7 +2,8 @@
 // the user allows it.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Query } from '../database/database.ts';
+import { recordAudit } from '../audit/audit.ts';
+import type { Database, Query } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
 import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
@@ -49,6 +50,8 @@ interface Scopes {
   readonly identityScopes: readonly string[];
   readonly apiScopes: Readonly<Record<string, readonly string[]>>;
 }
+
+type GrownGrant = Parameters<Parameters<Engine['growGrant']>[2]>[0];
 
 /** What the engine found missing in the grant. */
 interface Missing {
@@ -144,44 +147,54 @@ export async function requestInWords(query: Query, params: Readonly<Record<strin
 }
 
 /**
- * Stores what the user allows, in the transaction of the request: as remembered consent for the
- * client, and as the grant of this session.
+ * Stores what the user allows: as remembered consent for the client, and in the grant of this
+ * session.
  * @returns the id of the grant
  */
-export async function allow({ provider, unitOfWork }: Engine, interaction: Interaction): Promise<string> {
+export async function allow(
+  deps: { database: Database; engine: Engine },
+  interaction: Interaction,
+  requestId: string,
+): Promise<string> {
   const { identityScopes, apiScopes } = missingScopes(interaction);
   const { missingOIDCClaims: claims = [], rar: details = [] } = missingOf(interaction);
-  const accountId = interaction.session?.accountId;
+  const { grantId, session: { accountId, uid: sessionUid } = {} } = interaction;
   if (accountId === undefined) throw new AppError('conflict', 'Sign in first.');
   const clientId = String(interaction.params.client_id);
-  const { Grant } = provider;
-  const existing = interaction.grantId === undefined ? undefined : await Grant.find(interaction.grantId);
-  const grant = existing ?? new Grant({ accountId, clientId });
-  if (identityScopes.length > 0) grant.addOIDCScope(identityScopes.join(' '));
-  for (const [identifier, scopes] of Object.entries(apiScopes)) grant.addResourceScope(identifier, scopes.join(' '));
-  if (claims.length > 0) grant.addOIDCClaims(claims);
-  const allowedBefore = grant.rar ?? [];
-  for (const detail of details) {
-    if (!allowedBefore.some((other) => isDeepStrictEqual(other, detail))) grant.addRar(detail);
-  }
 
-  await unitOfWork.step(async (query) => {
+  return deps.database.transaction(async (query) => {
+    const owner = { accountId, clientId, sessionUid, grantId };
+    const grown = await deps.engine.growGrant(query, owner, (grant) => addTo(grant, missingOf(interaction)));
     if (identityScopes.length > 0) await addConsent(query, accountId, clientId, '', identityScopes);
     for (const [identifier, scopes] of Object.entries(apiScopes)) {
       await addConsent(query, accountId, clientId, identifier, scopes);
     }
+    await recordAudit(query, {
+      type: 'consent.granted',
+      actor: `user:${accountId}`,
+      accountId,
+      clientId,
+      requestId,
+      detail: {
+        scopes: identityScopes,
+        resource_servers: apiScopes,
+        ...(claims.length === 0 ? {} : { claims }),
+        ...(details.length === 0 ? {} : { authorization_details: details }),
+      },
+    });
+    return grown;
   });
-  unitOfWork.record({
-    type: 'consent.granted',
-    actor: `user:${accountId}`,
-    accountId,
-    clientId,
-    detail: {
-      scopes: identityScopes,
-      resource_servers: apiScopes,
-      ...(claims.length === 0 ? {} : { claims }),
-      ...(details.length === 0 ? {} : { authorization_details: details }),
-    },
-  });
-  return grant.save();
+}
+
+function addTo(grant: GrownGrant, missing: Missing): void {
+  const { missingOIDCScope: scopes = [], missingOIDCClaims: claims = [], missingResourceScopes, rar = [] } = missing;
+  if (scopes.length > 0) grant.addOIDCScope(scopes.join(' '));
+  for (const [identifier, names] of Object.entries(missingResourceScopes ?? {})) {
+    grant.addResourceScope(identifier, names.join(' '));
+  }
+  if (claims.length > 0) grant.addOIDCClaims(claims);
+  const allowedBefore = grant.rar ?? [];
+  for (const detail of rar) {
+    if (!allowedBefore.some((other) => isDeepStrictEqual(other, detail))) grant.addRar(detail);
+  }
 }

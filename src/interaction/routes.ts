@@ -92,7 +92,7 @@ async function postConsent(deps: InteractionDeps, ctx: Context): Promise<void> {
   const interaction = await currentInteraction(deps, ctx);
   assertPrompt(interaction, ['consent']);
   await readForm(ctx);
-  const grantId = await allow(deps.engine, interaction);
+  const grantId = await allow(deps, interaction, requestId(ctx));
   await finish(deps, ctx, { consent: { grantId } }, { mergeWithLastSubmission: true });
 }
 

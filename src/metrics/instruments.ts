@@ -6,7 +6,7 @@ export function counter<Label extends string>(
   registry: Registry,
   name: string,
   help: string,
-  labelNames: Label[],
+  labelNames: Label[] = [],
 ): Counter<Label> {
   return new Counter({ name, help, labelNames, registers: [registry] });
 }

@@ -71,6 +71,7 @@ export interface TrafficMetrics {
   tokenRevoked(token: CountedToken): void;
   /** @param what the grant type, or the engine's model name of the replayed token */
   tokenReplayed(what: unknown): void;
+  refreshTokenReused(): void;
   introspected(outcome: IntrospectionOutcome): void;
   /** @param reason the OAuth error code, or the code of the guard */
   refused(endpoint: EndpointLabel, reason: string): void;
@@ -86,7 +87,8 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
     buckets: LATENCY_BUCKETS_SECONDS,
     registers: [registry],
   });
-  const { issued, revoked, replays, introspections, refusals, logins, logoutNotices } = createCounters(registry);
+  const { issued, revoked, replays, reuses, introspections, refusals, logins, logoutNotices } =
+    createCounters(registry);
   const kindOf = closedList(TOKEN_KINDS);
   const grantTypeOf = closedList(GRANT_TYPES);
   const endpointLabelOf = closedList(ENDPOINT_LABELS);
@@ -109,6 +111,7 @@ export function createTrafficMetrics(registry: Registry): TrafficMetrics {
     },
     tokenRevoked: (token) => revoked.inc({ kind: kindOf(KINDS[token.kind]), format: formatOf(token) }),
     tokenReplayed: (what) => replays.inc({ grant_type: grantTypeOf(REPLAYED[String(what)] ?? String(what)) }),
+    refreshTokenReused: () => reuses.inc(),
     introspected: (outcome) => introspections.inc({ outcome }),
     refused: (endpoint, reason) => refusals.inc({ endpoint: endpointLabelOf(endpoint), reason: reasonOf(reason) }),
     loginAttempted: (outcome) => logins.inc({ outcome: LOGIN_OUTCOMES[outcome] }),
@@ -133,6 +136,11 @@ function createCounters(registry: Registry) {
     'Authorization codes and refresh tokens used a second time; the grant is revoked.',
     ['grant_type'],
   );
+  const reuses = counter(
+    registry,
+    'lanyard_refresh_token_reuses_total',
+    'Refresh tokens used again within their grace; they gave tokens.',
+  );
   const introspections = counter(
     registry,
     'lanyard_introspections_total',
@@ -155,7 +163,7 @@ function createCounters(registry: Registry) {
   for (const outcome of Object.values(LOGIN_OUTCOMES)) logins.inc({ outcome }, 0);
   for (const outcome of Object.values(LOGOUT_NOTICE_OUTCOMES)) logoutNotices.inc({ outcome }, 0);
   for (const grantType of Object.values(REPLAYED)) replays.inc({ grant_type: grantType }, 0);
-  return { issued, revoked, replays, introspections, refusals, logins, logoutNotices };
+  return { issued, revoked, replays, reuses, introspections, refusals, logins, logoutNotices };
 }
 
 /** The engine sets `gty` for grants of users only. */

@@ -80,6 +80,7 @@ const CALLED: Uses = {
   Grant: ['here', '`reviveModel`'],
   IdToken: ['here', '`createIdToken`'],
   'Session.get': ['interaction/engine-pages', 'whether the browser is still signed in'],
+  'Session.prototype.resetIdentifier': ['here', '`replacedSessionId`: engine-probe looks at what it does'],
 };
 
 const GRANT_HELPERS = ['validateDpop', 'checkDpopReplay'];
@@ -128,14 +129,15 @@ function ownerOf(root: object, path: string): { owner: Record<string, unknown>; 
 }
 
 /** The request that is underway. @returns undefined outside of the engine's routes */
-export function currentContext(): KoaContextWithOIDC | undefined {
-  return Provider.ctx;
+export const currentContext = (): KoaContextWithOIDC | undefined => Provider.ctx;
+
+/** Of this request's session, if the engine gave it another id: it destroys this one, then saves. */
+export function replacedSessionId(session: object | undefined = currentContext()?.oidc.session): string | undefined {
+  return (session as { oldId?: string } | undefined)?.oldId;
 }
 
 /** Koa's type has no `oidc`, which is there once a route of the engine has matched. */
-export function asEngineContext(ctx: Context): KoaContextWithOIDC {
-  return ctx as unknown as KoaContextWithOIDC;
-}
+export const asEngineContext = (ctx: Context) => ctx as unknown as KoaContextWithOIDC;
 
 /** For a request that does not pass the engine's router. @param route its name, e.g. `token` */
 export function createEngineContext(
@@ -149,9 +151,7 @@ export function createEngineContext(
 }
 
 /** Makes it the `currentContext` of the work. */
-export function runInContext<T>(ctx: KoaContextWithOIDC, work: () => Promise<T>): Promise<T> {
-  return als.run(ctx, work);
-}
+export const runInContext = <T>(ctx: KoaContextWithOIDC, work: () => Promise<T>): Promise<T> => als.run(ctx, work);
 
 /** @throws OIDCProviderError when the engine's schema refuses the metadata */
 export function createClient(provider: Provider, metadata: object): Client {

@@ -64,7 +64,7 @@ export function createParts(deps: ProviderDeps) {
   const sharedDirectory = createDirectory(database, metrics);
   const directory = withEngineRefusals(sharedDirectory);
   const artifactStore = withEngineRefusals(createArtifactStore(database, metrics));
-  const unitOfWork = createUnitOfWork({ artifactStore, database });
+  const unitOfWork = createUnitOfWork(artifactStore, database);
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
   const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });

@@ -14,6 +14,7 @@ import {
   faultyMemberOf,
   readEngineForm,
   readFormPostPage,
+  replacedSessionId,
 } from './engine-internals.ts';
 import type { DeviceProblem } from './engine-types.ts';
 
@@ -50,6 +51,7 @@ export async function probeEngine(Engine: typeof Provider = Provider): Promise<v
   const ask = (path: string, form?: Record<string, string>) => send(provider, observed, path, form);
 
   probeClients(provider);
+  probeSessions(provider);
   if (readFormPostPage((await ask('/device?user_code=VALID')).body) === undefined) {
     throw changedEngine('page of response_mode=form_post');
   }
@@ -57,6 +59,13 @@ export async function probeEngine(Engine: typeof Provider = Provider): Promise<v
   readEngineForm((await ask('/device')).form ?? '');
   readEngineForm((await ask('/device', { xsrf: XSRF, user_code: 'VALID' })).form ?? '');
   await probeDeviceErrors(ask);
+}
+
+function probeSessions({ Session }: Provider): void {
+  const session = new Session();
+  const { jti: id } = session;
+  session.resetIdentifier();
+  if (session.jti === id || replacedSessionId(session) !== id) throw changedEngine('Session.oldId');
 }
 
 /** Members that a client must keep although the engine has no use for them. */

@@ -17,7 +17,7 @@ import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
 import { configuration, type EngineKeys } from './configuration/configuration.ts';
 import { sessionCookie } from './configuration/cookies.ts';
-import { createLoadExistingGrant } from './configuration/existing-grant.ts';
+import { createGrowGrant, createLoadExistingGrant, type GrowGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
 import { assertEngineInternals } from './engine-internals.ts';
@@ -76,6 +76,7 @@ export interface Engine {
   /** what it publishes now: other documents when the keys or the declared types have changed */
   documents(): readonly EngineDocument[];
   readonly unitOfWork: Pick<UnitOfWork, 'collect' | 'step' | 'record' | 'afterwards'>;
+  readonly growGrant: GrowGrant;
   useKeys(keys: EngineKeys): void;
 }
 
@@ -121,6 +122,7 @@ export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promis
       );
     },
     sendLogoutNotice: (notice) => built.sendLogoutNotice(notice),
+    growGrant: (query, owner, add) => createGrowGrant(parts, built.provider)(query, owner, add),
     documents: () => engineDocuments(built.provider, deps.detailsTypes.current()),
     useKeys(changed) {
       built = build(deps, parts, changed);
@@ -191,7 +193,7 @@ function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Pro
     ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
-    loadExistingGrant: createLoadExistingGrant(database.query),
+    loadExistingGrant: createLoadExistingGrant({ ...parts, database }),
     extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
     formats: { customizers: { jwt: jwtCustomizer(directory) }, bitsOfOpaqueRandomness: 256 },
     features: features({ ...deps, ...parts }),
@@ -230,7 +232,7 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
     ...deps.prelude.middlewares,
     exactPaths(METHODS),
     refuseUnlessCurrent({ pages, metrics, log }),
-    pageTransaction({ collect: parts.unitOfWork.collect, pages }),
+    pageTransaction({ collect: parts.unitOfWork.collect, pages, log }),
     inputGate({ pages, metrics, log }),
     restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
     postedRequests({ parameters, pages }),

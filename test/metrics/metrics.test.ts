@@ -68,6 +68,7 @@ test('counters with known labels start at 0; parts that do not exist have no sam
     'lanyard_introspections_total',
     'lanyard_logins_total',
     'lanyard_logout_notices_total',
+    'lanyard_refresh_token_reuses_total',
     'lanyard_token_replays_total',
   ]);
 

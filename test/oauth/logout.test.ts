@@ -428,6 +428,25 @@ describe('back-channel logout', () => {
       expect(rows).toEqual([{ actor: 'client:lanyard-admin' }]);
     });
 
+    test('a session whose id has changed is one session: it is listed and ended once, with one notice for each app', async () => {
+      const [app, second] = [await createListener(), await createListener()];
+      const { user, id } = await newUser();
+      const agent = createUserAgent(server.issuer);
+      const tokens = await obtainTokens(server, app, {}, { agent, user });
+      await obtainTokens(server, second, {}, { agent, user });
+      const ids = "SELECT count(*)::int AS count FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1";
+      expect((await server.sql.query(ids, [id])).rows[0].count).toBeGreaterThan(1);
+      const [session, ...more] = await sessionsOf(id);
+      expect(more).toEqual([]);
+      expect([...(session?.client_ids ?? [])].sort()).toEqual([app.clientId, second.clientId].sort());
+      expect((await end(id, session?.id as string)).status).toBe(204);
+      expect((await server.sql.query(ids, [id])).rows[0].count).toBe(0);
+      expect(await isActive(server, app, tokens.accessToken)).toBe(false);
+      for (const { path } of [app, second]) await receiver.wait(path);
+      const delivered = `SELECT client_id FROM audit_events WHERE type = 'logout_notice.delivered' AND account_id = $1`;
+      await eventually(async () => expect((await server.sql.query(delivered, [id])).rowCount).toBe(2));
+    });
+
     test('the id of a session is not a cookie, and is valid for its own user only', async () => {
       const app = await createApp();
       const [one, two] = [await newUser(), await newUser()];

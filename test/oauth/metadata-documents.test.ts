@@ -135,12 +135,14 @@ describe('the content of a document', () => {
   test('cannot set members for operators, or make this server fetch another URL', async () => {
     const app = publish({
       refresh_token_grace_seconds: 1e9,
+      refresh_token_reuse_in_grace: true,
       authorization_details_types: ['payment'],
       sector_identifier_uri: `https://${documents.host}/sector`,
     });
     await obtainTokens(server, app);
     const { body } = await server.admin.request('GET', adminPath(app));
     expect(body).not.toHaveProperty('refresh_token_grace_seconds');
+    expect(body).not.toHaveProperty('refresh_token_reuse_in_grace');
     expect(body.authorization_details_types ?? []).toEqual([]);
     expect(fetched).toHaveLength(1);
   });

@@ -434,6 +434,12 @@ describe('tokens that are bound to a certificate', () => {
       expect((await refresh(certificate)).body.error).toBe('invalid_grant');
     }
     expect((await refresh(own)).status).toBe(200);
+    // Nor within the grace of a token that was just rotated, where its own app gets tokens once more.
+    for (const certificate of [undefined, thief]) {
+      expect((await refresh(certificate)).body.error).toBe('invalid_grant');
+    }
+    const again = await refresh(own);
+    expect([again.status, again.body.refresh_token]).toEqual([200, expect.any(String)]);
   });
 
   test('the audit log names the key of a token, so that those of a stolen one can be found', async () => {

@@ -1,5 +1,6 @@
 // The grace period of rotated refresh tokens, for two tabs that refresh at once: within it a second
-// use is only refused. After it, a second use revokes the token family (RFC 9700 §4.14.2).
+// use of a token without a key is only refused (refresh-reuse.test has those that give tokens).
+// After it, a second use revokes the token family (RFC 9700 §4.14.2).
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { artifactId } from '../../src/provider/storage/artifacts.ts';
@@ -105,7 +106,7 @@ test('without its key, a bound refresh token can neither be used nor end its tok
   const { refreshToken } = toTokens(await withKey(grant));
   const used = { grant_type: 'refresh_token', refresh_token: refreshToken };
   const second = toTokens(await withKey(used));
-  expect((await withKey(used)).body.error_description).toBe(DESCRIPTION);
+  expect((await refresh(server, lenient, refreshToken)).body.error).toBe('invalid_grant');
   await ageUse(refreshToken, 61);
   expect((await refresh(server, lenient, refreshToken)).body.error).toBe('invalid_grant');
   const third = toTokens(await withKey({ ...used, refresh_token: second.refreshToken }));

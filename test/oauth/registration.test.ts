@@ -199,11 +199,13 @@ describe('registration (RFC 7591)', () => {
       ...APP,
       authorization_details_types: ['payment'],
       refresh_token_grace_seconds: 60,
+      refresh_token_reuse_in_grace: true,
       registered_by: 'admin',
     });
     const { body } = await server.admin.request('GET', `/clients/${clientId}`);
     expect(body).not.toHaveProperty('authorization_details_types');
     expect(body).not.toHaveProperty('refresh_token_grace_seconds');
+    expect(body).not.toHaveProperty('refresh_token_reuse_in_grace');
     expect(body.registered_by).toMatch(/^token:/);
   });
 

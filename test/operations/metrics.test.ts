@@ -33,6 +33,7 @@ let server: TestServer;
 let machine: TestClient;
 let app: TestClient;
 let publicApp: TestClient;
+let reusing: TestClient;
 let api: TestClient;
 
 beforeAll(async () => {
@@ -45,7 +46,8 @@ beforeAll(async () => {
   publicApp = await admin.createClient({ ...CODE_FLOW, ...PUBLIC, refresh_token_grace_seconds: 0 });
   await admin.createApi(JWT_API, { scopes: ['read'], introspection_client_id: api.clientId });
   await admin.createApi(OPAQUE_API, { scopes: ['read'], access_token_format: 'opaque' });
-  for (const client of [machine, app, publicApp]) await admin.allow(client.clientId, JWT_API, ['read']);
+  reusing = await admin.createClient({ ...CODE_FLOW, ...PUBLIC, refresh_token_reuse_in_grace: true });
+  for (const client of [machine, app, publicApp, reusing]) await admin.allow(client.clientId, JWT_API, ['read']);
   await admin.allow(machine.clientId, OPAQUE_API, ['read']);
 });
 afterAll(() => server.stop());
@@ -158,6 +160,7 @@ describe('tokens', () => {
         [REPLAYS, { grant_type: 'refresh_token' }],
         [REPLAYS, { grant_type: 'authorization_code' }],
         ['lanyard_refusals_total', { endpoint: 'token', reason: 'invalid_grant' }],
+        ['lanyard_refresh_token_reuses_total', {}],
       ],
       async () => {
         await revoke(server.issuer, machine, await clientToken(server, machine, { resource: OPAQUE_API }));
@@ -167,12 +170,16 @@ describe('tokens', () => {
         const { refreshToken } = toTokens(await exchange(server, publicApp, issued));
         await refresh(server, publicApp, refreshToken);
         await refresh(server, publicApp, refreshToken);
+        const kind = await obtainCode(server, reusing, { scope: 'openid read', resource: JWT_API });
+        const reused = toTokens(await exchange(server, reusing, kind)).refreshToken;
+        await refresh(server, reusing, reused);
+        await refresh(server, reusing, reused);
         const again = await obtainCode(server, app, { scope: 'openid read', resource: JWT_API });
         await exchange(server, app, again);
         await exchange(server, app, again);
       },
     );
-    await grew([0, 1, 1, 1, 2]);
+    await grew([0, 1, 1, 1, 2, 1]);
   });
 });
 

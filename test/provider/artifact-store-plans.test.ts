@@ -72,6 +72,19 @@ async function useAllStatements(ids: readonly Buffer[]): Promise<void> {
       ),
     );
   }
+  await useReusing(ids);
+}
+
+/** A refresh token that is used again, within its grace or not. */
+async function useReusing(ids: readonly Buffer[]): Promise<void> {
+  const event = { type: 'refresh_token.reused_in_grace', actor: 'system' } as const;
+  for (const id of ids) {
+    await artifactStore
+      .commit([{ kind: 'consume', model: 'RefreshToken', id, reuse: { graceSeconds: 60, event } }])
+      .catch((error: unknown) => {
+        if (!(error instanceof AlreadyConsumedError)) throw error;
+      });
+  }
 }
 
 async function scans(): Promise<{ whole: number; rowsOfWhole: number; byIndex: number; entriesOfIndex: number }> {

@@ -40,7 +40,7 @@ const LIST = [
     'AuthorizationCode',
     'ClientCredentials',
   ],
-  ...['RefreshToken', 'Grant', 'IdToken', 'Session.get'],
+  ...['RefreshToken', 'Grant', 'IdToken', 'Session.get', 'Session.prototype.resetIdentifier'],
 ];
 
 /**

@@ -25,7 +25,7 @@ const BLOCKED = `FROM pg_stat_activity WHERE datname = current_database() AND wa
                  AND query NOT LIKE '%readiness_probes%'`;
 
 /** How many statements of this database wait for a lock now. */
-export async function countBlocked(sql: pg.Pool): Promise<number> {
+export async function countBlocked(sql: pg.Pool | pg.Client): Promise<number> {
   const { rows } = await sql.query(`SELECT count(*)::int AS count ${BLOCKED}`);
   return rows[0].count;
 }
@@ -54,4 +54,29 @@ export async function killNamed(sql: pg.Pool, applicationName: string): Promise<
     [applicationName],
   );
   return rowCount ?? 0;
+}
+
+/** The number of the advisory lock that `holdInserts` waits for. */
+const INSERT_LOCK = 42;
+
+/** Statements that store a row of that model wait until it is released; nobody else is blocked. */
+export async function holdInserts(connectionString: string, model: string): Promise<HeldLock> {
+  const holder = new pg.Client({ connectionString, application_name: 'test-lock' });
+  await holder.connect();
+  await holder.query(`
+    SELECT pg_advisory_lock(${INSERT_LOCK});
+    CREATE FUNCTION test_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      PERFORM pg_advisory_xact_lock_shared(${INSERT_LOCK});
+      RETURN NEW;
+    END $$;
+    CREATE TRIGGER test_hold BEFORE INSERT ON oidc_artifacts FOR EACH ROW WHEN (NEW.model = '${model}')
+      EXECUTE FUNCTION test_hold();
+  `);
+  return {
+    async release() {
+      await holder.query(`SELECT pg_advisory_unlock(${INSERT_LOCK}); DROP FUNCTION test_hold CASCADE`);
+      await holder.end();
+    },
+  };
 }

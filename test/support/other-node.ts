@@ -6,6 +6,8 @@ import type { TestClient } from './admin.ts';
 import type { TestServer } from './server.ts';
 
 export interface OtherNode {
+  /** Like fetch, for an address of the issuer; redirects are not followed. */
+  fetch(url: URL, init: RequestInit): Promise<Response>;
   get(path: string, headers?: Record<string, string>): Promise<NodeAnswer>;
   post(
     path: string,
@@ -28,19 +30,31 @@ export async function startOtherNode(server: TestServer, env?: Record<string, st
   const agent = new Agent({ keepAlive: true });
   const { host } = new URL(server.issuer);
 
-  function send(method: string, path: string, headers: Record<string, string>, body = ''): Promise<NodeAnswer> {
+  function fetchThere({ pathname, search }: URL, { method, headers, body }: RequestInit): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const sent = request(`${twin.url}${path}`, { method, agent, headers: { host, ...headers } }, async (response) => {
+      const options = { method: method ?? 'GET', agent, headers: { ...(headers as Record<string, string>), host } };
+      const sent = request(`${twin.url}${pathname}${search}`, options, async (response) => {
         const chunks: Buffer[] = [];
         for await (const chunk of response) chunks.push(chunk);
-        resolve({ status: response.statusCode as number, body: JSON.parse(Buffer.concat(chunks).toString() || '{}') });
+        const received = new Headers();
+        for (const [name, values = []] of Object.entries(response.headersDistinct)) {
+          for (const value of values) received.append(name, value);
+        }
+        const content = chunks.length === 0 ? null : Buffer.concat(chunks).toString();
+        resolve(new Response(content, { status: response.statusCode as number, headers: received }));
       });
       sent.on('error', reject);
-      sent.end(body);
+      sent.end(body === undefined || body === null ? '' : String(body));
     });
   }
 
+  async function send(method: string, path: string, headers: Record<string, string>, body = ''): Promise<NodeAnswer> {
+    const response = await fetchThere(new URL(path, server.issuer), { method, headers, body });
+    return { status: response.status, body: JSON.parse((await response.text()) || '{}') };
+  }
+
   return {
+    fetch: fetchThere,
     get: (path, headers = {}) => send('GET', path, headers),
     post(path, { clientId, clientSecret }, form, additional) {
       const isPublic = clientSecret === '';

@@ -139,17 +139,16 @@ export async function isPostgresGone(home: string): Promise<boolean> {
   return postmaster === undefined || !(await isAlive(postmaster.pid));
 }
 
-/** Connects to the embedded database of a running server, past the server. */
-export async function withDatabase<T>(home: string, work: (sql: pg.Client) => Promise<T>): Promise<T> {
+/** Of the embedded database of a running server. */
+export async function connectionStringOf(home: string): Promise<string> {
   const password = await readFile(join(home, 'data', 'postgres', 'postgres-password'), 'utf8');
   const port = (await postmasterOf(home))?.port as number;
-  const sql = new pg.Client({
-    host: '127.0.0.1',
-    port,
-    user: 'postgres',
-    password: password.trim(),
-    database: 'lanyard',
-  });
+  return `postgres://postgres:${encodeURIComponent(password.trim())}@127.0.0.1:${port}/lanyard`;
+}
+
+/** Connects to the embedded database of a running server, past the server. */
+export async function withDatabase<T>(home: string, work: (sql: pg.Client) => Promise<T>): Promise<T> {
+  const sql = new pg.Client({ connectionString: await connectionStringOf(home) });
   sql.on('error', () => {});
   await sql.connect();
   try {

@@ -26,8 +26,15 @@ export interface UserAgent {
   submit(action: string, fields: Record<string, string>, headers?: Record<string, string>): Promise<PageVisit>;
 }
 
-/** @param cookies of another window of the same browser */
-export function createUserAgent(issuer: string, cookies: readonly Cookie[] = []): UserAgent {
+/**
+ * @param cookies of another window of the same browser
+ * @param send to another node than the issuer names (other-node)
+ */
+export function createUserAgent(
+  issuer: string,
+  cookies: readonly Cookie[] = [],
+  send: (url: URL, init: RequestInit) => Promise<Response> = fetch,
+): UserAgent {
   let jar: Cookie[] = [...cookies];
 
   function remember(response: Response, requestPath: string): void {
@@ -55,7 +62,7 @@ export function createUserAgent(issuer: string, cookies: readonly Cookie[] = [])
     let url = new URL(target, issuer);
     let request = init;
     for (let redirects = 0; redirects < 10; redirects++) {
-      const response = await fetch(url, {
+      const response = await send(url, {
         ...request,
         redirect: 'manual',
         headers: { accept: 'text/html', ...(request.headers as Record<string, string>), ...cookieHeader(url.pathname) },

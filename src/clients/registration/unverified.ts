@@ -18,6 +18,7 @@ const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oau
 export const OPERATORS_MEMBERS: readonly string[] = [
   'authorization_details_types',
   'refresh_token_grace_seconds',
+  'refresh_token_reuse_in_grace',
   'sector_identifier_uri',
 ];
 

@@ -7,7 +7,7 @@ import { certificateThumbprint } from '../clients/certificate-thumbprint.ts';
 import { scopesOf } from '../policy/requested-scopes.ts';
 import { artifactId } from '../storage/artifacts.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
-import { isWithinGrace, justRotated } from '../tokens/refresh-grace.ts';
+import { isWithinGrace, justRotated, mayReuse, reusable } from '../tokens/refresh-grace.ts';
 import type { RevokeReplayed } from '../tokens/replayed.ts';
 import type { FindTokenWithGrant, TokenWithGrant } from '../tokens/token-with-grant.ts';
 import type { Grant, GrantParameters, TokenResponse } from './grant.ts';
@@ -25,7 +25,7 @@ import {
 export interface CodeAndRefreshDeps extends UserTokensDeps {
   readonly findTokenWithGrant: FindTokenWithGrant;
   readonly revokeReplayed: RevokeReplayed;
-  readonly unitOfWork: Pick<UnitOfWork, 'requestId'>;
+  readonly unitOfWork: Pick<UnitOfWork, 'requestId' | 'write'>;
 }
 
 export function authorizationCode(deps: CodeAndRefreshDeps): Grant {
@@ -87,18 +87,20 @@ async function refresh(
   const presented = String(parameters.refresh_token);
   const found = await findOwn(deps, client, 'RefreshToken', presented);
   const { source: old, consumedAt } = found;
-  if (isWithinGrace(client, consumedAt)) throw justRotated();
+  const isReusable = mayReuse(client, old);
+  if (!isReusable && isWithinGrace(client, consumedAt)) throw justRotated();
   if (old.isExpired) throw new errors.InvalidGrant('refresh token is expired');
   const certificate = provenCertificate(client, old, proof);
   const grant = grantOf(found);
   const scopes = narrowed(parameters.scope, old);
   if (old.jkt !== undefined && old.jkt !== proof.jkt) throw new errors.InvalidGrant('failed jkt verification');
   const user = await findSourceUser(deps.directory, old);
-  if (consumedAt !== undefined) await refuseReplay(deps, 'RefreshToken', presented);
+  if (!isReusable && consumedAt !== undefined) await refuseReplay(deps, 'RefreshToken', presented);
 
   const origin: Origin = { client, parameters, proof, source: old, grant, user };
   const gty = withRefresh(old.gty);
-  const refreshed = rotates(client) ? await rotate(deps, origin, old, gty) : presented;
+  const isRotated = rotates(client) || consumedAt !== undefined;
+  const refreshed = isRotated ? await rotate(deps, origin, old, gty) : presented;
   const { accessToken, response } = await issueAccessToken(deps, origin, { gty, certificate, scopes });
   const idToken = await issueIdToken(deps, origin, accessToken, scopes);
   return { ...response, refresh_token: refreshed, id_token: idToken };
@@ -113,7 +115,15 @@ function rotates(client: Client): boolean {
 }
 
 async function rotate(deps: CodeAndRefreshDeps, origin: Origin, old: RefreshToken, gty: string): Promise<string> {
-  await old.consume();
+  const { client } = origin;
+  const requestId = deps.unitOfWork.requestId();
+  const reuse = mayReuse(client, old) ? reusable(client, old.accountId, requestId) : undefined;
+  await deps.unitOfWork.write({
+    kind: 'consume',
+    model: 'RefreshToken',
+    id: artifactId('RefreshToken', old.jti),
+    reuse,
+  });
   const { iiat, rotations = 0, jkt, 'x5t#S256': x5t } = old;
   return issueRefreshToken(deps, origin, { gty, iiat, rotations: rotations + 1, jkt, 'x5t#S256': x5t });
 }

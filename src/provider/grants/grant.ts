@@ -5,6 +5,7 @@
 
 import type Provider from 'oidc-provider';
 import { type Client, errors, type TokenEndpointGrantContext } from 'oidc-provider';
+import type { Metrics } from '../../metrics/metrics.ts';
 import { type ReadClientCertificate, validCertificate } from '../clients/mutual-tls.ts';
 import { checkDpopReplay, type DpopProof, validateDpop } from '../engine-internals.ts';
 import { AlreadyConsumedError } from '../storage/artifact-store.ts';
@@ -39,6 +40,7 @@ export interface GrantsDeps {
   readonly unitOfWork: UnitOfWork;
   readonly readClientCertificate: ReadClientCertificate | undefined;
   readonly revokeReplayed: RevokeReplayed;
+  readonly metrics: Pick<Metrics, 'refreshTokenReused'>;
 }
 
 /** In place of the engine's own grant of that name, if it has one. */
@@ -56,7 +58,7 @@ async function answer(deps: GrantsDeps, grant: Grant, ctx: TokenEndpointGrantCon
   const requestId = ctx.get('x-request-id');
   const { result, commit } = await deps.unitOfWork.collect(requestId, () => grant.issue(client, parameters, proof));
   try {
-    await commit();
+    if (await commit()) deps.metrics.refreshTokenReused();
   } catch (error) {
     await refuseCommit(deps, client, requestId, error);
   }
@@ -84,7 +86,8 @@ function toProof(
 
 /**
  * Of two requests that redeem the same code or rotating refresh token at once one is committed. The other is a replay, which
- * revokes what the first got (RFC 6749 §4.1.2, RFC 9700 §4.14.2), but for a refresh token within its grace.
+ * revokes what the first got (RFC 6749 §4.1.2, RFC 9700 §4.14.2), but for a refresh token within its grace: there it was refused
+ * tokens of its own, or has used them up.
  */
 async function refuseCommit(
   { revokeReplayed }: GrantsDeps,
@@ -93,7 +96,8 @@ async function refuseCommit(
   error: unknown,
 ): Promise<never> {
   if (!(error instanceof AlreadyConsumedError)) throw error;
-  if (error.model === 'RefreshToken' && graceSeconds(client) > 0) throw justRotated();
+  // Without the word of the database both came at the same moment.
+  if (error.model === 'RefreshToken' && (error.isWithinGrace ?? graceSeconds(client) > 0)) throw justRotated();
   await revokeReplayed({ model: error.model, artifactId: error.artifactId, requestId });
   throw new errors.InvalidGrant(`${error.model} was consumed by another request`);
 }

@@ -6,6 +6,7 @@
 import type { Context, Middleware } from 'koa';
 import { errors } from 'oidc-provider';
 import { unavailabilityIn } from '../../errors.ts';
+import type { Log } from '../../log.ts';
 import { asEngineContext } from '../engine-internals.ts';
 import { ROUTES } from '../routes.ts';
 import type { Pages } from './pages.ts';
@@ -19,11 +20,13 @@ const NOTHING_STORED = 'Nothing was stored. Try again.';
 
 export interface PageTransactionDeps {
   /** of the unit of work */
-  readonly collect: (requestId: string, work: () => Promise<void>) => Promise<{ commit(): Promise<void> }>;
+  readonly collect: (requestId: string, work: () => Promise<void>) => Promise<{ commit(): Promise<unknown> }>;
   readonly pages: Pick<Pages, 'renderError'>;
+  readonly log: Log;
 }
 
-export function pageTransaction({ collect, pages }: PageTransactionDeps): Middleware {
+export function pageTransaction(deps: PageTransactionDeps): Middleware {
+  const { collect } = deps;
   return async (ctx, next) => {
     if (!PAGES.test(ctx.path)) return next();
     try {
@@ -32,7 +35,7 @@ export function pageTransaction({ collect, pages }: PageTransactionDeps): Middle
       if (ctx.status >= 500) withdraw(ctx);
     } catch (error) {
       withdraw(ctx);
-      await showFailure(pages, ctx, error as Error);
+      await showFailure(deps, ctx, error as Error);
     }
   };
 }
@@ -44,7 +47,7 @@ function withdraw(ctx: Context): void {
 }
 
 /** What the engine's own error handlers do not see. */
-async function showFailure(pages: PageTransactionDeps['pages'], ctx: Context, error: Error): Promise<void> {
+async function showFailure({ pages, log }: PageTransactionDeps, ctx: Context, error: Error): Promise<void> {
   const refusal = error instanceof errors.OIDCProviderError ? error : undefined;
   ctx.status = refusal?.statusCode ?? 500;
   const retryAfterSeconds = unavailabilityIn(error)?.retryAfterSeconds;
@@ -53,5 +56,8 @@ async function showFailure(pages: PageTransactionDeps['pages'], ctx: Context, er
     error: refusal?.error ?? 'server_error',
     error_description: refusal?.error_description ?? (LOGOUT.test(ctx.path) ? STILL_SIGNED_IN : NOTHING_STORED),
   };
+  if (ctx.status < 500) {
+    log.info({ request_id: ctx.get('x-request-id'), oauth_error: out.error, reason: out.error_description }, 'refused');
+  }
   await pages.renderError(asEngineContext(ctx), out, error);
 }

@@ -1,4 +1,4 @@
-// Sessions and logout: what ends when a user signs out (logout-transaction, end-session), and who
+// Sessions and logout: what ends when a user signs out (end-session), and who
 // is told (logout-notices, logout-delivery). This file lists and ends the browser sessions of a
 // user for the admin API. The engine makes sessions and stores them through tokens/model-adapter.
 
@@ -44,8 +44,9 @@ interface Payload {
   readonly authorizations?: Readonly<Record<string, { sid: string; grantId?: string; persistsLogout?: boolean }>>;
 }
 
+// The id of a session changes, its uid does not: for a time it may be known by two, with the same
+// entries.
 const SQL = {
-  // The id of a session changes, its uid does not.
   list: {
     name: 'session_list',
     text: `SELECT DISTINCT ON (uid) uid, payload, expires_at FROM oidc_artifacts
@@ -53,10 +54,19 @@ const SQL = {
              AND NOT ${HAS_ENDED}
            ORDER BY uid, expires_at DESC LIMIT $3`,
   },
-  all: { name: 'session_all', text: `SELECT payload FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1` },
+  all: {
+    name: 'session_all',
+    text: `SELECT DISTINCT ON (uid) payload FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1
+           ORDER BY uid, expires_at DESC`,
+  },
   end: {
     name: 'session_end',
-    text: `DELETE FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1 AND uid = $2 RETURNING payload`,
+    text: `WITH all_ids AS (
+             SELECT id FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1 AND uid = $2 ORDER BY id FOR UPDATE
+           ), gone AS (
+             DELETE FROM oidc_artifacts WHERE model = 'Session' AND id IN (SELECT id FROM all_ids)
+             RETURNING payload, expires_at
+           ) SELECT payload FROM gone ORDER BY expires_at DESC LIMIT 1`,
   },
 };
 
@@ -81,12 +91,11 @@ export function createSessions({ database, directory, notices, sessionSeconds }:
 
   async function endSession(query: Query, accountId: string, sessionId: string, by: ChangedBy): Promise<boolean> {
     const { rows } = await query<{ payload: Payload }>(SQL.end, [accountId, sessionId]);
-    if (rows.length === 0) return false;
+    if (rows[0] === undefined) return false;
+    const { payload } = rows[0];
     await markSessionEnded(query, sessionId, sessionSeconds);
-    for (const { payload } of rows) {
-      await notify(query, accountId, payload);
-      await removeGrants(query, payload);
-    }
+    await notify(query, accountId, payload);
+    await removeGrants(query, payload);
     await recordAudit(query, { type: 'session.ended', ...by, accountId, detail: { session: sessionId } });
     return true;
   }

@@ -88,6 +88,11 @@ export const ARTIFACT_ROWS = rowsParameter('unit', {
 });
 export const EVENT_ROWS = rowsParameter('unit', AUDIT_COLUMNS, ARTIFACT_ROWS.nextParameter);
 export const CONSUMED_ROWS = rowsParameter('unit', { model: 'text', id: 'bytea' }, EVENT_ROWS.nextParameter);
+export const REUSED_ROWS = rowsParameter(
+  'unit',
+  { model: 'text', id: 'bytea', grace_seconds: 'float8' },
+  EVENT_ROWS.nextParameter,
+);
 /** of units that store nothing else */
 export const ONLY_EVENT_ROWS = rowsParameter('unit', AUDIT_COLUMNS);
 
@@ -143,3 +148,21 @@ export const commitConsumingStatements = forEachTable((table) =>
          SELECT unit FROM lost`,
   ),
 );
+
+/** Two tabs and a retry. More uses of one token within seconds are not those of an honest app. */
+const MAX_GRACE_USES = 3;
+const IS_WITHIN_GRACE = 'a.consumed_at > now() - make_interval(secs => k.grace_seconds)';
+
+/** Of one unit: of several at once, each waits for the row and is decided by what is there then. */
+export const COMMIT_REUSING = {
+  name: 'commit_reusing',
+  text: `WITH reused AS (
+           UPDATE oidc_artifacts_refresh_tokens a SET grace_uses = a.grace_uses + 1
+           FROM ${REUSED_ROWS.source} k
+           WHERE a.model = k.model AND a.id = k.id AND ${IS_WITHIN_GRACE} AND a.grace_uses < ${MAX_GRACE_USES}
+           RETURNING k.unit
+         ), ${storing('WHERE unit IN (SELECT unit FROM reused)', '')}
+         SELECT EXISTS (SELECT 1 FROM reused) AS is_stored, (
+           SELECT ${IS_WITHIN_GRACE} FROM oidc_artifacts_refresh_tokens a WHERE a.model = k.model AND a.id = k.id
+         ) AS is_within_grace FROM ${REUSED_ROWS.source} k`,
+};

@@ -9,7 +9,7 @@
 // value fails in its own request, before the request joins a batch.
 
 import type { FinishedRow } from '../../database/array-parameters.ts';
-import type { Database, Query } from '../../database/database.ts';
+import type { Database } from '../../database/database.ts';
 import {
   ARTIFACT_COLUMN_COUNT,
   FIND_SESSIONS,
@@ -22,20 +22,23 @@ import {
   UID_ROWS,
 } from './artifact-statements.ts';
 import { createBatching, type StoreMetrics } from './batching.ts';
-import { commitConsumingUnits, commitUnits } from './commit-units.ts';
+import { commitConsumingUnits, commitReusingUnits, commitUnits } from './commit-units.ts';
 import { hasSessionEnded } from './ended-sessions.ts';
-import { type FinishedUnit, finishUnit, type Write } from './writes.ts';
+import { type FinishedReuse, type FinishedUnit, finishReuse, finishUnit, type Write } from './writes.ts';
 
 /** Another request consumed the same artifact first. */
 export class AlreadyConsumedError extends Error {
   readonly model: string;
   readonly artifactId: Buffer;
+  /** of a refresh token that might have been used again: whether that was in time */
+  readonly isWithinGrace: boolean | undefined;
 
-  constructor(model: string, artifactId: Buffer) {
+  constructor(model: string, artifactId: Buffer, isWithinGrace?: boolean) {
     super(`${model} was consumed by another request`);
     this.name = 'AlreadyConsumedError';
     this.model = model;
     this.artifactId = artifactId;
+    this.isWithinGrace = isWithinGrace;
   }
 }
 
@@ -71,12 +74,11 @@ export interface ArtifactStore {
   /** @param grantId undefined for a token without a user */
   findJwtStatus(jtiHash: Buffer, grantId: Buffer | undefined): Promise<JwtStatus>;
   /**
+   * @returns whether it used a refresh token again, within its grace
    * @throws AlreadyConsumedError when it consumes what was consumed before; nothing was stored then
    * @throws UnstorableValueError and other errors of `finishUnit`; nothing of it was sent then
    */
-  commit(unit: readonly Write[]): Promise<void>;
-  /** The same in the transaction of the caller, who rolls back when it throws. */
-  commitWith(query: Query, unit: readonly Write[]): Promise<void>;
+  commit(unit: readonly Write[]): Promise<boolean>;
 }
 
 type Deps = Pick<Database, 'batchQuery'>;
@@ -109,6 +111,10 @@ export function createArtifactStore(
     (units: readonly FinishedUnit[]) => commitConsumingUnits(deps, units),
     { maxRunning: 1 },
   );
+  const commitReusing = batch('commit_reusing', (units: readonly FinishedReuse[]) => commitReusingUnits(deps, units), {
+    maxRunning: 1,
+    maxBatch: 1,
+  });
 
   const store: ArtifactStore = {
     find: async (model, id) => (await findOne(KEY_ROWS.finish([model, id])))[0],
@@ -120,15 +126,11 @@ export function createArtifactStore(
     async commit(writes) {
       const unit = finishUnit(writes);
       const lost = await (unit.consumes === undefined ? commitPlain(unit) : commitConsuming(unit));
-      if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
-    },
-    async commitWith(query, writes) {
-      if (writes.length === 0) return;
-      // A statement that fails would end the transaction: it cannot be tried first.
-      const unit = { ...finishUnit(writes), areNew: false };
-      const commitOne = unit.consumes === undefined ? commitUnits : commitConsumingUnits;
-      const [lost] = await commitOne({ batchQuery: query }, [unit]);
-      if (lost !== undefined) throw new AlreadyConsumedError(lost.model, lost.id);
+      if (lost === undefined) return false;
+      const again = finishReuse(unit);
+      const outcome = again && (await commitReusing(again));
+      if (outcome === 'stored') return true;
+      throw new AlreadyConsumedError(lost.model, lost.id, outcome && outcome !== 'too late');
     },
   };
   return store;

@@ -11,7 +11,7 @@ export type StoreMetrics = Pick<Metrics, 'observeBatch' | 'watchQueue' | 'cacheR
 export type Batching = <Item, Result>(
   operation: string,
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
-  options?: Pick<BatcherOptions<Item, Result>, 'maxRunning' | 'isAlternating'>,
+  options?: Pick<BatcherOptions<Item, Result>, 'maxRunning' | 'isAlternating' | 'maxBatch'>,
 ) => Batcher<Item, Result>;
 
 export function createBatching({ queueSize }: Pick<Database, 'queueSize'>, metrics?: StoreMetrics): Batching {

@@ -1,19 +1,21 @@
 // Stores the units of many requests with one statement.
 
-import type { Database } from '../../database/database.ts';
+import type { Database, Query } from '../../database/database.ts';
 import { sqlStateOf } from '../../database/sql-state.ts';
 import {
   ARTIFACT_ROWS,
   COMMIT,
   COMMIT_EVENTS,
+  COMMIT_REUSING,
   CONSUMED_ROWS,
   type CommitStatements,
   commitConsumingStatements,
   EVENT_ROWS,
   modelOf,
   ONLY_EVENT_ROWS,
+  REUSED_ROWS,
 } from './artifact-statements.ts';
-import { type Consume, type FinishedUnit, place } from './writes.ts';
+import { type Consume, type FinishedReuse, type FinishedUnit, finishUnit, place, type Write } from './writes.ts';
 
 type Deps = Pick<Database, 'batchQuery'>;
 
@@ -36,6 +38,24 @@ export async function commitUnits(deps: Deps, units: readonly FinishedUnit[]): P
   return units.map(() => undefined);
 }
 
+/** Stores a unit that consumes nothing, in the transaction of its request. */
+export async function commitWithin(query: Query, unit: readonly Write[]): Promise<void> {
+  const { artifacts, events, consumes } = finishUnit(unit);
+  if (consumes !== undefined) throw new Error('what may happen once is decided by a statement of its own');
+  if (artifacts.length === 0) {
+    await query(COMMIT_EVENTS, ONLY_EVENT_ROWS.encode(events, events.map(FIRST)));
+  } else {
+    const values = [
+      ...ARTIFACT_ROWS.encode(artifacts, artifacts.map(FIRST)),
+      ...EVENT_ROWS.encode(events, events.map(FIRST)),
+    ];
+    // A statement that failed would end the transaction: the one that cannot meet a row comes first.
+    await query(COMMIT.replacing, values);
+  }
+}
+
+const FIRST = () => 0;
+
 /** @returns for each unit what another request had consumed before, if that was so */
 export async function commitConsumingUnits(
   deps: Deps,
@@ -51,6 +71,22 @@ export async function commitConsumingUnits(
   ]);
   const lost = new Set(rows.map(({ unit }) => unit));
   return units.map((unit, position) => (lost.has(position) ? unit.consumes?.write : undefined));
+}
+
+export type ReuseOutcome = 'stored' | 'used too often' | 'too late';
+
+/** Stores units that use a refresh token again, one after the other. */
+export async function commitReusingUnits(deps: Deps, units: readonly FinishedReuse[]): Promise<ReuseOutcome[]> {
+  const outcomes: ReuseOutcome[] = [];
+  for (const { artifacts, events, reused } of units) {
+    const { rows } = await deps.batchQuery<{ is_stored: boolean; is_within_grace: boolean }>(COMMIT_REUSING, [
+      ...ARTIFACT_ROWS.encode(artifacts, artifacts.map(FIRST)),
+      ...EVENT_ROWS.encode(events, events.map(FIRST)),
+      ...REUSED_ROWS.encode(reused),
+    ]);
+    outcomes.push(rows[0]?.is_stored ? 'stored' : rows[0]?.is_within_grace ? 'used too often' : 'too late');
+  }
+  return outcomes;
 }
 
 /** Tries the cheaper statement first where none of the artifacts should be there already. */

@@ -8,18 +8,27 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { AuditEvent } from '../../audit/audit.ts';
 import type { Database, Query } from '../../database/database.ts';
 import type { ArtifactStore } from './artifact-store.ts';
+import { commitWithin } from './commit-units.ts';
+import { createTurns } from './turns.ts';
 import type { Write } from './writes.ts';
 
-/** What is no row of a batch: a unit with steps becomes a transaction. */
+/** What has to read before it writes. */
 export type Step = (query: Query) => Promise<unknown>;
 
 export interface UnitOfWork {
   /** Stores it with the other writes of this request; at once outside of a unit of work. */
   write(write: Write): Promise<void>;
-  /** Runs in the transaction of this request, before its rows; at once outside of a unit. */
+  /**
+   * Runs in the transaction that commits this request; outside of a unit of work at once, in a
+   * transaction of its own.
+   */
   step(step: Step): Promise<void>;
-  /** The same, before all others. */
-  stepFirst(step: Step): Promise<void>;
+  /**
+   * The same, before all steps so far: whatever changes a session takes its rows first, so that two
+   * of them cannot deadlock.
+   * @param turn of units that name the same, one is committed at a time
+   */
+  stepFirst(step: Step, turn?: string): Promise<void>;
   /**
    * The same for listeners, for which nobody waits.
    * @throws Error outside of a unit of work, where a failure would be lost
@@ -37,8 +46,13 @@ export interface UnitOfWork {
 
 export interface Collected<T> {
   readonly result: T;
-  /** @throws AlreadyConsumedError when another request was faster; nothing was written then */
-  commit(): Promise<void>;
+  /**
+   * @returns whether it used a refresh token again, within its grace
+   * @throws AlreadyConsumedError when another request was faster; nothing was written then
+   */
+  commit(): Promise<boolean>;
+  /** The same in a transaction of the caller. */
+  commitIn(query: Query): Promise<void>;
 }
 
 interface Unit {
@@ -46,23 +60,36 @@ interface Unit {
   readonly writes: Write[];
   readonly steps: Step[];
   readonly callbacks: (() => void)[];
-}
-
-export interface UnitOfWorkDeps {
-  readonly artifactStore: Pick<ArtifactStore, 'commit' | 'commitWith'>;
-  readonly database: Pick<Database, 'query' | 'transaction'>;
+  turn?: string | undefined;
 }
 
 const COLLECTED = Promise.resolve();
 
-export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): UnitOfWork {
-  const current = new AsyncLocalStorage<Unit>();
+async function storeIn(query: Query, { writes, steps }: Unit): Promise<void> {
+  for (const step of steps) await step(query);
+  if (writes.length > 0) await commitWithin(query, writes);
+}
 
-  const runner = (put: 'push' | 'unshift') => async (step: Step) => {
+export function createUnitOfWork(
+  { commit }: Pick<ArtifactStore, 'commit'>,
+  { transaction }: Pick<Database, 'transaction'>,
+): UnitOfWork {
+  const current = new AsyncLocalStorage<Unit>();
+  const inTurn = createTurns();
+
+  /** Without steps the writes share a statement with those of other requests. */
+  async function store(unit: Unit): Promise<boolean> {
+    if (unit.steps.length === 0) return unit.writes.length > 0 && commit(unit.writes);
+    const run = () => transaction((query) => storeIn(query, unit));
+    await (unit.turn === undefined ? run() : inTurn(unit.turn, run));
+    return false;
+  }
+
+  async function add(step: Step, put: 'push' | 'unshift'): Promise<void> {
     const unit = current.getStore();
-    if (unit === undefined) await step(database.query);
+    if (unit === undefined) await transaction(async (query) => void (await step(query)));
     else unit.steps[put](step);
-  };
+  }
 
   function unitAround(): Unit {
     const unit = current.getStore();
@@ -70,26 +97,19 @@ export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): U
     return unit;
   }
 
-  async function commit({ writes, steps, callbacks }: Unit): Promise<void> {
-    if (steps.length === 0 && writes.length > 0) await artifactStore.commit(writes);
-    if (steps.length > 0) {
-      await database.transaction(async (query) => {
-        for (const step of steps) await step(query);
-        await artifactStore.commitWith(query, writes);
-      });
-    }
-    for (const callback of callbacks) callback();
-  }
-
   return {
     write(write) {
       const unit = current.getStore();
-      if (unit === undefined) return artifactStore.commit([write]);
+      if (unit === undefined) return commit([write]).then(() => {});
       unit.writes.push(write);
       return COLLECTED;
     },
-    step: runner('push'),
-    stepFirst: runner('unshift'),
+    step: (step) => add(step, 'push'),
+    stepFirst(step, turn) {
+      const unit = current.getStore();
+      if (unit !== undefined && turn !== undefined) unit.turn = turn;
+      return add(step, 'unshift');
+    },
     join: (step) => void unitAround().steps.push(step),
     record(event) {
       const { writes, requestId } = unitAround();
@@ -104,7 +124,15 @@ export function createUnitOfWork({ artifactStore, database }: UnitOfWorkDeps): U
     async collect(requestId, work) {
       const unit: Unit = { requestId, writes: [], steps: [], callbacks: [] };
       const result = await current.run(unit, work);
-      return { result, commit: () => commit(unit) };
+      return {
+        result,
+        async commit() {
+          const isReuse = await store(unit);
+          for (const callback of unit.callbacks) callback();
+          return isReuse;
+        },
+        commitIn: (query) => storeIn(query, unit),
+      };
     },
   };
 }

@@ -2,12 +2,18 @@
 
 import { type AuditEvent, auditValues } from '../../audit/audit.ts';
 import type { FinishedRow } from '../../database/array-parameters.ts';
-import { ARTIFACT_ROWS, CONSUMED_ROWS, EVENT_ROWS } from './artifact-statements.ts';
+import { ARTIFACT_ROWS, CONSUMED_ROWS, EVENT_ROWS, REUSED_ROWS } from './artifact-statements.ts';
 import type { Artifact } from './artifacts.ts';
 
 export type Write =
   | { readonly kind: 'upsert'; readonly artifact: Artifact }
-  | { readonly kind: 'consume'; readonly model: string; readonly id: Buffer }
+  | {
+      readonly kind: 'consume';
+      readonly model: string;
+      readonly id: Buffer;
+      /** of a refresh token that may be used again for so long after its first use */
+      readonly reuse?: { readonly graceSeconds: number; readonly event: AuditEvent } | undefined;
+    }
   | { readonly kind: 'audit'; readonly event: AuditEvent };
 
 export type Consume = Extract<Write, { kind: 'consume' }>;
@@ -45,6 +51,19 @@ export function finishUnit(unit: readonly Write[]): FinishedUnit {
   }
   return { artifacts, events, consumes, areNew };
 }
+
+/** @returns the rows of a unit that uses a refresh token again; undefined: it may not */
+export function finishReuse({ artifacts, events, consumes }: FinishedUnit) {
+  if (consumes?.write.reuse === undefined) return undefined;
+  const { model, id, reuse } = consumes.write;
+  return {
+    artifacts,
+    events: [...events, EVENT_ROWS.finish(auditValues(reuse.event))],
+    reused: [REUSED_ROWS.finish([model, id, reuse.graceSeconds])],
+  };
+}
+
+export type FinishedReuse = NonNullable<ReturnType<typeof finishReuse>>;
 
 /** Rows of many units, with the positions of the units that they belong to. */
 export interface PlacedRows {

@@ -6,11 +6,20 @@
 
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Query } from '../../database/database.ts';
+import { isReplaced, readSession, writeSession } from '../logout/session-storage.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
 import { AlreadyConsumedError, type ArtifactStore } from '../storage/artifact-store.ts';
-import { artifactId, destroyArtifact, type FoundArtifact, findByUserCode, removeGrant } from '../storage/artifacts.ts';
+import {
+  type Artifact,
+  artifactId,
+  destroyArtifact,
+  type FoundArtifact,
+  findByUserCode,
+  removeGrant,
+} from '../storage/artifacts.ts';
 import { hasSessionEnded } from '../storage/ended-sessions.ts';
+import { advance, removeInteraction, updateInteraction } from '../storage/saved-again.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { isPushedByCaller } from './binding-hooks.ts';
 import { delegationOf } from './delegation.ts';
@@ -55,40 +64,45 @@ interface Saved {
   readonly expiresInSeconds: number | undefined;
 }
 
-async function store({ directory, seals, unitOfWork }: Deps, { model, id, payload, expiresInSeconds }: Saved) {
+async function store(deps: Deps, { model, id, payload, expiresInSeconds }: Saved): Promise<void> {
+  const { directory, seals, unitOfWork } = deps;
   await assertIssuable(directory, model, payload);
-  const issuedAt = payload.loginTs ?? payload.iat ?? Math.floor(Date.now() / 1000);
-  const expiresAt = payload.exp ?? (expiresInSeconds === undefined ? undefined : issuedAt + expiresInSeconds);
-  const kept = model === 'Session' ? await withoutGivenUpAccess(directory, payload) : payload;
-  await unitOfWork.write({
-    kind: 'upsert',
-    artifact: {
+  const toRow = (rowId: Buffer, row: AdapterPayload): Artifact => {
+    const issuedAt = row.loginTs ?? row.iat ?? Math.floor(Date.now() / 1000);
+    return {
       model,
-      id: artifactId(model, id),
-      payload: seals.close(model, id, kept),
-      clientId: payload.clientId,
-      accountId: payload.accountId,
-      grantId: issuedUnder(model, payload),
-      uid: payload.expiresWithSession ? payload.sessionUid : payload.uid,
-      userCode: payload.userCode === undefined ? undefined : seals.hashUserCode(payload.userCode),
+      id: rowId,
+      payload: seals.close(model, id, row),
+      clientId: row.clientId,
+      accountId: row.accountId,
+      grantId: issuedUnder(model, row),
+      uid: row.expiresWithSession ? row.sessionUid : row.uid,
+      userCode: row.userCode === undefined ? undefined : seals.hashUserCode(row.userCode),
       issuedAt,
-      expiresAt,
-    },
-  });
+      expiresAt: row.exp ?? (expiresInSeconds === undefined ? undefined : issuedAt + expiresInSeconds),
+    };
+  };
+  if (model === 'Session') return writeSession(unitOfWork, id, payload, toRow);
+  const artifact = toRow(artifactId(model, id), payload);
+  // Of an interaction that was stored before: it has a result now.
+  if (model === 'Interaction' && payload.result !== undefined) {
+    return unitOfWork.step((query) => updateInteraction(query, artifact));
+  }
+  if (model === 'DeviceCode' && stageOf(payload) !== 'new') {
+    const isBefore = (stored: AdapterPayload) => stageOf(seals.openWithoutId(stored)) === stageBefore(payload);
+    return unitOfWork.step((query) => advance(query, artifact, isBefore));
+  }
+  await unitOfWork.write({ kind: 'upsert', artifact });
 }
 
-/**
- * OpenID Connect Back-Channel Logout §2.7: what was granted with offline_access outlives the
- * session, and the session says so. A client that has registered `revoke_tokens_on_logout` gives
- * that up.
- */
-async function withoutGivenUpAccess(directory: Directory, session: AdapterPayload): Promise<AdapterPayload> {
-  const authorizations: Record<string, object> = {};
-  for (const [clientId, authorization] of Object.entries(session.authorizations ?? {})) {
-    const isGivenUp = (await directory.findClient(clientId))?.metadata.revoke_tokens_on_logout === true;
-    authorizations[clientId] = isGivenUp ? { ...authorization, persistsLogout: false } : authorization;
-  }
-  return session.authorizations === undefined ? session : { ...session, authorizations };
+/** A person confirms a device code and then allows or refuses, or refuses at once; each step once. */
+function stageOf({ inFlight, accountId, error }: AdapterPayload): 'new' | 'confirmed' | 'answered' {
+  if (accountId !== undefined || error !== undefined) return 'answered';
+  return inFlight ? 'confirmed' : 'new';
+}
+
+function stageBefore(code: AdapterPayload): 'new' | 'confirmed' {
+  return stageOf(code) === 'answered' && code.inFlight ? 'confirmed' : 'new';
 }
 
 async function find(deps: Deps, model: string, id: string): Promise<AdapterPayload | undefined> {
@@ -100,6 +114,7 @@ async function find(deps: Deps, model: string, id: string): Promise<AdapterPaylo
   if (found === undefined || !(await isNotRevoked(directory, found))) return undefined;
   if (model === 'Session' && (await hasSessionEnded(artifactStore, found.payload.uid as string))) return undefined;
   const payload = { ...toPayload({ ...found, payload: seals.open(model, id, found.payload) }), jti: id };
+  if (model === 'Session') return readSession(directory, payload);
   return model === 'PushedAuthorizationRequest' && !isPushedByCaller(payload) ? undefined : payload;
 }
 
@@ -114,20 +129,20 @@ async function findByUid({ artifactStore, directory }: Deps, model: string, uid:
 async function consume({ artifactStore, unitOfWork }: Deps, model: string, id: string): Promise<void> {
   const write = { kind: 'consume', model, id: artifactId(model, id) } as const;
   if (model !== 'PushedAuthorizationRequest') return unitOfWork.write(write);
-  // RFC 9126 §4: a request_uri is used once, and two browsers may have opened it at the same time.
-  // Decided at once: the engine makes the answer of it.
-  await artifactStore.commit([write]).catch((error: unknown) => {
+  try {
+    // At once: the engine refuses the request if it is the second.
+    await artifactStore.commit([write]);
+  } catch (error) {
+    // RFC 9126 §4: a request_uri is used once; two browsers may have opened it at the same time.
     throw error instanceof AlreadyConsumedError ? new errors.InvalidRequestUri('request_uri was already used') : error;
-  });
+  }
 }
 
-/**
- * The row of a session comes first: the admin API ends sessions in the same order of rows, so that
- * the two cannot deadlock.
- */
-function destroy({ unitOfWork }: Deps, model: string, id: string): Promise<void> {
+async function destroy({ unitOfWork }: Deps, model: string, id: string): Promise<void> {
   const remove = (query: Query) => destroyArtifact(query, model, artifactId(model, id));
-  return model === 'Session' ? unitOfWork.stepFirst(remove) : unitOfWork.step(remove);
+  if (model === 'Session') return isReplaced(id) ? undefined : unitOfWork.stepFirst(remove);
+  if (model === 'Interaction') return unitOfWork.step((query) => removeInteraction(query, artifactId(model, id)));
+  return unitOfWork.step(remove);
 }
 
 /**
