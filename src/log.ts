@@ -2,6 +2,7 @@
 // it; the redaction below is the second defence, against members that an error or a library brings along.
 
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { standardOutput } from './output/output.ts';
 
 export type Log = Logger;
 
@@ -32,7 +33,10 @@ export function createLog(level: string, destination?: DestinationStream): Log {
     serializers: { error: serializeError },
     redact: { paths: SECRET_MEMBERS.flatMap((name) => [`["${name}"]`, `*["${name}"]`]), censor: '[redacted]' },
   };
-  return pino(options, destination ?? standardOutput());
+  if (destination !== undefined) return pino(options, destination);
+  const log = pino(options, standardOutput);
+  standardOutput.onDropsEnd((lines) => log.warn({ lines }, 'lines of the log were dropped: stdout did not take them'));
+  return log;
 }
 
 /** pino's isoTime formats the whole date for every line; here only the milliseconds are formatted anew. */
@@ -47,29 +51,6 @@ function createTimestamp(): () => string {
       prefix = `,"time":"${new Date(second).toISOString().slice(0, -4)}`;
     }
     return `${prefix}${String(milliseconds).padStart(3, '0')}Z"`;
-  };
-}
-
-/** A pipe or a terminal that was closed, which must not end the process before it has cleaned up. */
-const READER_IS_GONE = ['EPIPE', 'EIO'];
-
-/** One system call for all lines of one turn of the event loop, instead of one for each line. */
-function standardOutput(): DestinationStream {
-  const output = pino.destination({ fd: 1, sync: true });
-  output.on('error', (error: NodeJS.ErrnoException) => {
-    if (!READER_IS_GONE.includes(error.code ?? '')) throw error;
-  });
-  let lines: string[] = [];
-  const flush = () => {
-    const written = lines.join('');
-    lines = [];
-    if (written !== '') output.write(written);
-  };
-  process.on('exit', flush);
-  return {
-    write(line) {
-      if (lines.push(line) === 1) setImmediate(flush);
-    },
   };
 }
 

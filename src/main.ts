@@ -17,6 +17,7 @@ import { loadSecretKey } from './config/secret-key-file.ts';
 import { startEmbeddedPostgres } from './database/embedded/embedded-postgres.ts';
 import { loadMigrations } from './database/migrations.ts';
 import { createLog, type Log } from './log.ts';
+import { standardError } from './output/output.ts';
 import { runsAtOnce } from './password-hash.ts';
 import type { Instance, InstanceOptions } from './process/startup.ts';
 import { collectStartupGarbage } from './process/startup-gc.ts';
@@ -35,7 +36,7 @@ interface DatabaseServer {
 
 /** Its process exits with code 0 when it was asked to stop, and with 1 and a text for the operator when it cannot run. */
 export async function main(): Promise<void> {
-  // A terminal that was closed takes no text any more, which must not end the process before it has cleaned up.
+  // A warning of Node's own, on a terminal that was closed, must not end the process before it has cleaned up.
   process.stderr.on('error', () => {});
   try {
     await run();
@@ -59,8 +60,8 @@ async function run(): Promise<void> {
   // The environment wins over the file.
   if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
-  // libuv reads it when it first needs a thread, which is later. (password-hash.ts says why one more.)
-  process.env.UV_THREADPOOL_SIZE ??= String(runsAtOnce(config.workers) + 1);
+  // libuv reads it when it first needs a thread, which is later. (password-hash.ts says why two more.)
+  process.env.UV_THREADPOOL_SIZE ??= String(runsAtOnce(config.workers) + 2);
   const log = createLog(config.logLevel);
   if (cluster.isWorker) {
     const { runWorker } = await import('./process/cluster-worker.ts');
@@ -149,5 +150,5 @@ function textOf(error: unknown): string {
 }
 
 function say(text: string): void {
-  process.stderr.write(`${text}\n`);
+  standardError.write(`${text}\n`);
 }

@@ -1,6 +1,6 @@
 // argon2id for everything that a person chose: user passwords and imported client secrets. One run costs about 25 ms of one core and
 // 19 MiB, so a bounded number runs at once, and a caller beyond the bounded queue gets 503. A run holds a thread of libuv,
-// of which main.ts asks for one more than can run at once: signatures and files need one too.
+// of which main.ts asks for two more than can run at once: signatures and files need one too, and a disk that hangs holds the log's.
 
 import { availableParallelism } from 'node:os';
 import argon2 from 'argon2';

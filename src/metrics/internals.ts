@@ -1,7 +1,8 @@
-// Metrics of the internals: connection pools, argon2, batches, caches, the change feed and pruning.
+// Metrics of the internals: connection pools, argon2, batches, caches, the change feed, pruning and the log.
 // State is read at each scrape. A part that is not there, or has no value yet, has no sample.
 
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { standardOutput } from '../output/output.ts';
 import { fewNames } from './closed-lists.ts';
 import { counter, sampledGauge, sampledGauges } from './instruments.ts';
 
@@ -58,6 +59,7 @@ export function createInternalMetrics(registry: Registry): InternalMetrics {
     [...depths].map(([queue, depth]) => [queue, depth()]),
   );
   const [queueName, operationName] = [fewNames(), fewNames()];
+  countDroppedLines(registry);
   return {
     ...createPoolMetrics(registry),
     ...createPasswordMetrics(registry),
@@ -68,6 +70,19 @@ export function createInternalMetrics(registry: Registry): InternalMetrics {
     observeBatch: (operation, size) => batches.observe({ operation: operationName(operation) }, size),
     cacheRequested: createCacheMetrics(registry),
   };
+}
+
+/** The output is that of the process, whatever is served in it. */
+export function countDroppedLines(registry: Registry): void {
+  new Counter({
+    name: 'lanyard_log_lines_dropped_total',
+    help: 'Log lines dropped because stdout did not take them: a full disk, a reader that has stopped or is gone.',
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(standardOutput.droppedLines);
+    },
+  });
 }
 
 /** Counted in numbers of our own: every request looks up several rows, and a counter hashes its labels each time. */
@@ -104,13 +119,12 @@ function createPruningMetrics(registry: Registry): Pick<InternalMetrics, 'pruned
   });
   const lastSuccess = new Gauge({
     name: 'lanyard_prune_last_success_timestamp_seconds',
-    help: 'When the last pruning round without an error ended.',
+    help: 'When the last pruning round without an error ended; 0 before the first one.',
     aggregator: 'max',
     registers: [registry],
   });
-  // prom-client starts a gauge at 0, which would say that rows were pruned in 1970.
+  // The last success stays at 0, so that an alert on its age fires when no round ever succeeds.
   lag.remove();
-  lastSuccess.remove();
   const tableName = fewNames();
   return {
     pruned: (table, rows) => rowCount.inc({ table: tableName(table) }, rows),

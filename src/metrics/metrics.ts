@@ -16,9 +16,11 @@ export interface Exposition {
   readonly body: string;
 }
 
+/** Of one process, as they travel between processes to be added up (metrics-sum.ts). */
+export type ProcessMetrics = readonly { readonly type: unknown }[];
+
 export interface Metrics extends TrafficMetrics, InternalMetrics, ConnectionMetrics {
-  /** for adding up the metrics of several processes */
-  readonly registry: Registry;
+  readAsJson(): Promise<ProcessMetrics>;
   read(): Promise<Exposition>;
 }
 
@@ -43,7 +45,7 @@ export function createMetrics(options: { watchesProcess?: boolean } = {}): Metri
     ...createTrafficMetrics(registry),
     ...createInternalMetrics(registry),
     ...createConnectionMetrics(registry),
-    registry,
+    readAsJson: () => registry.getMetricsAsJSON(),
     // Concurrent scrapes share one result.
     read: () => (pending ??= collect()),
   };

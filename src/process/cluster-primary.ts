@@ -1,7 +1,6 @@
 // Several processes on one port (LANYARD_WORKERS above 1). The primary does what happens once: migrations, the first admin client,
 // the sum of the metrics. It answers no request itself; its workers do (worker-pool.ts, cluster-worker.ts).
 
-import { AggregatorRegistry } from 'prom-client';
 import { createDatabase } from '../database/database.ts';
 import { createPasswordHasher } from '../password-hash.ts';
 import { type Instance, type InstanceOptions, migrate, openMetricsListener, prepareAdminClient } from './startup.ts';
@@ -12,13 +11,10 @@ import { WorkerPool } from './worker-pool.ts';
 export async function startCluster(options: InstanceOptions): Promise<Instance> {
   const { config, log } = options;
   await migrate(options);
-  const aggregator = new AggregatorRegistry();
-  const { contentType } = aggregator;
-  const addUpMetrics = async () => ({ contentType, body: await aggregator.clusterMetrics() });
   await using opening = new AsyncDisposableStack();
-  const workers = opening.adopt(new WorkerPool({ ...options, addUpMetrics }), (pool) => pool.stop());
+  const workers = opening.adopt(new WorkerPool(options), (pool) => pool.stop());
   const { port, tlsPort } = await workers.start(config.workers);
-  const metricsPort = await openMetricsListener(config, log, addUpMetrics, opening);
+  const metricsPort = await openMetricsListener(config, log, workers.readMetrics, opening);
   const adminClientSecret = await prepareAdminClientOnce(options);
   workers.completeStart();
   return { port, tlsPort, metricsPort, adminClientSecret, stop: stopOnce(opening.move()) };

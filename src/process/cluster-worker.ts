@@ -1,7 +1,6 @@
 // One of several processes that answer requests (LANYARD_WORKERS). It starts, drains and exits when the primary says so, and ignores
 // signals: Ctrl-C reaches every process of a terminal, and must not end a request halfway. Without a primary it exits too.
 
-import { AggregatorRegistry } from 'prom-client';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
@@ -27,6 +26,8 @@ export function runWorker(config: Config, log: Log): void {
   process.on('message', (message: ToWorker) => {
     if (message.type === 'start') {
       serverProcess = start(message, { config, log, readMetrics: clusterMetrics.read });
+    } else if (message.type === 'ping') {
+      tell({ type: 'pong' });
     } else if (message.type === 'run background jobs') {
       void serverProcess.then((started) => started?.startBackgroundJobs());
     } else if (message.type === 'complete start') {
@@ -38,6 +39,10 @@ export function runWorker(config: Config, log: Log): void {
       });
     } else if (message.type === 'stop') {
       void stop();
+    } else if (message.type === 'own metrics?') {
+      void tellOwnMetrics(serverProcess).catch((error: unknown) =>
+        log.error({ error }, 'the metrics could not be read'),
+      );
     } else if (message.type === 'metrics') {
       clusterMetrics.answered(message);
     }
@@ -58,10 +63,6 @@ interface StartOptions {
 async function start(message: Message<'start'>, options: StartOptions): Promise<ServerProcess | undefined> {
   try {
     const started = await startServerProcess({ ...message, ...options });
-    AggregatorRegistry.setRegistries(started.metrics.registry);
-    // From here on it answers the primary's question for its numbers.
-    new AggregatorRegistry();
-    if (message.runsBackgroundJobs) started.startBackgroundJobs();
     collectStartupGarbage();
     tell({ type: 'listening', port: started.port, tlsPort: started.tlsPort });
     return started;
@@ -69,6 +70,11 @@ async function start(message: Message<'start'>, options: StartOptions): Promise<
     tell({ type: 'failed', message: (error as Error).message }, () => process.exit(EXIT_CODE_OF_FAILED_START));
     return undefined;
   }
+}
+
+async function tellOwnMetrics(serverProcess: Promise<ServerProcess | undefined>): Promise<void> {
+  const started = await serverProcess;
+  if (started !== undefined) tell({ type: 'own metrics', metrics: await started.metrics.readAsJson() });
 }
 
 function tell(message: ToPrimary, afterwards: () => void = () => {}): void {
@@ -87,11 +93,11 @@ function createMetricsReader() {
       tell({ type: 'metrics?', requestId });
       return answer.promise;
     },
-    answered({ requestId, body }: Message<'metrics'>): void {
+    answered({ requestId, sum }: Message<'metrics'>): void {
       const answer = waiting.get(requestId);
       waiting.delete(requestId);
-      if (body === undefined) answer?.reject(new Error('the primary could not add up the metrics'));
-      else answer?.resolve({ contentType: new AggregatorRegistry().contentType, body });
+      if (sum === undefined) answer?.reject(new Error('the primary could not add up the metrics'));
+      else answer?.resolve(sum);
     },
   };
 }

@@ -66,8 +66,10 @@ test('counters with known labels start at 0; parts that do not exist have no sam
   expect([...namesIn(before)].sort()).toEqual([
     'lanyard_connections_dropped_total',
     'lanyard_introspections_total',
+    'lanyard_log_lines_dropped_total',
     'lanyard_logins_total',
     'lanyard_logout_notices_total',
+    'lanyard_prune_last_success_timestamp_seconds',
     'lanyard_refresh_token_reuses_total',
     'lanyard_token_replays_total',
   ]);

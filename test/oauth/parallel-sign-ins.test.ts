@@ -168,7 +168,7 @@ describe('while the session is being stored at a sign-in', () => {
     await killBlocked(server.sql);
     const answer = await failed;
     await held.release();
-    expect([answer.status, answer.leavesTo, answer.html.includes('id="error-page"')]).toEqual([500, undefined, true]);
+    expect([answer.status, answer.leavesTo, answer.html.includes('id="error-page"')]).toEqual([503, undefined, true]);
     expect(agent.cookies).toContainEqual(before);
     expect(await isActive(server, app, accessToken)).toBe(true);
     // What the login had come to is stored as well: its address can be opened again.

@@ -8,6 +8,7 @@ import { type Node, nodesIn, resolveImport, type SourceFile } from './source-tre
  * inside `provider` each of its folders and files.
  */
 export const ROWS: readonly (readonly string[])[] = [
+  ['output'],
   ['client-binding', 'errors', 'log', 'not-before', 'periodic-task', 'config', 'input'],
   ['metrics', 'outbound'],
   ['password-hash', 'database', 'http', 'guard'],
@@ -48,6 +49,7 @@ export const MAIN_FILES: Readonly<Record<string, string>> = {
   keys: 'key-ring.ts',
   metrics: 'metrics.ts',
   outbound: 'outbound.ts',
+  output: 'output.ts',
   process: 'server-process.ts',
   provider: 'engine.ts',
   'provider/clients': 'client-adapter.ts',

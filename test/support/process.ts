@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +12,7 @@ import pg from 'pg';
 import { until, WAIT_MS } from './patience.ts';
 import { freePort } from './server.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/start.mjs', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../src/start.mjs', import.meta.url));
 const READY = 'Lanyard is running.';
 
 export interface LanyardProcess {
@@ -42,6 +43,8 @@ export interface ProcessOptions {
   readonly main?: string;
   /** what starts it instead of node; `pid` and `exited` are of this program then */
   readonly command?: readonly [string, ...string[]];
+  /** where it writes to; `stdout` and `stderr` of the process stay empty then */
+  readonly output?: { readonly stdout?: number | Socket; readonly stderr?: number | Socket };
 }
 
 /** Every process that a test has started, so that all of them end with the test. */
@@ -53,16 +56,16 @@ export async function launch(options: ProcessOptions): Promise<LanyardProcess> {
   const child = spawn(program, args, {
     cwd: options.home,
     env: { PATH: process.env.PATH, LANYARD_PORT: String(port), LANYARD_HOST: '127.0.0.1', ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', options.output?.stdout ?? 'pipe', options.output?.stderr ?? 'pipe'],
     ...options.user,
   });
   let stderr = '';
   let stdout = '';
   let hasEnded = false;
-  child.stderr.setEncoding('utf8').on('data', (chunk) => {
+  child.stderr?.setEncoding('utf8').on('data', (chunk) => {
     stderr += chunk;
   });
-  child.stdout.setEncoding('utf8').on('data', (chunk) => {
+  child.stdout?.setEncoding('utf8').on('data', (chunk) => {
     stdout += chunk;
   });
   const exited = once(child, 'close').then(([code, signal]) => {

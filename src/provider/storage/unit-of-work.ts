@@ -70,20 +70,25 @@ async function storeIn(query: Query, { writes, steps }: Unit): Promise<void> {
   if (writes.length > 0) await commitWithin(query, writes);
 }
 
+type Deps = Pick<ArtifactStore, 'commit'> & Pick<Database, 'transaction'>;
+
+/** Without steps the writes share a statement with those of other requests. */
+function createStore({ commit, transaction }: Deps): (unit: Unit) => Promise<boolean> {
+  const inTurn = createTurns();
+  return async (unit) => {
+    if (unit.steps.length === 0) return unit.writes.length > 0 && commit(unit.writes);
+    const run = () => transaction((query) => storeIn(query, unit));
+    await (unit.turn === undefined ? run() : inTurn(unit.turn, run));
+    return false;
+  };
+}
+
 export function createUnitOfWork(
   { commit }: Pick<ArtifactStore, 'commit'>,
   { transaction }: Pick<Database, 'transaction'>,
 ): UnitOfWork {
   const current = new AsyncLocalStorage<Unit>();
-  const inTurn = createTurns();
-
-  /** Without steps the writes share a statement with those of other requests. */
-  async function store(unit: Unit): Promise<boolean> {
-    if (unit.steps.length === 0) return unit.writes.length > 0 && commit(unit.writes);
-    const run = () => transaction((query) => storeIn(query, unit));
-    await (unit.turn === undefined ? run() : inTurn(unit.turn, run));
-    return false;
-  }
+  const store = createStore({ commit, transaction });
 
   async function add(step: Step, put: 'push' | 'unshift'): Promise<void> {
     const unit = current.getStore();
