@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, notFound } from '../errors.ts';
-import { notBeforeForNow, untilTokensAreNewer } from '../not-before.ts';
+import { type NotBefore, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import {
   applyPatch,
@@ -33,7 +33,7 @@ export interface Clients {
   change(clientId: string, patch: ClientPatch, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
   remove(clientId: string, ifVersion: number | undefined, by: ChangedBy): Promise<void>;
   setDisabled(clientId: string, isDisabled: boolean, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
-  revokeTokens(clientId: string, by: ChangedBy): Promise<RevokedCounts & { notBefore: Date }>;
+  revokeTokens(clientId: string, by: ChangedBy): Promise<RevokedCounts & NotBefore>;
   addSecret(clientId: string, input: NewSecret, by: ChangedBy): Promise<CreatedSecret>;
   removeSecret(clientId: string, secretId: string, by: ChangedBy): Promise<void>;
 }
@@ -142,14 +142,13 @@ async function remove(
   ifVersion: number | undefined,
   by: ChangedBy,
 ): Promise<void> {
-  const removedBefore = notBeforeForNow();
   await locked(deps, clientId, ifVersion, async (query) => {
     await deps.removeArtifacts(query, clientId);
     await store.removeClient(query, clientId);
     await record(query, 'client.removed', clientId, by);
   });
-  // A later client with the same id is newer than every JWT of this one.
-  await untilTokensAreNewer(removedBefore);
+  // A later client with the same id begins in a later second than every JWT of this one.
+  await untilTokensAreNewer(1);
 }
 
 function setDisabled(
@@ -168,14 +167,12 @@ function setDisabled(
 
 async function revokeTokens(deps: ClientsDeps, clientId: string, by: ChangedBy) {
   const revoked = await locked(deps, clientId, undefined, async (query) => {
-    const notBefore = notBeforeForNow();
-    await store.setClientNotBefore(query, clientId, notBefore);
     const counts = await deps.removeArtifacts(query, clientId);
     await store.removeConsentsOfClient(query, clientId);
     await record(query, 'client.tokens_revoked', clientId, by, { ...counts });
-    return { ...counts, notBefore };
+    return { ...counts, ...(await store.setClientNotBefore(query, clientId)) };
   });
-  await untilTokensAreNewer(revoked.notBefore);
+  await untilTokensAreNewer(revoked.secondsToWait);
   return revoked;
 }
 

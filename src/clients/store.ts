@@ -4,6 +4,7 @@
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import { notFound } from '../errors.ts';
+import { NEXT_NOT_BEFORE, type NotBefore, type NotBeforeRow, RETURNED_NOT_BEFORE, toNotBefore } from '../not-before.ts';
 import type { Client, ClientMetadata } from './client.ts';
 import type { AllowedRegistration } from './registration/unverified.ts';
 
@@ -56,7 +57,8 @@ const SQL = {
   },
   setNotBefore: {
     name: 'client_set_not_before',
-    text: 'UPDATE clients SET tokens_not_before = greatest(tokens_not_before, $2) WHERE client_id = $1',
+    text: `UPDATE clients SET tokens_not_before = greatest(tokens_not_before, ${NEXT_NOT_BEFORE})
+           WHERE client_id = $1 RETURNING ${RETURNED_NOT_BEFORE}`,
   },
   remove: { name: 'client_remove', text: 'DELETE FROM clients WHERE client_id = $1' },
   removeConsents: { name: 'client_remove_consents', text: 'DELETE FROM consents WHERE client_id = $1' },
@@ -162,8 +164,9 @@ export async function setClientDisabled(query: Query, clientId: string, isDisabl
   return toClient(oneRow(await query<ClientRow>(SQL.setDisabled, [clientId, isDisabled])));
 }
 
-export async function setClientNotBefore(query: Query, clientId: string, notBefore: Date): Promise<void> {
-  await query(SQL.setNotBefore, [clientId, notBefore]);
+/** Of a row that the transaction has locked. */
+export async function setClientNotBefore(query: Query, clientId: string): Promise<NotBefore> {
+  return toNotBefore(oneRow(await query<NotBeforeRow>(SQL.setNotBefore, [clientId])));
 }
 
 export async function removeClient(query: Query, clientId: string): Promise<void> {

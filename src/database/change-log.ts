@@ -8,6 +8,7 @@
 // What is committed later is concurrent with the request. No clock, lease or notification is relied on.
 
 import { type Batcher, createBatcher } from './batcher.ts';
+import { oneRow } from './one-row.ts';
 
 /** A row has changed; `key` undefined: any row may have. What it returns is waited for. */
 export type ChangeListener = (key: string | undefined) => void | Promise<void>;
@@ -15,9 +16,12 @@ export type ChangeListener = (key: string | undefined) => void | Promise<void>;
 export interface ChangeLog {
   /**
    * Resolves when everything that was committed before the call counts in this process.
+   * @returns when that was, by the clock of the database, in seconds since 1970
    * @throws AppError `database_unavailable`, `overloaded`
    */
-  current(): Promise<void>;
+  current(): Promise<number>;
+  /** The clock of the database, in seconds since 1970, as this process knows it since the last `current()`. */
+  now(): number;
   /** Calls `listener` at every change of a topic, and whenever this process cannot tell what has changed. */
   subscribe(topic: string, listener: ChangeListener): void;
 }
@@ -34,7 +38,10 @@ interface Position {
   readonly value: string;
 }
 
-const READ_POSITION = { name: 'change_position', text: 'SELECT revision, value FROM change_revision' };
+const READ_POSITION = {
+  name: 'change_position',
+  text: `SELECT revision, value, date_part('epoch', clock_timestamp()) AS now FROM change_revision`,
+};
 
 /** More than that is not worth reading: everything is dropped from memory then. */
 const MOST_LINES = 10_000;
@@ -60,12 +67,18 @@ export interface ChangeLogDeps {
 export function createChangeLog({ query, queueSize }: ChangeLogDeps): ChangeLog {
   const listeners = new Map<string, ChangeListener[]>();
   let known: Position | undefined;
+  /** by how many seconds the clock of the database is ahead of performance.now(), which nobody sets */
+  let aheadSeconds = Date.now() / 1000 - performance.now() / 1000;
 
-  async function catchUp(): Promise<void> {
-    const { rows } = await query<Position>(READ_POSITION, []);
-    const newest = rows[0];
-    if (newest === undefined) throw new Error('the change log has no revision');
-    if (newest.value === known?.value) return;
+  async function catchUp(): Promise<number> {
+    const { rows } = await query<Position & { readonly now: number }>(READ_POSITION, []);
+    const { now, ...newest } = oneRow({ rows });
+    aheadSeconds = now - performance.now() / 1000;
+    if (newest.value !== known?.value) await follow(newest);
+    return now;
+  }
+
+  async function follow(newest: Position): Promise<void> {
     const lines = known === undefined ? undefined : await readSince(query, known);
     // Known only when all that listen have followed: the next call tries again.
     await Promise.all(lines === undefined ? dropAll(listeners) : lines.flatMap((line) => drop(listeners, line)));
@@ -73,17 +86,18 @@ export function createChangeLog({ query, queueSize }: ChangeLogDeps): ChangeLog 
   }
 
   // One at a time, and in order. Who comes while it runs needs the next one.
-  const ask: Batcher<undefined, void> = createBatcher<undefined, void>({
+  const ask: Batcher<undefined, number> = createBatcher({
     maxRunning: 1,
     maxBatch: Number.POSITIVE_INFINITY,
     maxWaiting: 10 * queueSize,
-    async run() {
-      await catchUp();
-      return [];
+    async run(callers) {
+      const now = await catchUp();
+      return callers.map(() => now);
     },
   });
   return {
     current: () => ask(undefined),
+    now: () => performance.now() / 1000 + aheadSeconds,
     subscribe(topic, listener) {
       listeners.set(topic, [...(listeners.get(topic) ?? []), listener]);
     },

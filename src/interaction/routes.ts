@@ -76,7 +76,9 @@ async function postLogin(deps: InteractionDeps, ctx: Context): Promise<void> {
   );
   deps.engine.unitOfWork.afterwards(() => deps.metrics.loginAttempted(result.outcome));
   if (result.outcome === 'signed in') {
-    const login = { accountId: result.accountId, acr: PASSWORD_ACR, amr: ['pwd'] };
+    // When the password was checked: one that was changed since then ends the session (not-before).
+    const ts = Math.floor(ctx.state.judgedAt);
+    const login = { accountId: result.accountId, acr: PASSWORD_ACR, amr: ['pwd'], ts };
     await finish(deps, ctx, { login, select_account: {} }, { mergeWithLastSubmission: false });
   } else if (result.outcome === 'throttled') {
     ctx.set('Retry-After', String(result.retryAfterSeconds));

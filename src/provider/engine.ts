@@ -34,7 +34,7 @@ import { deviceAnswers } from './grants/device-flow.ts';
 import { registerGrants } from './grants/grant.ts';
 import { tokenExchange } from './grants/token-exchange.ts';
 import { clientChallenge } from './http/client-challenge.ts';
-import { noteFailure, refuseUnlessCurrent } from './http/current-memory.ts';
+import { catchUp, refuseUnlessCurrent } from './http/current-memory.ts';
 import { exactPaths } from './http/exact-paths.ts';
 import { formPostPages } from './http/form-post.ts';
 import { inputGate } from './http/input-gate.ts';
@@ -113,13 +113,8 @@ export async function createEngine(deps: ProviderDeps, keys: EngineKeys): Promis
     unitOfWork: parts.unitOfWork,
     handler(request, response) {
       if (isForDocument(request)) return built.handler(request, response);
-      deps.database.changes.current().then(
-        () => built.handler(request, response),
-        (error: unknown) => {
-          noteFailure(request, error);
-          built.refusing(request, response);
-        },
-      );
+      const answer = (isCurrent: boolean) => (isCurrent ? built.handler : built.refusing)(request, response);
+      void catchUp(deps.database.changes, request).then(answer);
     },
     sendLogoutNotice: (notice) => built.sendLogoutNotice(notice),
     growGrant: (query, owner, add) => createGrowGrant(parts, built.provider)(query, owner, add),
@@ -188,14 +183,17 @@ function createHandlers(
 function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Provider {
   const { config, artifactKey, log } = deps;
   const { database, directory, clientAdapter } = parts;
-  const storage = createStorage({ ...parts, query: database.query, artifactKey });
+  const storage = createStorage({ ...parts, query: database.query, changes: database.changes, artifactKey });
   const provider = new Provider(config.issuer, {
     ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant({ ...parts, database }),
     extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
-    formats: { customizers: { jwt: jwtCustomizer(directory) }, bitsOfOpaqueRandomness: 256 },
+    formats: {
+      customizers: { jwt: jwtCustomizer({ directory, changes: database.changes }) },
+      bitsOfOpaqueRandomness: 256,
+    },
     features: features({ ...deps, ...parts }),
   });
   // The request prelude has rewritten X-Forwarded-* to one trusted value each.

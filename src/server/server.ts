@@ -121,8 +121,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   for (const middleware of prelude.middlewares) app.use(middleware);
   mount(app, healthRoutes(deps.readiness.reason));
   if (config.metrics.isOnPublicPort) mount(app, metricsRoutes(deps.metrics));
-  app.use(async (_ctx, next) => {
-    await database.changes.current();
+  app.use(async (ctx, next) => {
+    ctx.state.judgedAt = await database.changes.current();
     await next();
   });
   for (const router of routers(parts, admin)) mount(app, router);

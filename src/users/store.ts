@@ -3,6 +3,7 @@
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import { notFound } from '../errors.ts';
+import { NEXT_NOT_BEFORE, type NotBefore, type NotBeforeRow, RETURNED_NOT_BEFORE, toNotBefore } from '../not-before.ts';
 import type { User, UserClaims } from './user.ts';
 
 export interface UserRow {
@@ -53,7 +54,8 @@ const SQL = {
   },
   setNotBefore: {
     name: 'user_set_not_before',
-    text: 'UPDATE users SET tokens_not_before = greatest(tokens_not_before, $2) WHERE id = $1',
+    text: `UPDATE users SET tokens_not_before = greatest(tokens_not_before, ${NEXT_NOT_BEFORE})
+           WHERE id = $1 RETURNING ${RETURNED_NOT_BEFORE}`,
   },
   consents: {
     name: 'consent_find',
@@ -148,8 +150,9 @@ export async function setUserDisabled(query: Query, userId: string, isDisabled: 
   return toUser(oneRow(await query<UserRow>(SQL.setDisabled, [userId, isDisabled])));
 }
 
-export async function setUserNotBefore(query: Query, userId: string, notBefore: Date): Promise<void> {
-  await query(SQL.setNotBefore, [userId, notBefore]);
+/** Of a row that the transaction has locked. */
+export async function setUserNotBefore(query: Query, userId: string): Promise<NotBefore> {
+  return toNotBefore(oneRow(await query<NotBeforeRow>(SQL.setNotBefore, [userId])));
 }
 
 /** The scopes that a user has allowed a client, by resource server; '' for OpenID Connect. */

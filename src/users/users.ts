@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion } from '../errors.ts';
-import { notBeforeForNow, untilTokensAreNewer } from '../not-before.ts';
+import { type NotBefore, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import * as store from './store.ts';
 import type { User, UserClaims } from './user.ts';
@@ -16,7 +16,7 @@ export interface Users {
   create(input: NewUser, by: ChangedBy): Promise<User>;
   change(userId: string, change: UserChange, ifVersion: number | undefined, by: ChangedBy): Promise<User>;
   setDisabled(userId: string, isDisabled: boolean, ifVersion: number | undefined, by: ChangedBy): Promise<User>;
-  revokeTokens(userId: string, by: ChangedBy): Promise<RevokedFromUser & { notBefore: Date }>;
+  revokeTokens(userId: string, by: ChangedBy): Promise<RevokedFromUser & NotBefore>;
 }
 
 export interface NewUser {
@@ -67,7 +67,7 @@ async function change(
   by: ChangedBy,
 ): Promise<User> {
   const passwordHash = input.password === undefined ? undefined : await deps.passwords.hash(input.password);
-  let notBefore: Date | undefined;
+  let secondsToWait = 0;
   const user = await locked(deps, userId, ifVersion, async (query, before) => {
     const changed = await store.updateUser(query, userId, {
       email: input.email === undefined ? before.email : (input.email ?? undefined),
@@ -76,11 +76,11 @@ async function change(
     });
     // An attacker who knew the old password may have a session or a refresh token (ASVS 5.0,
     // 7.4.3).
-    if (passwordHash !== undefined) ({ notBefore } = await revokeEverything(deps, query, userId));
+    if (passwordHash !== undefined) ({ secondsToWait } = await revokeEverything(deps, query, userId));
     await record(query, 'user.changed', userId, by, { members: Object.keys(input) });
     return changed;
   });
-  if (notBefore !== undefined) await untilTokensAreNewer(notBefore);
+  await untilTokensAreNewer(secondsToWait);
   return user;
 }
 
@@ -100,20 +100,19 @@ function setDisabled(
 
 async function revokeTokens(deps: UsersDeps, userId: string, by: ChangedBy) {
   const revoked = await locked(deps, userId, undefined, async (query) => {
-    const { notBefore, ...counts } = await revokeEverything(deps, query, userId);
+    const { notBefore, secondsToWait, ...counts } = await revokeEverything(deps, query, userId);
     await store.removeConsentsOfUser(query, userId);
     await record(query, 'user.tokens_revoked', userId, by, counts);
-    return { ...counts, notBefore };
+    return { ...counts, notBefore, secondsToWait };
   });
-  await untilTokensAreNewer(revoked.notBefore);
+  await untilTokensAreNewer(revoked.secondsToWait);
   return revoked;
 }
 
 /** Removes everything that was issued for a user; JWTs are void by tokens_not_before. */
 async function revokeEverything(deps: UsersDeps, query: Query, userId: string) {
-  const notBefore = notBeforeForNow();
-  await store.setUserNotBefore(query, userId, notBefore);
-  return { ...(await deps.removeArtifacts(query, userId)), notBefore };
+  const counts = await deps.removeArtifacts(query, userId);
+  return { ...counts, ...(await store.setUserNotBefore(query, userId)) };
 }
 
 export function createUsers(deps: UsersDeps): Users {

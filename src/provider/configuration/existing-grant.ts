@@ -12,6 +12,7 @@ import type { Database, Query } from '../../database/database.ts';
 import { spellings } from '../../resource-servers/resource-server.ts';
 import { findConsents } from '../../users/store.ts';
 import { reviveModel } from '../engine-internals.ts';
+import { issueTime } from '../http/current-memory.ts';
 import { storedSessionUid } from '../logout/session-storage.ts';
 import { artifactId } from '../storage/artifacts.ts';
 import { lockArtifact, lockSessionEntry, type SessionEntry, storeSessionEntry } from '../storage/saved-again.ts';
@@ -19,7 +20,7 @@ import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { isGrantOf } from '../tokens/token-with-grant.ts';
 
 export interface GrantDeps {
-  readonly database: Pick<Database, 'query' | 'transaction'>;
+  readonly database: Pick<Database, 'query' | 'transaction' | 'changes'>;
   readonly unitOfWork: Pick<UnitOfWork, 'collect'>;
 }
 
@@ -71,7 +72,7 @@ export type GrowGrant = (
   add: (grant: Grant) => void,
 ) => Promise<string>;
 
-export function createGrowGrant(deps: Pick<GrantDeps, 'unitOfWork'>, provider: Provider): GrowGrant {
+export function createGrowGrant(deps: GrantDeps, provider: Provider): GrowGrant {
   return async (query, owner, add) =>
     (await changeGrant(deps, provider, query, owner, owner.grantId, add)).entry.grantId;
 }
@@ -81,7 +82,7 @@ export function createGrowGrant(deps: Pick<GrantDeps, 'unitOfWork'>, provider: P
  * @param add nothing: only a new one is stored, with what was allowed before
  */
 async function changeGrant(
-  { unitOfWork }: Pick<GrantDeps, 'unitOfWork'>,
+  { unitOfWork, database }: GrantDeps,
   provider: Provider,
   query: Query,
   owner: Owner,
@@ -92,7 +93,7 @@ async function changeGrant(
   const before = sessionUid === undefined ? undefined : await lockSessionEntry(query, sessionUid, clientId);
   const stored = await lockGrant(provider, query, before?.grantId ?? knownId);
   const valid = stored && isGrantOf(stored, owner) ? stored : undefined;
-  const grant = valid ?? new provider.Grant({ accountId, clientId });
+  const grant = valid ?? newGrant(provider, owner, issueTime(database.changes));
   if (valid === undefined) addConsents(grant, await findConsents(query, accountId, clientId));
   add?.(grant);
   const { result: grantId, commitIn } = await unitOfWork.collect('', () => grant.save());
@@ -101,6 +102,10 @@ async function changeGrant(
   const isNamed = before?.sid === entry.sid && before.grantId === grantId;
   if (sessionUid !== undefined && !isNamed) await storeSessionEntry(query, sessionUid, clientId, entry);
   return { grant, entry };
+}
+
+function newGrant({ Grant }: Provider, { accountId, clientId }: Owner, iat: number): Grant {
+  return Object.assign(new Grant({ accountId, clientId }), { iat });
 }
 
 async function lockGrant(provider: Provider, query: Query, grantId: string | undefined): Promise<Grant | undefined> {

@@ -28,7 +28,12 @@ export interface FinishedUnit {
 }
 
 /** The engine makes a new id for each of them, and saves it once. */
-const SAVED_ONCE = new Set(['AccessToken', 'ClientCredentials', 'RefreshToken', 'AuthorizationCode']);
+export const SAVED_ONCE: ReadonlySet<string> = new Set([
+  'AccessToken',
+  'ClientCredentials',
+  'RefreshToken',
+  'AuthorizationCode',
+]);
 
 /**
  * Serialises the writes of one request, before they share a statement with those of others.

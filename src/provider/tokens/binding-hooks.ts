@@ -8,7 +8,9 @@ import { decodeJwt } from 'jose';
 import type Provider from 'oidc-provider';
 import type { AccessToken, AdapterPayload, ClientCredentials, JWTStructured } from 'oidc-provider';
 import { bindingClaims, isSameClient } from '../../client-binding.ts';
+import type { ChangeLog } from '../../database/change-log.ts';
 import { currentContext, overrideMethod } from '../engine-internals.ts';
+import { issueTime } from '../http/current-memory.ts';
 import type { Directory } from '../policy/directory.ts';
 import type { DelegationClaims } from './delegation.ts';
 import { assertIssuable } from './issuance-invariants.ts';
@@ -24,10 +26,11 @@ export function bindOpaque(_ctx: unknown, token: AccessToken | ClientCredentials
  * Configuration `formats.customizers.jwt`: runs last, so it decides about the claims of a JWT
  * access token.
  */
-export function jwtCustomizer(directory: Directory) {
+export function jwtCustomizer({ directory, changes }: { directory: Directory; changes: Pick<ChangeLog, 'now'> }) {
   return async (ctx: unknown, token: AccessToken | ClientCredentials, jwt: JWTStructured): Promise<void> => {
     await assertIssuable(directory, token.kind, token);
     bindJwt(ctx, token, jwt);
+    jwt.payload.iat = issueTime(changes);
   };
 }
 

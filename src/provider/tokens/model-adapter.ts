@@ -5,7 +5,9 @@
 // The grants issue through the engine's models, which end here.
 
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
+import type { ChangeLog } from '../../database/change-log.ts';
 import type { Query } from '../../database/database.ts';
+import { issueTime } from '../http/current-memory.ts';
 import { isReplaced, readSession, writeSession } from '../logout/session-storage.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
@@ -21,6 +23,7 @@ import {
 import { hasSessionEnded } from '../storage/ended-sessions.ts';
 import { advance, removeInteraction, updateInteraction } from '../storage/saved-again.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
+import { SAVED_ONCE } from '../storage/writes.ts';
 import { isPushedByCaller } from './binding-hooks.ts';
 import { delegationOf } from './delegation.ts';
 import { assertIssuable } from './issuance-invariants.ts';
@@ -32,6 +35,7 @@ export interface StorageDeps {
   readonly artifactStore: Pick<ArtifactStore, 'find' | 'findSessions' | 'findJwtStatus' | 'commit'>;
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
+  readonly changes: Pick<ChangeLog, 'now'>;
   readonly artifactKey: Buffer;
 }
 
@@ -64,11 +68,13 @@ interface Saved {
   readonly expiresInSeconds: number | undefined;
 }
 
-async function store(deps: Deps, { model, id, payload, expiresInSeconds }: Saved): Promise<void> {
-  const { directory, seals, unitOfWork } = deps;
-  await assertIssuable(directory, model, payload);
+async function store(deps: Deps, { model, id, payload: saved, expiresInSeconds }: Saved): Promise<void> {
+  const { directory, seals, unitOfWork, changes } = deps;
+  await assertIssuable(directory, model, saved);
+  // The engine knows the clock of this process only.
+  const payload = isNew(model, saved) ? { ...saved, iat: issueTime(changes) } : saved;
   const toRow = (rowId: Buffer, row: AdapterPayload): Artifact => {
-    const issuedAt = row.loginTs ?? row.iat ?? Math.floor(Date.now() / 1000);
+    const issuedAt = row.loginTs ?? row.iat ?? issueTime(changes);
     return {
       model,
       id: rowId,
@@ -93,6 +99,11 @@ async function store(deps: Deps, { model, id, payload, expiresInSeconds }: Saved
     return unitOfWork.step((query) => advance(query, artifact, isBefore));
   }
   await unitOfWork.write({ kind: 'upsert', artifact });
+}
+
+/** Grants and sessions are saved again; a grant is given its `iat` when it is made. */
+function isNew(model: string, payload: AdapterPayload): boolean {
+  return SAVED_ONCE.has(model) || (model === 'DeviceCode' && stageOf(payload) === 'new');
 }
 
 /** A person confirms a device code and then allows or refuses, or refuses at once; each step once. */

@@ -121,7 +121,7 @@ function sorted(list: readonly unknown[]): unknown[] {
 /** What is removed because it has expired, and the last use of a secret, which is written once in a while. */
 function isOfBackground({ operation, table, row }: Change, requestId: string | undefined): boolean {
   if (table.startsWith('audit_events')) return row.request_id !== requestId;
-  if (/^prun|^client_secrets/.test(table)) return true;
+  if (/^prun|^client_secrets|^readiness_probes|^change_/.test(table)) return true;
   return operation === 'DELETE' && Date.parse(String(row.expires_at)) < Date.now();
 }
 
