@@ -1,5 +1,5 @@
 // Changes of the signing keys. Each one is a transaction that includes its audit event. The other
-// nodes learn of it by the change feed, and change keys at the dates in it (follow-keys).
+// nodes learn of it by the change log, and change keys at the dates in it (follow-keys).
 
 import { type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';

@@ -2,9 +2,8 @@
 // resource server (resource-server-policy), whether a token is still valid (token-status), which
 // authorization details it may carry. Grants and tokens ask here; nothing here knows how tokens are
 // stored. This file is the cache of clients, users, resource servers and policy rows, which every
-// request reads several times. An entry is used only while the change feed confirms it
-// (database/cache); otherwise rows are read in batches, so that a change counts on every node at
-// once.
+// request reads several times. An entry is as current as the change log says (database/cache);
+// what is not remembered is read in batches.
 
 import { type CachedClient, lookUpClients } from '../../clients/lookup.ts';
 import { type Answer, createCache } from '../../database/cache.ts';
