@@ -12,13 +12,15 @@ export interface CuttableProxy {
   cut(): void;
   /** New connections work again; the ones that were cut stay dead. */
   mend(): void;
+  /** New connections lead to that host and port. */
+  aim(connectionString: string): void;
   /** connections so far */
   accepted(): number;
   stop(): Promise<void>;
 }
 
 export async function startProxy(connectionString: string): Promise<CuttableProxy> {
-  const target = new URL(connectionString);
+  let target = new URL(connectionString);
   const sockets = new Set<Socket>();
   let isCut = false;
   let accepted = 0;
@@ -46,8 +48,8 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
   }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  target.hostname = '127.0.0.1';
-  const near = new URL(target);
+  const near = new URL(connectionString);
+  near.hostname = '127.0.0.1';
   near.port = String((server.address() as { port: number }).port);
   return {
     connectionString: near.href,
@@ -57,6 +59,9 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
     },
     mend() {
       isCut = false;
+    },
+    aim(other) {
+      target = new URL(other);
     },
     accepted: () => accepted,
     async stop() {
