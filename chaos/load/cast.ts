@@ -1,0 +1,30 @@
+// Who acts under load: a service that gets tokens for itself, and an app that signs users in. Nothing of
+// theirs is taken away by an operator, so that each refusal is a breach.
+
+import type { TestClient } from '../../test/support/admin.ts';
+import { CODE_FLOW, PUBLIC } from '../../test/support/oauth.ts';
+import type { Admin } from '../admin.ts';
+import { allow, createApi, createClient, createUser, type Scene, type User } from '../changes/scene.ts';
+
+const USERS = 6;
+
+export interface Cast {
+  readonly service: TestClient;
+  /** a public client, whose refresh tokens are rotated at each use */
+  readonly app: TestClient;
+  readonly apis: { readonly jwt: string; readonly opaque: string };
+  readonly users: readonly User[];
+}
+
+export async function createCast(admin: Admin): Promise<Cast> {
+  const apis = { jwt: 'https://jwt.example', opaque: 'https://opaque.example' };
+  const service = await createClient(admin, { grant_types: ['client_credentials'] });
+  const app = await createClient(admin, { ...CODE_FLOW, ...PUBLIC });
+  for (const format of ['jwt', 'opaque'] as const) {
+    const api: Pick<Scene, 'identifier' | 'format' | 'api'> = { identifier: apis[format], format, api: service };
+    await createApi(admin, api);
+    for (const client of [service, app]) await allow(admin, { ...api, app: client });
+  }
+  const names = Array.from({ length: USERS }, (_, index) => `member-${index}.example`);
+  return { service, app, apis, users: await Promise.all(names.map((name) => createUser(admin, name))) };
+}
