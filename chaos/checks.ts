@@ -58,10 +58,12 @@ export function createChecks(installation: Installation, ledger: Ledger, random:
       const events = ledger.events.slice(eventsSeen);
       eventsSeen = ledger.events.length;
       await checkEvents(installation, ledger, events);
+      await checkTwins(installation, ledger);
     },
     async all() {
       await checkTokens(ledger.tokens);
       await checkEvents(installation, ledger, ledger.events);
+      await checkTwins(installation, ledger);
     },
   };
 }
@@ -100,14 +102,17 @@ async function checkEvents(
   }
 }
 
-/** Requests that were answered although they spent what another one had spent, and have this event. */
-export async function countReusedInGrace(installation: Installation, requestIds: readonly string[]): Promise<number> {
-  const { rows } = await installation.withDatabase((sql) =>
-    sql.query<{ count: number }>(
-      `SELECT count(DISTINCT request_id)::int AS count FROM audit_events
-       WHERE type = 'refresh_token.reused_in_grace' AND request_id = ANY ($1)`,
-      [requestIds],
-    ),
-  );
-  return rows[0]?.count ?? 0;
+/** Of twins one may have been granted within the grace of a refresh token: the audit log says so. */
+async function checkTwins(installation: Installation, ledger: Ledger): Promise<void> {
+  for (const { requestIds, what } of ledger.twins.splice(0)) {
+    const { rows } = await installation.withDatabase((sql) =>
+      sql.query<{ count: number }>(
+        `SELECT count(DISTINCT request_id)::int AS count FROM audit_events
+         WHERE type = 'refresh_token.reused_in_grace' AND request_id = ANY ($1)`,
+        [requestIds],
+      ),
+    );
+    if ((rows[0]?.count ?? 0) >= requestIds.length - 1) ledger.countSibling();
+    else ledger.violate('doubled', `${what} was spent ${requestIds.length} times`);
+  }
 }

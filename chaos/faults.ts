@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Installation } from './installation.ts';
 import type { Node } from './node.ts';
-import type { Postgres } from './postgres.ts';
+import { DATABASE, type Postgres } from './postgres.ts';
 import type { Random } from './random.ts';
 
 export interface Stage {
@@ -113,6 +113,20 @@ function endConnections({ installation }: Stage): Promise<void> {
   });
 }
 
+/** As a database that has become a standby, or that its operator has switched to reading. */
+function refuseWrites({ installation, random }: Stage): Promise<void> {
+  // This session can write: it began before.
+  return installation.withDatabase(async (sql) => {
+    const change = async (setting: string) => {
+      await sql.query(`ALTER DATABASE ${DATABASE} ${setting}`);
+      await sql.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${OURS}`);
+    };
+    await change('SET default_transaction_read_only = on');
+    await pause(random, 1, 5);
+    await change('RESET default_transaction_read_only');
+  });
+}
+
 /** PostgreSQL ends all others, and recovers from its log. */
 async function killBackend({ installation, random }: Stage): Promise<void> {
   const { rows } = await installation.withDatabase((sql) =>
@@ -152,6 +166,7 @@ export const FAULTS: readonly Fault[] = [
   named('connections ended', endConnections),
   named('listeners killed', killListeners),
   named('table locked', lockTable),
+  named('writes refused', refuseWrites),
   named('backend killed', killBackend),
   named('postgres restarted', restartPostgres),
   named('postgres killed', killPostgres),

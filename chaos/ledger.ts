@@ -35,9 +35,17 @@ export interface ExpectedEvent {
   readonly count: number;
 }
 
+/** Requests that spent the same thing and were both granted. */
+export interface Twins {
+  readonly requestIds: readonly string[];
+  readonly what: string;
+}
+
 export interface Tally {
   rounds: number;
   acknowledged: number;
+  /** tokens of a refresh token that was used again within the grace */
+  siblings: number;
   worstRecoverySeconds: number;
 }
 
@@ -46,6 +54,8 @@ export const NO_FAULT = '(no fault)';
 export interface Ledger {
   readonly tokens: readonly LedgerToken[];
   readonly events: readonly ExpectedEvent[];
+  /** not judged yet */
+  readonly twins: Twins[];
   readonly violations: readonly Violation[];
   readonly tallies: ReadonlyMap<string, Tally>;
   readonly statuses: ReadonlyMap<string, number>;
@@ -55,6 +65,7 @@ export interface Ledger {
   addToken(client: TestClient, token: string): LedgerToken;
   /** One more answer that acknowledges something, and the audit events that must be there for it. */
   acknowledge(requestId?: string, type?: string, count?: number): void;
+  countSibling(): void;
   noteStatus(status: string): void;
   violate(breach: Breach, text: string): void;
   /** Tokens signed with the key. */
@@ -67,6 +78,7 @@ export interface Ledger {
 export function createLedger(say: (text: string) => void = () => {}): Ledger {
   const tokens: LedgerToken[] = [];
   const events: ExpectedEvent[] = [];
+  const twins: Twins[] = [];
   const violations: Violation[] = [];
   const tallies = new Map<string, Tally>();
   const statuses = new Map<string, number>();
@@ -76,7 +88,7 @@ export function createLedger(say: (text: string) => void = () => {}): Ledger {
   function tally(name: string): Tally {
     const known = tallies.get(name);
     if (known !== undefined) return known;
-    const fresh = { rounds: 0, acknowledged: 0, worstRecoverySeconds: 0 };
+    const fresh = { rounds: 0, acknowledged: 0, siblings: 0, worstRecoverySeconds: 0 };
     tallies.set(name, fresh);
     return fresh;
   }
@@ -84,6 +96,7 @@ export function createLedger(say: (text: string) => void = () => {}): Ledger {
   return {
     tokens,
     events,
+    twins,
     violations,
     tallies,
     statuses,
@@ -101,6 +114,7 @@ export function createLedger(say: (text: string) => void = () => {}): Ledger {
       tally(fault).acknowledged++;
       if (requestId !== undefined && type !== undefined) events.push({ requestId, type, count });
     },
+    countSibling: () => void tally(fault).siblings++,
     noteStatus: (status) => void statuses.set(status, (statuses.get(status) ?? 0) + 1),
     violate(breach, text) {
       violations.push({ breach, fault, text });

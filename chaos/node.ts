@@ -29,7 +29,11 @@ export interface Ask {
   readonly json?: unknown;
   /** a connection of its own, which may wait in the listen queue; default: one that is open */
   readonly isNewConnection?: boolean;
+  /** The asker gives up then, which is not the fault of the node; default: BOUND_MS, which is. */
+  readonly patienceMs?: number;
 }
+
+type Way = Pick<Ask, 'isNewConnection' | 'patienceMs'>;
 
 export interface Node {
   readonly name: string;
@@ -91,35 +95,43 @@ export function createNode({ name, issuer, port, proxy, options, ledger }: NodeD
     }
   }
 
-  function send(url: URL, init: RequestInit, isNewConnection: boolean): Promise<Response> {
+  function send(
+    url: URL,
+    init: RequestInit,
+    { isNewConnection = false, patienceMs = BOUND_MS }: Way,
+  ): Promise<Response> {
     const startedAt = performance.now();
     const method = init.method ?? 'GET';
     const what = `${method} ${url.pathname}`;
+    const limit = AbortSignal.timeout(patienceMs);
     return new Promise((resolve, reject) => {
       function fail(error: Error): void {
-        judge(what, startedAt, UNANSWERED);
+        const hasGivenUp = limit.aborted && patienceMs < BOUND_MS;
+        if (!hasGivenUp) judge(what, startedAt, UNANSWERED);
         reject(error);
       }
       const headers = { ...(init.headers as Record<string, string>), host };
       const way = { host: '127.0.0.1', port, path: url.pathname + url.search };
-      const limit = { agent: isNewConnection ? false : agent, signal: AbortSignal.timeout(BOUND_MS) };
-      const sent = request({ ...way, ...limit, method, headers }, async (incoming) => {
-        const chunks: Buffer[] = [];
-        try {
-          for await (const chunk of incoming) chunks.push(chunk);
-        } catch (error) {
-          fail(error as Error);
-          return;
-        }
-        const status = incoming.statusCode as number;
-        judge(what, startedAt, status);
-        const received = new Headers();
-        for (const [key, values = []] of Object.entries(incoming.headersDistinct)) {
-          for (const value of values) received.append(key, value);
-        }
-        const content = chunks.length === 0 ? null : Buffer.concat(chunks).toString();
-        resolve(new Response(content, { status, headers: received }));
-      });
+      const sent = request(
+        { ...way, agent: isNewConnection ? false : agent, signal: limit, method, headers },
+        async (incoming) => {
+          const chunks: Buffer[] = [];
+          try {
+            for await (const chunk of incoming) chunks.push(chunk);
+          } catch (error) {
+            fail(error as Error);
+            return;
+          }
+          const status = incoming.statusCode as number;
+          judge(what, startedAt, status);
+          const received = new Headers();
+          for (const [key, values = []] of Object.entries(incoming.headersDistinct)) {
+            for (const value of values) received.append(key, value);
+          }
+          const content = chunks.length === 0 ? null : Buffer.concat(chunks).toString();
+          resolve(new Response(content, { status, headers: received }));
+        },
+      );
       sent.on('error', fail);
       sent.end(init.body === undefined || init.body === null ? '' : String(init.body));
     });
@@ -139,11 +151,11 @@ export function createNode({ name, issuer, port, proxy, options, ledger }: NodeD
     proxy,
     isUp: () => running !== undefined,
     isPaused: () => paused.length > 0,
-    fetch: (url, init) => send(url, init, false),
+    fetch: (url, init) => send(url, init, {}),
     async ask(ask) {
       const { url, init } = toRequest(issuer, ask);
       try {
-        return await toAnswer(await send(url, init, ask.isNewConnection ?? false));
+        return await toAnswer(await send(url, init, ask));
       } catch {
         return { status: UNANSWERED, requestId: '', retryAfter: null, body: {} };
       }

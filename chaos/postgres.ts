@@ -2,6 +2,9 @@
 
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/database/embedded/embedded-postgres.ts';
 
+/** its name */
+export const DATABASE = 'lanyard';
+
 export interface Postgres {
   connectionString(): string;
   /** As its operator stops it; everything is written. */
@@ -16,6 +19,7 @@ export async function startPostgres(dataDir: string): Promise<Postgres> {
   const open = () =>
     startEmbeddedPostgres({
       dataDir,
+      databaseName: DATABASE,
       // Processes are killed, the machine is not: what was written need not reach the disk.
       settings: { fsync: 'off', full_page_writes: 'off', max_connections: '300' },
       log: () => {},

@@ -5,19 +5,19 @@ import type { Breach, Ledger } from './ledger.ts';
 const BREACHES: readonly Breach[] = ['lost', 'doubled', 'granted', 'failed'];
 
 export function report({ tallies, violations, statuses }: Ledger): string {
-  const rows = [...tallies].map(([fault, { rounds, acknowledged, worstRecoverySeconds }]) => {
+  const rows = [...tallies].map(([fault, { rounds, acknowledged, siblings, worstRecoverySeconds }]) => {
     const counts = BREACHES.map((breach) =>
       count(
         violations.filter((one) => one.fault === fault),
         breach,
       ),
     );
-    return [fault, rounds, acknowledged, ...counts, worstRecoverySeconds.toFixed(1)];
+    return [fault, rounds, acknowledged, siblings, ...counts, worstRecoverySeconds.toFixed(1)];
   });
-  const sums = [0, 1].map((column) => rows.reduce((sum, row) => sum + Number(row[column + 1]), 0));
+  const sums = [1, 2, 3].map((column) => rows.reduce((sum, row) => sum + Number(row[column]), 0));
   const worst = Math.max(0, ...[...tallies.values()].map((tally) => tally.worstRecoverySeconds));
   const all = ['all', ...sums, ...BREACHES.map((breach) => count(violations, breach)), worst.toFixed(1)];
-  const head = ['fault', 'rounds', 'acknowledged', ...BREACHES, 'worst recovery, s'];
+  const head = ['fault', 'rounds', 'acknowledged', 'siblings', ...BREACHES, 'worst recovery, s'];
   const answers = [...statuses].sort().map(([status, times]) => `${status}: ${times}`);
   return `${table([head, ...rows, all])}\nanswers: ${answers.join(', ')}\n`;
 }

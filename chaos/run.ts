@@ -28,6 +28,8 @@ const ACTORS = [
 const LANES = 2;
 const LANES_ALONE = 6;
 const PAUSE_MS = 50;
+/** A connection that was on its way to a worker when that was killed is never answered. */
+const PROBE_MS = 2_000;
 /** Then it is a violation, and the next fault follows. */
 const GIVE_UP_AFTER_MS = 120_000;
 const CALM_MS = { least: 500, most: 2_000 };
@@ -114,7 +116,7 @@ async function secondsToRecover(installation: Installation, cast: Cast): Promise
     installation.nodes.map(async (node) => {
       while (performance.now() - startedAt < GIVE_UP_AFTER_MS) {
         const answers = await Promise.all(
-          [token, ready, token, ready].map((ask) => node.ask({ ...ask, isNewConnection: true })),
+          [token, ready, token, ready].map((ask) => node.ask({ ...ask, isNewConnection: true, patienceMs: PROBE_MS })),
         );
         if (answers.every(({ status }) => status === 200)) return;
         await sleep(PAUSE_MS);

@@ -77,7 +77,7 @@ test('every link to a file of the repository leads to a file, and to a heading o
 test('every path of the repository that the maps name exists', async () => {
   const decisions = (await readdir(join(ROOT, 'docs/decisions'))).map((name) => `docs/decisions/${name}`);
   const missing: string[] = [];
-  for (const page of ['CONTRIBUTING.md', 'docs/architecture.md', ...decisions]) {
+  for (const page of ['CONTRIBUTING.md', 'docs/architecture.md', 'docs/reliability.md', ...decisions]) {
     for (const [, path = ''] of (await read(page)).matchAll(
       /`((?:src|test|bench|migrations|seeds|docs)\/[\w./-]*)`/g,
     )) {

@@ -10,8 +10,8 @@ const USERS = 6;
 
 export interface Cast {
   readonly service: TestClient;
-  /** a public client, whose refresh tokens are rotated at each use */
-  readonly app: TestClient;
+  /** public clients, whose refresh tokens are rotated at each use; the second may reuse one within the grace */
+  readonly apps: readonly TestClient[];
   readonly apis: { readonly jwt: string; readonly opaque: string };
   readonly users: readonly User[];
 }
@@ -19,12 +19,15 @@ export interface Cast {
 export async function createCast(admin: Admin): Promise<Cast> {
   const apis = { jwt: 'https://jwt.example', opaque: 'https://opaque.example' };
   const service = await createClient(admin, { grant_types: ['client_credentials'] });
-  const app = await createClient(admin, { ...CODE_FLOW, ...PUBLIC });
+  const apps = [
+    await createClient(admin, { ...CODE_FLOW, ...PUBLIC }),
+    await createClient(admin, { ...CODE_FLOW, ...PUBLIC, refresh_token_reuse_in_grace: true }),
+  ];
   for (const format of ['jwt', 'opaque'] as const) {
     const api: Pick<Scene, 'identifier' | 'format' | 'api'> = { identifier: apis[format], format, api: service };
     await createApi(admin, api);
-    for (const client of [service, app]) await allow(admin, { ...api, app: client });
+    for (const client of [service, ...apps]) await allow(admin, { ...api, app: client });
   }
   const names = Array.from({ length: USERS }, (_, index) => `member-${index}.example`);
-  return { service, app, apis, users: await Promise.all(names.map((name) => createUser(admin, name))) };
+  return { service, apps, apis, users: await Promise.all(names.map((name) => createUser(admin, name))) };
 }

@@ -2,9 +2,9 @@
 // same moment at two nodes, as a thief would. Of these at most one may succeed, but for what the audit log
 // calls a reuse within the grace.
 
+import type { TestClient } from '../../test/support/admin.ts';
 import { obtainCode, REDIRECT_URI } from '../../test/support/oauth.ts';
 import { createUserAgent } from '../../test/support/user-agent.ts';
-import { countReusedInGrace } from '../checks.ts';
 import type { LedgerToken } from '../ledger.ts';
 import type { Answer } from '../node.ts';
 import { againAndAgain, anyNode, isUndecided, mayBeSentAgain, type Play, reachableNode } from './actor.ts';
@@ -15,6 +15,7 @@ const SHARE_OF_DOUBLES = 0.1;
 const SHARE_OF_REVOKED = 0.4;
 
 interface Family {
+  readonly app: TestClient;
   /** all that it has brought */
   readonly tokens: LedgerToken[];
   refreshToken: string;
@@ -22,55 +23,58 @@ interface Family {
 
 export function signInAndRefresh(play: Play): Promise<void> {
   return againAndAgain(play, 200, async () => {
-    const form = await codeForm(play);
+    const family: Family = { app: play.random.pick(play.cast.apps), tokens: [], refreshToken: '' };
+    const form = await codeForm(play, family);
     if (form === undefined) return;
-    if (play.random.isOne(SHARE_OF_DOUBLES)) return spendTwice(play, form, []);
-    const family = await redeem(play, form);
-    if (family !== undefined) await live(play, family);
+    if (play.random.isOne(SHARE_OF_DOUBLES)) await spendTwice(play, family, form);
+    else if (await redeem(play, family, form)) await live(play, family);
   });
 }
 
 type Form = Readonly<Record<string, string>>;
 
 /** @returns undefined when a fault has got in the way: the app begins again */
-async function codeForm(play: Play): Promise<Form | undefined> {
+async function codeForm(play: Play, { app }: Family): Promise<Form | undefined> {
   const { installation, random, cast } = play;
   const { issuer } = installation;
   const node = reachableNode(play);
   const params = { scope: 'openid read', resource: cast.apis[random.pick(['jwt', 'opaque'] as const)] };
   const options = { agent: createUserAgent(issuer, [], node.fetch), user: random.pick(cast.users) };
-  const issued = await obtainCode({ issuer }, cast.app, params, options).catch(() => undefined);
+  const issued = await obtainCode({ issuer }, app, params, options).catch(() => undefined);
   if (issued === undefined) return undefined;
   const grant_type = 'authorization_code';
   return { grant_type, code: issued.code, code_verifier: issued.verifier, redirect_uri: REDIRECT_URI };
 }
 
-const ask = (play: Play, form: Form) => anyNode(play).ask({ path: '/oauth2/token', client: play.cast.app, form });
+const ask = (play: Play, { app }: Family, form: Form) =>
+  anyNode(play).ask({ path: '/oauth2/token', client: app, form });
 
-async function redeem(play: Play, form: Form): Promise<Family | undefined> {
+async function redeem(play: Play, family: Family, form: Form): Promise<boolean> {
   for (;;) {
-    const answer = await ask(play, form);
-    if (answer.status === 200) return keep(play, { tokens: [], refreshToken: '' }, answer);
+    const answer = await ask(play, family, form);
+    if (answer.status === 200) {
+      keep(play, family, answer);
+      return true;
+    }
     if (mayBeSentAgain(answer) && !play.isOver()) continue;
     if (!isUndecided(answer)) refuse(play, 'a new code', answer);
-    return undefined;
+    return false;
   }
 }
 
-function keep({ ledger, cast }: Play, family: Family, { requestId, body }: Answer): Family {
+function keep({ ledger }: Play, family: Family, { requestId, body }: Answer): void {
   ledger.acknowledge(requestId, 'token.issued', 2);
   family.refreshToken = String(body.refresh_token);
   for (const token of [String(body.access_token), family.refreshToken]) {
-    family.tokens.push(ledger.addToken(cast.app, token));
+    family.tokens.push(ledger.addToken(family.app, token));
   }
-  return family;
 }
 
 async function live(play: Play, family: Family): Promise<void> {
   const { random } = play;
   for (let time = 0; time < MOST_REFRESHES && !play.isOver(); time++) {
     const form = { grant_type: 'refresh_token', refresh_token: family.refreshToken };
-    if (random.isOne(SHARE_OF_DOUBLES)) return spendTwice(play, form, family.tokens);
+    if (random.isOne(SHARE_OF_DOUBLES)) return spendTwice(play, family, form);
     if (!(await refresh(play, family, form))) return;
   }
   if (random.isOne(SHARE_OF_REVOKED)) await revokeFamily(play, family);
@@ -82,7 +86,7 @@ async function refresh(play: Play, family: Family, form: Form): Promise<boolean>
   let mayBeSpent = false;
   for (;;) {
     used.state = 'unknown';
-    const answer = await ask(play, form);
+    const answer = await ask(play, family, form);
     if (answer.status === 200) {
       used.state = 'gone';
       keep(play, family, answer);
@@ -105,21 +109,14 @@ async function revokeFamily(play: Play, family: Family): Promise<void> {
   if (newest.state === 'gone') for (const token of family.tokens) token.state = 'gone';
 }
 
-async function spendTwice(play: Play, form: Form, family: readonly LedgerToken[]): Promise<void> {
-  const { ledger, installation } = play;
-  doubt(family);
-  const answers = await Promise.all([ask(play, form), ask(play, form)]);
+async function spendTwice(play: Play, family: Family, form: Form): Promise<void> {
+  const { ledger } = play;
+  doubt(family.tokens);
+  const answers = await Promise.all([ask(play, family, form), ask(play, family, form)]);
   const granted = answers.filter(({ status }) => status === 200);
-  for (const _ of granted) ledger.acknowledge();
+  for (const { requestId } of granted) ledger.acknowledge(requestId, 'token.issued', 2);
   if (granted.length < 2) return;
-  const ids = granted.map(({ requestId }) => requestId);
-  const reused = await countReusedInGrace(installation, ids).catch(() => undefined);
-  if (reused !== undefined && granted.length - reused > 1) {
-    ledger.violate(
-      'doubled',
-      `${form.grant_type} was spent ${granted.length} times, ${reused} of them within the grace`,
-    );
-  }
+  ledger.twins.push({ requestIds: granted.map(({ requestId }) => requestId), what: String(form.grant_type) });
 }
 
 function doubt(tokens: readonly LedgerToken[]): void {

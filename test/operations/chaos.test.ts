@@ -109,6 +109,20 @@ test('an audit event that is there twice', async () => {
   expect(await found()).toEqual(['doubled']);
 });
 
+test('what was spent twice, unless the audit log calls it a reuse within the grace', async () => {
+  const [one, other] = [await acknowledge('jwt'), await acknowledge('jwt')];
+  const twins = { requestIds: [one.requestId, other.requestId], what: 'a refresh token' };
+  ledger.twins.push(twins);
+  expect(await found()).toEqual(['doubled']);
+  ledger = createLedger();
+  ledger.twins.push(twins);
+  await server.sql.query(
+    "INSERT INTO audit_events (type, actor, request_id) VALUES ('refresh_token.reused_in_grace', 'system', $1)",
+    [other.requestId],
+  );
+  expect(await found()).toEqual([]);
+});
+
 test('no answer, unless a fault explains it', async () => {
   isStopped = true;
   await server.stop();
