@@ -4,8 +4,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Installation, reachable } from './installation.ts';
 import type { Ledger } from './ledger.ts';
-import type { Answer } from './node.ts';
 import type { Random } from './random.ts';
+import type { Answer } from './sender.ts';
 
 const GIVE_UP_AFTER_MS = 90_000;
 const PAUSE_MS = 50;

@@ -79,10 +79,12 @@ export async function runFaults({ installation, postgres, ledger, options, say }
     const beganAt = performance.now();
     await fault.inject({ installation, postgres, random });
     const lastedSeconds = (performance.now() - beganAt) / 1000;
-    const seconds = await secondsToRecover(installation, cast);
+    const { seconds, lastFailure } = await recover(installation, cast);
     tally.rounds++;
     tally.worstRecoverySeconds = Math.max(tally.worstRecoverySeconds, seconds);
-    if (seconds > fault.recoverySeconds) ledger.violate('failed', `recovered after ${seconds.toFixed(1)} s`);
+    if (seconds > fault.recoverySeconds) {
+      ledger.violate('failed', `recovered after ${seconds.toFixed(1)} s; before, ${lastFailure}`);
+    }
     await checks.some();
     say(`${fault.name}: ${lastedSeconds.toFixed(1)} s, recovered after ${seconds.toFixed(1)} s`);
     await sleep(random.between(CALM_MS.least, CALM_MS.most));
@@ -90,7 +92,7 @@ export async function runFaults({ installation, postgres, ledger, options, say }
   isOver = true;
   await load;
   ledger.enter(NO_FAULT);
-  await secondsToRecover(installation, cast);
+  await recover(installation, cast);
   await checks.all();
 
   function startLoad(): Promise<unknown> {
@@ -103,15 +105,19 @@ export async function runFaults({ installation, postgres, ledger, options, say }
   }
 }
 
+interface Recovery {
+  readonly seconds: number;
+  /** what the last node answered before: token, ready, token, ready */
+  readonly lastFailure: string;
+}
+
 /** Until both workers of every node issue tokens, and call themselves ready. */
-async function secondsToRecover(installation: Installation, cast: Cast): Promise<number> {
+async function recover(installation: Installation, cast: Cast): Promise<Recovery> {
   const startedAt = performance.now();
-  const token = {
-    path: '/oauth2/token',
-    client: cast.service,
-    form: { grant_type: 'client_credentials', resource: cast.apis.jwt },
-  };
+  const form = { grant_type: 'client_credentials', resource: cast.apis.jwt };
+  const token = { path: '/oauth2/token', client: cast.service, form };
   const ready = { path: '/health/ready' };
+  let lastFailure = '';
   await Promise.all(
     installation.nodes.map(async (node) => {
       while (performance.now() - startedAt < GIVE_UP_AFTER_MS) {
@@ -119,9 +125,10 @@ async function secondsToRecover(installation: Installation, cast: Cast): Promise
           [token, ready, token, ready].map((ask) => node.ask({ ...ask, isNewConnection: true, patienceMs: PROBE_MS })),
         );
         if (answers.every(({ status }) => status === 200)) return;
+        lastFailure = `${node.name}: ${answers.map(({ status }) => status).join(', ')}`;
         await sleep(PAUSE_MS);
       }
     }),
   );
-  return (performance.now() - startedAt) / 1000;
+  return { seconds: (performance.now() - startedAt) / 1000, lastFailure };
 }

@@ -10,8 +10,8 @@ import type { Node } from '../node.ts';
 import { CHANGES, type Change, removalOfKey } from './changes.ts';
 import { createScene, renewToken, type Scene, signIn, type World } from './scene.ts';
 
-/** Of all changes. Each ends the JWTs of the others. */
-const SHARE_OF_KEYS = 1 / 25;
+/** How often all other changes are made before a key is removed, which ends the JWTs of all scenes. */
+const TIMES_PER_KEY = 2;
 /** On each node, so that each of its workers gets some. */
 const REQUESTS_PER_PROBE = 2;
 const SHARE_OF_PAUSES = 0.3;
@@ -38,14 +38,14 @@ export interface ChangesOptions {
   readonly ledger: Ledger;
   /** how many changes are made at a time */
   readonly lanes: number;
-  /** Asked before each round of changes. */
+  /** Asked before each change. */
   readonly goesOn: (counts: ChangeCounts) => boolean;
   /** Stop nodes and kill listeners; false where that is somebody else's part. */
   readonly disturbs: boolean;
 }
 
 export async function runChanges(options: ChangesOptions): Promise<ChangeCounts> {
-  const { world, ledger, goesOn } = options;
+  const { world, goesOn } = options;
   const counts: ChangeCounts = {
     byName: new Map(),
     changes: 0,
@@ -59,26 +59,32 @@ export async function runChanges(options: ChangesOptions): Promise<ChangeCounts>
   let isOver = false;
   const killing = options.disturbs ? killListeners(world.installation, counts, () => isOver) : undefined;
   try {
-    for (let queue: Change[] = []; goesOn(counts); ) {
-      if (queue.length < options.lanes) queue = [...queue, ...world.random.shuffle(CHANGES)];
-      const changes = queue.splice(0, options.lanes);
-      await Promise.all(scenes.map((scene, lane) => makeChange(options, counts, changes[lane] as Change, scene)));
-      if (world.random.isOne(SHARE_OF_KEYS * options.lanes)) await removeKey(options, counts, scenes);
+    while (goesOn(counts)) {
+      const queue = Array.from({ length: TIMES_PER_KEY }, () => world.random.shuffle(CHANGES)).flat();
+      await Promise.all(scenes.map((scene) => makeAll(options, counts, queue, scene)));
+      await removeKey(options, counts, scenes);
     }
   } finally {
     isOver = true;
     await killing;
   }
   return counts;
+}
 
-  async function removeKey(all: ChangesOptions, done: ChangeCounts, affected: readonly Scene[]): Promise<void> {
-    const signed = affected.find(({ format }) => format === 'jwt');
-    if (signed === undefined) return;
-    await makeChange(all, done, removalOfKey(signed, ledger.setKey), signed);
-    for (const scene of affected.filter(({ format }) => format === 'jwt')) {
-      scene.userTokens = undefined;
-      await renewToken(world, scene);
-    }
+async function makeAll(options: ChangesOptions, counts: ChangeCounts, queue: Change[], scene: Scene): Promise<void> {
+  for (let change = queue.pop(); change !== undefined && options.goesOn(counts); change = queue.pop()) {
+    await makeChange(options, counts, change, scene);
+  }
+}
+
+async function removeKey(options: ChangesOptions, counts: ChangeCounts, scenes: readonly Scene[]): Promise<void> {
+  const { world, ledger } = options;
+  const [signed, ...others] = scenes.filter(({ format }) => format === 'jwt');
+  if (signed === undefined) return;
+  await makeChange(options, counts, removalOfKey(signed, ledger.setKey), signed);
+  for (const scene of [signed, ...others]) {
+    scene.userTokens = undefined;
+    await renewToken(world, scene);
   }
 }
 

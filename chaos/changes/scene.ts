@@ -71,10 +71,11 @@ export async function createUser(admin: Admin, username: string): Promise<User> 
 
 let count = 0;
 
-export async function createScene({ installation, admin, random }: World): Promise<Scene> {
+export async function createScene(world: World): Promise<Scene> {
+  const { admin } = world;
   const number = ++count;
   const api = await createClient(admin, { grant_types: ['client_credentials'] });
-  const format = random.isOne(0.5) ? 'jwt' : 'opaque';
+  const format = number % 2 === 1 ? 'jwt' : 'opaque';
   const identifier = `https://api-${number}.example`;
   const app = await createApp(admin);
   await createApi(admin, { identifier, format, api });
@@ -90,7 +91,7 @@ export async function createScene({ installation, admin, random }: World): Promi
     token: '',
     userTokens: undefined,
   };
-  await renewToken({ installation, admin, random }, scene);
+  await renewToken(world, scene);
   return scene;
 }
 

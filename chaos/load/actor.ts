@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Installation, reachable } from '../installation.ts';
 import type { Ledger } from '../ledger.ts';
-import type { Answer, Node } from '../node.ts';
+import type { Node } from '../node.ts';
 import type { Random } from '../random.ts';
+import type { Answer } from '../sender.ts';
 import type { Cast } from './cast.ts';
 
 export interface Play {

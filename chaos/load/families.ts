@@ -6,7 +6,7 @@ import type { TestClient } from '../../test/support/admin.ts';
 import { obtainCode, REDIRECT_URI } from '../../test/support/oauth.ts';
 import { createUserAgent } from '../../test/support/user-agent.ts';
 import type { LedgerToken } from '../ledger.ts';
-import type { Answer } from '../node.ts';
+import type { Answer } from '../sender.ts';
 import { againAndAgain, anyNode, isUndecided, mayBeSentAgain, type Play, reachableNode } from './actor.ts';
 import { revoke } from './client-tokens.ts';
 
