@@ -80,6 +80,8 @@ export async function runFaults({ installation, postgres, ledger, options, say }
     await fault.inject({ installation, postgres, random });
     const lastedSeconds = (performance.now() - beganAt) / 1000;
     const { seconds, lastFailure } = await recover(installation, cast);
+    // Or PostgreSQL has no connection left in the end.
+    for (const { proxy } of installation.nodes) proxy.bury();
     tally.rounds++;
     tally.worstRecoverySeconds = Math.max(tally.worstRecoverySeconds, seconds);
     if (seconds > fault.recoverySeconds) {

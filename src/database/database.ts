@@ -78,6 +78,11 @@ const LOCK_TIMEOUT_MS = 4_000;
 const STATEMENT_SECONDS = 5;
 /** What removes all that a client or a user has, which may be millions of rows. */
 const LONG_STATEMENT_SECONDS = 60;
+/**
+ * A transaction whose process is stopped, or cut off, keeps its locks from all others no longer than
+ * that: PostgreSQL ends it, and its process learns that at the next statement.
+ */
+const BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 /** Where PostgreSQL does not even say that it has ended a statement, the connection was cut. */
 const ANSWER_MARGIN_SECONDS = 1;
 /** How long an answer, or the end of a connection, is waited for when the server stops. */
@@ -204,7 +209,7 @@ async function runTransaction<T>(
   const client = await connect(pool);
   if (isLong) watch.allow(client, LONG_STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS);
   try {
-    await send(client, isLong ? `BEGIN; SET LOCAL statement_timeout = '${LONG_STATEMENT_SECONDS}s'` : 'BEGIN', false);
+    await send(client, isLong ? `${BEGIN}; SET LOCAL statement_timeout = '${LONG_STATEMENT_SECONDS}s'` : BEGIN, false);
     const result = await work((statement, values) => run(client, statement, values, false));
     // The answer is made of this. If it cannot be written as JSON, nothing is committed.
     JSON.stringify(result);

@@ -12,6 +12,7 @@ import { type CuttableProxy, startProxy } from '../support/proxy.ts';
 
 const COUNT = { name: 'test_count', text: 'SELECT count(*)::int AS count FROM kept' };
 const INSERT = { name: 'test_insert', text: 'INSERT INTO kept VALUES ($1)' };
+const LOCK = { name: 'test_lock', text: 'LOCK TABLE kept' };
 const SLEEP = { name: 'test_sleep', text: 'SELECT pg_sleep(60)' };
 /** of the promise in docs/reliability.md */
 const RECOVERY_MS = 10_000;
@@ -109,6 +110,17 @@ describe('where there is no answer', () => {
       proxy.cut();
     });
     await expect(cutAtCommit).rejects.toMatchObject(MAY_BE_DONE);
+  });
+
+  test.each(['transaction', 'longTransaction'] as const)('what a %s has locked is free again', async (kind) => {
+    const transaction = database[kind](async (query) => {
+      await query(LOCK, []);
+      proxy.cut();
+      await query(COUNT, []);
+    });
+    await expect(transaction).rejects.toMatchObject(NOTHING_DONE);
+    const locks = "SELECT FROM pg_locks WHERE relation = 'kept'::regclass AND mode = 'AccessExclusiveLock'";
+    await until(async () => (await sql.query(locks)).rowCount === 0, 'the end of the lock');
   });
 
   test('closing ends all the same', async () => {

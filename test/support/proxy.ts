@@ -12,6 +12,8 @@ export interface CuttableProxy {
   cut(): void;
   /** New connections work again; the ones that were cut stay dead. */
   mend(): void;
+  /** Closes the connections that were cut, at both ends, as keep-alive of TCP does in the end. */
+  bury(): void;
   /** New connections lead to that host and port. */
   aim(connectionString: string): void;
   /** connections so far */
@@ -22,6 +24,7 @@ export interface CuttableProxy {
 export async function startProxy(connectionString: string): Promise<CuttableProxy> {
   let target = new URL(connectionString);
   const sockets = new Set<Socket>();
+  let dead: Socket[] = [];
   let isCut = false;
   let accepted = 0;
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (near) => {
@@ -55,10 +58,15 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
     connectionString: near.href,
     cut() {
       isCut = true;
-      for (const socket of sockets) socket.unpipe().pause();
+      dead = [...sockets];
+      for (const socket of dead) socket.unpipe().pause();
     },
     mend() {
       isCut = false;
+    },
+    bury() {
+      for (const socket of dead) socket.destroy();
+      dead = [];
     },
     aim(other) {
       target = new URL(other);
