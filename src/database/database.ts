@@ -6,13 +6,14 @@
 // array-parameters (its rows), cache, job-queue, migrations (the only use of Knex), and the
 // PostgreSQL that Lanyard can start itself (embedded/).
 
-import pg from 'pg';
+import type pg from 'pg';
 import type { Log } from '../log.ts';
 import { type ChangeFeed, startChangeFeed } from './change-feed.ts';
 import { type ChangeLog, createChangeLog } from './change-log.ts';
 import { type ConnectionWatch, createConnectionWatch } from './connection-watch.ts';
+import { ANSWER_MARGIN_SECONDS, ANSWER_SECONDS, connect, openPool } from './pool.ts';
 import { isContentError } from './sql-state.ts';
-import { asUnavailable, cannotConnect, isUnavailable } from './unavailable.ts';
+import { asUnavailable, isUnavailable } from './unavailable.ts';
 
 /** A statement with a name is prepared once per connection and then only executed. */
 export interface Statement {
@@ -70,12 +71,6 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/** For a free connection, or a new one. */
-const CONNECT_TIMEOUT_MS = 3_000;
-/** No lock of ours is held for longer than some statements take. */
-const LOCK_TIMEOUT_MS = 4_000;
-/** No statement of ours takes seconds; one that does is stuck. PostgreSQL ends it. */
-const STATEMENT_SECONDS = 5;
 /** What removes all that a client or a user has, which may be millions of rows. */
 const LONG_STATEMENT_SECONDS = 60;
 /**
@@ -83,8 +78,6 @@ const LONG_STATEMENT_SECONDS = 60;
  * that: PostgreSQL ends it, and its process learns that at the next statement.
  */
 const BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
-/** Where PostgreSQL does not even say that it has ended a statement, the connection was cut. */
-const ANSWER_MARGIN_SECONDS = 1;
 /** How long an answer, or the end of a connection, is waited for when the server stops. */
 const STOP_SECONDS = 2;
 
@@ -145,37 +138,6 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
 }
 
-interface PoolDeps {
-  readonly watch: ConnectionWatch;
-  readonly log: Log;
-}
-
-function openPool({ watch, log }: PoolDeps, config: pg.PoolConfig, settings?: string): pg.Pool {
-  const pool = new pg.Pool({
-    ...config,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    lock_timeout: LOCK_TIMEOUT_MS,
-    statement_timeout: STATEMENT_SECONDS * 1000,
-    keepAlive: true,
-    async onConnect(client) {
-      // One that dies inside a transaction: its next statement fails, which is how the caller
-      // learns of it. Without a listener it would end the process.
-      client.on('error', () => {});
-      watch.add(client, STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS);
-      if (settings !== undefined) await client.query(settings);
-    },
-  });
-  // An idle connection that dies is replaced at the next use.
-  pool.on('error', (error) => log.warn({ error }, 'an idle database connection was lost'));
-  return pool;
-}
-
-function connect(pool: pg.Pool): Promise<pg.PoolClient> {
-  return pool.connect().catch((error: unknown) => {
-    throw cannotConnect(error);
-  });
-}
-
 /**
  * Unlike `pool.query` it keeps a connection, with all that was prepared on it, when only the
  * statement was at fault.
@@ -227,7 +189,7 @@ async function runTransaction<T>(
     client.release(isBroken);
     throw error;
   } finally {
-    if (isLong) watch.allow(client, STATEMENT_SECONDS + ANSWER_MARGIN_SECONDS);
+    if (isLong) watch.allow(client, ANSWER_SECONDS);
   }
 }
 
