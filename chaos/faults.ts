@@ -21,6 +21,8 @@ export interface Fault {
 }
 
 const RECOVERY_SECONDS = 20;
+/** What open transactions had locked is free again after ten; until then a node may call itself not ready. */
+const AFTER_A_CUT_SECONDS = 15;
 const SETTLED_AFTER_MS = 1_000;
 const LOCKABLE = [
   'audit_events',
@@ -161,8 +163,8 @@ export const FAULTS: readonly Fault[] = [
   named('primary killed', (stage) => killNode(stage, 'primary')),
   named('node stopped', stopNode),
   named('worker stopped', stopWorker),
-  named('node cut off', cutOff, 10),
-  named('connections cut', cutPresent, 10),
+  named('node cut off', cutOff, AFTER_A_CUT_SECONDS),
+  named('connections cut', cutPresent, AFTER_A_CUT_SECONDS),
   named('connections ended', endConnections),
   named('listeners killed', killListeners),
   named('table locked', lockTable),

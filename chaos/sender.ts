@@ -112,7 +112,10 @@ export function createSender({ name, issuer, port, ledger }: SenderDeps): Sender
         lastExcusedAt = performance.now();
       };
     },
-    close: () => agent.destroy(),
+    close() {
+      excuses++;
+      agent.destroy();
+    },
   };
 }
 
