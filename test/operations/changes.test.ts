@@ -13,7 +13,7 @@ import { createRandom } from '../../chaos/random.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeHome, removeHome, stopAll } from '../support/process.ts';
 
-const MANY = 240;
+const MANY = 200;
 const SEED = 20;
 
 const ledger = createLedger();
