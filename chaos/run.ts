@@ -26,7 +26,7 @@ const ACTORS = [
   signInAndRefresh,
 ];
 const LANES = 2;
-const LANES_ALONE = 6;
+const LANES_ALONE = 10;
 const PAUSE_MS = 50;
 /** A connection that was on its way to a worker when that was killed is never answered. */
 const PROBE_MS = 2_000;

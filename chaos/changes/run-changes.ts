@@ -14,7 +14,7 @@ import { createScene, renewToken, type Scene, signIn, type World } from './scene
 const TIMES_PER_KEY = 2;
 /** On each node, so that each of its workers gets some. */
 const REQUESTS_PER_PROBE = 2;
-const SHARE_OF_PAUSES = 0.3;
+const SHARE_OF_PAUSES = 0.12;
 /** A node that is stopped may hold a lock that the change waits for; it goes on then. */
 const LONGEST_PAUSE_MS = 2_000;
 const LISTENERS_LIVE_MS = 150;

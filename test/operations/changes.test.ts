@@ -13,7 +13,7 @@ import { createRandom } from '../../chaos/random.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { makeHome, removeHome, stopAll } from '../support/process.ts';
 
-const MANY = 200;
+const MANY = 300;
 const SEED = 20;
 
 const ledger = createLedger();
