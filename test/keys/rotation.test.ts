@@ -239,7 +239,9 @@ describe('through the admin API', () => {
     stopClock(Date.now() / 1000);
     const next = (await rotate('RS256', 5)).body as unknown as WireKey;
     expect(next).toMatchObject({ alg: 'RS256', state: 'next', remove_at: null });
-    expect(await publishedKids('there')).toEqual(expect.arrayContaining([before.kid, next.kid]));
+    await eventually(async () => {
+      expect(await publishedKids('there')).toEqual(expect.arrayContaining([before.kid, next.kid]));
+    });
     expect((await activeKey('RS256')).kid).toBe(before.kid);
     resetClock();
     await until(async () => (await activeKey('RS256')).kid === next.kid, 'the activation of the key');
