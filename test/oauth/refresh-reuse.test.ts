@@ -2,7 +2,9 @@
 // the key of the token, gets tokens, three times at most. Who has only stolen the token gets nothing.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Client, RefreshToken } from 'oidc-provider';
 import { artifactId } from '../../src/provider/storage/artifacts.ts';
+import { mayReuse } from '../../src/provider/tokens/refresh-grace.ts';
 import { type Answer, postForm, type TestClient } from '../support/admin.ts';
 import { ALICE, CODE_FLOW, isActive, obtainCode, PUBLIC, REDIRECT_URI, tally, toTokens } from '../support/oauth.ts';
 import { type OtherNode, startOtherNode } from '../support/other-node.ts';
@@ -206,4 +208,11 @@ describe('nothing is gained', () => {
 test('the switch is true or false', async () => {
   const metadata = { ...CODE_FLOW, ...PUBLIC, refresh_token_reuse_in_grace: 'yes' };
   expect((await server.admin.request('POST', '/clients', metadata)).status).toBe(400);
+});
+
+test('FAPI 2.0 Security Profile §5.3.2.1: a client of that profile keeps its own rule, also with a key', () => {
+  const bound = { jkt: 'the thumbprint of a key' } as RefreshToken;
+  const client = { clientAuthMethod: 'private_key_jwt' } as Client;
+  expect(mayReuse(client, bound)).toBe(true);
+  expect(mayReuse({ ...client, security_profile: 'fapi2' } as unknown as Client, bound)).toBe(false);
 });
