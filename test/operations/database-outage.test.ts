@@ -1,6 +1,7 @@
 // A database that cannot be used, in each of the ways that were seen: every endpoint says so with
 // 503 in bounded time, /health/ready too, and all of them work again afterwards.
 
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import {
@@ -45,7 +46,7 @@ beforeAll(async () => {
     {
       async through(connectionString) {
         proxy = await startProxy(connectionString);
-        return proxy.connectionString;
+        return asOrdinaryRole(connectionString, proxy.connectionString);
       },
     },
   );
@@ -61,7 +62,31 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.stop();
   await proxy.stop();
+  await asSuperuser(process.env.LANYARD_TEST_POSTGRES_URL, `DROP ROLE ${ROLE}`);
 });
+
+/** No limit of connections holds for a superuser. */
+const ROLE = `outage_${randomBytes(4).toString('hex')}`;
+
+/** @param path leads to the same database */
+async function asOrdinaryRole(connectionString: string, path: string): Promise<string> {
+  const url = new URL(path);
+  [url.username, url.password] = [ROLE, ROLE];
+  await asSuperuser(
+    connectionString,
+    `CREATE ROLE ${ROLE} LOGIN PASSWORD '${ROLE}';
+     GRANT ALL ON ALL TABLES IN SCHEMA public TO ${ROLE};
+     GRANT CREATE ON DATABASE ${url.pathname.slice(1)} TO ${ROLE}`,
+  );
+  return url.href;
+}
+
+async function asSuperuser(connectionString: string | undefined, statements: string): Promise<void> {
+  const superuser = new pg.Client({ connectionString });
+  await superuser.connect();
+  await superuser.query(statements);
+  await superuser.end();
+}
 
 interface Prepared {
   readonly adminToken: string;
@@ -154,14 +179,12 @@ const databaseName = () => new URL(server.connectionString).pathname.slice(1);
 
 /** On a connection to another database, since new ones to this may be refused. */
 async function change(statement: string): Promise<void> {
-  const other = new pg.Client({ connectionString: process.env.LANYARD_TEST_POSTGRES_URL });
-  await other.connect();
-  await other.query(`ALTER DATABASE ${databaseName()} ${statement}`);
-  await other.query(
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'lanyard%'`,
-    [databaseName()],
+  await asSuperuser(
+    process.env.LANYARD_TEST_POSTGRES_URL,
+    `ALTER DATABASE ${databaseName()} ${statement};
+     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = '${databaseName()}' AND application_name LIKE 'lanyard%'`,
   );
-  await other.end();
 }
 
 let locks: HeldLock[] = [];
@@ -170,6 +193,10 @@ const FAULTS: Record<string, Fault> = {
   away: {
     begin: () => change('ALLOW_CONNECTIONS false'),
     end: () => change('ALLOW_CONNECTIONS true'),
+  },
+  'at its limit of connections': {
+    begin: () => change('CONNECTION LIMIT 0'),
+    end: () => change('CONNECTION LIMIT -1'),
   },
   'silent, to new connections too': {
     begin: async () => proxy.cut(),
