@@ -2,12 +2,37 @@
 // only Linux has, who runs it.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const isRoot = process.getuid?.() === 0 && process.platform === 'linux';
+
+/** Root of a container may often not mount. */
+export const canMount = isRoot && triesToMount(['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs']);
+/** A file system in a file, which `fsfreeze` can stop. */
+export const canMountImages = canMount && triesToMountImage();
+
+function triesToMountImage(): boolean {
+  const folder = mkdtempSync(join(tmpdir(), 'lanyard-image-'));
+  const image = join(folder, 'image');
+  writeFileSync(image, Buffer.alloc(8_388_608));
+  const isMade = spawnSync('mkfs.ext4', ['-q', '-F', image]).status === 0;
+  const canFreeze = spawnSync('fsfreeze', ['--version']).status === 0;
+  const isMounted = isMade && canFreeze && triesToMount(['-o', 'loop', image]);
+  rmSync(folder, { recursive: true });
+  return isMounted;
+}
+
+function triesToMount(options: readonly string[]): boolean {
+  const folder = mkdtempSync(join(tmpdir(), 'lanyard-mount-'));
+  const isMounted = spawnSync('mount', [...options, folder]).status === 0;
+  if (isMounted) spawnSync('umount', [folder]);
+  rmdirSync(folder);
+  return isMounted;
+}
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 
