@@ -9,9 +9,9 @@ import { FAULTS, type Fault } from './faults.ts';
 import type { Installation } from './installation.ts';
 import { type Ledger, NO_FAULT } from './ledger.ts';
 import type { Play } from './load/actor.ts';
-import { type Cast, createCast } from './load/cast.ts';
 import { getTokens, introspectTokens, revokeTokens } from './load/client-tokens.ts';
 import { signInAndRefresh } from './load/families.ts';
+import { createFixtures, type Fixtures } from './load/fixtures.ts';
 import type { Options } from './options.ts';
 import type { Postgres } from './postgres.ts';
 import { createRandom } from './random.ts';
@@ -64,7 +64,7 @@ export function runManyChanges({ installation, ledger, options, say }: Deps): Pr
 export async function runFaults({ installation, postgres, ledger, options, say }: Deps): Promise<void> {
   const random = createRandom(options.seed);
   const admin = createAdmin(installation, ledger, createRandom(options.seed + 1));
-  const cast = await createCast(admin);
+  const fixtures = await createFixtures(admin);
   let isOver = false;
   const load = startLoad();
   const checks = createChecks(installation, ledger, createRandom(options.seed + 2));
@@ -79,9 +79,9 @@ export async function runFaults({ installation, postgres, ledger, options, say }
     const beganAt = performance.now();
     await fault.inject({ installation, postgres, random });
     const lastedSeconds = (performance.now() - beganAt) / 1000;
-    const { seconds, lastFailure } = await recover(installation, cast);
+    const { seconds, lastFailure } = await recover(installation, fixtures);
     // Or PostgreSQL has no connection left in the end.
-    for (const { proxy } of installation.nodes) proxy.bury();
+    for (const { proxy } of installation.nodes) proxy.closeCut();
     tally.rounds++;
     tally.worstRecoverySeconds = Math.max(tally.worstRecoverySeconds, seconds);
     if (seconds > fault.recoverySeconds) {
@@ -94,11 +94,11 @@ export async function runFaults({ installation, postgres, ledger, options, say }
   isOver = true;
   await load;
   ledger.enter(NO_FAULT);
-  await recover(installation, cast);
+  await recover(installation, fixtures);
   await checks.all();
 
   function startLoad(): Promise<unknown> {
-    const deps = { installation, ledger, cast, isOver: () => isOver };
+    const deps = { installation, ledger, fixtures, isOver: () => isOver };
     const plays = ACTORS.map((act, index) => act({ ...deps, random: createRandom(options.seed + 10 + index) } as Play));
     const world = { installation, admin, random: createRandom(options.seed + 3) };
     const changes = runChanges({ world, ledger, lanes: LANES, disturbs: false, goesOn: () => !isOver });
@@ -114,10 +114,10 @@ interface Recovery {
 }
 
 /** Until both workers of every node issue tokens, and call themselves ready. */
-async function recover(installation: Installation, cast: Cast): Promise<Recovery> {
+async function recover(installation: Installation, fixtures: Fixtures): Promise<Recovery> {
   const startedAt = performance.now();
-  const form = { grant_type: 'client_credentials', resource: cast.apis.jwt };
-  const token = { path: '/oauth2/token', client: cast.service, form };
+  const form = { grant_type: 'client_credentials', resource: fixtures.apis.jwt };
+  const token = { path: '/oauth2/token', client: fixtures.service, form };
   const ready = { path: '/health/ready' };
   let lastFailure = '';
   await Promise.all(

@@ -6,13 +6,13 @@ import type { Ledger } from '../ledger.ts';
 import type { Node } from '../node.ts';
 import type { Random } from '../random.ts';
 import type { Answer } from '../sender.ts';
-import type { Cast } from './cast.ts';
+import type { Fixtures } from './fixtures.ts';
 
 export interface Play {
   readonly installation: Installation;
   readonly ledger: Ledger;
   readonly random: Random;
-  readonly cast: Cast;
+  readonly fixtures: Fixtures;
   readonly isOver: () => boolean;
 }
 

@@ -7,14 +7,14 @@ import { againAndAgain, anyNode, isUndecided, type Play, reachableNode } from '.
 const REVOKE_WITHIN = 100;
 
 export function getTokens(play: Play): Promise<void> {
-  const { ledger, random, cast } = play;
+  const { ledger, random, fixtures } = play;
   return againAndAgain(play, 40, async () => {
     const format = random.pick(['jwt', 'opaque'] as const);
-    const form = { grant_type: 'client_credentials', resource: cast.apis[format] };
-    const answer = await anyNode(play).ask({ path: '/oauth2/token', client: cast.service, form });
+    const form = { grant_type: 'client_credentials', resource: fixtures.apis[format] };
+    const answer = await anyNode(play).ask({ path: '/oauth2/token', client: fixtures.service, form });
     if (answer.status === 200) {
       ledger.acknowledge(answer.requestId, 'token.issued');
-      ledger.addToken(cast.service, String(answer.body.access_token));
+      ledger.addToken(fixtures.service, String(answer.body.access_token));
     } else if (!isUndecided(answer)) {
       ledger.violate('failed', `a token was refused: ${answer.status} ${JSON.stringify(answer.body)}`);
     }
@@ -41,9 +41,9 @@ export function introspectTokens(play: Play): Promise<void> {
 }
 
 export function revokeTokens(play: Play): Promise<void> {
-  const { ledger, random, cast } = play;
+  const { ledger, random, fixtures } = play;
   return againAndAgain(play, 150, async () => {
-    const token = random.pick(ledger.tokens.filter((one) => one.state === 'live' && one.client === cast.service));
+    const token = random.pick(ledger.tokens.filter((one) => one.state === 'live' && one.client === fixtures.service));
     if (token !== undefined) await revoke(play, token);
   });
 }

@@ -23,7 +23,7 @@ interface Family {
 
 export function signInAndRefresh(play: Play): Promise<void> {
   return againAndAgain(play, 200, async () => {
-    const family: Family = { app: play.random.pick(play.cast.apps), tokens: [], refreshToken: '' };
+    const family: Family = { app: play.random.pick(play.fixtures.apps), tokens: [], refreshToken: '' };
     const form = await codeForm(play, family);
     if (form === undefined) return;
     if (play.random.isOne(SHARE_OF_DOUBLES)) await spendTwice(play, family, form);
@@ -35,11 +35,11 @@ type Form = Readonly<Record<string, string>>;
 
 /** @returns undefined when a fault has got in the way: the app begins again */
 async function codeForm(play: Play, { app }: Family): Promise<Form | undefined> {
-  const { installation, random, cast } = play;
+  const { installation, random, fixtures } = play;
   const { issuer } = installation;
   const node = reachableNode(play);
-  const params = { scope: 'openid read', resource: cast.apis[random.pick(['jwt', 'opaque'] as const)] };
-  const options = { agent: createUserAgent(issuer, [], node.fetch), user: random.pick(cast.users) };
+  const params = { scope: 'openid read', resource: fixtures.apis[random.pick(['jwt', 'opaque'] as const)] };
+  const options = { agent: createUserAgent(issuer, [], node.fetch), user: random.pick(fixtures.users) };
   const issued = await obtainCode({ issuer }, app, params, options).catch(() => undefined);
   if (issued === undefined) return undefined;
   const grant_type = 'authorization_code';

@@ -18,7 +18,7 @@ const FAULTS_OF_OURS = ['TypeError', 'RangeError', 'ReferenceError', 'SyntaxErro
 
 const AGAIN_SECONDS = 1;
 
-export const UNAVAILABLE_DETAILS = {
+const UNAVAILABLE_DETAILS = {
   nothingDone: 'the database does not answer: try again in a moment',
   open: 'the database has not confirmed this: it may have been done',
 } as const;

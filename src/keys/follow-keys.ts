@@ -47,7 +47,7 @@ const MOST_MS = 86_400_000;
 
 /** @throws Error when the keys cannot be read at the start */
 export async function followKeys(options: FollowKeysOptions): Promise<KeyFollower> {
-  const { database, secretKeys, log } = options;
+  const { database, secretKeys, cookies, log } = options;
   const listeners: ((keys: KeySet) => void)[] = [];
   let current = withCookieKeys(options, await loadSigningKeys(database, secretKeys.sealingKeys));
   let timer: NodeJS.Timeout | undefined;
@@ -69,7 +69,7 @@ export async function followKeys(options: FollowKeysOptions): Promise<KeyFollowe
       current = loaded;
       log.info({ keys: loaded.signingKeys.map(({ kid, alg, state }) => ({ kid, alg, state })) }, 'the keys changed');
     }
-    schedule(millisecondsToNextDate(current.signingKeys));
+    schedule(millisecondsToNextDate(current.signingKeys, cookies));
   }
 
   function schedule(inMs: number): void {
@@ -79,7 +79,7 @@ export async function followKeys(options: FollowKeysOptions): Promise<KeyFollowe
 
   const onError = (error: unknown) => log.error({ error }, 'the signing keys could not be read');
   database.changes.subscribe('signing_key', refresh);
-  schedule(millisecondsToNextDate(current.signingKeys));
+  schedule(millisecondsToNextDate(current.signingKeys, cookies));
   return {
     current: () => current,
     onChange: (listener) => void listeners.push(listener),
@@ -113,9 +113,12 @@ function fingerprint({ signingKeys, cookieKeys }: KeySet): string {
   return JSON.stringify([signingKeys.map(({ kid, state }) => [kid, state]), cookieKeys]);
 }
 
-function millisecondsToNextDate(keys: readonly SigningKey[]): number {
+function millisecondsToNextDate(keys: readonly SigningKey[], { rotationDays }: CookieSchedule): number {
   const now = Date.now();
-  const dates = keys.flatMap(({ activateAt, removeAt }) => [activateAt.getTime(), removeAt?.getTime() ?? now]);
+  const periodMs = (rotationDays ?? Number.POSITIVE_INFINITY) * DAY_SECONDS * 1000;
+  const nextPeriod = (Math.floor(now / periodMs) + 1) * periodMs;
+  const ofKeys = keys.flatMap(({ activateAt, removeAt }) => [activateAt.getTime(), removeAt?.getTime() ?? now]);
+  const dates = [nextPeriod, ...ofKeys];
   return Math.min(...dates.filter((date) => date > now).map((date) => date - now + 1));
 }
 

@@ -32,7 +32,7 @@ interface Target {
 
 type Result = 'written' | 'full' | 'failed';
 
-export class Output {
+class Output {
   readonly #descriptor: number;
   #target: Target | undefined;
   #lines: string[] = [];

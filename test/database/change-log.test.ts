@@ -197,6 +197,12 @@ describe('a log that does not lead on from what a process knows', () => {
       'is that of a standby that was promoted too early, with as many revisions',
       `UPDATE change_revision SET value = gen_random_uuid(); UPDATE change_log SET value = gen_random_uuid()`,
     ],
+    [
+      'is longer than is worth reading',
+      `UPDATE users SET version = version + 1;
+       INSERT INTO change_log (revision, value, topic, key)
+       SELECT revision, value, 'user', n::text FROM change_revision, generate_series(1, 10000) n`,
+    ],
     ['is that of an older standby', `UPDATE change_revision SET revision = revision - 1, value = gen_random_uuid()`],
   ])('drops everything from memory: one that %s', async (_name, statement) => {
     await sql.query(`UPDATE users SET version = version + 1`);

@@ -188,6 +188,20 @@ test('a hundred requests with one cookie wait for each other without a connectio
   expect((await Promise.all(many)).map(({ status }) => status)).toEqual(many.map(() => 200));
 });
 
+test('ten requests with one cookie do not wait for ten deadlines when the session is locked: the last are refused in turn', async () => {
+  const agent = await signedIn();
+  const held = await holdInserts(server.connectionString, 'Session');
+  const answers = await Promise.all(
+    Array.from({ length: 10 }, () => windowOf(agent).visit(`${server.issuer}/oauth2/device`)),
+  );
+  await held.release();
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 503));
+  expect(answers.filter(({ html }) => html.includes('too many requests of this session wait')).length).toBeGreaterThan(
+    5,
+  );
+  expect((await windowOf(agent).visit(`${server.issuer}/oauth2/device`)).status).toBe(200);
+});
+
 describe('a request that still has the cookie of before the sign-in', () => {
   test('finds the user signed in, and the browser stays so with either cookie', async () => {
     const agent = await signedIn();

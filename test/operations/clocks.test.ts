@@ -1,8 +1,7 @@
 // Two servers of one installation whose clocks differ. What is taken away on one is gone on the other,
 // what is issued on one is valid on the other, and one whose clock is far off says that it is not ready.
 //
-// libfaketime (Debian's package `faketime`) sets the clock of one process. Without it there is no way
-// to do that, and these tests are skipped; CI installs it.
+// libfaketime (Debian's package `faketime`) sets the clock of one process. CI installs it.
 
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -14,11 +13,11 @@ import { freePort, SECRET_KEY, startTestServer, type TestServer } from '../suppo
 
 const JWT_API = 'https://jwt.example';
 const OPAQUE_API = 'https://opaque.example';
-/** ld.so replaces $LIB. The command `faketime` would stand between the test and the server. */
+/** ld.so replaces $LIB. Not by the command `faketime`: signals would reach that, and not the server. */
 const LIBRARY = '/usr/$LIB/faketime/libfaketime.so.1';
 const isThere = spawnSync('faketime', ['--version']).error === undefined;
 
-const describeWithFaketime = isThere ? describe : describe.skip;
+const describeWithFaketime = isThere ? describe : describe.skip; // skipped without libfaketime: nothing else sets a clock
 if (!isThere) console.warn('the tests of wrong clocks are skipped: there is no faketime');
 
 describeWithFaketime.each([-300, -4, -0.5, 0.5, 4, 300])('a server whose clock differs by %d seconds', (offset) => {

@@ -1,5 +1,5 @@
 // The disk of the database is full: nothing is lost, everybody is told, and it goes on when there is
-// room again. A disk of 160 MB is mounted for that; without the right to mount it is skipped.
+// room again. A disk of 160 MB is mounted for that.
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, rmSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { makeHome, removeHome, start, stop, stopAll } from '../support/process.t
 import { ADMIN_SECRET } from '../support/server.ts';
 
 const ADMIN = { clientId: 'lanyard-admin', clientSecret: ADMIN_SECRET };
-const testWithDisk = canMount ? test : test.skip;
+const testWithDisk = canMount ? test : test.skip; // skipped for who may not mount: no other disk may be filled
 if (!canMount) console.warn('the test of a full disk is skipped: only root can mount one, and not everywhere');
 
 let home: string;

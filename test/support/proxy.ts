@@ -13,7 +13,7 @@ export interface CuttableProxy {
   /** New connections work again; the ones that were cut stay dead. */
   mend(): void;
   /** Closes the connections that were cut, at both ends, as keep-alive of TCP does in the end. */
-  bury(): void;
+  closeCut(): void;
   /** New connections lead to that host and port. */
   aim(connectionString: string): void;
   /** connections so far */
@@ -64,7 +64,7 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
     mend() {
       isCut = false;
     },
-    bury() {
+    closeCut() {
       for (const socket of dead) socket.destroy();
       dead = [];
     },

@@ -3,6 +3,7 @@
 import { hash, timingSafeEqual, type X509Certificate } from 'node:crypto';
 import { type AuthorizationCode, type Client, errors, type RefreshToken } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
+import type { Database } from '../../database/database.ts';
 import { certificateThumbprint } from '../clients/certificate-thumbprint.ts';
 import { scopesOf } from '../policy/requested-scopes.ts';
 import { artifactId } from '../storage/artifacts.ts';
@@ -23,6 +24,7 @@ import {
 } from './user-tokens.ts';
 
 export interface CodeAndRefreshDeps extends UserTokensDeps {
+  readonly database: Pick<Database, 'changes'>;
   readonly findTokenWithGrant: FindTokenWithGrant;
   readonly revokeReplayed: RevokeReplayed;
   readonly unitOfWork: Pick<UnitOfWork, 'requestId' | 'write'>;
@@ -88,7 +90,7 @@ async function refresh(
   const found = await findOwn(deps, client, 'RefreshToken', presented);
   const { source: old, consumedAt } = found;
   const isReusable = mayReuse(client, old);
-  if (!isReusable && isWithinGrace(client, consumedAt)) throw justRotated();
+  if (!isReusable && isWithinGrace(client, consumedAt, deps.database.changes.now())) throw justRotated();
   if (old.isExpired) throw new errors.InvalidGrant('refresh token is expired');
   const certificate = provenCertificate(client, old, proof);
   const grant = grantOf(found);

@@ -96,7 +96,7 @@ async function refuseCommit(
   error: unknown,
 ): Promise<never> {
   if (!(error instanceof AlreadyConsumedError)) throw error;
-  // Without the word of the database both came at the same moment.
+  // Where the database has not decided, both came at the same moment.
   if (error.model === 'RefreshToken' && (error.isWithinGrace ?? graceSeconds(client) > 0)) throw justRotated();
   await revokeReplayed({ model: error.model, artifactId: error.artifactId, requestId });
   throw new errors.InvalidGrant(`${error.model} was consumed by another request`);

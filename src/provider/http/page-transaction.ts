@@ -10,6 +10,7 @@ import type { Log } from '../../log.ts';
 import { asEngineContext } from '../engine-internals.ts';
 import { ROUTES } from '../routes.ts';
 import type { Pages } from './pages.ts';
+import { UNAVAILABLE } from './unavailable.ts';
 
 /** With everything below them. The engine's router ignores case. */
 const PAGES = new RegExp(`^(${ROUTES.authorization}|${ROUTES.end_session}|${ROUTES.code_verification})(/|$)`, 'i');
@@ -49,12 +50,14 @@ function withdraw(ctx: Context): void {
 /** What the engine's own error handlers do not see. */
 async function showFailure({ pages, log }: PageTransactionDeps, ctx: Context, error: Error): Promise<void> {
   const refusal = error instanceof errors.OIDCProviderError ? error : undefined;
-  ctx.status = refusal?.statusCode ?? 500;
-  const retryAfterSeconds = unavailabilityIn(error)?.retryAfterSeconds;
+  const unavailable = unavailabilityIn(error);
+  ctx.status = refusal?.statusCode ?? unavailable?.status ?? 500;
+  const { retryAfterSeconds } = unavailable ?? {};
   if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
+  const nothingStored = LOGOUT.test(ctx.path) ? STILL_SIGNED_IN : NOTHING_STORED;
   const out = {
-    error: refusal?.error ?? 'server_error',
-    error_description: refusal?.error_description ?? (LOGOUT.test(ctx.path) ? STILL_SIGNED_IN : NOTHING_STORED),
+    error: refusal?.error ?? (unavailable === undefined ? 'server_error' : UNAVAILABLE),
+    error_description: refusal?.error_description ?? unavailable?.detail ?? nothingStored,
   };
   if (ctx.status < 500) {
     log.info({ request_id: ctx.get('x-request-id'), oauth_error: out.error, reason: out.error_description }, 'refused');

@@ -51,7 +51,10 @@ export function justRotated(): errors.OIDCProviderError {
   );
 }
 
-/** @param consumedAt seconds since 1970 */
-export function isWithinGrace(client: Client, consumedAt: number | undefined): boolean {
-  return consumedAt !== undefined && Date.now() / 1000 < consumedAt + graceSeconds(client);
+/**
+ * @param consumedAt seconds since 1970, by the clock of the database
+ * @param now by the same clock
+ */
+export function isWithinGrace(client: Client, consumedAt: number | undefined, now: number): boolean {
+  return consumedAt !== undefined && now < consumedAt + graceSeconds(client);
 }

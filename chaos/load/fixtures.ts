@@ -8,7 +8,7 @@ import { allow, createApi, createClient, createUser, type Scene, type User } fro
 
 const USERS = 6;
 
-export interface Cast {
+export interface Fixtures {
   readonly service: TestClient;
   /** public clients, whose refresh tokens are rotated at each use; the second may reuse one within the grace */
   readonly apps: readonly TestClient[];
@@ -16,7 +16,7 @@ export interface Cast {
   readonly users: readonly User[];
 }
 
-export async function createCast(admin: Admin): Promise<Cast> {
+export async function createFixtures(admin: Admin): Promise<Fixtures> {
   const apis = { jwt: 'https://jwt.example', opaque: 'https://opaque.example' };
   const service = await createClient(admin, { grant_types: ['client_credentials'] });
   const apps = [
