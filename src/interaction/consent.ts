@@ -154,7 +154,7 @@ export async function requestInWords(query: Query, params: Readonly<Record<strin
 export async function allow(
   deps: { database: Database; engine: Engine },
   interaction: Interaction,
-  requestId: string,
+  { requestId, judgedAt }: { requestId: string; judgedAt: number },
 ): Promise<string> {
   const { identityScopes, apiScopes } = missingScopes(interaction);
   const { missingOIDCClaims: claims = [], rar: details = [] } = missingOf(interaction);
@@ -163,7 +163,7 @@ export async function allow(
   const clientId = String(interaction.params.client_id);
 
   return deps.database.transaction(async (query) => {
-    const owner = { accountId, clientId, sessionUid, grantId };
+    const owner = { accountId, clientId, sessionUid, grantId, judgedAt };
     const grown = await deps.engine.growGrant(query, owner, (grant) => addTo(grant, missingOf(interaction)));
     if (identityScopes.length > 0) await addConsent(query, accountId, clientId, '', identityScopes);
     for (const [identifier, scopes] of Object.entries(apiScopes)) {

@@ -94,7 +94,7 @@ async function postConsent(deps: InteractionDeps, ctx: Context): Promise<void> {
   const interaction = await currentInteraction(deps, ctx);
   assertPrompt(interaction, ['consent']);
   await readForm(ctx);
-  const grantId = await allow(deps, interaction, requestId(ctx));
+  const grantId = await allow(deps, interaction, { requestId: requestId(ctx), judgedAt: ctx.state.judgedAt });
   await finish(deps, ctx, { consent: { grantId } }, { mergeWithLastSubmission: true });
 }
 

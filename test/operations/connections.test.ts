@@ -13,7 +13,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { makeCertificate } from '../support/certificates.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type Exposition, parseExposition } from '../support/exposition.ts';
-import { until } from '../support/patience.ts';
+import { eventually, until } from '../support/patience.ts';
 import {
   isAlive as isRunning,
   type LanyardProcess,
@@ -101,9 +101,12 @@ async function isAlive(port: number): Promise<boolean> {
   return answer?.status === 200;
 }
 
-async function readMetrics(): Promise<Exposition> {
-  const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`, { headers: { connection: 'close' } });
-  return parseExposition(await answer.text());
+/** Again when refused: for a moment, connections that no worker has taken yet can use up the descriptors of the primary. */
+function readMetrics(): Promise<Exposition> {
+  return eventually(async () => {
+    const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`, { headers: { connection: 'close' } });
+    return parseExposition(await answer.text());
+  });
 }
 
 /** On the one connection of the agent. */

@@ -63,6 +63,8 @@ async function startWith(
   };
   const lanyard = await launch({ home, port, env, output, command });
   await until(async () => (await requestAdminToken(lanyard).catch(() => undefined)) === 200, 'a token');
+  // The admin client is there a moment before the start is complete.
+  await until(async () => (await fetch(`${lanyard.issuer}/health/ready`)).status === 200, 'the end of the start');
   return lanyard;
 }
 

@@ -9,7 +9,7 @@ import { AlreadyConsumedError, createArtifactStore } from '../../src/provider/st
 import { createUnitOfWork, type UnitOfWork } from '../../src/provider/storage/unit-of-work.ts';
 import { createStorage } from '../../src/provider/tokens/model-adapter.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
-import { until, untilSecond } from '../support/patience.ts';
+import { until } from '../support/patience.ts';
 
 let engine: TestEngine;
 let unitOfWork: UnitOfWork;
@@ -245,7 +245,7 @@ describe('"not before"', () => {
     await engine.database.changes.current();
     expect(await storage('AccessToken').find(earlier)).toBeUndefined();
     const later = newId();
-    await untilSecond(notBefore.getTime() / 1000);
+    await until(() => engine.database.changes.now() >= notBefore.getTime() / 1000, 'the second');
     await storage('AccessToken').upsert(later, payload(owner), 60);
     expect(await storage('AccessToken').find(later)).toBeDefined();
   });

@@ -29,6 +29,8 @@ interface Owner {
   readonly clientId: string;
   /** undefined: of a session that is not stored yet */
   readonly sessionUid: string | undefined;
+  /** of a new grant: when the request was judged, in seconds since 1970 */
+  readonly judgedAt: number;
 }
 
 /**
@@ -50,7 +52,8 @@ export function createLoadExistingGrant(deps: GrantDeps) {
     const consents = await findConsents(deps.database.query, accountId, clientId);
     if (consents.size === 0) return undefined;
     const { grant, entry } = await deps.database.transaction(async (query) => {
-      const owner = { accountId, clientId, sessionUid: storedSessionUid(accountId) };
+      const judgedAt = issueTime(deps.database.changes);
+      const owner = { accountId, clientId, sessionUid: storedSessionUid(accountId), judgedAt };
       return changeGrant(deps, provider, query, owner);
     });
     session?.sidFor(clientId, entry.sid);
@@ -72,7 +75,7 @@ export type GrowGrant = (
   add: (grant: Grant) => void,
 ) => Promise<string>;
 
-export function createGrowGrant(deps: GrantDeps, provider: Provider): GrowGrant {
+export function createGrowGrant(deps: Pick<GrantDeps, 'unitOfWork'>, provider: Provider): GrowGrant {
   return async (query, owner, add) =>
     (await changeGrant(deps, provider, query, owner, owner.grantId, add)).entry.grantId;
 }
@@ -82,7 +85,7 @@ export function createGrowGrant(deps: GrantDeps, provider: Provider): GrowGrant 
  * @param add nothing: only a new one is stored, with what was allowed before
  */
 async function changeGrant(
-  { unitOfWork, database }: GrantDeps,
+  { unitOfWork }: Pick<GrantDeps, 'unitOfWork'>,
   provider: Provider,
   query: Query,
   owner: Owner,
@@ -93,7 +96,7 @@ async function changeGrant(
   const before = sessionUid === undefined ? undefined : await lockSessionEntry(query, sessionUid, clientId);
   const stored = await lockGrant(provider, query, before?.grantId ?? knownId);
   const valid = stored && isGrantOf(stored, owner) ? stored : undefined;
-  const grant = valid ?? newGrant(provider, owner, issueTime(database.changes));
+  const grant = valid ?? newGrant(provider, owner);
   if (valid === undefined) addConsents(grant, await findConsents(query, accountId, clientId));
   add?.(grant);
   const { result: grantId, commitIn } = await unitOfWork.collect('', () => grant.save());
@@ -104,8 +107,8 @@ async function changeGrant(
   return { grant, entry };
 }
 
-function newGrant({ Grant }: Provider, { accountId, clientId }: Owner, iat: number): Grant {
-  return Object.assign(new Grant({ accountId, clientId }), { iat });
+function newGrant({ Grant }: Provider, { accountId, clientId, judgedAt }: Owner): Grant {
+  return Object.assign(new Grant({ accountId, clientId }), { iat: Math.floor(judgedAt) });
 }
 
 async function lockGrant(provider: Provider, query: Query, grantId: string | undefined): Promise<Grant | undefined> {
