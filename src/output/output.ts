@@ -107,14 +107,13 @@ class Output {
 
   #writeFile(): void {
     const chunk = this.#take(Number.POSITIVE_INFINITY);
-    if (chunk.length === 0) {
-      this.#reportDrops();
-      return;
-    }
+    if (chunk.length === 0) return;
     this.#isBusy = true;
     writeInThread(this.#open().descriptor, chunk, 0, chunk.length, null, (error, count) => {
       if (error === null) {
         this.#written(chunk, count);
+        // Not only when nothing waits: while requests keep coming, something always does.
+        if (this.#rest.length === 0) this.#reportDrops();
       } else {
         this.#rest = chunk;
         this.#dropAll();
