@@ -106,8 +106,11 @@ export const CHANGES: readonly Change[] = [
     probes: [getsToken, clientTokenActive],
     apply: async ({ admin }, scene) =>
       void (await admin.send('POST', `${clientPath(scene)}/disable`, undefined, 'client.disabled')),
-    undo: async ({ admin }, scene) =>
-      void (await admin.send('POST', `${clientPath(scene)}/enable`, undefined, 'client.enabled')),
+    async undo(world, scene) {
+      await world.admin.send('POST', `${clientPath(scene)}/enable`, undefined, 'client.enabled');
+      scene.userTokens = undefined;
+      await renewToken(world, scene);
+    },
   },
   {
     name: 'a removed client',
@@ -164,8 +167,10 @@ export const CHANGES: readonly Change[] = [
     probes: [userTokenActive, refreshTokenActive, refreshes],
     apply: async ({ admin }, { user }) =>
       void (await admin.send('POST', `/users/${user.id}/disable`, undefined, 'user.disabled')),
-    undo: async ({ admin }, { user }) =>
-      void (await admin.send('POST', `/users/${user.id}/enable`, undefined, 'user.enabled')),
+    async undo({ admin }, scene) {
+      await admin.send('POST', `/users/${scene.user.id}/enable`, undefined, 'user.enabled');
+      scene.userTokens = undefined;
+    },
   },
   {
     name: 'the revoked tokens of a user',

@@ -66,12 +66,8 @@ export interface CreatedSecret {
   readonly secret: string | undefined;
 }
 
-export interface RevokedCounts {
-  readonly accessTokens: number;
-  readonly refreshTokens: number;
-  readonly authorizationCodes: number;
-  readonly grants: number;
-}
+type RevokedKind = 'accessTokens' | 'refreshTokens' | 'authorizationCodes' | 'grants';
+export type RevokedCounts = Readonly<Record<RevokedKind, number>>;
 
 export interface ClientsDeps {
   readonly database: Database;
@@ -83,6 +79,8 @@ export interface ClientsDeps {
   /** removes what the engine has stored for a client */
   readonly removeArtifacts: (query: Query, clientId: string) => Promise<RevokedCounts>;
 }
+
+const SECTOR_MEMBERS = ['sector_identifier_uri', 'redirect_uris', 'jwks_uri'];
 
 async function create(
   deps: ClientsDeps,
@@ -120,7 +118,7 @@ async function change(
 ): Promise<Client> {
   // Before the transaction: the host of the sector_identifier_uri may be slow.
   const known = await store.findClient(deps.database.query, clientId);
-  if (known !== undefined && concernsSector(patch)) {
+  if (known !== undefined && SECTOR_MEMBERS.some((member) => member in patch)) {
     await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
   }
   return locked(deps, clientId, ifVersion, async (query, before) => {
@@ -151,29 +149,40 @@ async function remove(
   await untilTokensAreNewer(1);
 }
 
-function setDisabled(
+/** What was issued before ends when the client is disabled: enabling the client brings nothing back. */
+async function setDisabled(
   deps: ClientsDeps,
   clientId: string,
   isDisabled: boolean,
   ifVersion: number | undefined,
   by: ChangedBy,
 ): Promise<Client> {
-  return locked(deps, clientId, ifVersion, async (query) => {
-    const client = await store.setClientDisabled(query, clientId, isDisabled);
+  let secondsToWait = 0;
+  const client = await locked(deps, clientId, ifVersion, async (query) => {
+    const changed = await store.setClientDisabled(query, clientId, isDisabled);
+    if (isDisabled) ({ secondsToWait } = await revokeEverything(deps, query, clientId));
     await record(query, isDisabled ? 'client.disabled' : 'client.enabled', clientId, by);
-    return client;
+    return changed;
   });
+  await untilTokensAreNewer(secondsToWait);
+  return client;
 }
 
 async function revokeTokens(deps: ClientsDeps, clientId: string, by: ChangedBy) {
   const revoked = await locked(deps, clientId, undefined, async (query) => {
-    const counts = await deps.removeArtifacts(query, clientId);
+    const { notBefore, secondsToWait, ...counts } = await revokeEverything(deps, query, clientId);
     await store.removeConsentsOfClient(query, clientId);
-    await record(query, 'client.tokens_revoked', clientId, by, { ...counts });
-    return { ...counts, ...(await store.setClientNotBefore(query, clientId)) };
+    await record(query, 'client.tokens_revoked', clientId, by, counts);
+    return { ...counts, notBefore, secondsToWait };
   });
   await untilTokensAreNewer(revoked.secondsToWait);
   return revoked;
+}
+
+/** Removes everything that was issued to a client; JWTs are void by tokens_not_before. */
+async function revokeEverything(deps: ClientsDeps, query: Query, clientId: string) {
+  const counts = await deps.removeArtifacts(query, clientId);
+  return { ...counts, ...(await store.setClientNotBefore(query, clientId)) };
 }
 
 async function addSecret(
@@ -238,8 +247,4 @@ function record(query: Query, type: AuditEventType, clientId: string, by: Change
 
 function newId(): string {
   return randomBytes(12).toString('base64url');
-}
-
-function concernsSector(patch: ClientPatch): boolean {
-  return ['sector_identifier_uri', 'redirect_uris', 'jwks_uri'].some((member) => member in patch);
 }

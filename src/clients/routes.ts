@@ -178,8 +178,8 @@ const accessOf = ({ clients }: ClientRoutesDeps) =>
     params,
     idOf: ({ client_id: clientId }) => clientId,
     summaries: {
-      disable: 'Refuse the client everywhere; its tokens become inactive at once',
-      enable: 'Enable a disabled client again, with those of its tokens that have not expired',
+      disable: 'Refuse the client everywhere; ends all its tokens and grants, for good',
+      enable: 'Enable a disabled client again; brings no token back',
       revoke: 'Revoke every token, refresh token, code, grant and remembered consent of a client, JWTs included',
     },
     schema: clientSchema,

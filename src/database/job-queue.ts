@@ -15,6 +15,12 @@ const RETRY = { retryLimit: 30, retryDelay: 5, retryBackoff: true, retryDelayMax
 /** A job that takes longer has died with its process. Longer than any outbound request. */
 const EXPIRE_SECONDS = 15;
 const RETENTION_SECONDS = 2 * 86_400;
+const QUEUE = {
+  ...RETRY,
+  expireInSeconds: EXPIRE_SECONDS,
+  retentionSeconds: RETENTION_SECONDS,
+  deleteAfterSeconds: RETENTION_SECONDS,
+};
 const POLL_SECONDS = 1;
 /** How often it looks for jobs that have expired. */
 const SUPERVISE_SECONDS = 5;
@@ -26,10 +32,14 @@ const STOP_MS = 3_000;
 const CONCURRENCY = 10;
 /** Of these, for one recipient: one that answers slowly does not delay the others. */
 const CONCURRENCY_PER_RECIPIENT = 3;
+/** Stored by one statement. */
+const MAX_BATCH = 10_000;
 
 export interface JobQueue<Job extends object> {
   /** Stores a job, in the transaction of `query` if it has one. */
   add(query: Query, job: Job): Promise<void>;
+  /** The same for any number of them, with a statement for each ten thousand. */
+  addAll(query: Query, jobs: readonly Job[]): Promise<void>;
   /** Does jobs in this process from now on. One process of an installation is enough; several do no harm. */
   work(doJob: (job: Job, attempt: JobAttempt) => Promise<void>): Promise<void>;
   /** Finishes the jobs underway. */
@@ -68,12 +78,7 @@ export function createJobQueue<Job extends object>(name: string, deps: JobQueueD
     boss.on('error', (error) => log.warn({ error }, 'the job queue failed'));
     try {
       await boss.start();
-      await boss.createQueue(name, {
-        ...RETRY,
-        expireInSeconds: EXPIRE_SECONDS,
-        retentionSeconds: RETENTION_SECONDS,
-        deleteAfterSeconds: RETENTION_SECONDS,
-      });
+      await boss.createQueue(name, QUEUE);
       return boss;
     } catch (error) {
       // The parts that have started would go on, and keep their connections.
@@ -82,11 +87,17 @@ export function createJobQueue<Job extends object>(name: string, deps: JobQueueD
     }
   }
 
-  return {
-    async add(query, job) {
+  async function addAll(query: Query, jobs: readonly Job[]): Promise<void> {
+    const inserts = jobs.map((job) => ({ data: job, group: { id: recipientOf(job) } }));
+    for (let first = 0; first < inserts.length; first += MAX_BATCH) {
       const boss = await sender.get();
-      await boss.send(name, job, { db: within(query), group: { id: recipientOf(job) } });
-    },
+      await boss.insert(name, inserts.slice(first, first + MAX_BATCH), { db: within(query) });
+    }
+  }
+
+  return {
+    add: (query, job) => addAll(query, [job]),
+    addAll,
 
     async work(doJob) {
       const boss = await worker.get();

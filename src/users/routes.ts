@@ -125,8 +125,8 @@ const accessOf = ({ users }: UserRoutesDeps) =>
     params,
     idOf: ({ user_id: userId }) => userId,
     summaries: {
-      disable: 'Refuse the user everywhere; tokens become inactive at once',
-      enable: 'Let a disabled user sign in again',
+      disable: 'Refuse the user everywhere; ends all sessions and tokens, for good',
+      enable: 'Let a disabled user sign in again; brings no session or token back',
       revoke: 'Revoke every token, grant, session and remembered consent of a user, JWTs included',
     },
     schema: userSchema,

@@ -84,18 +84,23 @@ async function change(
   return user;
 }
 
-function setDisabled(
+/** What was issued before ends when the user is disabled: enabling the user brings nothing back. */
+async function setDisabled(
   deps: UsersDeps,
   userId: string,
   isDisabled: boolean,
   ifVersion: number | undefined,
   by: ChangedBy,
 ): Promise<User> {
-  return locked(deps, userId, ifVersion, async (query) => {
-    const user = await store.setUserDisabled(query, userId, isDisabled);
+  let secondsToWait = 0;
+  const user = await locked(deps, userId, ifVersion, async (query) => {
+    const changed = await store.setUserDisabled(query, userId, isDisabled);
+    if (isDisabled) ({ secondsToWait } = await revokeEverything(deps, query, userId));
     await record(query, isDisabled ? 'user.disabled' : 'user.enabled', userId, by);
-    return user;
+    return changed;
   });
+  await untilTokensAreNewer(secondsToWait);
+  return user;
 }
 
 async function revokeTokens(deps: UsersDeps, userId: string, by: ChangedBy) {

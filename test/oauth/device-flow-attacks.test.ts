@@ -173,6 +173,8 @@ describe('expired codes', () => {
     expect(done.html).toContain('id="device-done"');
     await server.admin.request('POST', `/users/${bobId}/disable`);
     expect((await poll(code)).body).toMatchObject({ error: 'invalid_grant' });
+    await server.admin.request('POST', `/users/${bobId}/enable`);
+    expect((await poll(code)).body).toMatchObject({ error: 'invalid_grant' });
   });
 });
 

@@ -6,11 +6,20 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import type { TestClient } from '../support/admin.ts';
 import { countBlocked } from '../support/hold.ts';
-import { ALICE, authorizationUrl, CODE_FLOW, isActive, obtainTokens, refresh } from '../support/oauth.ts';
+import {
+  ALICE,
+  authorizationUrl,
+  CODE_FLOW,
+  exchange,
+  isActive,
+  obtainCode,
+  obtainTokens,
+  refresh,
+} from '../support/oauth.ts';
 import { startOtherNode } from '../support/other-node.ts';
 import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { createUserAgent, type PageVisit, type UserAgent } from '../support/user-agent.ts';
+import { createUserAgent, formAction, type PageVisit, type UserAgent } from '../support/user-agent.ts';
 
 const API = 'https://api.example';
 
@@ -159,6 +168,54 @@ describe('a request that started before the end and ends after it does not resto
     expect(await sessionIds()).toEqual(before);
     await endAll();
   });
+});
+
+describe('a login whose password was checked before, and that goes on after', () => {
+  const change = async (method: string, path: string, body?: object) =>
+    expect((await server.admin.request(method, path, body)).status).toBe(200);
+
+  test.each<[string, (userPath: string) => Promise<void>]>([
+    [
+      'the user was disabled and enabled',
+      async (userPath) => {
+        await change('POST', `${userPath}/disable`);
+        await change('POST', `${userPath}/enable`);
+      },
+    ],
+    ['the password was changed', (userPath) => change('PATCH', userPath, { password: 'a password that is new' })],
+    ['everything was revoked', (userPath) => change('POST', `${userPath}/revoke-tokens`)],
+  ])('%s: gets no code; who knew the old password would get tokens with it', async (name, end) => {
+    const user = { username: name, password: ALICE.password };
+    const userPath = `/users/${await server.admin.createUser(user.username, user.password)}`;
+    // Nothing is asked after the password any more.
+    await obtainCode(server, app, {}, { user });
+    let resumed = 0;
+    const agent = createUserAgent(server.issuer, [], async (url, init) => {
+      if (url.pathname.startsWith('/oauth2/authorize/') && resumed++ === 0) await end(userPath);
+      return fetch(url, init);
+    });
+    const pkce = { code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' };
+    const login = await agent.visit(authorizationUrl(server.issuer, { client_id: app.clientId, ...pkce }));
+    const page = await agent.submit(formAction(login.html, 'login'), user);
+    expect(resumed).toBe(1);
+    expect(page.leavesTo).toBeUndefined();
+    expect(page.html).toContain('This page is no longer valid');
+    expect(await isSignedIn(agent)).toBe(false);
+  });
+});
+
+test('the session and the code of a user who was disabled do not come back when the user is enabled', async () => {
+  const user = { username: 'bob', password: ALICE.password };
+  const userPath = `/users/${await server.admin.createUser(user.username, user.password)}`;
+  const agent = createUserAgent(server.issuer);
+  const issued = await obtainCode(server, app, {}, { agent, user });
+  for (const action of ['disable', 'enable']) {
+    expect((await server.admin.request('POST', `${userPath}/${action}`)).status).toBe(200);
+  }
+  expect(await isSignedIn(agent)).toBe(false);
+  expect((await exchange(server, app, issued)).body.error).toBe('invalid_grant');
+  expect((await server.admin.request('GET', `${userPath}/sessions`)).body.items).toEqual([]);
+  await obtainCode(server, app, {}, { agent, user });
 });
 
 test('when an operator ends a session, its tokens are inactive on the other node at once', async () => {

@@ -87,12 +87,16 @@ async function change(method: string, path: string, body?: unknown) {
 const apiPath = (identifier: string) => `/resource-servers/${encodeURIComponent(identifier)}`;
 
 describe('the client', () => {
-  test('disabled: all its tokens are inactive, and active again after it was enabled', async () => {
+  test('disabled: all its tokens are inactive, and stay so after it was enabled: who stole one would have it again', async () => {
     await change('POST', `/clients/${app.clientId}/disable`);
     await expectInactive([...ofClient, ...allOf(ofUser)], [api]);
     expect((await introspect(server.issuer, app, ofClient[0] as string)).status).toBe(401);
     await change('POST', `/clients/${app.clientId}/enable`);
-    await expectActive([...ofClient, ...allOf(ofUser)]);
+    await expectInactive([...ofClient, ...allOf(ofUser)], [app, api]);
+    for (const { refreshToken } of ofUser) {
+      expect((await refresh(server, app, refreshToken)).body.error).toBe('invalid_grant');
+    }
+    await expectActive([...(await tokensOfClient()), ...allOf(await tokensOfUser())]);
   });
 
   test('removed: all its tokens are inactive, also if another client gets the same id later', async () => {
@@ -127,6 +131,16 @@ describe('the user', () => {
     await change('POST', `/users/${user.id}/disable`);
     await expectInactive(allOf(ofUser), [app, api]);
     await expectActive(ofClient);
+  });
+
+  test('enabled again: earlier tokens stay inactive, later ones are active at once', async () => {
+    await change('POST', `/users/${user.id}/disable`);
+    await change('POST', `/users/${user.id}/enable`);
+    await expectInactive(allOf(ofUser), [app, api]);
+    for (const { refreshToken } of ofUser) {
+      expect((await refresh(server, app, refreshToken)).body.error).toBe('invalid_grant');
+    }
+    await expectActive(allOf(await tokensOfUser()));
   });
 
   test("revoke-tokens: the user's tokens are inactive, JWTs too; later ones are active at once", async () => {

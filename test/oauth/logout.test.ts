@@ -474,6 +474,7 @@ describe('back-channel logout', () => {
     test.each([
       ['a new password', (id: string) => ['PATCH', `/users/${id}`, { password: 'another password of some length' }]],
       ['all tokens revoked', (id: string) => ['POST', `/users/${id}/revoke-tokens`, undefined]],
+      ['the user disabled', (id: string) => ['POST', `/users/${id}/disable`, undefined]],
     ])('%s: all sessions end, with a notice for each', async (_name, request) => {
       const app = await createListener();
       const { user, id } = await newUser();
@@ -483,6 +484,44 @@ describe('back-channel logout', () => {
       const notices = await receiver.wait(app.path, 2);
       expect(new Set(notices.map(({ logoutToken }) => decodeJwt(logoutToken).sid)).size).toBe(2);
       expect(await sessionsOf(id)).toEqual([]);
+    });
+
+    test('ten thousand sessions of a user end with one statement for their notices: a robot could make as many', async () => {
+      const app = await createListener();
+      const { user, id } = await newUser();
+      await obtainTokens(server, app, {}, { user });
+      await server.sql.query(
+        `INSERT INTO oidc_artifacts (model, id, payload, client_id, account_id, uid, issued_at, expires_at)
+         SELECT model, sha256(n::text::bytea), replace(payload::text, uid, uid || n)::json, client_id, account_id, uid || n,
+           issued_at, expires_at
+         FROM (SELECT * FROM oidc_artifacts WHERE model = 'Session' AND account_id = $1 LIMIT 1) one,
+           generate_series(1, 10000) n`,
+        [id],
+      );
+      const { rows } = await eventually(async () => {
+        const queue = await server.sql.query("SELECT table_name FROM lanyard_jobs.queue WHERE name = 'logout-notices'");
+        expect(queue.rowCount).toBe(1);
+        return queue;
+      });
+      const table = `lanyard_jobs.${rows[0].table_name}`;
+      await server.sql.query(`
+        CREATE TABLE statements (jobs int);
+        CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          INSERT INTO statements SELECT count(*) FROM added;
+          RETURN NULL;
+        END $$;
+        CREATE TRIGGER count_statement AFTER INSERT ON ${table} REFERENCING NEW TABLE AS added
+          FOR EACH STATEMENT EXECUTE FUNCTION count_statement()`);
+      try {
+        expect((await server.admin.request('POST', `/users/${id}/disable`)).status).toBe(200);
+        const { rows: statements } = await server.sql.query('SELECT jobs FROM statements');
+        expect(statements.length).toBeLessThan(4);
+        expect(statements.reduce((sum, { jobs }) => sum + jobs, 0)).toBeGreaterThanOrEqual(10_000);
+        expect(await sessionsOf(id)).toEqual([]);
+      } finally {
+        await server.sql.query(`DROP TRIGGER count_statement ON ${table}; DELETE FROM lanyard_jobs.job`);
+      }
     });
   });
 });

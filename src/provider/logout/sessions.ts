@@ -7,7 +7,7 @@ import type { Database, Query } from '../../database/database.ts';
 import type { Directory } from '../policy/directory.ts';
 import { artifactId, removeGrant } from '../storage/artifacts.ts';
 import { HAS_ENDED, markSessionEnded } from '../storage/ended-sessions.ts';
-import type { LogoutNotices } from './logout-notices.ts';
+import type { LogoutNotice, LogoutNotices } from './logout-notices.ts';
 
 export interface UserSession {
   /** the uid; not the value of the cookie */
@@ -32,7 +32,7 @@ export interface Sessions {
 export interface SessionsDeps {
   readonly database: Pick<Database, 'query' | 'transaction'>;
   readonly directory: Pick<Directory, 'findClient'>;
-  readonly notices: Pick<LogoutNotices, 'add'>;
+  readonly notices: Pick<LogoutNotices, 'addAll'>;
   readonly sessionSeconds: number;
 }
 
@@ -70,13 +70,25 @@ const SQL = {
   },
 };
 
-export function createSessions({ database, directory, notices, sessionSeconds }: SessionsDeps): Sessions {
-  async function notify(query: Query, accountId: string, { authorizations = {} }: Payload): Promise<void> {
-    for (const [clientId, { sid }] of Object.entries(authorizations)) {
+async function noticesOf(
+  directory: Pick<Directory, 'findClient'>,
+  accountId: string,
+  ended: readonly { payload: Payload }[],
+): Promise<LogoutNotice[]> {
+  const notices: LogoutNotice[] = [];
+  for (const { payload } of ended) {
+    for (const [clientId, { sid }] of Object.entries(payload.authorizations ?? {})) {
       const client = await directory.findClient(clientId);
-      if (client?.metadata.backchannel_logout_uri === undefined) continue;
-      await notices.add(query, { clientId, accountId, sid });
+      if (client?.metadata.backchannel_logout_uri !== undefined) notices.push({ clientId, accountId, sid });
     }
+  }
+  return notices;
+}
+
+export function createSessions({ database, directory, notices, sessionSeconds }: SessionsDeps): Sessions {
+  /** One statement, however many sessions end. */
+  async function notify(query: Query, accountId: string, ended: readonly { payload: Payload }[]): Promise<void> {
+    await notices.addAll(query, await noticesOf(directory, accountId, ended));
   }
 
   async function removeGrants(query: Query, { authorizations = {} }: Payload): Promise<void> {
@@ -94,7 +106,7 @@ export function createSessions({ database, directory, notices, sessionSeconds }:
     if (rows[0] === undefined) return false;
     const { payload } = rows[0];
     await markSessionEnded(query, sessionId, sessionSeconds);
-    await notify(query, accountId, payload);
+    await notify(query, accountId, rows);
     await removeGrants(query, payload);
     await recordAudit(query, { type: 'session.ended', ...by, accountId, detail: { session: sessionId } });
     return true;
@@ -123,7 +135,7 @@ export function createSessions({ database, directory, notices, sessionSeconds }:
 
     async notifyAll(query, accountId) {
       const { rows } = await query<{ payload: Payload }>(SQL.all, [accountId]);
-      for (const { payload } of rows) await notify(query, accountId, payload);
+      await notify(query, accountId, rows);
     },
   };
 }
