@@ -20,6 +20,7 @@ import {
 } from './client.ts';
 import { assertSensible } from './metadata-rules.ts';
 import type { AllowedRegistration } from './registration/unverified.ts';
+import { type ReplaceDeps, type Replacement, replaceMetadata } from './replace-metadata.ts';
 import { generateSecret, hashGeneratedSecret } from './secret.ts';
 import * as store from './store.ts';
 
@@ -30,10 +31,13 @@ export interface Clients {
     by: ChangedBy,
     registration?: SelfRegistration,
   ): Promise<CreatedClient>;
+  /** by an operator */
   change(clientId: string, patch: ClientPatch, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
+  /** by the client itself (RFC 7592) */
+  changeOwn(clientId: string, patch: ClientPatch, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
   remove(clientId: string, ifVersion: number | undefined, by: ChangedBy): Promise<void>;
   setDisabled(clientId: string, isDisabled: boolean, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
-  revokeTokens(clientId: string, by: ChangedBy): Promise<RevokedCounts & NotBefore>;
+  revokeTokens(clientId: string, by: ChangedBy): Promise<store.RevokedCounts & NotBefore>;
   addSecret(clientId: string, input: NewSecret, by: ChangedBy): Promise<CreatedSecret>;
   removeSecret(clientId: string, secretId: string, by: ChangedBy): Promise<void>;
 }
@@ -66,18 +70,13 @@ export interface CreatedSecret {
   readonly secret: string | undefined;
 }
 
-type RevokedKind = 'accessTokens' | 'refreshTokens' | 'authorizationCodes' | 'grants';
-export type RevokedCounts = Readonly<Record<RevokedKind, number>>;
-
-export interface ClientsDeps {
+export interface ClientsDeps extends ReplaceDeps {
   readonly database: Database;
   readonly passwords: PasswordHasher;
   /** checks metadata by the engine's own schema; throws AppError `validation_failed` */
   readonly assertLoadable: (clientId: string, metadata: ClientMetadata) => void;
   /** checks that the `sector_identifier_uri`, if any, names the redirect URIs; throws the same */
   readonly assertSector: (clientId: string, metadata: ClientMetadata) => Promise<void>;
-  /** removes what the engine has stored for a client */
-  readonly removeArtifacts: (query: Query, clientId: string) => Promise<RevokedCounts>;
 }
 
 const SECTOR_MEMBERS = ['sector_identifier_uri', 'redirect_uris', 'jwks_uri'];
@@ -111,6 +110,7 @@ async function create(
 
 async function change(
   deps: ClientsDeps,
+  author: Replacement['author'],
   clientId: string,
   patch: ClientPatch,
   ifVersion: number | undefined,
@@ -121,17 +121,18 @@ async function change(
   if (known !== undefined && SECTOR_MEMBERS.some((member) => member in patch)) {
     await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
   }
-  return locked(deps, clientId, ifVersion, async (query, before) => {
+  const { client, secondsToWait } = await locked(deps, clientId, ifVersion, async (query, before) => {
     if (isOfDocument(before)) {
       throw new AppError('conflict', 'the client is described by its document: it can be disabled, not changed');
     }
     const metadata = withDefaults(applyPatch(before.metadata, patch));
     assertSensible(metadata);
     deps.assertLoadable(clientId, metadata);
-    const client = await store.updateClient(query, clientId, metadata);
     await record(query, 'client.changed', clientId, by, { members: Object.keys(patch) });
-    return client;
+    return replaceMetadata(deps, query, { before, metadata, author, by });
   });
+  if (secondsToWait !== undefined) await untilTokensAreNewer(secondsToWait);
+  return client;
 }
 
 async function remove(
@@ -218,7 +219,8 @@ function removeSecret(deps: ClientsDeps, clientId: string, secretId: string, by:
 export function createClients(deps: ClientsDeps): Clients {
   return {
     create: (...input) => create(deps, ...input),
-    change: (...input) => change(deps, ...input),
+    change: (...input) => change(deps, 'operator', ...input),
+    changeOwn: (...input) => change(deps, 'client', ...input),
     remove: (...input) => remove(deps, ...input),
     setDisabled: (...input) => setDisabled(deps, ...input),
     revokeTokens: (...input) => revokeTokens(deps, ...input),

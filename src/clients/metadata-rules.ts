@@ -22,7 +22,7 @@ export function assertSensible(metadata: ClientMetadata): void {
   const logoutUri = URL.parse(metadata.backchannel_logout_uri ?? '');
   // Back-Channel Logout §2.2: an attacker on the network path could read or suppress the logout
   // token.
-  if (logoutUri?.protocol === 'http:' && !LOOPBACK_HOSTS.has(logoutUri.hostname)) {
+  if (logoutUri?.protocol === 'http:' && !isLoopback(logoutUri)) {
     faults.push({ pointer: '/backchannel_logout_uri', detail: 'must be https, unless the host is loopback' });
   }
   // §2.2: it MUST NOT include a fragment component. URLs with credentials are never called
@@ -45,13 +45,17 @@ export function assertSensible(metadata: ClientMetadata): void {
 const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 const SCRIPT_SCHEMES = new Set(['javascript:', 'data:', 'vbscript:', 'blob:', 'file:', 'about:']);
 
+/** The user's own machine. */
+export function isLoopback({ hostname }: URL): boolean {
+  return LOOPBACK_HOSTS.has(hostname);
+}
+
 function whyUnsafe(uri: string): string | undefined {
   const url = URL.parse(uri);
   // The engine's schema refuses it.
   if (url === null) return undefined;
   // RFC 9700 §2.6: the response must not be sent unencrypted, except on the user's machine.
-  if (url.protocol === 'http:' && !LOOPBACK_HOSTS.has(url.hostname))
-    return 'must be https, unless the host is loopback';
+  if (url.protocol === 'http:' && !isLoopback(url)) return 'must be https, unless the host is loopback';
   if (SCRIPT_SCHEMES.has(url.protocol)) return `must not use the scheme ${url.protocol}`;
   return undefined;
 }

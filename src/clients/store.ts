@@ -1,5 +1,6 @@
 // Rows of `clients` and `client_secrets`, and the one mapping from a row to a Client. A change
-// first locks the row (lockClient), so that the version that the caller has read can be compared.
+// first locks the row (lockClient), so that the version that the caller has read can be compared. New
+// metadata are stored by replace-metadata only.
 
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
@@ -43,11 +44,6 @@ const SQL = {
                                 tokens_not_before)
            VALUES ($1, $2, $3, $4, $5, $6, date_trunc('second', now()))
            ON CONFLICT DO NOTHING RETURNING ${CLIENT_COLUMNS}`,
-  },
-  update: {
-    name: 'client_update',
-    text: `UPDATE clients SET name = $2, metadata = $3, version = version + 1, updated_at = now()
-           WHERE client_id = $1 RETURNING ${CLIENT_COLUMNS}`,
   },
   setDisabled: {
     name: 'client_set_disabled',
@@ -155,11 +151,6 @@ export async function insertClient(
   return rows[0] && toClient(rows[0]);
 }
 
-export async function updateClient(query: Query, clientId: string, metadata: ClientMetadata): Promise<Client> {
-  const values = [clientId, metadata.client_name ?? '', JSON.stringify(metadata)];
-  return toClient(oneRow(await query<ClientRow>(SQL.update, values)));
-}
-
 export async function setClientDisabled(query: Query, clientId: string, isDisabled: boolean): Promise<Client> {
   return toClient(oneRow(await query<ClientRow>(SQL.setDisabled, [clientId, isDisabled])));
 }
@@ -175,6 +166,14 @@ export async function removeClient(query: Query, clientId: string): Promise<void
 
 export async function removeConsentsOfClient(query: Query, clientId: string): Promise<number> {
   return (await query(SQL.removeConsents, [clientId])).rowCount;
+}
+
+/** What was removed of a client. */
+export interface RevokedCounts {
+  readonly accessTokens: number;
+  readonly refreshTokens: number;
+  readonly authorizationCodes: number;
+  readonly grants: number;
 }
 
 export interface SecretInfo {

@@ -28,7 +28,7 @@ import { metricsRoutes } from '../metrics/routes.ts';
 import type { Outbound } from '../outbound/outbound.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import { clientCertificates } from '../provider/clients/client-certificate.ts';
-import { assertLoadable, assertSector } from '../provider/clients/engine-metadata.ts';
+import { assertLoadable, assertSector, subjectsOf } from '../provider/clients/engine-metadata.ts';
 import type { ReadClientCertificate } from '../provider/clients/mutual-tls.ts';
 import { createEngine, type Engine } from '../provider/engine.ts';
 import type { LogoutNotices } from '../provider/logout/logout-notices.ts';
@@ -156,6 +156,7 @@ function createAdminApi(parts: Parts) {
     assertLoadable: (clientId, metadata) =>
       assertLoadable({ provider: engine.provider, takesCertificates }, clientId, metadata),
     assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
+    subjectsOf: (clientId, metadata) => subjectsOf(engine.provider, clientId, metadata),
     removeArtifacts: removeArtifactsOfClient,
   });
   return { clients, ...adminApi({ ...parts, clients }) };

@@ -15,6 +15,7 @@ import {
   obtainTokens,
   REDIRECT_URI,
   refresh,
+  userinfo,
 } from '../support/oauth.ts';
 import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -84,10 +85,11 @@ async function forgetDocuments(): Promise<void> {
 
 const adminPath = ({ clientId }: TestClient) => `/clients/${encodeURIComponent(clientId)}`;
 
-function signInUrl({ clientId }: TestClient): string {
+function signInUrl({ clientId }: TestClient, redirectUri = REDIRECT_URI): string {
   const { challenge } = pkcePair();
   return authorizationUrl(server.issuer, {
     client_id: clientId,
+    redirect_uri: redirectUri,
     code_challenge: challenge,
     code_challenge_method: 'S256',
   });
@@ -157,10 +159,7 @@ describe('a document that disappears', () => {
     await forgetDocuments();
     fetched = [];
     expect(await isActive(server, introspector, accessToken)).toBe(true);
-    const userinfo = await fetch(`${server.issuer}/oauth2/userinfo`, {
-      headers: { authorization: `Bearer ${forUserinfo}` },
-    });
-    expect([userinfo.status, fetched]).toEqual([200, []]);
+    expect([(await userinfo(server, forUserinfo)).status, fetched]).toEqual([200, []]);
     expect((await refresh(server, app, refreshToken)).body.error).toBe('invalid_client');
     await expect(obtainCode(server, app)).rejects.toThrow(/error-page/);
     publish({}, {}, app);
@@ -208,6 +207,41 @@ describe('a document that changes', () => {
     publish({ redirect_uris: ['https://moved.example/'] }, {}, app);
     await forgetDocuments();
     await expect(obtainCode(server, app)).rejects.toThrow(/error-page/);
+  });
+});
+
+describe('a document that changes after a user has allowed its app', () => {
+  test('cannot name the host of another app, whose subjects the old tokens would tell', async () => {
+    const app = publish({ subject_type: 'pairwise' });
+    const { accessToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API });
+    const { accessToken: forUserinfo } = await obtainTokens(server, app);
+    const { sub } = (await userinfo(server, forUserinfo)).body;
+    publish({ subject_type: 'pairwise', redirect_uris: ['https://bank.example/callback'] }, {}, app);
+    await forgetDocuments();
+    const { html } = await createUserAgent(server.issuer).visit(signInUrl(app));
+    expect(html).toContain('redirect_uris must keep its host');
+    expect((await userinfo(server, forUserinfo)).body).toMatchObject({ sub });
+    expect((await introspect(server.issuer, introspector, accessToken)).body).toMatchObject({ active: true, sub });
+    expect((await server.admin.request('GET', adminPath(app))).body.redirect_uris).toEqual([REDIRECT_URI]);
+    publish({ subject_type: 'public' }, {}, app);
+    await forgetDocuments();
+    expect((await createUserAgent(server.issuer).visit(signInUrl(app))).html).toContain('subject_type cannot be');
+    publish({ subject_type: 'pairwise' }, {}, app);
+    await forgetDocuments();
+    await obtainTokens(server, app);
+  });
+
+  test('gets no code at another host without asking the user, and the tokens end', async () => {
+    const app = publish();
+    const agent = createUserAgent(server.issuer);
+    const { accessToken } = await obtainTokens(server, app, {}, { agent });
+    const moved = 'https://bank.example/callback';
+    publish({ redirect_uris: [REDIRECT_URI, moved] }, {}, app);
+    await forgetDocuments();
+    const { html } = await agent.visit(`${signInUrl(app, moved)}`);
+    expect(html).toContain('id="consent-page"');
+    expect((await userinfo(server, accessToken)).status).toBe(401);
+    await obtainTokens(server, app);
   });
 });
 

@@ -205,6 +205,33 @@ describe('pairwise subjects (OpenID Connect Core §8.1)', () => {
     expect(before).toBe(await subjectAt(shop, 'shop.example'));
   });
 
+  test('an operator may move an app to another sector: the tokens of the former one end', async () => {
+    const shop = await server.admin.createClient(pairwise('shop.example'));
+    const before = await subjectAt(shop, 'shop.example');
+    const redirect_uri = 'https://shop.example/callback';
+    const { accessToken } = await obtainTokens(server, shop, { redirect_uri }, {}, { redirect_uri });
+    const path = `/clients/${shop.clientId}`;
+    expect((await server.admin.request('PATCH', path, { client_name: 'Shop' })).status).toBe(200);
+    expect((await userinfo(server, accessToken)).status).toBe(200);
+    const redirect_uris = ['https://news.example/callback'];
+    expect((await server.admin.request('PATCH', path, { redirect_uris })).status).toBe(200);
+    expect((await userinfo(server, accessToken)).status).toBe(401);
+    expect(await subjectAt(shop, 'news.example')).not.toBe(before);
+    const events = await server.admin.request(
+      'GET',
+      `/audit-events?type=client.tokens_revoked&client_id=${shop.clientId}`,
+    );
+    expect(events.body.items).toHaveLength(1);
+  });
+
+  test('an operator may add hosts to an app with public subjects, which keeps its tokens', async () => {
+    const client = await server.admin.createClient(CODE_FLOW);
+    const { accessToken } = await obtainTokens(server, client);
+    const redirect_uris = [REDIRECT_URI, 'https://other.example/callback'];
+    expect((await server.admin.request('PATCH', `/clients/${client.clientId}`, { redirect_uris })).status).toBe(200);
+    expect((await userinfo(server, accessToken)).status).toBe(200);
+  });
+
   test('several hosts without a sector identifier are refused at registration, naming the member', async () => {
     const { status, body } = await server.admin.request('POST', '/clients', {
       ...pairwise('shop.example'),

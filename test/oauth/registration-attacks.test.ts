@@ -4,9 +4,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Answer, requestToken, toAnswer } from '../support/admin.ts';
-import { ALICE, authorizationUrl, obtainTokens, REDIRECT_URI } from '../support/oauth.ts';
+import { ALICE, authorizationUrl, obtainTokens, REDIRECT_URI, refresh, userinfo } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { createUserAgent, formAction, pkcePair } from '../support/user-agent.ts';
+import { createUserAgent, formAction, pkcePair, type UserAgent } from '../support/user-agent.ts';
 
 const APP = { redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: 'none', client_name: 'An app' };
 
@@ -123,6 +123,92 @@ describe('an update of a registration (RFC 7592 §2.2)', () => {
     await server.admin.request('POST', '/keys/rotate', { alg: 'ES256', publish_ahead_seconds: 0 });
     const { status, body } = await own.get();
     expect([status, body]).toEqual([200, expect.objectContaining(expected)]);
+  });
+});
+
+describe('a client that changes after a user has allowed it', () => {
+  const MOVED = 'https://bank.example/callback';
+
+  /** What the user sees when the app asks again. */
+  async function askAgain({ clientId }: Own, agent: UserAgent, redirect_uri = REDIRECT_URI) {
+    const { challenge } = pkcePair();
+    const request = { client_id: clientId, redirect_uri, code_challenge: challenge, code_challenge_method: 'S256' };
+    const page = await agent.visit(authorizationUrl(server.issuer, request));
+    return page.html.includes('id="login-page"') ? agent.submit(formAction(page.html, 'login'), { ...ALICE }) : page;
+  }
+
+  async function revocationsOf({ clientId }: Own): Promise<unknown[]> {
+    const path = `/audit-events?type=client.tokens_revoked&client_id=${clientId}`;
+    return (await server.admin.request('GET', path)).body.items as unknown[];
+  }
+
+  test('cannot move to the host of another app, whose subjects its old tokens would tell', async () => {
+    const own = await register({ ...APP, subject_type: 'pairwise' });
+    const { accessToken } = await obtainTokens(server, own);
+    const before = (await userinfo(server, accessToken)).body;
+    expect((await own.put({ redirect_uris: [MOVED] })).body.error).toBe('invalid_redirect_uri');
+    expect((await userinfo(server, accessToken)).body).toEqual(before);
+    expect((await own.put({ redirect_uris: [`${REDIRECT_URI}/two`] })).status).toBe(200);
+    expect((await userinfo(server, accessToken)).body).toEqual(before);
+  });
+
+  test.each([
+    ['public', 'pairwise'],
+    ['pairwise', 'public'],
+  ])('cannot turn %s subjects into %s ones', async (from, to) => {
+    const own = await register({ ...APP, subject_type: from });
+    const { status, body } = await own.put({ subject_type: to });
+    expect([status, body.error, body.error_description]).toEqual([
+      400,
+      'invalid_client_metadata',
+      expect.stringContaining('subject_type'),
+    ]);
+  });
+
+  test('gets no code at another host without asking the user, and its tokens end', async () => {
+    const own = await register({ ...APP, grant_types: ['authorization_code', 'refresh_token'] });
+    const agent = createUserAgent(server.issuer);
+    const { accessToken, refreshToken } = await obtainTokens(server, own, {}, { agent });
+    expect((await askAgain(own, agent)).leavesTo?.searchParams.get('code')).toBeTruthy();
+    expect((await own.put({ redirect_uris: [REDIRECT_URI, MOVED] })).status).toBe(200);
+    for (const browser of [agent, createUserAgent(server.issuer)]) {
+      const { html } = await askAgain(own, browser, MOVED);
+      expect(html).toContain('id="consent-page"');
+      expect(html).toContain('bank.example');
+    }
+    expect((await userinfo(server, accessToken)).status).toBe(401);
+    expect((await refresh(server, own, refreshToken)).body.error).toBe('invalid_grant');
+    expect(await revocationsOf(own)).toEqual([
+      expect.objectContaining({ detail: expect.objectContaining({ changed_members: ['redirect_uris'] }) }),
+    ]);
+    await obtainTokens(server, own);
+  });
+
+  test('keeps its tokens when only ports of the machine of the user change', async () => {
+    const native = { ...APP, application_type: 'native', redirect_uris: ['http://127.0.0.1:1/', 'com.app:/back'] };
+    const own = await register(native);
+    const redirect_uri = 'com.app:/back';
+    const { accessToken } = await obtainTokens(server, own, { redirect_uri }, {}, { redirect_uri });
+    expect((await own.put({ redirect_uris: ['http://localhost:2/', 'com.app:/other'] })).status).toBe(200);
+    expect((await userinfo(server, accessToken)).status).toBe(200);
+    expect(await revocationsOf(own)).toEqual([]);
+  });
+
+  test('asks again under another name, when the user signs in the next time', async () => {
+    const own = await register();
+    const { accessToken } = await obtainTokens(server, own);
+    expect((await own.put({ client_name: 'Your Bank' })).status).toBe(200);
+    expect((await askAgain(own, createUserAgent(server.issuer))).html).toContain('Your Bank');
+    expect((await userinfo(server, accessToken)).status).toBe(200);
+  });
+
+  test('loses refresh tokens that only it could use when it stops to authenticate', async () => {
+    const confidential = { redirect_uris: [REDIRECT_URI], grant_types: ['authorization_code', 'refresh_token'] };
+    const own = await register(confidential);
+    const { refreshToken } = await obtainTokens(server, own);
+    expect((await own.put({ token_endpoint_auth_method: 'none' })).status).toBe(200);
+    const stolen = await refresh(server, { clientId: own.clientId, clientSecret: '' }, refreshToken);
+    expect(stolen.body.error).toBe('invalid_grant');
   });
 });
 

@@ -84,8 +84,9 @@ export async function obtainTokens(
   client: TestClient,
   params: Params = {},
   options: Parameters<typeof obtainCode>[3] = {},
+  form: Params = {},
 ): Promise<UserTokens> {
-  return toTokens(await exchange(server, client, await obtainCode(server, client, params, options)));
+  return toTokens(await exchange(server, client, await obtainCode(server, client, params, options), form));
 }
 
 export function toTokens(answer: Answer): UserTokens {

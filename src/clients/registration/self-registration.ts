@@ -114,7 +114,7 @@ async function replace(
     if (!(name in metadata) && !OPERATORS_MEMBERS.includes(name)) patch[name] = null;
   }
   const changedBy = by(clientId, requestId);
-  const changed = await deps.clients.change(clientId, patch, client.version, changedBy);
+  const changed = await deps.clients.changeOwn(clientId, patch, client.version, changedBy);
   const needsSecret = authenticatesWithSecret(changed.metadata) && !authenticatesWithSecret(client.metadata);
   if (!needsSecret) return { client: changed, secret: undefined };
   const { secret } = await deps.clients.addSecret(clientId, { overlapSeconds: 0, secret: undefined }, changedBy);

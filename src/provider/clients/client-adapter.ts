@@ -20,7 +20,7 @@ import { asksForDocuments, createDocumentNotes } from './metadata-document-store
 import { createSecretCheck, type SecretCheckDeps } from './secret-check.ts';
 
 export interface ClientAdapterDeps extends SecretCheckDeps {
-  readonly database: Pick<Database, 'query' | 'transaction' | 'changes' | 'queueSize'>;
+  readonly database: Pick<Database, 'query' | 'longTransaction' | 'changes' | 'queueSize'>;
 }
 
 export interface ClientAdapter extends Adapter {
@@ -35,7 +35,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const { database, directory } = deps;
   const unusableSecret = `unusable.${randomBytes(32).toString('base64url')}`;
   const isSecretOf = createSecretCheck(deps);
-  const noteDocument = createDocumentNotes(database);
+  const noteDocument = createDocumentNotes({ database });
 
   function refuse(): never {
     throw new Error('clients are registered through the admin API, not through the engine');
@@ -85,7 +85,7 @@ function replaceFind(
     async function findByDocument(clientId: string, known: CachedClient | undefined): Promise<Client | undefined> {
       if (!clientId.startsWith('https://')) return undefined;
       const client = await load(clientId);
-      if (client !== undefined) await noteDocument(client, known);
+      if (client !== undefined) await noteDocument(provider, client, known);
       return client;
     }
 

@@ -2,11 +2,13 @@
 // the validation of new metadata by the engine's own schema, so that nothing is registered which
 // the engine would refuse to load.
 
+import { randomUUID } from 'node:crypto';
 import type Provider from 'oidc-provider';
 import { type ClientMetadata as EngineMetadata, errors } from 'oidc-provider';
 import { authenticatesWithSecret, type ClientMetadata } from '../../clients/client.ts';
 import { AppError } from '../../errors.ts';
 import { createClient, faultyMemberOf } from '../engine-internals.ts';
+import { sectorOf } from './pairwise.ts';
 
 /**
  * Members under the names by which the engine reads them from a client. It takes them from metadata
@@ -87,6 +89,18 @@ export async function assertSector(provider: Provider, clientId: string, metadat
     await provider.Client.validate(asLoaded(clientId, metadata));
   } catch (error) {
     throw toAppError(error, metadata, 'sector_identifier_uri');
+  }
+}
+
+/** By which subjects the client knows its users: equal texts for equal subjects. */
+export function subjectsOf(provider: Provider, clientId: string, metadata: ClientMetadata): string {
+  if (metadata.subject_type !== 'pairwise') return 'public';
+  try {
+    return `pairwise ${sectorOf(createClient(provider, asLoaded(clientId, metadata)))}`;
+  } catch (error) {
+    // Stored when other rules were in force: no other metadata have the same subjects.
+    if (error instanceof errors.OIDCProviderError) return randomUUID();
+    throw error;
   }
 }
 

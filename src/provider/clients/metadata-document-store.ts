@@ -3,13 +3,18 @@
 // operators can read it, and a request that issues nothing need not wait for its host.
 
 import { isDeepStrictEqual } from 'node:util';
-import type { Client } from 'oidc-provider';
+import type Provider from 'oidc-provider';
+import { type Client, errors } from 'oidc-provider';
 import { recordAudit } from '../../audit/audit.ts';
-import { type ClientMetadata, clientMetadataSchema, METADATA_DOCUMENT } from '../../clients/client.ts';
+import { type ClientMetadata, clientMetadataSchema, isOfDocument, METADATA_DOCUMENT } from '../../clients/client.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
-import { insertClient, updateClient } from '../../clients/store.ts';
-import type { Database } from '../../database/database.ts';
+import { assertSameSubjects, type ReplaceDeps, replaceMetadata } from '../../clients/replace-metadata.ts';
+import { insertClient, lockClient } from '../../clients/store.ts';
+import type { Database, Query } from '../../database/database.ts';
+import { AppError } from '../../errors.ts';
 import { currentContext } from '../engine-internals.ts';
+import { removeArtifactsOfClient } from '../storage/artifacts.ts';
+import { subjectsOf } from './engine-metadata.ts';
 
 const MAX_REMEMBERED = 10_000;
 
@@ -29,39 +34,60 @@ export function asksForDocuments(): boolean {
   return ROUTES_THAT_ASK.has(currentContext()?.oidc?.route ?? '');
 }
 
+export interface DocumentNotesDeps {
+  readonly database: Pick<Database, 'longTransaction' | 'changes'>;
+}
+
+type NoteDocument = (provider: Provider, client: Client, known: CachedClient | undefined) => Promise<void>;
+
 /**
  * @returns a function that stores the client when it is new, or differs from what this process has
- * seen before
+ * seen before. It throws InvalidClientMetadata when the document may not change that much.
  */
-export function createDocumentNotes(
-  database: Pick<Database, 'transaction' | 'changes'>,
-): (client: Client, known: CachedClient | undefined) => Promise<void> {
+export function createDocumentNotes({ database }: DocumentNotesDeps): NoteDocument {
   // Two nodes may cache two revisions of a document. Each stores one that is new to itself once, so
   // they do not overwrite each other in turns.
   const seen = new Map<string, string>();
 
-  return async (client, known) => {
+  return async (provider, client, known) => {
     const { clientId } = client;
     const metadata = describe(client);
-    const revision = JSON.stringify(metadata);
+    // A row that was removed and made again has not seen it.
+    const revision = JSON.stringify([known?.createdAt, metadata]);
     if (known !== undefined && seen.get(clientId) === revision) return;
-    if (known === undefined || !isDeepStrictEqual(known.metadata, JSON.parse(revision))) {
-      await database.transaction(async (query) => {
-        const actor = `client:${clientId}`;
-        if (known !== undefined) {
-          await updateClient(query, clientId, metadata);
-          const detail = { client_name: metadata.client_name, redirect_uris: metadata.redirect_uris };
-          return recordAudit(query, { type: 'client.changed', actor, clientId, detail });
-        }
-        if ((await insertClient(query, clientId, metadata, { registeredBy: METADATA_DOCUMENT })) === undefined) return;
-        const detail = { client_name: metadata.client_name, registered_by: METADATA_DOCUMENT };
-        await recordAudit(query, { type: 'client.created', actor, clientId, detail });
-      });
+    const stored = JSON.parse(JSON.stringify(metadata)) as ClientMetadata;
+    if (known === undefined || !isDeepStrictEqual(known.metadata, stored)) {
+      const replaceDeps = {
+        subjectsOf: (id: string, each: ClientMetadata) => subjectsOf(provider, id, each),
+        removeArtifacts: removeArtifactsOfClient,
+      };
+      try {
+        // Without a lock: a document that is refused is refused at each request.
+        if (known !== undefined) assertSameSubjects(replaceDeps, known, stored);
+        await database.longTransaction((query) => store(query, replaceDeps, clientId, stored));
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== 'validation_failed') throw error;
+        throw new errors.InvalidClientMetadata(error.detail);
+      }
       await database.changes.current();
     }
     if (seen.size > MAX_REMEMBERED) seen.clear();
     seen.set(clientId, revision);
   };
+}
+
+async function store(query: Query, deps: ReplaceDeps, clientId: string, metadata: ClientMetadata): Promise<void> {
+  const by = { actor: `client:${clientId}` };
+  if ((await insertClient(query, clientId, metadata, { registeredBy: METADATA_DOCUMENT })) !== undefined) {
+    const detail = { client_name: metadata.client_name, registered_by: METADATA_DOCUMENT };
+    return recordAudit(query, { type: 'client.created', ...by, clientId, detail });
+  }
+  const before = await lockClient(query, clientId);
+  // Registered with this id in the meantime, or stored by another node.
+  if (!isOfDocument(before) || isDeepStrictEqual(before.metadata, metadata)) return;
+  const detail = { client_name: metadata.client_name, redirect_uris: metadata.redirect_uris };
+  await recordAudit(query, { type: 'client.changed', ...by, clientId, detail });
+  await replaceMetadata(deps, query, { before, metadata, author: 'client', by });
 }
 
 /** The document as the engine has understood it, with the member names of RFC 7591. */

@@ -9,11 +9,15 @@ export type PairwiseIdentifier = (client: Client, accountId: string) => string;
 /** @param salt secret, and never changed: another one gives every user another `sub` */
 export function createPairwiseIdentifier(salt: string): PairwiseIdentifier {
   return (client, accountId) => {
-    const { sectorIdentifier } = client as Client & { sectorIdentifier: string };
     return createHmac('sha256', salt)
-      .update(JSON.stringify([sectorIdentifier, accountId]))
+      .update(JSON.stringify([sectorOf(client), accountId]))
       .digest('base64url');
   };
+}
+
+/** Of a client with pairwise subjects: the host of its redirect URIs, or that of its `sector_identifier_uri`. */
+export function sectorOf(client: Client): string {
+  return (client as Client & { sectorIdentifier: string }).sectorIdentifier;
 }
 
 /** The `sub` that this client knows the user by. */
