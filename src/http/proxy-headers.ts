@@ -1,58 +1,47 @@
-// What a reverse proxy may say about a request. X-Forwarded-* headers are used only when the peer
-// is a trusted proxy. They are rewritten to one value each, so that Koa and the engine can read
-// them without asking again. The Host is checked here too: the engine builds absolute URLs from it,
-// and a foreign one would put an attacker's address into the discovery document.
+// What reverse proxies say about a request. X-Forwarded-* headers are used only when the peer is a trusted proxy. Each is a list, to
+// which every proxy adds at the end; a client can begin it with what it likes. So they are read from the right, as far as the chain
+// of trusted proxies reaches, which X-Forwarded-For shows. X-Forwarded-Proto decides nothing: the scheme is that of the issuer.
 
 import type { IncomingMessage } from 'node:http';
 import { isIP, isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
-export interface ProxyHeadersOptions {
-  /** those that this server answers for, the issuer first */
-  readonly origins: readonly [string, ...string[]];
-  /** whether a peer is a trusted proxy */
-  readonly isTrusted: (address: string) => boolean;
+export interface Forwarded {
+  /** of the first one that is no trusted proxy */
+  readonly clientAddress: string;
+  /** the Host that the first trusted proxy got; undefined: none has said it */
+  readonly host: string | undefined;
 }
 
-/**
- * @returns a function that rewrites the headers of a request and returns which of our origins it was
- * sent to; undefined: it was sent to another server
- */
-export function createProxyHeaders(options: ProxyHeadersOptions): (request: IncomingMessage) => string | undefined {
-  const issuer = new URL(options.origins[0]);
-  const originOf = new Map(options.origins.map((origin) => [new URL(origin).host, origin]));
-  const { isTrusted } = options;
-
-  return (request) => {
-    const { headers } = request;
-    const peerAddress = request.socket.remoteAddress ?? '';
-    const isProxied = isTrusted(peerAddress);
-    const forwardedHost = isProxied ? single(headers['x-forwarded-host']) : undefined;
-    const host = forwardedHost ?? headers.host ?? '';
-
-    const forwardedFor = isProxied ? single(headers['x-forwarded-for']) : undefined;
-    headers['x-forwarded-for'] = clientAddress(peerAddress, forwardedFor, isTrusted);
-    headers['x-forwarded-proto'] = issuer.protocol.slice(0, -1);
-    headers['x-forwarded-host'] = issuer.host;
-    delete headers.forwarded;
-    return originOf.get(host) ?? originOf.get(host.toLowerCase());
-  };
-}
-
-/** From the right, the first address that is no trusted proxy: a client can invent the others. */
-function clientAddress(
-  peerAddress: string,
-  forwardedFor: string | undefined,
+/** @param isTrusted whether an address is that of a trusted proxy */
+export function readForwarded(
+  { headers, socket }: Pick<IncomingMessage, 'headers' | 'socket'>,
   isTrusted: (address: string) => boolean,
-): string {
-  let address = canonicalAddress(peerAddress) ?? peerAddress;
-  for (const entry of forwardedFor?.split(',').reverse() ?? []) {
-    if (!isTrusted(address)) break;
-    const previous = canonicalAddress(withoutPort(entry.trim()));
+): Forwarded {
+  const peerAddress = socket.remoteAddress ?? '';
+  let clientAddress = canonicalAddress(peerAddress) ?? peerAddress;
+  if (!isTrusted(clientAddress)) return { clientAddress, host: undefined };
+  const addresses = listOf(headers['x-forwarded-for']);
+  let proxies = 1;
+  for (const entry of addresses.reverse()) {
+    const previous = canonicalAddress(withoutPort(entry));
     if (previous === undefined) break;
-    address = previous;
+    clientAddress = previous;
+    if (!isTrusted(previous)) break;
+    proxies++;
   }
-  return address;
+  const hosts = listOf(headers['x-forwarded-host']);
+  // Proxies that replace the header make a shorter list, which then begins with the first of them.
+  return { clientAddress, host: hosts[Math.max(0, hosts.length - proxies)] };
+}
+
+/** RFC 9110 §5.6.1.2: empty members do not count. Node has joined several headers by commas. */
+function listOf(header: string | string[] | undefined): string[] {
+  if (header === undefined) return [];
+  return String(header)
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
 }
 
 /** One spelling for each address: `::ffff:192.0.2.1` is 192.0.2.1. */
@@ -66,8 +55,4 @@ function canonicalAddress(text: string): string | undefined {
 /** Some proxies add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */
 function withoutPort(entry: string): string {
   return entry.replace(/^([\d.]+):\d+$/, '$1').replace(/^\[(.*)\](?::\d+)?$/, '$1');
-}
-
-function single(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header.join(',') : header;
 }

@@ -4,6 +4,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { Config } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { answerConnect } from '../server/connect-requests.ts';
 import { createConnectionLimits } from '../server/connection-limits.ts';
 import { connectionLimit, readDescriptorLimit } from '../server/descriptor-limit.ts';
 import { gracefulShutdownOf } from '../server/graceful-shutdown.ts';
@@ -37,7 +38,10 @@ export async function openListeners(
   const tls = tlsConfig && (await openTlsListener(tlsConfig, limits.options, limited, deps.log));
   opened.defer(() => tls?.stopReading());
   const servers = [http, ...(tls === undefined ? [] : [tls.server])];
-  for (const server of servers) limits.limitConnections(server);
+  for (const server of servers) {
+    limits.limitConnections(server);
+    answerConnect(server);
+  }
   const shutdowns = servers.map(gracefulShutdownOf);
   opened.defer(async () => void (await Promise.all(shutdowns.map((shutdown) => shutdown.drain()))));
   const variables = { host: 'LANYARD_HOST', port: 'LANYARD_PORT' };

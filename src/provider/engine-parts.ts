@@ -2,6 +2,7 @@
 // change.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type Koa from 'koa';
 import type { Middleware } from 'koa';
 import type { SecretVerifier } from '../clients/secret.ts';
 import type { Database } from '../database/database.ts';
@@ -37,6 +38,8 @@ export interface EnginePrelude {
   rawHeaders(request: IncomingMessage): string[];
   /** that of our origins by which the client has come */
   originOf(request: IncomingMessage): string | undefined;
+  /** after that, the app takes addresses and client from it, and not from headers or the socket */
+  attachTo(app: Koa): void;
 }
 
 export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifier'> {

@@ -196,8 +196,7 @@ function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Pro
     },
     features: features({ ...deps, ...parts }),
   });
-  // The request prelude has rewritten X-Forwarded-* to one trusted value each.
-  provider.proxy = true;
+  deps.prelude.attachTo(provider);
   return provider;
 }
 

@@ -63,6 +63,8 @@ export function createConnectionLimits(deps: ConnectionLimitDeps): ConnectionLim
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
       keepAliveTimeout: deps.keepAliveSeconds * 1000,
       handshakeTimeout: SILENCE_MS,
+      // The prelude does, with an answer that says so.
+      requireHostHeader: false,
     },
     limitRequests(handler) {
       return (request, response) => {

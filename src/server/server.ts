@@ -115,7 +115,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   });
   deps.detailsTypes.onChange(publish);
 
-  const app = new Koa({ proxy: true });
+  const app = new Koa();
+  prelude.attachTo(app);
   // An error that reaches this came after the answer had begun.
   app.on('error', (error) => log.warn({ error }, 'an answer broke off'));
   for (const middleware of prelude.middlewares) app.use(middleware);

@@ -64,7 +64,13 @@ export async function startTestEngine(): Promise<TestEngine> {
     logoutNotices: { add: async () => {} },
     secretVerifier,
     pages,
-    prelude: { middlewares: [], setCommonHeaders: () => {}, rawHeaders: () => [], originOf: () => undefined },
+    prelude: {
+      middlewares: [],
+      setCommonHeaders: () => {},
+      rawHeaders: () => [],
+      originOf: () => undefined,
+      attachTo: () => {},
+    },
     metrics: createMetrics(),
     log,
   };

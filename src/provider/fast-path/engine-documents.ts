@@ -33,11 +33,8 @@ export function engineDocuments(provider: Provider, detailsTypes: readonly strin
   return [...DISCOVERY_PATHS.map((path) => toDocument(path, discovery)), toDocument(ROUTES.jwks, jwks)];
 }
 
-/** With a request as the prelude leaves it. */
 function ask(provider: Provider, name: 'discovery' | 'jwks', path: string) {
-  const { host, protocol } = new URL(provider.issuer);
   const request = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: path });
-  Object.assign(request.headers, { 'x-forwarded-host': host, 'x-forwarded-proto': protocol.slice(0, -1) });
   const ctx = createEngineContext(provider, request, new ServerResponse(request), name);
   writeDocument(ctx, name);
   return ctx;
