@@ -83,7 +83,8 @@ export function readCredentials(authorization: string | readonly string[] | unde
   const [, name] = /^(bearer|dpop)(?: |$)/i.exec(value) ?? [];
   if (name === undefined) throw new Fault('missing_token', 'no bearer token');
   const scheme = name.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer';
-  const token = value.slice(name.length).trimStart();
+  // RFC 9110 §11.4: `1*SP`
+  const token = value.slice(name.length).replace(/^ +/, '');
   if (token === '') throw new Fault('invalid_request', `the ${scheme} scheme without a token`);
   if (Buffer.byteLength(token) > MAX_TOKEN_BYTES) throw new Fault('invalid_token', 'the token is too large');
   if (/[\s,]/.test(token)) throw new Fault('invalid_request', 'several credentials in the Authorization header');

@@ -30,6 +30,12 @@ export function isForm({ method, headers }: IncomingMessage): boolean {
   return method === 'POST' && /^application\/x-www-form-urlencoded[ \t]*(?:;|$)/i.test(headers['content-type'] ?? '');
 }
 
+/** RFC 9110 §8.3: what it is would be a guess. */
+export function hasUntypedBody({ method, headers }: IncomingMessage): boolean {
+  if (method !== 'POST' || headers['content-type']) return false;
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
 /** For the engine path, which asks several times. */
 export function keptForm(request: IncomingMessage): Promise<FormReading> {
   const reading = readings.get(request) ?? readForm(request);

@@ -6,7 +6,7 @@ import type { Context, Middleware } from 'koa';
 import { findEncodedFault } from '../../input/encoded.ts';
 import type { Fault } from '../../input/shape.ts';
 import { type Refusal, type RefusalDeps, refuse } from './early-refusal.ts';
-import { handBack, isForm, keptForm } from './form-body.ts';
+import { handBack, hasUntypedBody, isForm, keptForm } from './form-body.ts';
 import { findParameterFault } from './parameter-shape.ts';
 
 export function inputGate(deps: RefusalDeps): Middleware {
@@ -23,8 +23,15 @@ function refuseQuery(query: string): Refusal | undefined {
   return fault && toRefusal(fault);
 }
 
+/** The engine would miss every parameter of it. */
+const UNTYPED: Refusal = {
+  status: 400,
+  error: 'invalid_request',
+  description: 'the body has no Content-Type: send it as application/x-www-form-urlencoded',
+};
+
 async function refuseForm({ req }: Context): Promise<Refusal | undefined> {
-  if (!isForm(req)) return undefined;
+  if (!isForm(req)) return hasUntypedBody(req) ? UNTYPED : undefined;
   const reading = await keptForm(req);
   switch (reading.outcome) {
     case 'accepted':
