@@ -55,11 +55,11 @@ export class AppError extends Error {
   }
 }
 
-/** The error with status 503 that this one is, or was made of. */
+/** The error that asks the caller to come back later (429, 503), which this one is, or was made of. */
 export function unavailabilityIn(error: unknown): AppError | undefined {
   const candidates = [error, (error as { cause?: unknown } | undefined)?.cause];
   return candidates.find((candidate): candidate is AppError => {
-    return candidate instanceof AppError && candidate.status === 503;
+    return candidate instanceof AppError && (candidate.status === 503 || candidate.status === 429);
   });
 }
 

@@ -18,7 +18,7 @@ import { startEmbeddedPostgres } from './database/embedded/embedded-postgres.ts'
 import { loadMigrations } from './database/migrations.ts';
 import { createLog, type Log } from './log.ts';
 import { standardError } from './output/output.ts';
-import { runsAtOnce } from './password-hash.ts';
+import { runsAtOnce, threadsFor } from './password-hash.ts';
 import type { Instance, InstanceOptions } from './process/startup.ts';
 import { collectStartupGarbage } from './process/startup-gc.ts';
 import { listenForStop } from './process/stop-request.ts';
@@ -61,7 +61,7 @@ async function run(): Promise<void> {
   if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
   // libuv reads it when it first needs a thread, which is later. (password-hash.ts says why two more.)
-  process.env.UV_THREADPOOL_SIZE ??= String(runsAtOnce(config.workers) + 2);
+  process.env.UV_THREADPOOL_SIZE ??= String(threadsFor(runsAtOnce(config.workers)));
   const log = createLog(config.logLevel);
   if (cluster.isWorker) {
     const { runWorker } = await import('./process/cluster-worker.ts');

@@ -1,6 +1,7 @@
 // argon2id for everything that a person chose: user passwords and imported client secrets. One run costs about 25 ms of one core and
-// 19 MiB, so a bounded number runs at once, and a caller beyond the bounded queue gets 503. A run holds a thread of libuv,
-// of which main.ts asks for two more than can run at once: signatures and files need one too, and a disk that hangs holds the log's.
+// 19 MiB, so a bounded number runs at once, and a caller beyond the bounded queue gets 503. Users and clients have a queue each: what
+// strangers present as secrets of clients keeps no user from signing in. A run holds a thread of libuv, of which main.ts asks for two
+// more than can run at once: signatures and files need one too, and a disk that hangs holds the log's.
 
 import { availableParallelism } from 'node:os';
 import argon2 from 'argon2';
@@ -26,12 +27,28 @@ export interface PasswordHasher {
 }
 
 export interface BoundedPasswordHasher extends PasswordHasher {
+  /** For what would be done before it in vain. @throws AppError `overloaded`, as `verify` would now */
+  assertRoom(): void;
   load(): PasswordLoad;
 }
 
-/** @param processes of this installation on this machine, which share its cores. @returns how many hashes each computes at once */
-export function runsAtOnce(processes: number): number {
-  return Math.ceil(availableParallelism() / processes);
+export interface RunsAtOnce {
+  readonly users: number;
+  readonly clients: number;
+}
+
+/**
+ * How many hashes a process computes at once. Beside those of clients, users have two thirds of the cores, or half of a single one.
+ * @param processes of this installation on this machine, which share its cores
+ */
+export function runsAtOnce(processes: number): RunsAtOnce {
+  const users = Math.ceil(availableParallelism() / processes);
+  return { users, clients: Math.ceil(users / 2) };
+}
+
+/** @returns how many threads libuv needs for them, and for what else it does */
+export function threadsFor({ users, clients }: RunsAtOnce): number {
+  return users + clients + 2;
 }
 
 export function createPasswordHasher(
@@ -40,14 +57,19 @@ export function createPasswordHasher(
   const limit = pLimit(options.concurrency ?? 1);
   const maxWaiting = options.maxWaiting ?? MAX_WAITING;
 
-  function run<T>(work: () => Promise<T>): Promise<T> {
+  function assertRoom(): void {
     if (limit.pendingCount >= maxWaiting) {
       throw new AppError('overloaded', 'too many passwords are being checked at once', { retryAfterSeconds: 2 });
     }
+  }
+
+  function run<T>(work: () => Promise<T>): Promise<T> {
+    assertRoom();
     return limit(work);
   }
 
   return {
+    assertRoom,
     hash: async (password) => run(() => argon2.hash(password, PARAMETERS)),
     verify: async (phcHash, password) => run(() => argon2.verify(phcHash, password)),
     load: () => ({ running: limit.activeCount, waiting: limit.pendingCount }),

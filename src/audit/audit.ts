@@ -16,6 +16,7 @@ export const AUDIT_EVENT_TYPES = [
   'client.idle_removed',
   'initial_access_token.created',
   'initial_access_token.removed',
+  'client.authentication_failed',
   'client_secret.created',
   'client_secret.removed',
   'resource_server.created',

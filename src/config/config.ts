@@ -52,6 +52,13 @@ export interface Config {
     readonly failuresPerAddress: number;
     readonly windowSeconds: number;
   };
+  /** of what strangers cause */
+  readonly limits: {
+    /** wrong secrets of one client from one network address, in the window of logins */
+    readonly clientSecretFailures: number;
+    /** from one network address, when registration is open (RFC 7591 §5) */
+    readonly registrationsPerHour: number;
+  };
   readonly registration: {
     /** clients register without an initial access token */
     readonly isOpen: boolean;
@@ -148,6 +155,10 @@ function toConfig(values: Values): Config {
       failuresPerAccount: values.LANYARD_LOGIN_FAILURES_PER_ACCOUNT,
       failuresPerAddress: values.LANYARD_LOGIN_FAILURES_PER_ADDRESS,
       windowSeconds: values.LANYARD_LOGIN_WINDOW_SECONDS,
+    },
+    limits: {
+      clientSecretFailures: values.LANYARD_CLIENT_SECRET_FAILURES,
+      registrationsPerHour: values.LANYARD_REGISTRATIONS_PER_HOUR,
     },
     registration: {
       isOpen: values.LANYARD_DANGER_OPEN_REGISTRATION,

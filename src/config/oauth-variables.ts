@@ -50,12 +50,29 @@ export const LOGIN = {
   LANYARD_LOGIN_WINDOW_SECONDS: { ...lifetime, default: '900', text: 'The window in which failed logins are counted.' },
 } as const satisfies VariableTable;
 
+export const LIMITS = {
+  LANYARD_CLIENT_SECRET_FAILURES: {
+    schema: count,
+    unit: 'wrong secrets per window',
+    default: '20',
+    text:
+      'How many wrong secrets of one client a network address may present in LANYARD_LOGIN_WINDOW_SECONDS. ' +
+      'Concerns imported secrets, which are expensive to check.',
+  },
+} as const satisfies VariableTable;
+
 export const REGISTRATION = {
   LANYARD_DANGER_OPEN_REGISTRATION: {
     schema: yesOrNo,
     unit: 'true | false',
     default: 'false',
     text: 'Lets anyone register clients at /oauth2/register without an initial access token.',
+  },
+  LANYARD_REGISTRATIONS_PER_HOUR: {
+    schema: count,
+    unit: 'registrations',
+    default: '20',
+    text: 'How many clients one network address may register in an hour without an initial access token.',
   },
   LANYARD_CLIENT_METADATA_HOSTS: {
     schema: hostListOrAll,

@@ -2,7 +2,7 @@
 // docs/configuration.md are made from it, which a test holds.
 
 import type { z } from 'zod';
-import { LIFETIMES, LOGIN, OUTBOUND, REGISTRATION } from './oauth-variables.ts';
+import { LIFETIMES, LIMITS, LOGIN, OUTBOUND, REGISTRATION } from './oauth-variables.ts';
 import { DATABASE, LISTENER, OPERATIONS, SECRETS, TLS } from './server-variables.ts';
 import type { VariableTable } from './variable.ts';
 
@@ -12,6 +12,7 @@ export const VARIABLES = {
   ...SECRETS,
   ...LIFETIMES,
   ...LOGIN,
+  ...LIMITS,
   ...REGISTRATION,
   ...OUTBOUND,
   ...TLS,
@@ -25,6 +26,7 @@ export const GROUPS: readonly { readonly title: string; readonly variables: Vari
   { title: 'Secrets and signing keys', variables: SECRETS },
   { title: 'Lifetimes', variables: LIFETIMES },
   { title: 'Login', variables: LOGIN },
+  { title: 'Limits of what strangers cause', variables: LIMITS },
   { title: 'Dynamic client registration', variables: REGISTRATION },
   { title: 'Outbound requests', variables: OUTBOUND },
   { title: 'TLS and client certificates', variables: TLS },

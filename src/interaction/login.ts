@@ -3,6 +3,7 @@
 // it takes.
 
 import { type AuditEvent, type AuditEventType, recordAudit } from '../audit/audit.ts';
+import type { CountedEvents } from '../audit/counted-events.ts';
 import type { Query } from '../database/database.ts';
 import type { PasswordCheck } from '../users/password.ts';
 import { findUserForLogin, foldUsername } from '../users/store.ts';
@@ -25,6 +26,7 @@ export interface LoginDeps {
   readonly query: Query;
   readonly passwordCheck: PasswordCheck;
   readonly throttle: LoginThrottle;
+  readonly countedEvents: Pick<CountedEvents, 'count'>;
   /** stores the event with the sign-in that it tells of */
   readonly record: (event: AuditEvent) => void;
 }
@@ -34,10 +36,10 @@ export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<Lo
   // Phones add a blank.
   const username = attempt.username.trim();
   const name = await foldUsername(deps.query, username);
-  const retryAfterSeconds = await deps.throttle.attempt(name, address);
-  if (retryAfterSeconds !== undefined) {
-    await recordAudit(deps.query, eventOf('login.throttled', attempt));
-    return { outcome: 'throttled', retryAfterSeconds };
+  const throttled = await deps.throttle.attempt(name, address);
+  if (throttled !== undefined) {
+    deps.countedEvents.count(throttled.key, eventOf('login.throttled', attempt));
+    return { outcome: 'throttled', retryAfterSeconds: throttled.retryAfterSeconds };
   }
   const user = await findUserForLogin(deps.query, username);
   const isRight = await deps.passwordCheck.isRight(user?.passwordHash, password);

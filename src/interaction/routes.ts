@@ -5,6 +5,7 @@
 
 import Router from '@koa/router';
 import type { Context, Next } from 'koa';
+import type { CountedEvents } from '../audit/counted-events.ts';
 import type { Database } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import { readForm } from '../http/body.ts';
@@ -27,6 +28,7 @@ export interface InteractionDeps {
   readonly issuer: string;
   readonly passwordCheck: PasswordCheck;
   readonly throttle: LoginThrottle;
+  readonly countedEvents: Pick<CountedEvents, 'count'>;
   readonly metrics: Pick<Metrics, 'loginAttempted'>;
   readonly log: Log;
 }

@@ -4,7 +4,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { standardOutput } from '../output/output.ts';
 import { fewNames } from './closed-lists.ts';
-import { counter, sampledGauge, sampledGauges } from './instruments.ts';
+import { counter, sampledGauges } from './instruments.ts';
 
 const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
@@ -31,7 +31,8 @@ export interface ChangeFeedState {
 export interface InternalMetrics {
   /** @param limit the maximum number of connections */
   watchPool(name: 'general' | 'batch', pool: PoolState, limit: number): void;
-  watchPasswords(load: () => PasswordLoad): void;
+  /** @param whose passwords and secrets the queue is for */
+  watchPasswords(whose: 'users' | 'clients', load: () => PasswordLoad): void;
   /** @param queue of items that wait for a batch; a name from the code */
   watchQueue(queue: string, depth: () => number): void;
   watchChangeFeed(feed: ChangeFeedState): void;
@@ -202,12 +203,12 @@ function createClockMetrics(registry: Registry): Pick<InternalMetrics, 'watchClo
 }
 
 function createPasswordMetrics(registry: Registry): Pick<InternalMetrics, 'watchPasswords'> {
-  let load: (() => PasswordLoad) | undefined;
-  sampledGauge(registry, 'lanyard_argon2_running', 'Password hashes being computed.', () => load?.().running);
-  sampledGauge(registry, 'lanyard_argon2_waiting', 'Password hashes waiting for the CPU.', () => load?.().waiting);
+  const loads = new Map<string, () => PasswordLoad>();
+  const perQueue = (name: string, help: string, read: (load: PasswordLoad) => number) =>
+    sampledGauges(registry, name, help, 'queue', () => [...loads].map(([queue, load]) => [queue, read(load())]));
+  perQueue('lanyard_argon2_running', 'Password hashes being computed.', ({ running }) => running);
+  perQueue('lanyard_argon2_waiting', 'Password hashes waiting for the CPU.', ({ waiting }) => waiting);
   return {
-    watchPasswords(read) {
-      load = read;
-    },
+    watchPasswords: (whose, load) => void loads.set(whose, load),
   };
 }

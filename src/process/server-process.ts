@@ -6,6 +6,7 @@
 // jobs. It is opened in this order and closed in reverse, also when a start fails halfway.
 
 import { readFileSync } from 'node:fs';
+import { startCountedEvents } from '../audit/counted-events.ts';
 import type { Config } from '../config/config.ts';
 import { createDatabase, type Database } from '../database/database.ts';
 import { createJobQueue } from '../database/job-queue.ts';
@@ -55,6 +56,9 @@ export interface ServerProcess {
 
 const VERSION: string = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
 
+/** Takes two and a half seconds on one core, as 200 users on two. */
+const MAX_WAITING_CLIENTS = 100;
+
 /** @throws Error when it cannot listen, or LANYARD_SECRET_KEY does not fit the database */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const { config, log, readMetrics } = options;
@@ -99,7 +103,10 @@ async function openDeps(
 ) {
   const { databasePoolSize: poolSize, databaseQueueSize: queueSize, lifetimes, previousSecretKey } = config;
   const database = opened.adopt(createDatabase({ connectionString, poolSize, queueSize, log }), ({ close }) => close());
-  const passwords = createPasswordHasher({ concurrency: runsAtOnce(config.workers) });
+  const runs = runsAtOnce(config.workers);
+  const passwords = createPasswordHasher({ concurrency: runs.users });
+  const clientSecrets = createPasswordHasher({ concurrency: runs.clients, maxWaiting: MAX_WAITING_CLIENTS });
+  const countedEvents = opened.adopt(startCountedEvents({ query: database.query, log }), ({ stop }) => stop());
   const secretKeys = deriveKeys(secretKey, previousSecretKey);
   const { sealingKeys, dpopNonceSecret, artifactKey } = secretKeys;
   if (previousSecretKey !== undefined) await resealStoredKeys(database, sealingKeys);
@@ -116,7 +123,9 @@ async function openDeps(
     config,
     database,
     passwords,
-    metrics: createProcessMetrics(config, { database, passwords, readiness }),
+    clientSecrets,
+    countedEvents,
+    metrics: createProcessMetrics(config, { database, passwords, clientSecrets, readiness }),
     keys,
     readiness,
     keyRotation: createKeyRotation({ database, sealingKeys, schedule }),
@@ -138,17 +147,20 @@ function openKeys({ keySchedule, lifetimes }: Config, secretKeys: SecretKeys, da
 interface Watched {
   readonly database: Database;
   readonly passwords: BoundedPasswordHasher;
+  readonly clientSecrets: BoundedPasswordHasher;
   readonly readiness: Readiness;
 }
 
-function createProcessMetrics(config: Config, { database, passwords, readiness }: Watched): Metrics {
+function createProcessMetrics(config: Config, watched: Watched): Metrics {
+  const { database, passwords, clientSecrets, readiness } = watched;
   const metrics = createMetrics({
     watchesProcess: config.metrics.port !== undefined || config.metrics.isOnPublicPort,
   });
   metrics.watchPool('general', database.pool, database.pool.options.max);
   metrics.watchPool('batch', database.batchPool, database.batchPool.options.max);
   metrics.watchChangeFeed(database.changes);
-  metrics.watchPasswords(passwords.load);
+  metrics.watchPasswords('users', passwords.load);
+  metrics.watchPasswords('clients', clientSecrets.load);
   metrics.watchClock(readiness.clockOffsetSeconds);
   return metrics;
 }

@@ -6,6 +6,7 @@ import type Router from '@koa/router';
 import Koa from 'koa';
 import { adminApi } from '../admin/admin-api.ts';
 import { adminRoutes } from '../admin/routes.ts';
+import type { CountedEvents } from '../audit/counted-events.ts';
 import { createClients } from '../clients/clients.ts';
 import { registrationRoutes } from '../clients/registration/registration-routes.ts';
 import { createSelfRegistrations } from '../clients/registration/self-registration.ts';
@@ -26,7 +27,7 @@ import { createEndpointFinder } from '../metrics/endpoints.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { metricsRoutes } from '../metrics/routes.ts';
 import type { Outbound } from '../outbound/outbound.ts';
-import type { PasswordHasher } from '../password-hash.ts';
+import type { BoundedPasswordHasher, PasswordHasher } from '../password-hash.ts';
 import { clientCertificates } from '../provider/clients/client-certificate.ts';
 import { assertLoadable, assertSector, subjectsOf } from '../provider/clients/engine-metadata.ts';
 import type { ReadClientCertificate } from '../provider/clients/mutual-tls.ts';
@@ -36,7 +37,7 @@ import { ROUTES } from '../provider/routes.ts';
 import { removeArtifactsOfClient } from '../provider/storage/artifacts.ts';
 import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
 import { createPasswordCheck } from '../users/password.ts';
-import { createGuessThrottle, createLoginThrottle } from '../users/throttle.ts';
+import { createGuessThrottle, createLoginThrottle, networkOf } from '../users/throttle.ts';
 import { createPublicDocuments, type PublicDocument, type PublicDocuments } from './public-documents.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -47,6 +48,7 @@ export interface ServerDeps {
     | 'trustedProxies'
     | 'lifetimes'
     | 'loginThrottle'
+    | 'limits'
     | 'metrics'
     | 'registration'
     | 'tls'
@@ -63,14 +65,17 @@ export interface ServerDeps {
   readonly readiness: Pick<Readiness, 'reason'>;
   readonly outbound: Outbound;
   readonly logoutNotices: LogoutNotices;
+  /** of users */
   readonly passwords: PasswordHasher;
+  /** with a queue of its own */
+  readonly clientSecrets: BoundedPasswordHasher;
+  readonly countedEvents: CountedEvents;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly version: string;
 }
 
-/** Of one network address, when registration is open (RFC 7591 §5). */
-const OPEN_REGISTRATIONS = { attempts: 20, windowSeconds: 3600 };
+const HOUR_SECONDS = 3600;
 
 /** What was taken away in an emergency stays in caches for so long. */
 const MAX_AGE_SECONDS = 60;
@@ -95,7 +100,7 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const { header } = config.mutualTls;
   const takesCertificates = config.tls !== undefined || header !== undefined;
   const readClientCertificate = takesCertificates ? clientCertificates({ header, isTrusted }) : undefined;
-  const secretVerifier = createSecretVerifier(deps.passwords);
+  const secretVerifier = verifierOfSecrets(deps);
   const pages = enginePages({ query: database.query, log });
   const { fetch } = deps.outbound;
   // The engine is an app of its own beside ours: both begin with the prelude.
@@ -133,6 +138,18 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   };
 }
 
+function verifierOfSecrets({ config, database, clientSecrets, countedEvents }: ServerDeps): SecretVerifier {
+  const limits = { attempts: config.limits.clientSecretFailures, windowSeconds: config.loginThrottle.windowSeconds };
+  return createSecretVerifier({
+    passwords: clientSecrets,
+    throttle: createGuessThrottle(database.query, 'client-secret', limits, { remembersRefusals: true }),
+    onFailure({ clientId, address }) {
+      const event = { type: 'client.authentication_failed', actor: 'system', clientId, detail: { address } } as const;
+      countedEvents.count(`${clientId} ${networkOf(address)}`, event);
+    },
+  });
+}
+
 async function createPrelude(
   { config, log, metrics }: ServerDeps,
   isTrusted: (address: string) => boolean,
@@ -165,7 +182,7 @@ function createAdminApi(parts: Parts) {
 
 /** In the order in which a request is offered to them. */
 function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof createAdminApi>): Router[] {
-  const { config, database, engine, passwords, metrics, log, secretVerifier, version } = parts;
+  const { config, database, engine, passwords, countedEvents, metrics, log, secretVerifier, version } = parts;
   const { issuer } = config;
   return [
     adminRoutes({ guard, routes, issuer, version }),
@@ -173,11 +190,14 @@ function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof cre
       issuer,
       registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
       isOpen: config.registration.isOpen,
-      throttle: createGuessThrottle(database.query, 'registration', OPEN_REGISTRATIONS),
+      throttle: createGuessThrottle(database.query, 'registration', {
+        attempts: config.limits.registrationsPerHour,
+        windowSeconds: HOUR_SECONDS,
+      }),
       log,
     }),
     interactionRoutes({
-      ...{ database, engine, issuer, log, metrics },
+      ...{ database, engine, issuer, countedEvents, log, metrics },
       passwordCheck: createPasswordCheck(passwords),
       throttle: createLoginThrottle(database.query, config.loginThrottle),
     }),

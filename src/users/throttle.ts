@@ -11,11 +11,17 @@ import type { Query, Statement } from '../database/database.ts';
 export interface LoginThrottle {
   /**
    * @param foldedUsername equal for all spellings that the database takes for the same account
-   * @returns undefined if the attempt may be made, else the seconds to wait
+   * @returns undefined if the attempt may be made
    */
-  attempt(foldedUsername: string, address: string): Promise<number | undefined>;
+  attempt(foldedUsername: string, address: string): Promise<Throttled | undefined>;
   /** The password was right: resets the account, and gives the address its attempt back. */
   succeeded(foldedUsername: string, address: string): Promise<void>;
+}
+
+export interface Throttled {
+  readonly retryAfterSeconds: number;
+  /** of the limit that was reached: that of the account or that of the address, hashed like it */
+  readonly key: string;
 }
 
 export interface LoginThrottleLimits {
@@ -32,41 +38,54 @@ export function createLoginThrottle(query: Query, limits: LoginThrottleLimits): 
     async attempt(foldedUsername, address) {
       // In this order: an address that has no attempts left must not use up those of further
       // accounts.
-      return (
-        (await secondsToWait(addresses, addressKey(address))) ??
-        (await secondsToWait(accounts, accountKey(foldedUsername)))
-      );
+      return (await consume(addresses, networkOf(address))) ?? (await consume(accounts, hashed(foldedUsername)));
     },
     async succeeded(foldedUsername, address) {
-      await Promise.all([accounts.delete(accountKey(foldedUsername)), addresses.reward(addressKey(address), 1)]);
+      await Promise.all([accounts.delete(hashed(foldedUsername)), addresses.reward(networkOf(address), 1)]);
     },
   };
 }
 
-/** The same for other things that can be guessed, by network address alone. */
+/** The same for other things that can be guessed, by network address, and by subject where there are several. */
 export interface GuessThrottle {
-  /** @returns undefined if the attempt may be made, else the seconds to wait */
-  attempt(address: string): Promise<number | undefined>;
-  /** The guess was right: the address gets its attempt back. */
-  wasRight(address: string): Promise<void>;
+  /**
+   * @param subject whose secret is guessed
+   * @returns undefined if the attempt may be made, else the seconds to wait
+   */
+  attempt(address: string, subject?: string): Promise<number | undefined>;
+  /** The guess was right, or was not looked at. */
+  giveBack(address: string, subject?: string): Promise<void>;
 }
 
-/** @param kind what is guessed; part of the key */
+/**
+ * @param kind what is guessed; part of the key
+ * @param options.remembersRefusals a process that has refused a key does so without a statement until the window has passed, even if
+ *   attempts are given back meanwhile
+ */
 export function createGuessThrottle(
   query: Query,
-  kind: 'user-code' | 'registration' | 'metadata-document',
+  kind: 'user-code' | 'registration' | 'metadata-document' | 'client-secret',
   limits: { readonly attempts: number; readonly windowSeconds: number },
+  options: { readonly remembersRefusals: boolean } = { remembersRefusals: false },
 ): GuessThrottle {
-  const addresses = createLimiter(query, kind, limits.attempts, limits.windowSeconds);
+  const addresses = createLimiter(query, kind, limits.attempts, limits.windowSeconds, options.remembersRefusals);
+  const keyOf = (address: string, subject?: string) =>
+    subject === undefined ? networkOf(address) : `${networkOf(address)} ${hashed(subject)}`;
   return {
-    attempt: (address) => secondsToWait(addresses, addressKey(address)),
-    async wasRight(address) {
-      await addresses.reward(addressKey(address), 1);
+    attempt: async (...who) => (await consume(addresses, keyOf(...who)))?.retryAfterSeconds,
+    async giveBack(...who) {
+      await addresses.reward(keyOf(...who), 1);
     },
   };
 }
 
-function createLimiter(query: Query, keyPrefix: string, points: number, windowSeconds: number): RateLimiterPostgres {
+function createLimiter(
+  query: Query,
+  keyPrefix: string,
+  points: number,
+  windowSeconds: number,
+  remembersRefusals = false,
+): RateLimiterPostgres {
   return new RateLimiterPostgres({
     storeClient: { query: ({ values, ...statement }: Statement & { values: unknown[] }) => query(statement, values) },
     storeType: 'client',
@@ -77,26 +96,28 @@ function createLimiter(query: Query, keyPrefix: string, points: number, windowSe
     keyPrefix,
     points,
     duration: windowSeconds,
+    ...(remembersRefusals ? { inMemoryBlockOnConsumed: points + 1 } : {}),
   });
 }
 
-async function secondsToWait(limiter: RateLimiterPostgres, key: string): Promise<number | undefined> {
+async function consume(limiter: RateLimiterPostgres, key: string): Promise<Throttled | undefined> {
   try {
     await limiter.consume(key);
     return undefined;
   } catch (refusal) {
-    if (refusal instanceof RateLimiterRes) return Math.max(1, Math.ceil(refusal.msBeforeNext / 1000));
-    throw refusal;
+    if (!(refusal instanceof RateLimiterRes)) throw refusal;
+    const retryAfterSeconds = Math.max(1, Math.ceil(refusal.msBeforeNext / 1000));
+    return { retryAfterSeconds, key: `${limiter.keyPrefix} ${key}` };
   }
 }
 
-/** Hashed before it is stored: people type passwords into the username field too. */
-function accountKey(foldedUsername: string): string {
-  return createHash('sha256').update(foldedUsername).digest('base64url');
+/** Before it is stored: people type passwords into the username field too. */
+function hashed(subject: string): string {
+  return createHash('sha256').update(subject).digest('base64url');
 }
 
 /** One subscriber usually has a whole /64 of IPv6, and with it an address for each attempt. */
-function addressKey(address: string): string {
+export function networkOf(address: string): string {
   if (isIP(address) === 0) return address;
   const parsed = ipaddr.process(address);
   if (parsed instanceof ipaddr.IPv4) return parsed.toString();

@@ -1,26 +1,39 @@
-// An imported secret costs 25 ms of argon2 per check: how often that happens, and what happens when
-// there are too many checks.
+// An imported secret costs 25 ms of argon2 per check: how often that happens, and what a stranger
+// gains who presents wrong ones without end.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
   createSecretVerifier,
   generateSecret,
   hashGeneratedSecret,
+  type SecretVerifier,
   type StoredSecret,
 } from '../../src/clients/secret.ts';
-import { createPasswordHasher, type PasswordHasher } from '../../src/password-hash.ts';
+import { type BoundedPasswordHasher, createPasswordHasher } from '../../src/password-hash.ts';
 import { requestToken } from '../support/admin.ts';
+import { ALICE, obtainCode } from '../support/oauth.ts';
+import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const SECRET = 'chosen by a person';
 const real = createPasswordHasher();
 let stored: StoredSecret;
 
+const APP = { clientId: 'app', address: '192.0.2.1' };
+
+/** Without a limit. */
+function verifierWith(passwords: BoundedPasswordHasher): SecretVerifier {
+  const throttle = { attempt: async () => undefined, giveBack: async () => {} };
+  return createSecretVerifier({ passwords, throttle, onFailure: () => {} });
+}
+
 /** The real argon2id, and how often it ran. */
-function counting(): PasswordHasher & { runs: number } {
+function counting(): BoundedPasswordHasher & { runs: number } {
   return {
     runs: 0,
     hash: (password) => real.hash(password),
+    assertRoom: () => {},
+    load: real.load,
     verify(hash, password) {
       this.runs++;
       return real.verify(hash, password);
@@ -34,30 +47,30 @@ beforeAll(async () => {
 
 test('two hundred concurrent equal requests cost one argon2 run, and later ones none', async () => {
   const passwords = counting();
-  const verifier = createSecretVerifier(passwords);
-  const answers = await Promise.all(Array.from({ length: 200 }, () => verifier.match('app', [stored], SECRET)));
+  const verifier = verifierWith(passwords);
+  const answers = await Promise.all(Array.from({ length: 200 }, () => verifier.match(APP, [stored], SECRET)));
   expect(answers.every((secret) => secret?.id === 'one')).toBe(true);
-  await verifier.match('app', [stored], SECRET);
+  await verifier.match(APP, [stored], SECRET);
   expect(passwords.runs).toBe(1);
 });
 
 test('a wrong secret is checked each time, and a success of another client or hash does not count', async () => {
   const passwords = counting();
-  const verifier = createSecretVerifier(passwords);
-  expect(await verifier.match('app', [stored], SECRET)).toBe(stored);
-  for (let n = 0; n < 2; n++) expect(await verifier.match('app', [stored], 'wrong')).toBeUndefined();
+  const verifier = verifierWith(passwords);
+  expect(await verifier.match(APP, [stored], SECRET)).toBe(stored);
+  for (let n = 0; n < 2; n++) expect(await verifier.match(APP, [stored], 'wrong')).toBeUndefined();
   expect(passwords.runs).toBe(3);
-  await verifier.match('other', [stored], SECRET);
+  await verifier.match({ ...APP, clientId: 'other' }, [stored], SECRET);
   expect(passwords.runs).toBe(4);
   const rotated = { ...stored, hash: await real.hash('another one') };
-  expect(await verifier.match('app', [rotated], SECRET)).toBeUndefined();
+  expect(await verifier.match(APP, [rotated], SECRET)).toBeUndefined();
 });
 
 test('an expired secret is refused although its success is cached', async () => {
-  const verifier = createSecretVerifier(counting());
-  await verifier.match('app', [stored], SECRET);
+  const verifier = verifierWith(counting());
+  await verifier.match(APP, [stored], SECRET);
   const expired = { ...stored, expiresAt: new Date(Date.now() - 1) };
-  expect(await verifier.match('app', [expired], SECRET)).toBeUndefined();
+  expect(await verifier.match(APP, [expired], SECRET)).toBeUndefined();
 });
 
 test('generated secrets have 256 bits, differ, and need no argon2', async () => {
@@ -67,8 +80,8 @@ test('generated secrets have 256 bits, differ, and need no argon2', async () => 
   expect(Buffer.from(secret.replace('lys_', ''), 'base64url')).toHaveLength(32);
   const passwords = counting();
   const generated = { id: 'g', hash: hashGeneratedSecret(secret), expiresAt: undefined };
-  expect(await createSecretVerifier(passwords).match('app', [generated], secret)).toBe(generated);
-  expect(await createSecretVerifier(passwords).match('app', [generated], `${secret}x`)).toBeUndefined();
+  expect(await verifierWith(passwords).match(APP, [generated], secret)).toBe(generated);
+  expect(await verifierWith(passwords).match(APP, [generated], `${secret}x`)).toBeUndefined();
   expect(passwords.runs).toBe(0);
 });
 
@@ -81,21 +94,111 @@ test('the argon2 queue is limited: further callers get overloaded, and memory do
 });
 
 describe('at the token endpoint', () => {
+  const LIMIT = 20;
   let server: TestServer;
   beforeAll(async () => {
-    server = await startTestServer();
+    server = await startTestServer({ LANYARD_TRUST_PROXY: '127.0.0.1' });
   });
   afterAll(() => server.stop());
 
-  test('a flood of wrong secrets gets 503 with Retry-After beyond the queue, never 500', async () => {
-    const flood = Array.from({ length: 400 }, (_, n) =>
-      requestToken(server.issuer, { clientId: 'lanyard-admin', clientSecret: `guess number ${n}` }),
+  function guessFrom(address: string, secret: string, more: Record<string, string> = {}) {
+    const client = { clientId: 'lanyard-admin', clientSecret: secret };
+    return requestToken(server.issuer, client, {}, { 'x-forwarded-for': address, ...more });
+  }
+
+  async function countedGuesses(address: string) {
+    const { rows } = await server.sql.query(
+      `SELECT detail FROM audit_events WHERE type = 'client.authentication_failed' AND client_id = 'lanyard-admin'
+         AND detail->>'address' = $1`,
+      [address],
     );
-    const answers = await Promise.all(flood);
-    const statuses = new Set(answers.map((answer) => answer.status));
-    expect([...statuses].sort()).toEqual([401, 503]);
-    const busy = answers.find((answer) => answer.status === 503);
-    expect(busy?.body.error).toBe('temporarily_unavailable');
-    expect(Number(busy?.headers.get('retry-after'))).toBeGreaterThan(0);
+    return rows.map(({ detail }) => detail as { count: number; first_at: string; last_at: string });
+  }
+
+  test('of 300 guesses at once twenty are checked: more would be more chances, and the CPU of everybody else', async () => {
+    const address = '203.0.113.7';
+    const answers = await Promise.all(Array.from({ length: 300 }, (_, n) => guessFrom(address, `guess number ${n}`)));
+    const statuses = answers.map((answer) => answer.status);
+    expect([statuses.filter((each) => each === 401).length, statuses.filter((each) => each === 429).length]).toEqual([
+      LIMIT,
+      300 - LIMIT,
+    ]);
+    const refused = answers.find((answer) => answer.status === 429);
+    expect(refused?.body.error).toBe('temporarily_unavailable');
+    expect(Number(refused?.headers.get('retry-after'))).toBeGreaterThan(0);
+    // On the engine's own pipeline too, which takes what is not plain.
+    const unusual = await guessFrom(address, 'one more', { 'x-unusual': 'yes' });
+    expect([unusual.status, unusual.body.error]).toEqual([429, 'temporarily_unavailable']);
+
+    const sum = async () => (await countedGuesses(address)).reduce((total, { count }) => total + count, 0);
+    await until(async () => (await sum()) === 301, 'an audit event that counts all of them');
+    const rows = await countedGuesses(address);
+    expect(rows.length).toBeLessThanOrEqual(2);
+    for (const { first_at: first, last_at: last } of rows)
+      expect(Date.parse(first)).toBeLessThanOrEqual(Date.parse(last));
   });
+
+  test('the client itself is not kept out: from another address its secret is accepted, and where it is known already', async () => {
+    const [client, secret] = await importedSecret();
+    const from = (address: string, presented: string) =>
+      requestToken(server.issuer, { clientId: client, clientSecret: presented }, {}, { 'x-forwarded-for': address });
+    const attacker = '203.0.113.8';
+    const exhaust = () => Promise.all(Array.from({ length: 40 }, (_, n) => from(attacker, `wrong ${n}`)));
+    await exhaust();
+    // Not even the right one, or the attacker would learn which it is.
+    expect((await from(attacker, secret)).status).toBe(429);
+    expect((await from('198.51.100.1', secret)).body.error).toBe('invalid_target');
+    await exhaust();
+    expect((await from(attacker, secret)).body.error).toBe('invalid_target');
+  });
+
+  test('right secrets use up no attempts, and a whole /64 of IPv6 counts as one address', async () => {
+    const [client, secret] = await importedSecret();
+    const from = (address: string, presented: string) =>
+      requestToken(server.issuer, { clientId: client, clientSecret: presented }, {}, { 'x-forwarded-for': address });
+    const { rows: before } = await server.sql.query('SELECT sum(points) AS points FROM login_throttle');
+    for (let n = 0; n < 3; n++) expect((await from('198.51.100.9', secret)).body.error).toBe('invalid_target');
+    const { rows: after } = await server.sql.query('SELECT sum(points) AS points FROM login_throttle');
+    expect(after).toEqual(before);
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, n) => from(`2001:db8:0:1::${n + 1}`, `wrong ${n}`)),
+    );
+    expect(answers.filter(({ status }) => status === 401)).toHaveLength(LIMIT);
+  });
+
+  test('users sign in while strangers from everywhere present wrong secrets: they have a queue of their own', async () => {
+    await server.admin.createUser(ALICE.username, ALICE.password);
+    const app = await server.admin.createClient({ redirect_uris: ['https://app.example/callback'] });
+    let isOver = false;
+    let sent = 0;
+    const statuses = new Set<number>();
+    const flood = Array.from({ length: 106 }, async () => {
+      while (!isOver) {
+        const n = sent++;
+        statuses.add((await guessFrom(`198.18.${n >> 8}.${n & 255}`, `guess ${n}`)).status);
+      }
+    });
+    try {
+      await until(async () => statuses.has(503), 'a full queue of clients');
+      for (let n = 0; n < 3; n++) {
+        const { back } = await obtainCode(server, app, { state: `login ${n}` });
+        expect(back.searchParams.get('code')).toBeTruthy();
+      }
+    } finally {
+      isOver = true;
+      await Promise.all(flood);
+    }
+    expect([...statuses].sort()).toEqual([401, 503]);
+  });
+
+  async function importedSecret(): Promise<[clientId: string, secret: string]> {
+    const { clientId } = await server.admin.createClient();
+    const secret = 'chosen by a person, long enough';
+    const { status } = await server.admin.request('POST', `/clients/${clientId}/secrets`, {
+      secret,
+      overlap_seconds: 0,
+    });
+    expect(status).toBe(201);
+    return [clientId, secret];
+  }
 });

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
+import { eventually } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair, type UserAgent } from '../support/user-agent.ts';
 
@@ -54,6 +55,14 @@ describe('guessing passwords', () => {
     expect(Number(throttled[0]?.headers.get('retry-after'))).toBeGreaterThan(0);
     // The right one does not help now either: an attacker would learn it by the difference.
     expect((await guess('VICTIM', PASSWORD)).status).toBe(429);
+    // One event for all of them: a row each would let strangers fill the disk.
+    await eventually(async () => {
+      const { rows } = await server.sql.query("SELECT detail FROM audit_events WHERE type = 'login.throttled'");
+      expect(rows.reduce((sum, { detail }) => sum + detail.count, 0)).toBe(26);
+      expect(rows.length).toBeLessThanOrEqual(2);
+      for (const { detail } of rows)
+        expect(detail).toMatchObject({ address: '127.0.0.1', last_at: expect.any(String) });
+    });
   });
 
   test('X-Forwarded-For of a peer that is no trusted proxy gives no further attempts', async () => {

@@ -75,7 +75,7 @@ test('counters with known labels start at 0; parts that do not exist have no sam
   ]);
 
   metrics.watchPool('batch', { totalCount: 7, idleCount: 4, waitingCount: 2 }, 20);
-  metrics.watchPasswords(() => ({ running: 2, waiting: 5 }));
+  metrics.watchPasswords('users', () => ({ running: 2, waiting: 5 }));
   metrics.watchQueue('audit', () => 12);
   let isConnected = true;
   let heard = 0;
@@ -88,7 +88,7 @@ test('counters with known labels start at 0; parts that do not exist have no sam
   expect(after.value('lanyard_database_pool_busy', { pool: 'batch' })).toBe(3);
   expect(after.value('lanyard_database_pool_idle', { pool: 'batch' })).toBe(4);
   expect(after.value('lanyard_database_pool_waiting', { pool: 'batch' })).toBe(2);
-  expect(after.value('lanyard_argon2_waiting')).toBe(5);
+  expect(after.value('lanyard_argon2_waiting', { queue: 'users' })).toBe(5);
   expect(after.value('lanyard_store_queue_depth', { queue: 'audit' })).toBe(12);
   expect(after.value('lanyard_change_feed_connected')).toBe(1);
   expect([...namesIn(after)]).toContain('lanyard_change_feed_notifications_total');

@@ -51,7 +51,8 @@ export async function startTestEngine(): Promise<TestEngine> {
     renderTooManyGuesses: () => {},
     renderFormPost: () => {},
   };
-  const secretVerifier = createSecretVerifier(createPasswordHasher());
+  const throttle = { attempt: async () => undefined, giveBack: async () => {} };
+  const secretVerifier = createSecretVerifier({ passwords: createPasswordHasher(), throttle, onFailure: () => {} });
   const deps = {
     config,
     database,

@@ -79,7 +79,8 @@ async function replace(deps: RegistrationDeps, ctx: Context): Promise<void> {
   const { token, ...registration } = await findOwn(deps, ctx);
   const document = await readDocument(ctx);
   assertForThis(document, registration.client);
-  ctx.body = toWire(await deps.registrations.replace(registration, document, requestId(ctx)), token, deps.issuer);
+  const source = { requestId: requestId(ctx), address: ctx.ip };
+  ctx.body = toWire(await deps.registrations.replace(registration, document, source), token, deps.issuer);
 }
 
 async function remove(deps: RegistrationDeps, ctx: Context): Promise<void> {

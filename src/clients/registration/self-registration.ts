@@ -42,8 +42,14 @@ export interface SelfRegistrations {
    * operators set.
    * @returns a secret too when the client needs one from now on
    */
-  replace(own: OwnRegistration, document: Record<string, unknown>, requestId: string): Promise<CreatedClient>;
+  replace(own: OwnRegistration, document: Record<string, unknown>, request: RequestSource): Promise<CreatedClient>;
   remove(client: Client, requestId: string): Promise<void>;
+}
+
+/** Which request, and from where. */
+export interface RequestSource {
+  readonly requestId: string;
+  readonly address: string;
 }
 
 /** RFC 6750 §3.1, invalid_token. */
@@ -103,12 +109,12 @@ async function replace(
   deps: SelfRegistrationsDeps,
   { client, allowed }: OwnRegistration,
   document: Record<string, unknown>,
-  requestId: string,
+  { requestId, address }: RequestSource,
 ): Promise<CreatedClient> {
   const { clientId } = client;
   const metadata = parseUnverified(document);
   assertAllowed(metadata, allowed);
-  await assertOwnSecret(deps, client, document.client_secret);
+  await assertOwnSecret(deps, { clientId, address }, document.client_secret);
   const patch: Record<string, unknown> = { ...metadata };
   for (const name of Object.keys(client.metadata)) {
     if (!(name in metadata) && !OPERATORS_MEMBERS.includes(name)) patch[name] = null;
@@ -124,13 +130,13 @@ async function replace(
 /** RFC 7592 §2.2: "MUST match the currently issued client secret for that client" */
 async function assertOwnSecret(
   { query, secretVerifier }: SelfRegistrationsDeps,
-  { clientId }: Client,
+  presenter: { readonly clientId: string; readonly address: string },
   secret: unknown,
 ): Promise<void> {
   if (secret === undefined || secret === null) return;
-  const [known] = await lookUpClients(query, [clientId]);
+  const [known] = await lookUpClients(query, [presenter.clientId]);
   const stored = known?.secrets ?? [];
-  if (typeof secret === 'string' && (await secretVerifier.match(clientId, stored, secret)) !== undefined) return;
+  if (typeof secret === 'string' && (await secretVerifier.match(presenter, stored, secret)) !== undefined) return;
   const detail = 'must be the secret that was issued, or be left out';
   throw new AppError('validation_failed', `client_secret ${detail}`, {
     faults: [{ pointer: '/client_secret', detail }],

@@ -6,6 +6,7 @@ import { touchSecrets } from '../../clients/store.ts';
 import { createBatcher } from '../../database/batcher.ts';
 import type { Database } from '../../database/database.ts';
 import type { Log } from '../../log.ts';
+import { currentContext } from '../engine-internals.ts';
 import { asEngineRefusal } from '../http/unavailable.ts';
 import type { Directory } from '../policy/directory.ts';
 
@@ -29,7 +30,7 @@ export function createSecretCheck(deps: SecretCheckDeps): IsSecretOf {
   return async (clientId, presented) => {
     const client = await directory.findClient(clientId);
     if (client === undefined || client.isDisabled) return false;
-    const match = secretVerifier.match(clientId, client.secrets, presented);
+    const match = secretVerifier.match({ clientId, address: currentContext()?.ip ?? '' }, client.secrets, presented);
     const secret = match instanceof Promise ? await asEngineRefusal(match) : match;
     if (secret === undefined) return false;
     noteUse(secret.id);

@@ -68,6 +68,6 @@ export function deviceAnswers({ paths, throttle, pages }: DeviceAnswersDeps): Mi
       return;
     }
     await next();
-    if (!guesses.has(ctx)) await throttle.wasRight(ctx.ip);
+    if (!guesses.has(ctx)) await throttle.giveBack(ctx.ip);
   };
 }

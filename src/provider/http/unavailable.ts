@@ -1,6 +1,6 @@
-// Overload and an unreachable database as an error of the engine: neither a wrong secret nor a
-// failure of the server. The client is told to repeat the request later where nothing was done
-// (RFC 6749 §4.1.2.1 has the code for it, RFC 9110 §10.2.3 the header).
+// Overload, an unreachable database and a limit that was reached as an error of the engine: neither
+// a wrong secret nor a failure of the server. The client is told to repeat the request later where
+// nothing was done (RFC 6749 §4.1.2.1 has the code for it, RFC 9110 §10.2.3 the header).
 
 import { errors } from 'oidc-provider';
 import { unavailabilityIn } from '../../errors.ts';
@@ -16,9 +16,9 @@ export function asEngineRefusal<T>(work: Promise<T>): Promise<T> {
   return work.catch((error: unknown) => {
     const reason = unavailabilityIn(error);
     if (reason === undefined || error instanceof errors.OIDCProviderError) throw error;
-    const { retryAfterSeconds, detail } = reason;
+    const { status, retryAfterSeconds, detail } = reason;
     if (retryAfterSeconds !== undefined) currentContext()?.set('Retry-After', String(retryAfterSeconds));
-    const refusal = new errors.OIDCProviderError(503, UNAVAILABLE, { cause: reason });
+    const refusal = new errors.OIDCProviderError(status, UNAVAILABLE, { cause: reason });
     throw Object.assign(refusal, { expose: true, error_description: detail });
   });
 }
