@@ -84,6 +84,10 @@ const metadataFields = {
     description:
       'Lanyard. A public client without a key gets tokens too when it uses a refresh token again within the grace; a thief would as well (false if left out)',
   }),
+  require_issuer_audience: flag.meta({
+    description:
+      'Lanyard. The audience of its assertions must be the issuer, as a string (RFC 7523bis); false if left out: the token endpoint is taken too',
+  }),
   dpop_require_nonce: flag.meta({
     description: 'Lanyard. Its DPoP proofs must carry a nonce of this server (RFC 9449 §8); false if left out',
   }),

@@ -23,6 +23,7 @@ export function profileDefaults({ security_profile: profile, ...members }: Membe
   return {
     token_endpoint_auth_method: 'private_key_jwt',
     require_pkce: true,
+    require_issuer_audience: true,
     require_pushed_authorization_requests: true,
     dpop_bound_access_tokens: !isCertificateBound,
     ...(profile === 'fapi2-message-signing'
@@ -46,6 +47,8 @@ export function profileFaults({ security_profile: profile, ...members }: Members
     'must be private_key_jwt or mutual TLS',
   );
   demand(members.require_pkce === true, 'require_pkce', 'must be true');
+  // Clients that were registered before there was this member do not have it.
+  demand(members.require_issuer_audience !== false, 'require_issuer_audience', 'must not be false');
   demand(
     members.require_pushed_authorization_requests === true,
     'require_pushed_authorization_requests',

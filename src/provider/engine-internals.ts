@@ -45,7 +45,7 @@ const REPLACED: Uses<keyof ReplacedMethods> = {
   'ClientCredentials.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],
   'RefreshToken.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],
   'OIDCContext.prototype.urlFor': ['clients/mutual-tls', 'RFC 8705 §5: a DPoP proof may name an alias'],
-  'OIDCContext.prototype.clientJwtAuthExpectedAudience': ['clients/mutual-tls', 'an assertion may name either address'],
+  'OIDCContext.prototype.clientJwtAuthExpectedAudience': ['configuration/assertion-audience', 'no other endpoint'],
 };
 
 /** @param make gets the method of the engine and makes the one in its place @returns the former */

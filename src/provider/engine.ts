@@ -15,6 +15,7 @@ import { checkedFetch } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
+import { expectAudiences } from './configuration/assertion-audience.ts';
 import { configuration, type EngineKeys } from './configuration/configuration.ts';
 import { sessionCookie } from './configuration/cookies.ts';
 import { createGrowGrant, createLoadExistingGrant, type GrowGrant } from './configuration/existing-grant.ts';
@@ -209,6 +210,7 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
   // An error that reaches this came after the answer had begun.
   Koa.prototype.on.call(provider, 'error', (error) => log.warn({ error }, 'an answer broke off'));
   acceptAliases(provider, config.mutualTls.origin);
+  expectAudiences(provider, config.mutualTls.origin);
   parts.clientAdapter.install(provider);
   nameUnauthorizedClients(provider);
   bindIdTokens(provider);

@@ -185,6 +185,7 @@ describe('refused at registration, with the name of the member', () => {
     ['token_endpoint_auth_method', { token_endpoint_auth_method: 'client_secret_basic' }],
     ['token_endpoint_auth_method', { token_endpoint_auth_method: 'none' }],
     ['require_pkce', { require_pkce: false }],
+    ['require_issuer_audience', { require_issuer_audience: false }],
     ['require_pushed_authorization_requests', { require_pushed_authorization_requests: false }],
     ['dpop_bound_access_tokens', { dpop_bound_access_tokens: false }],
     ['id_token_signed_response_alg', { id_token_signed_response_alg: 'RS256' }],
@@ -240,6 +241,7 @@ describe('refused at registration, with the name of the member', () => {
       require_pushed_authorization_requests: true,
       dpop_bound_access_tokens: true,
       require_pkce: true,
+      require_issuer_audience: true,
       id_token_signed_response_alg: 'ES256',
     });
   });

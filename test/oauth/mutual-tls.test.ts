@@ -17,8 +17,9 @@ import {
   TlsClientAuth,
 } from 'openid-client';
 import { Agent, fetch as undiciFetch } from 'undici';
-import { introspect, type TestClient } from '../support/admin.ts';
+import { introspect, postForm, type TestClient } from '../support/admin.ts';
 import { type Certificate, jwkWithCertificate, makeCertificate } from '../support/certificates.ts';
+import { DEVICE_GRANT } from '../support/device.ts';
 import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
 import { EXCHANGE } from '../support/exchange-chain.ts';
 import { ALICE, CODE_FLOW, obtainCode, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
@@ -343,6 +344,16 @@ describe('tokens that are bound to a certificate', () => {
       expect([each, await ask(each)]).toEqual([each, 200]);
     }
     expect(await ask('https://evil.example/oauth2/token')).toBe(401);
+    expect(await ask(`${origin}/oauth2/par`)).toBe(401);
+    // The alias is the token endpoint for those who call it there.
+    const form = await assertion(server.issuer, client.clientId, signer, { claims: { aud: `${origin}/oauth2/token` } });
+    expect((await postForm(`${server.issuer}/oauth2/token`, undefined, { ...CC, ...form })).status).toBe(401);
+  });
+
+  test('the addresses in an answer are at the issuer, also when it is asked with TLS and the issuer is http', async () => {
+    const device = await createBound({ grant_types: [DEVICE_GRANT] });
+    const { body } = await post('/oauth2/device_authorization', { client_id: device.clientId, scope: 'openid' }, own);
+    expect(body.verification_uri).toBe(`${server.issuer}/oauth2/device`);
   });
 
   test('a client with a secret gets none without a certificate', async () => {

@@ -3,12 +3,13 @@
 
 import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type CryptoKey, decodeJwt, exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { clientCredentialsGrant, PrivateKeyJwt } from 'openid-client';
 import { toAnswer } from '../support/admin.ts';
 import { honest, tally } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { ASSERTION_TYPE } from '../support/signing.ts';
 
 const ORDERS = 'https://orders.example';
 
@@ -53,7 +54,7 @@ function sign(
 async function present(assertion: string, form: Record<string, string> = {}) {
   const body = new URLSearchParams({
     grant_type: 'client_credentials',
-    client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+    client_assertion_type: ASSERTION_TYPE,
     client_assertion: assertion,
     ...form,
   });
@@ -72,10 +73,85 @@ test('an app with openid-client signs and gets a bound token', async () => {
   expect(decodeJwt(tokens.access_token)).toMatchObject({ client_id: clientId, azp: clientId });
 });
 
-test('the assertion is accepted for the issuer and for the token endpoint as audience', async () => {
-  for (const aud of [server.issuer, `${server.issuer}/oauth2/token`]) {
-    expect((await present(await sign(claims({ aud })))).status).toBe(200);
-  }
+describe('the audience: another server that is named too could use the assertion itself (RFC 7523 §3)', () => {
+  const tokenUrl = () => `${server.issuer}/oauth2/token`;
+  const statusFor = async (aud: unknown) => (await present(await sign(claims({ aud })))).status;
+
+  test('is the issuer or the token endpoint, as a string or a list of nothing else', async () => {
+    const { issuer } = server;
+    for (const aud of [
+      issuer,
+      tokenUrl(),
+      [issuer],
+      [tokenUrl()],
+      [issuer, tokenUrl()],
+      [tokenUrl(), issuer, issuer],
+    ]) {
+      expect([aud, await statusFor(aud)]).toEqual([aud, 200]);
+    }
+  });
+
+  test('is nothing else', async () => {
+    const { issuer } = server;
+    const others = ['https://other.example', `${issuer}/`, `${issuer}/oauth2/par`, `${issuer}/oauth2/introspect`];
+    const spelled = [
+      `${tokenUrl()}/`,
+      `${tokenUrl()}?a=b`,
+      tokenUrl().toUpperCase(),
+      ` ${issuer}`,
+      `${issuer} ${issuer}`,
+    ];
+    const lists = [
+      [],
+      [issuer, 'https://other.example'],
+      ['https://other.example', tokenUrl()],
+      [[issuer]],
+      [issuer, 1],
+    ];
+    for (const aud of [...others, ...spelled, ...lists, {}, 1, true, null, '']) {
+      expect([aud, await statusFor(aud)]).toEqual([aud, 401]);
+    }
+  });
+
+  test('is the same at every endpoint where a client authenticates, and not the address of that endpoint', async () => {
+    for (const path of ['introspect', 'revoke', 'par', 'device_authorization']) {
+      const url = `${server.issuer}/oauth2/${path}`;
+      for (const [aud, isAccepted] of [
+        [server.issuer, true],
+        [tokenUrl(), true],
+        [[tokenUrl(), url], false],
+        [url, false],
+      ] as const) {
+        const form = {
+          client_assertion_type: ASSERTION_TYPE,
+          client_assertion: await sign(claims({ aud })),
+          token: 'x',
+        };
+        const answer = await fetch(url, {
+          method: 'POST',
+          body: new URLSearchParams({ ...form, client_id: clientId }),
+        });
+        expect([path, aud, answer.status !== 401]).toEqual([path, aud, isAccepted]);
+      }
+    }
+  });
+
+  test('is the issuer as a string for a client with require_issuer_audience (RFC 7523bis)', async () => {
+    const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }] };
+    const members = { token_endpoint_auth_method: 'private_key_jwt', require_issuer_audience: true, jwks };
+    const careful = await server.admin.createClient({ grant_types: ['client_credentials'], ...members });
+    await server.admin.allow(careful.clientId, ORDERS, ['read']);
+    const self = { iss: careful.clientId, sub: careful.clientId };
+    for (const aud of [tokenUrl(), [server.issuer], [server.issuer, tokenUrl()]]) {
+      expect((await present(await sign(claims({ ...self, aud })))).status).toBe(401);
+    }
+    expect((await present(await sign(claims({ ...self, aud: server.issuer })))).status).toBe(200);
+    const path = `/clients/${careful.clientId}`;
+    expect((await server.admin.request('GET', path)).body.require_issuer_audience).toBe(true);
+    expect((await server.admin.request('PATCH', path, { require_issuer_audience: 'yes' })).status).toBe(400);
+    await server.admin.request('PATCH', path, { require_issuer_audience: false });
+    expect((await present(await sign(claims({ ...self, aud: tokenUrl() })))).status).toBe(200);
+  });
 });
 
 test('an assertion cannot be replayed (RFC 7523 §3, jti)', async () => {
@@ -99,7 +175,7 @@ test('it cannot be replayed at another node', async () => {
     expect((await present(assertion)).status).toBe(200);
     const body = new URLSearchParams({
       grant_type: 'client_credentials',
-      client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      client_assertion_type: ASSERTION_TYPE,
       client_assertion: assertion,
     });
     const { host } = new URL(server.issuer);

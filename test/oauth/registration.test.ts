@@ -95,6 +95,7 @@ describe('registration (RFC 7591)', () => {
       scope: 'openid email api:something',
       unknown_member: 'is ignored',
       require_pkce: true,
+      require_issuer_audience: true,
     });
     expect([status, headers.get('cache-control')]).toEqual([201, 'no-store']);
     expect(body).toMatchObject({
@@ -105,6 +106,7 @@ describe('registration (RFC 7591)', () => {
       grant_types: ['authorization_code'],
       response_types: ['code'],
       token_endpoint_auth_method: 'client_secret_basic',
+      require_issuer_audience: true,
       scope: 'openid email',
     });
     expect(body).not.toHaveProperty('unknown_member');

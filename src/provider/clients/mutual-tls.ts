@@ -80,8 +80,7 @@ export function endpointAliases(
 
 /**
  * A DPoP proof names the address that the client has called (RFC 9449 §4.2), which may be an alias;
- * the engine knows only the addresses at the issuer. An assertion may name either (RFC 7523 §3),
- * because both are the token endpoint.
+ * the engine knows only the addresses at the issuer.
  */
 export function acceptAliases(provider: Provider, origin: string | undefined): void {
   if (origin === undefined) return;
@@ -91,12 +90,6 @@ export function acceptAliases(provider: Provider, origin: string | undefined): v
       const url = urlFor.call(this, name, options);
       const isCalled = name === this.route && routes.has(name) && this.ctx.state.origin === origin;
       return isCalled ? origin + new URL(url).pathname : url;
-    };
-  });
-  overrideMethod(provider, 'OIDCContext.prototype.clientJwtAuthExpectedAudience', (expectedAudience) => {
-    return function () {
-      const audiences = ['token', this.route].map((name) => provider.urlFor(name));
-      return new Set([...expectedAudience.call(this), ...audiences]);
     };
   });
 }

@@ -14,6 +14,7 @@ import type { PairwiseIdentifier } from '../clients/pairwise.ts';
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
 import { ROUTES } from '../routes.ts';
+import { assertAudience } from './assertion-audience.ts';
 import { cookies } from './cookies.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
@@ -110,7 +111,10 @@ const RESTRICTIONS = {
     introspection_signed_response_alg: 'ES256',
   },
   extraClientMetadata,
-  assertJwtClientAuthClaimsAndHeader: assertClientAssertion,
+  async assertJwtClientAuthClaimsAndHeader(ctx, claims, header, client) {
+    assertAudience(ctx, claims.aud, client);
+    assertClientAssertion(claims, header, client);
+  },
   revokeGrantPolicy: () => true,
   // The default of 15 s lets an expired token live too long.
   clockTolerance: CLOCK_TOLERANCE_SECONDS,
