@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Query } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
-import { instant, text } from '../http/fields.ts';
+import { instant, instantParameter, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { AUDIT_EVENT_TYPES } from './audit.ts';
 import { listAuditEvents, type StoredAuditEvent } from './store.ts';
@@ -28,8 +28,8 @@ const listQuery = z.strictObject({
   actor: text(300).optional(),
   client_id: text(255).optional(),
   user_id: text(255).optional(),
-  since: instant.optional(),
-  until: instant.optional(),
+  since: instantParameter.optional(),
+  until: instantParameter.optional(),
 });
 
 export function auditRoutes(deps: { query: Query }): ApiRoute[] {

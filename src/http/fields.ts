@@ -32,8 +32,32 @@ export const scopeList = z
   .max(200, 'must have 200 entries at most')
   .refine((scopes) => new Set(scopes).size === scopes.length, 'must not name a scope twice');
 
-export const instant = z.iso
-  .datetime()
+/** In answers. */
+export const instant = z.iso.datetime().meta({ description: 'RFC 3339, UTC' });
+
+/** Of a request: RFC 3339 §5.6 with any offset. Becomes one in UTC with up to six digits of a second, as PostgreSQL has them. */
+export const instantParameter = z
+  .string('must be text')
+  .transform((text, context) => {
+    const utc = toUtc(text);
+    if (utc === undefined)
+      context.addIssue('must be an RFC 3339 date and time with Z or an offset, in the years 1 to 9999');
+    return utc ?? z.NEVER;
+  })
+  .meta({ format: 'date-time', description: 'RFC 3339, in UTC or with an offset' });
+
+/** A `+` that was not encoded arrives as a blank, which has no other meaning here. */
+const DATE_TIME = /^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d):(\d\d)(\.\d+)?([Zz]|[+ -](?:[01]\d|2[0-3]):[0-5]\d)$/;
+
+function toUtc(text: string): string | undefined {
+  const [, date, minutes, seconds, fraction = '', offset = ''] = DATE_TIME.exec(text) ?? [];
+  // `Date` knows no leap second (§5.7), and takes 30 February for 2 March.
+  const isLeap = seconds === '60';
+  const local = `${date}T${minutes}:${isLeap ? '59' : seconds}`;
+  const shifted = Date.parse(local + offset.replace(' ', '+').toUpperCase());
+  if (Number.isNaN(shifted) || new Date(`${local}Z`).toISOString().slice(0, 19) !== local) return undefined;
+  const utc = new Date(shifted + (isLeap ? 1000 : 0)).toISOString();
+  if (isLeap && utc.slice(11, 19) !== '00:00:00') return undefined;
   // RFC 3339 has a year 0, PostgreSQL has not.
-  .refine((value) => !value.startsWith('0000'), 'must not be in the year 0')
-  .meta({ description: 'RFC 3339, UTC' });
+  return /^\d{4}-/.test(utc) && !utc.startsWith('0000') ? `${utc.slice(0, 19)}${fraction.slice(0, 7)}Z` : undefined;
+}

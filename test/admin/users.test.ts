@@ -1,6 +1,6 @@
 // Users through the admin API, and the audit log of everything.
 
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
@@ -83,6 +83,62 @@ test('audit events are filtered, newest first, in pages', async () => {
   for (const query of ['type=nothing', 'since=yesterday', 'cursor=YQ', 'limit=-1']) {
     expect((await request('GET', `/audit-events?${query}`)).status).toBe(400);
   }
+});
+
+describe('times in the filter of audit events (RFC 3339 §5.6)', () => {
+  test('may have any offset, and are exact to the microsecond', async () => {
+    const id = await server.admin.createUser('clockmaker', PASSWORD);
+    const { rows } = await server.sql.query(
+      `SELECT floor(extract(epoch FROM at))::int AS seconds, to_char(at, 'US') AS micros FROM audit_events
+       WHERE type = 'user.created' AND account_id = $1`,
+      [id],
+    );
+    const micros = Number(rows[0].micros);
+    const spell = (more: number, offset: string) => {
+      const total = micros + more;
+      const [, sign = '+', hours = '0', minutes = '0'] = /^([+-])(\d\d):(\d\d)$/.exec(offset) ?? [];
+      const shift = (sign === '-' ? -60 : 60) * (Number(hours) * 60 + Number(minutes));
+      const second = rows[0].seconds + Math.floor(total / 1_000_000) + shift;
+      const fraction = String(((total % 1_000_000) + 1_000_000) % 1_000_000).padStart(6, '0');
+      return `${new Date(second * 1000).toISOString().slice(0, 19)}.${fraction}${offset}`;
+    };
+    const found = async (query: string) => {
+      const { status, body } = await request('GET', `/audit-events?type=user.created&user_id=${id}&${query}`);
+      return [status, (body.items as unknown[] | undefined)?.length];
+    };
+    for (const offset of ['Z', 'z', '+00:00', '-00:00', '+02:00', '-07:30', '+05:45', '+18:00', '-23:59']) {
+      for (const [more, isSince, isUntil] of [
+        [-1, 1, 0],
+        [0, 1, 0],
+        [1, 0, 1],
+      ] as const) {
+        const text = spell(more, offset);
+        // A `+` that is not encoded means a blank in a query string.
+        for (const written of new Set([encodeURIComponent(text), text])) {
+          expect([text, await found(`since=${written}`)]).toEqual([text, [200, isSince]]);
+          expect([text, await found(`until=${written}`)]).toEqual([text, [200, isUntil]]);
+        }
+      }
+    }
+  });
+
+  test.each([
+    ...['2016-12-31T23:59:60Z', '2017-01-01T01:59:60.5+02:00', '2024-02-29t00:00:00z', '0001-01-01T00:00:00Z'],
+    ...['9999-12-31T23:59:59Z', '2026-01-01T00:00:00.123456789012Z'],
+  ])('%s is one', async (time) => {
+    expect((await request('GET', `/audit-events?since=${encodeURIComponent(time)}`)).status).toBe(200);
+  });
+
+  test.each([
+    ...['2026-01-01', '2026-01-01T00:00:00', '2026-01-01T00:00Z', '2026-01-01 00:00:00Z', '2026-01-01T00:00:00+0200'],
+    ...['2026-01-01T00:00:00+24:00', '2026-01-01T00:00:00+02:60', '2026-01-01T24:00:00Z', '2026-02-30T00:00:00Z'],
+    ...['2023-02-29T00:00:00Z', '2016-12-31T22:59:60Z', '2016-12-31T23:59:61Z', '2026-01-01T00:00:00.Z', 'now'],
+    ...['0000-06-01T00:00:00Z', '0001-01-01T00:00:00+00:01', '9999-12-31T23:59:59-00:01', '+010000-01-01T00:00:00Z'],
+    ...['2026-13-01T00:00:00Z', '2026-01-01T00:00:00Z ', '٢٠٢٦-01-01T00:00:00Z'],
+  ])('%s is none: 400 that names the parameter', async (time) => {
+    const { status, body } = await request('GET', `/audit-events?until=${encodeURIComponent(time)}`);
+    expect([status, body.errors]).toEqual([400, [expect.objectContaining({ pointer: '?until' })]]);
+  });
 });
 
 test('audit events cannot be changed, not even with the database role of the server', async () => {
