@@ -68,11 +68,13 @@ export function notFound(what: string): AppError {
 }
 
 /**
- * RFC 9110 §13.1.1: a change is made only to the version that the caller has read.
- * @param ifVersion from If-Match; undefined: any version
+ * To which version of a resource a change may be made: to this one, or to those that fulfil the conditions of the request
+ * (RFC 9110 §13.1); undefined is the version of what does not exist.
  */
-export function assertVersion(ifVersion: number | undefined, version: number | undefined): void {
-  if (ifVersion !== undefined && ifVersion !== version) {
-    throw new AppError('precondition_failed', 'read it again and repeat the change');
-  }
+export type VersionCondition = number | ((version: number | undefined) => boolean);
+
+/** @param ifVersion undefined: to any */
+export function assertVersion(ifVersion: VersionCondition | undefined, version: number | undefined): void {
+  const mayChange = typeof ifVersion === 'function' ? ifVersion(version) : [version, undefined].includes(ifVersion);
+  if (!mayChange) throw new AppError('precondition_failed', 'read it again and repeat the change');
 }

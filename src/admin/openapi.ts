@@ -93,7 +93,7 @@ function operation(route: ApiRoute, convert: Convert): Json {
     parameters: [
       ...parameters(convert(route.params, 'input'), 'path'),
       ...parameters(convert(route.query, 'input'), 'query'),
-      ...(route.method === 'get' ? [] : [ifMatchHeader()]),
+      ...(route.isConditional ? [ifMatchHeader()] : []),
     ],
     ...(route.body === undefined
       ? {}
@@ -121,7 +121,8 @@ function ifMatchHeader(): Json {
     name: 'If-Match',
     in: 'header',
     required: false,
-    description: 'the ETag that you have read; 412 if it has changed since',
+    description:
+      'the ETag that you have read; 412 if it has changed since (RFC 9110 §13.1.1, with If-None-Match as well)',
     schema: { type: 'string' },
   };
 }

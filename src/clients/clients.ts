@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
-import { AppError, assertVersion, notFound } from '../errors.ts';
+import { AppError, assertVersion, notFound, type VersionCondition } from '../errors.ts';
 import { type NotBefore, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import {
@@ -32,11 +32,16 @@ export interface Clients {
     registration?: SelfRegistration,
   ): Promise<CreatedClient>;
   /** by an operator */
-  change(clientId: string, patch: ClientPatch, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
+  change(clientId: string, patch: ClientPatch, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<Client>;
   /** by the client itself (RFC 7592) */
-  changeOwn(clientId: string, patch: ClientPatch, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
-  remove(clientId: string, ifVersion: number | undefined, by: ChangedBy): Promise<void>;
-  setDisabled(clientId: string, isDisabled: boolean, ifVersion: number | undefined, by: ChangedBy): Promise<Client>;
+  changeOwn(clientId: string, patch: ClientPatch, ifVersion: VersionCondition, by: ChangedBy): Promise<Client>;
+  remove(clientId: string, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<void>;
+  setDisabled(
+    clientId: string,
+    isDisabled: boolean,
+    ifVersion: VersionCondition | undefined,
+    by: ChangedBy,
+  ): Promise<Client>;
   revokeTokens(clientId: string, by: ChangedBy): Promise<store.RevokedCounts & NotBefore>;
   addSecret(clientId: string, input: NewSecret, by: ChangedBy): Promise<CreatedSecret>;
   removeSecret(clientId: string, secretId: string, by: ChangedBy): Promise<void>;
@@ -113,7 +118,7 @@ async function change(
   author: Replacement['author'],
   clientId: string,
   patch: ClientPatch,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<Client> {
   // Before the transaction: the host of the sector_identifier_uri may be slow.
@@ -138,7 +143,7 @@ async function change(
 async function remove(
   deps: ClientsDeps,
   clientId: string,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<void> {
   await locked(deps, clientId, ifVersion, async (query) => {
@@ -155,7 +160,7 @@ async function setDisabled(
   deps: ClientsDeps,
   clientId: string,
   isDisabled: boolean,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<Client> {
   let secondsToWait = 0;
@@ -233,7 +238,7 @@ export function createClients(deps: ClientsDeps): Clients {
 function locked<T>(
   { database }: ClientsDeps,
   clientId: string,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   work: (query: Query, client: Client) => Promise<T>,
 ): Promise<T> {
   return database.longTransaction(async (query) => {

@@ -2,7 +2,7 @@
 // authorization server issues its tokens. The guard's refusals point to it (§5.1).
 
 import type { HttpRequestLike } from './credentials.ts';
-import { entityTagOf, isKnownToClient } from './entity-tag.ts';
+import { entityTagOf, failedCondition, readConditions } from './entity-tag.ts';
 import type { GuardSettings } from './options.ts';
 
 export interface ResourceMetadata {
@@ -53,7 +53,7 @@ export interface MetadataRequest {
 }
 
 export interface MetadataAnswer {
-  readonly status: 200 | 204 | 304;
+  readonly status: 200 | 204 | 304 | 412;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | undefined;
 }
@@ -74,8 +74,10 @@ export function answerMetadata(
   if (method === 'OPTIONS') return { status: 204, headers: HEADERS, body: undefined };
   if (method !== 'GET' && method !== 'HEAD') return undefined;
   const tagged = { ...HEADERS, ETag: document.entityTag };
-  if (isKnownToClient(headers['if-none-match'], document.entityTag)) {
-    return { status: 304, headers: tagged, body: undefined };
+  const failed = failedCondition(readConditions(headers), document.entityTag);
+  if (failed === 'If-None-Match') return { status: 304, headers: tagged, body: undefined };
+  if (failed === 'If-Match') {
+    return { status: 412, headers: { ...HEADERS, 'Cache-Control': 'no-store' }, body: undefined };
   }
   return {
     status: 200,

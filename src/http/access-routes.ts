@@ -2,6 +2,7 @@
 // user. The same for both.
 
 import { z } from 'zod';
+import type { VersionCondition } from '../errors.ts';
 import { type ApiAnswer, type ApiRoute, apiRoute, type Caller } from './api-route.ts';
 import { instant } from './fields.ts';
 
@@ -39,7 +40,7 @@ export interface AccessRoutesOptions<Params, Holder> {
   /** throws when this caller must not disable it */
   readonly assertMayDisable?: (callerClientId: string, id: string) => void;
   readonly holders: {
-    setDisabled(id: string, isDisabled: boolean, ifVersion: number | undefined, by: Caller): Promise<Holder>;
+    setDisabled(id: string, isDisabled: boolean, ifVersion: VersionCondition | undefined, by: Caller): Promise<Holder>;
     revokeTokens(id: string, by: Caller): Promise<RevokedTokens>;
   };
 }
@@ -58,6 +59,7 @@ function switchRoute<Params, Holder>(
     path: `${options.path}/${action}`,
     tag: options.tag,
     scope: 'admin:write',
+    isConditional: true,
     summary: options.summaries[action],
     params: options.params,
     answers: { 200: { description: `The ${options.name.toLowerCase()}`, schema: options.schema } },

@@ -5,6 +5,8 @@
 import type Router from '@koa/router';
 import type { Middleware } from 'koa';
 import { z } from 'zod';
+import { AppError, type VersionCondition } from '../errors.ts';
+import { type Conditions, failedCondition, readConditions } from '../guard/entity-tag.ts';
 import { assertEncodedText, parse, readJson } from './body.ts';
 import { requestId } from './request-log.ts';
 
@@ -19,8 +21,8 @@ export interface ApiRequest<Params, Query, Body> {
   readonly params: Params;
   readonly query: Query;
   readonly body: Body;
-  /** the version that the caller has read, from If-Match; undefined: any */
-  readonly ifVersion: number | undefined;
+  /** undefined: without If-Match and If-None-Match */
+  readonly ifVersion: VersionCondition | undefined;
   readonly by: Caller;
   /** of the presented token */
   readonly callerClientId: string;
@@ -41,6 +43,8 @@ export interface ApiRoute<Params = unknown, Query = unknown, Body = unknown> {
   readonly summary: string;
   readonly tag: string;
   readonly scope: 'admin:read' | 'admin:write';
+  /** the handler changes something that has an ETag, and regards `ifVersion` */
+  readonly isConditional?: boolean;
   readonly params: z.ZodType<Params>;
   readonly query: z.ZodType<Query>;
   readonly body: z.ZodType<Body> | undefined;
@@ -72,26 +76,52 @@ export function mountApiRoute(router: Router, route: ApiRoute, guard: Middleware
     assertEncodedText(ctx.querystring, '?');
     const query = parse(route.query, { ...ctx.query }, '?');
     const body = route.body === undefined ? undefined : parse(route.body, await readJson(ctx), '/');
+    const conditions = readConditions(ctx.headers);
+    assertHasVersion(route, conditions);
     const callerClientId: string = ctx.state.principal.clientId;
     const answer = await route.handle({
       params,
       query,
       body,
-      ifVersion: parseIfMatch(ctx.get('If-Match')),
+      ifVersion: toVersionCondition(conditions),
       by: { actor: `client:${callerClientId}`, requestId: requestId(ctx) },
       callerClientId,
     });
     ctx.status = answer.status;
     ctx.set('Cache-Control', 'no-store');
-    if (answer.version !== undefined) ctx.set('ETag', `"${answer.version}"`);
+    if (answer.version !== undefined) ctx.set('ETag', tagOf(answer.version));
+    if (isKnown(route, answer, conditions)) {
+      ctx.status = 304;
+      return;
+    }
     if (answer.location !== undefined) ctx.set('Location', answer.location);
     if (answer.body !== undefined) ctx.body = answer.body;
   });
 }
 
-/** RFC 9110 §13.1.1. What is not one of our ETags matches nothing: version 0 does not exist. */
-function parseIfMatch(header: string): number | undefined {
-  if (header === '' || header.trim() === '*') return undefined;
-  const match = /^"(\d{1,9})"$/.exec(header.trim());
-  return match === null ? 0 : Number(match[1]);
+const tagOf = (version: number) => `"${version}"`;
+
+function toVersionCondition(conditions: Conditions): VersionCondition | undefined {
+  if (conditions.ifMatch === undefined && conditions.ifNoneMatch === undefined) return undefined;
+  return (version) => failedCondition(conditions, version === undefined ? undefined : tagOf(version)) === undefined;
+}
+
+/**
+ * RFC 9110 §13.1.1: a change must not be made when the condition is false, and what has no ETag has none of those.
+ * @throws AppError `precondition_failed`
+ */
+function assertHasVersion({ method, isConditional }: ApiRoute, { ifMatch }: Conditions): void {
+  if (method === 'get' || isConditional || ifMatch === undefined || ifMatch === '*') return;
+  throw new AppError('precondition_failed', 'leave out If-Match: there is no ETag here');
+}
+
+/**
+ * Whether the caller has what it has asked for (RFC 9110 §13.2.2).
+ * @throws AppError `precondition_failed`
+ */
+function isKnown({ method }: ApiRoute, { version }: ApiAnswer, conditions: Conditions): boolean {
+  if (method !== 'get' || version === undefined) return false;
+  const failed = failedCondition(conditions, tagOf(version));
+  if (failed === 'If-Match') throw new AppError('precondition_failed', 'read it again, without If-Match');
+  return failed === 'If-None-Match';
 }

@@ -5,7 +5,7 @@
 
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
-import { AppError, assertVersion, notFound } from '../errors.ts';
+import { AppError, assertVersion, notFound, type VersionCondition } from '../errors.ts';
 import {
   type ClientGrant,
   type ClientGrantInput,
@@ -20,18 +20,23 @@ export interface ResourceServers {
   change(
     identifier: string,
     change: (before: ResourceServer) => ResourceServerInput,
-    ifVersion: number | undefined,
+    ifVersion: VersionCondition | undefined,
     by: ChangedBy,
   ): Promise<ResourceServer>;
-  remove(identifier: string, ifVersion: number | undefined, by: ChangedBy): Promise<void>;
+  remove(identifier: string, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<void>;
   setGrant(
     identifier: string,
     clientId: string,
     input: ClientGrantInput,
-    ifVersion: number | undefined,
+    ifVersion: VersionCondition | undefined,
     by: ChangedBy,
   ): Promise<{ grant: ClientGrant; isNew: boolean }>;
-  removeGrant(identifier: string, clientId: string, ifVersion: number | undefined, by: ChangedBy): Promise<void>;
+  removeGrant(
+    identifier: string,
+    clientId: string,
+    ifVersion: VersionCondition | undefined,
+    by: ChangedBy,
+  ): Promise<void>;
 }
 
 export interface ResourceServersDeps {
@@ -63,7 +68,7 @@ function change(
   deps: ResourceServersDeps,
   identifier: string,
   toInput: (before: ResourceServer) => ResourceServerInput,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<ResourceServer> {
   return locked(deps, identifier, ifVersion, async (query, before) => {
@@ -79,7 +84,7 @@ function change(
 async function remove(
   deps: ResourceServersDeps,
   identifier: string,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<void> {
   if (identifier === deps.adminAudience) throw new AppError('conflict', 'the admin API itself cannot be removed');
@@ -94,7 +99,7 @@ function setGrant(
   identifier: string,
   clientId: string,
   input: ClientGrantInput,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<{ grant: ClientGrant; isNew: boolean }> {
   return locked(deps, identifier, undefined, async (query, resourceServer) => {
@@ -119,7 +124,7 @@ function removeGrant(
   deps: ResourceServersDeps,
   identifier: string,
   clientId: string,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<void> {
   return locked(deps, identifier, undefined, async (query) => {
@@ -144,7 +149,7 @@ export function createResourceServers(deps: ResourceServersDeps): ResourceServer
 function locked<T>(
   { database }: ResourceServersDeps,
   identifier: string,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   work: (query: Query, before: ResourceServer) => Promise<T>,
 ): Promise<T> {
   return database.transaction(async (query) => {

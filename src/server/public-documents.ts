@@ -4,7 +4,7 @@
 // them (another method, a query, a body) is left to the app that owns the path.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { entityTagOf, isKnownToClient } from '../guard/entity-tag.ts';
+import { entityTagOf, failedCondition, readConditions } from '../guard/entity-tag.ts';
 
 export interface PublicDocument {
   readonly path: string;
@@ -52,6 +52,8 @@ export function createPublicDocuments(rawHeaders: (request: IncomingMessage) => 
   };
 }
 
+const CHANGED = JSON.stringify({ error: 'precondition_failed', error_description: 'it has changed (If-Match)' });
+
 function isPlain({ method, headers }: IncomingMessage): boolean {
   if (method !== 'GET' && method !== 'HEAD') return false;
   return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined;
@@ -82,9 +84,16 @@ function cacheControl(maxAgeSeconds: number | undefined): string {
 
 function write(document: Prepared, headers: string[], request: IncomingMessage, response: ServerResponse): void {
   const { body, entityTag, isForBrowserApps, contentHeaders } = document;
-  headers.push(...document.headers);
   if (isForBrowserApps) headers.push('Access-Control-Allow-Origin', request.headers.origin || '*');
-  if (entityTag !== undefined && isKnownToClient(request.headers['if-none-match'], entityTag)) {
+  const failed = entityTag === undefined ? undefined : failedCondition(readConditions(request.headers), entityTag);
+  if (failed === 'If-Match') {
+    // Not stored: it is no answer to a request without this condition.
+    headers.push('Cache-Control', 'no-store', 'Content-Type', 'application/json; charset=utf-8');
+    response.writeHead(412, headers).end(CHANGED);
+    return;
+  }
+  headers.push(...document.headers);
+  if (failed === 'If-None-Match') {
     response.writeHead(304, headers).end();
     return;
   }

@@ -105,6 +105,7 @@ const changeRoute = ({ users }: UserRoutesDeps) =>
     path: PATH,
     tag,
     scope: 'admin:write',
+    isConditional: true,
     summary: 'Change a user; a new password ends all sessions and tokens',
     params,
     body: z.strictObject({

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
-import { AppError, assertVersion } from '../errors.ts';
+import { AppError, assertVersion, type VersionCondition } from '../errors.ts';
 import { type NotBefore, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import * as store from './store.ts';
@@ -14,8 +14,13 @@ import type { User, UserClaims } from './user.ts';
 
 export interface Users {
   create(input: NewUser, by: ChangedBy): Promise<User>;
-  change(userId: string, change: UserChange, ifVersion: number | undefined, by: ChangedBy): Promise<User>;
-  setDisabled(userId: string, isDisabled: boolean, ifVersion: number | undefined, by: ChangedBy): Promise<User>;
+  change(userId: string, change: UserChange, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<User>;
+  setDisabled(
+    userId: string,
+    isDisabled: boolean,
+    ifVersion: VersionCondition | undefined,
+    by: ChangedBy,
+  ): Promise<User>;
   revokeTokens(userId: string, by: ChangedBy): Promise<RevokedFromUser & NotBefore>;
 }
 
@@ -63,7 +68,7 @@ async function change(
   deps: UsersDeps,
   userId: string,
   input: UserChange,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<User> {
   const passwordHash = input.password === undefined ? undefined : await deps.passwords.hash(input.password);
@@ -89,7 +94,7 @@ async function setDisabled(
   deps: UsersDeps,
   userId: string,
   isDisabled: boolean,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   by: ChangedBy,
 ): Promise<User> {
   let secondsToWait = 0;
@@ -133,7 +138,7 @@ export function createUsers(deps: UsersDeps): Users {
 function locked<T>(
   { database }: UsersDeps,
   userId: string,
-  ifVersion: number | undefined,
+  ifVersion: VersionCondition | undefined,
   work: (query: Query, before: User) => Promise<T>,
 ): Promise<T> {
   return database.longTransaction(async (query) => {

@@ -277,6 +277,8 @@ describe.each(Object.keys(frameworks))('%s', (name) => {
       expect([known, answer.status, answer.headers.get('etag')]).toEqual([known, status, tag]);
       expect((await answer.text()) === '').toBe(status === 304);
     }
+    const changed = await fetch(metadataUrl, { headers: { 'if-match': '"another"' } });
+    expect([changed.status, changed.headers.get('cache-control')]).toEqual([412, 'no-store']);
   });
 });
 

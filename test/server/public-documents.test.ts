@@ -155,6 +155,25 @@ describe.each(CACHED)('%s, to a client that has it (RFC 9110 §13.1.2)', (path) 
     }
   });
 
+  test('is not sent if it has become another one (§13.1.1), which no cache may keep', async () => {
+    const tag = (await send(path)).headers.etag as string;
+    for (const [headers, expected] of [
+      [{ 'if-match': tag }, 200],
+      [{ 'if-match': `"x", ${tag}` }, 200],
+      [{ 'if-match': '*' }, 200],
+      [{ 'if-match': tag, 'if-none-match': tag }, 304],
+      [{ 'if-match': '"x"' }, 412],
+      [{ 'if-match': `W/${tag}` }, 412],
+      [{ 'if-match': '"x"', 'if-none-match': tag }, 412],
+    ] as const) {
+      for (const method of ['GET', 'HEAD']) {
+        const answer = await send(path, { method, headers });
+        expect([headers, answer.status]).toEqual([headers, expected]);
+        if (expected === 412) expect(answer.headers['cache-control']).toBe('no-store');
+      }
+    }
+  });
+
   test('may be kept for a minute, which is less than a key is published before it signs', async () => {
     expect((await send(path)).headers['cache-control']).toBe('public, max-age=60');
     expect(server.config.keySchedule.publishAheadSeconds).toBeGreaterThan(60);
