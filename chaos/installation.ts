@@ -56,6 +56,8 @@ export async function startInstallation(options: InstallationOptions): Promise<I
       LANYARD_ACCESS_TOKEN_TTL_SECONDS: '7200',
       LANYARD_AUTHORIZATION_CODE_TTL_SECONDS: '600',
       LANYARD_LOGIN_FAILURES_PER_ADDRESS: '1000000',
+      LANYARD_ANONYMOUS_WRITES_PER_ADDRESS: '1000000',
+      LANYARD_ANONYMOUS_WRITES_PER_CLIENT: '1000000',
       LANYARD_LOG_LEVEL: 'error',
     };
     nodes.push(createNode({ name, issuer, port, proxy, options: { home, port, env }, ledger: options.ledger }));

@@ -29,6 +29,8 @@ export async function startLanyard(options: LanyardOptions): Promise<Subject> {
     LANYARD_AUTHORIZATION_CODE_TTL_SECONDS: '600',
     // All users sign in from one address.
     LANYARD_LOGIN_FAILURES_PER_ADDRESS: '1000000',
+    LANYARD_ANONYMOUS_WRITES_PER_ADDRESS: '1000000',
+    LANYARD_ANONYMOUS_WRITES_PER_CLIENT: '1000000',
     ...(options.database === undefined ? {} : { DATABASE_URL: options.database.url }),
   });
   const admin = createAdminApi(url);

@@ -56,6 +56,9 @@ export interface Config {
   readonly limits: {
     /** wrong secrets of one client from one network address, in the window of logins */
     readonly clientSecretFailures: number;
+    /** rows without a user and without an authenticated client, in a minute */
+    readonly writesPerAddress: number;
+    readonly writesPerClient: number;
     /** from one network address, when registration is open (RFC 7591 §5) */
     readonly registrationsPerHour: number;
   };
@@ -158,6 +161,8 @@ function toConfig(values: Values): Config {
     },
     limits: {
       clientSecretFailures: values.LANYARD_CLIENT_SECRET_FAILURES,
+      writesPerAddress: values.LANYARD_ANONYMOUS_WRITES_PER_ADDRESS,
+      writesPerClient: values.LANYARD_ANONYMOUS_WRITES_PER_CLIENT,
       registrationsPerHour: values.LANYARD_REGISTRATIONS_PER_HOUR,
     },
     registration: {

@@ -59,6 +59,21 @@ export const LIMITS = {
       'How many wrong secrets of one client a network address may present in LANYARD_LOGIN_WINDOW_SECONDS. ' +
       'Concerns imported secrets, which are expensive to check.',
   },
+  LANYARD_ANONYMOUS_WRITES_PER_ADDRESS: {
+    schema: count,
+    unit: 'rows a minute',
+    // A flow stores one to three of them: a hundred people behind one address begin in one minute.
+    default: '300',
+    text:
+      'How many logins, pushed requests and device codes one network address (IPv6: one /64) may begin without ' +
+      'authentication. Each process counts for itself.',
+  },
+  LANYARD_ANONYMOUS_WRITES_PER_CLIENT: {
+    schema: count,
+    unit: 'rows a minute',
+    default: '3000',
+    text: 'The same for one client, from all addresses together.',
+  },
 } as const satisfies VariableTable;
 
 export const REGISTRATION = {

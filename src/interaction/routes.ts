@@ -104,13 +104,16 @@ async function postCancel(deps: InteractionDeps, ctx: Context): Promise<void> {
   const interaction = await currentInteraction(deps, ctx);
   await readForm(ctx);
   const accountId = interaction.session?.accountId;
-  deps.engine.unitOfWork.record({
-    type: 'consent.denied',
-    actor: accountId === undefined ? 'system' : `user:${accountId}`,
-    accountId,
-    clientId: String(interaction.params.client_id),
-    detail: { page: interaction.prompt.name },
-  });
+  // Once: the form can be sent again as long as the browser does not go on.
+  if (interaction.result?.error === undefined) {
+    deps.engine.unitOfWork.record({
+      type: 'consent.denied',
+      actor: accountId === undefined ? 'system' : `user:${accountId}`,
+      accountId,
+      clientId: String(interaction.params.client_id),
+      detail: { page: interaction.prompt.name },
+    });
+  }
   // RFC 6749 §4.1.2.1
   const refusal = { error: 'access_denied', error_description: 'the user cancelled' };
   await finish(deps, ctx, refusal, { mergeWithLastSubmission: false });

@@ -19,6 +19,7 @@ declare module 'oidc-provider/lib/actions/index.js' {
   export const introspection: Middleware[];
   export const revocation: Middleware[];
   export const userinfo: Middleware[];
+  export const endSession: { readonly init: Middleware[] };
 }
 
 declare module 'oidc-provider/lib/shared/error_handler.js' {

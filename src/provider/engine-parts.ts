@@ -20,6 +20,7 @@ import { withEngineRefusals } from './http/unavailable.ts';
 import type { LogoutNotices } from './logout/logout-notices.ts';
 import { createDirectory } from './policy/directory.ts';
 import { createResourcePolicy } from './policy/resource-server-policy.ts';
+import { createWriteBudget } from './policy/write-budget.ts';
 import { createArtifactStore } from './storage/artifact-store.ts';
 import { createUnitOfWork } from './storage/unit-of-work.ts';
 import { createIntrospectionPolicy } from './tokens/introspection.ts';
@@ -78,6 +79,7 @@ export function createParts(deps: ProviderDeps) {
     database,
     ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
     ...{ noteUse, guesses, documentThrottle },
+    writeBudget: createWriteBudget(config.limits),
     pairwiseIdentifier: createPairwiseIdentifier(pairwiseSalt),
     revokeReplayed: createRevokeReplayed({ database, metrics }),
   };

@@ -8,15 +8,24 @@
 // authorization details (checkRar) that are malformed, and then call the grant. CORS comes before.
 // Both transports run them, the fast path without those that can do nothing for the request.
 
-import type { Middleware } from 'koa';
+import type { Context, Middleware, Next } from 'koa';
 import compose from 'koa-compose';
 import type Provider from 'oidc-provider';
 import type { KoaContextWithOIDC } from 'oidc-provider';
 // Without types of their own: engine-modules.d.ts.
-import { discovery, introspection, jwks, revocation, token, userinfo } from 'oidc-provider/lib/actions/index.js';
+import {
+  discovery,
+  endSession,
+  introspection,
+  jwks,
+  revocation,
+  token,
+  userinfo,
+} from 'oidc-provider/lib/actions/index.js';
 import cors from 'oidc-provider/lib/shared/cors.js';
 import getErrorHandler from 'oidc-provider/lib/shared/error_handler.js';
 import { asEngineContext, changedEngine } from './engine-internals.ts';
+import { ROUTES } from './routes.ts';
 
 /** Where we make the answer. */
 export type EndpointName = 'introspection' | 'userinfo' | 'revocation';
@@ -127,6 +136,30 @@ function remove(steps: Middleware[], name: string): void {
   const index = steps.findIndex((step) => step.name === name);
   if (index === -1) throw changedEngine(`step ${name}`);
   steps.splice(index, 1);
+}
+
+/** What the engine does at the logout endpoint. */
+const LOGOUT_STEPS = [
+  ...['noCache', 'sessionHandler', 'urlencoded', 'bound assembleParams', 'bound rejectDupes', 'endSessionChecks'],
+  ...['generateXsrf', 'renderLogout'],
+];
+
+if (endSession.init.map((step) => step.name).join() !== LOGOUT_STEPS.join()) {
+  throw changedEngine(`logout endpoint with the steps ${LOGOUT_STEPS.join(', ')}`);
+}
+endSession.init.splice(LOGOUT_STEPS.indexOf('generateXsrf'), 0, goOnWithoutUser);
+
+/** Nobody is signed in: nothing has to end. The engine would store a session, to destroy it with the next request. */
+function goOnWithoutUser(ctx: Context, next: Next): Promise<unknown> | undefined {
+  const { session, params = {}, provider } = asEngineContext(ctx).oidc;
+  if (session?.accountId !== undefined) return next();
+  const { post_logout_redirect_uri: target, state } = params;
+  const url = new URL(typeof target === 'string' ? target : `${provider.issuer}${ROUTES.end_session}/success`);
+  // RP-Initiated Logout §3: the state comes back with the user.
+  if (target !== undefined && typeof state === 'string') url.searchParams.set('state', state);
+  ctx.status = 303;
+  ctx.redirect(url.href);
+  return undefined;
 }
 
 /** Our own answer has no name, and is for every request. */

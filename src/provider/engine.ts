@@ -216,7 +216,7 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
   bindIdTokens(provider);
   prefixTokens(provider);
   endSessionsForGood(provider, { ...parts, sessionSeconds: config.lifetimes.sessionSeconds });
-  detectReplays(provider, parts.database.query);
+  detectReplays(provider, parts.database.query, parts.writeBudget);
   reportEvents(provider, { ...parts, metrics, log });
 }
 
@@ -233,7 +233,7 @@ function middlewares(deps: ProviderDeps, parts: Parts): Middleware[] {
     refuseUnlessCurrent({ pages, metrics, log }),
     pageTransaction({ collect: parts.unitOfWork.collect, pages, log }),
     inputGate({ pages, metrics, log }),
-    restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer) }),
+    restartWithoutSession({ path: ROUTES.code_verification, sessionCookie: sessionCookie(config.issuer), pages }),
     postedRequests({ parameters, pages }),
     clientChallenge({ issuer: config.issuer, paths: CLIENT_ENDPOINTS }),
     declaredDetailsTypes(deps.detailsTypes),

@@ -203,10 +203,10 @@ test('a copy of the database contains neither the codes nor the parameters of th
 
 test('guessing user codes is limited', async () => {
   const agent = createUserAgent(server.issuer);
-  let page = await agent.visit(`${server.issuer}/oauth2/device`);
+  let xsrf = hidden((await agent.visit(`${server.issuer}/oauth2/device?user_code=BBBB-BBBB`)).html, 'xsrf');
   const guess = async () => {
-    const xsrf = /name="xsrf" value="([^"]*)"/.exec(page.html)?.[1] ?? '';
-    page = await agent.submit('/oauth2/device', { xsrf, user_code: 'BBBB-BBBB' });
+    const page = await agent.submit('/oauth2/device', { xsrf, user_code: 'BBBB-BBBB' });
+    xsrf = /name="xsrf" value="([^"]*)"/.exec(page.html)?.[1] ?? xsrf;
     return page;
   };
   const wrong = await guess();

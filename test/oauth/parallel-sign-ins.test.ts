@@ -234,7 +234,7 @@ describe('a request that still has the cookie of before the sign-in', () => {
 
   test('gets nothing of a sign-in that made it another user: a planted cookie stays anonymous', async () => {
     const planted = createUserAgent(server.issuer);
-    await planted.visit(`${server.issuer}/oauth2/device`);
+    await planted.visit(`${server.issuer}/oauth2/device?user_code=BCDF-GHJK`);
     expect(planted.cookies.length).toBeGreaterThan(0);
     const [app] = (await newApps(1)) as [TestClient];
     const victim = windowOf(planted);

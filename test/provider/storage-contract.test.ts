@@ -26,6 +26,7 @@ beforeAll(async () => {
     artifactStore,
     directory,
     unitOfWork,
+    writeBudget: { charge: () => {} },
     artifactKey: Buffer.alloc(32, 7),
   });
   for (const id of ['app', 'other', 'revoked']) await engine.insertClient(id);

@@ -14,7 +14,13 @@ export function hidden(html: string, name: string): string {
 
 export async function typeUserCode(issuer: string, agent: UserAgent, userCode: string): Promise<PageVisit> {
   const page = await agent.visit(`${issuer}/oauth2/device`);
-  return agent.submit('/oauth2/device', { xsrf: hidden(page.html, 'xsrf'), user_code: userCode });
+  const next = await agent.submit('/oauth2/device', { xsrf: hidden(page.html, 'xsrf'), user_code: userCode });
+  // Without a session there is a form in between, which a browser submits by itself.
+  if (!next.html.includes('document.forms[0].submit()')) return next;
+  return agent.submit('/oauth2/device', {
+    xsrf: hidden(next.html, 'xsrf'),
+    user_code: hidden(next.html, 'user_code'),
+  });
 }
 
 /** @param page the one that asks for confirmation */

@@ -34,7 +34,7 @@ const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'RS256', 'Ed25519', 'EdDSA'] as con
 const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
 
 export interface ConfigurationDeps {
-  readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'registration' | 'mutualTls'>;
+  readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'limits' | 'registration' | 'mutualTls'>;
   /** 256 bits; the same on all nodes */
   readonly dpopNonceSecret: Buffer;
   readonly pairwiseIdentifier: PairwiseIdentifier;
@@ -155,7 +155,11 @@ function timesToLive(lifetimes: Config['lifetimes']): NonNullable<Configuration[
     RefreshToken: lifetimes.refreshTokenSeconds,
     // A grant is never extended, so it must outlast a whole chain of refresh tokens.
     Grant: lifetimes.refreshTokenSeconds + lifetimes.sessionSeconds,
-    Session: lifetimes.sessionSeconds,
+    // One that nobody has signed in to holds no more than a page.
+    Session: (_ctx, { accountId }) =>
+      accountId === undefined
+        ? Math.min(lifetimes.interactionSeconds, lifetimes.sessionSeconds)
+        : lifetimes.sessionSeconds,
     Interaction: lifetimes.interactionSeconds,
   };
 }

@@ -15,7 +15,7 @@ export const DEVICE_CODE_SECONDS = 600;
 /** Emitted by the engine instance: it has no event of its own for people who refuse, where they type the code in or later. */
 export const DEVICE_DENIED = 'device.denied';
 
-type DevicePages = Pick<Pages, 'renderUserCode' | 'renderDeviceConfirmation' | 'renderDeviceDone'>;
+type DevicePages = Pick<Pages, 'renderError' | 'renderUserCode' | 'renderDeviceConfirmation' | 'renderDeviceDone'>;
 
 /** Who guesses right once has the device of a stranger. */
 const guesses = new WeakSet<object>();
@@ -28,7 +28,11 @@ export function deviceFlow(pages: DevicePages): NonNullable<NonNullable<Configur
     charset: 'base-20',
     mask: '****-****',
     deviceInfo: (ctx) => ({ ip: ctx.ip }),
-    async userCodeInputSource(ctx, form, _out, error) {
+    async userCodeInputSource(ctx, form, out, error) {
+      // The budget of its address is used up (policy/write-budget).
+      if (ctx.status === 429 && error !== undefined) {
+        return pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error);
+      }
       const problem = error && deviceProblemOf(error);
       if (problem === 'unknown') guesses.add(ctx);
       if (problem === 'aborted') ctx.oidc.provider.emit(DEVICE_DENIED, ctx);

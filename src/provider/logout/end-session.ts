@@ -17,7 +17,9 @@ export interface EndSessionDeps {
  * the row without this event.
  */
 export function endSessionsForGood(provider: Provider, { unitOfWork, sessionSeconds }: EndSessionDeps): void {
-  provider.on('session.destroyed', ({ uid }) => {
+  provider.on('session.destroyed', ({ uid, accountId }) => {
+    // Nobody had signed in to it: there is nothing that could be restored.
+    if (accountId === undefined) return;
     unitOfWork.join((query) => markSessionEnded(query, uid, sessionSeconds));
   });
 }

@@ -5,6 +5,7 @@
 import type { AdapterPayload, KoaContextWithOIDC } from 'oidc-provider';
 import { currentContext, replacedSessionId } from '../engine-internals.ts';
 import type { Directory } from '../policy/directory.ts';
+import type { WriteBudget } from '../policy/write-budget.ts';
 import { type Artifact, artifactId } from '../storage/artifacts.ts';
 import { saveSession } from '../storage/saved-again.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
@@ -49,9 +50,14 @@ export function isReplaced(sessionId: string): boolean {
   return replacedSessionId() === sessionId;
 }
 
+export interface SessionWriter {
+  readonly unitOfWork: UnitOfWork;
+  readonly writeBudget: WriteBudget;
+}
+
 /** @param toRow the row of one id with its payload */
 export async function writeSession(
-  unitOfWork: UnitOfWork,
+  { unitOfWork, writeBudget }: SessionWriter,
   sessionId: string,
   payload: AdapterPayload,
   toRow: (id: Buffer, payload: AdapterPayload) => Artifact,
@@ -60,11 +66,20 @@ export async function writeSession(
   const { uid = '' } = payload;
   const ctx = currentContext();
   const read = ctx && readByRequest.get(ctx)?.get(uid);
-  if (read === undefined) return unitOfWork.write({ kind: 'upsert', artifact: toRow(id, payload) });
+  if (read === undefined) {
+    // The engine stores one for every browser that shows a cookie, and has nothing to say about it.
+    if (isEmpty(payload)) return;
+    if (payload.accountId === undefined) writeBudget.charge(undefined);
+    return unitOfWork.write({ kind: 'upsert', artifact: toRow(id, payload) });
+  }
   const oldId = replacedSessionId();
   const replacedId = oldId === undefined ? undefined : artifactId('Session', oldId);
   const change = { id, replacedId, read, written: copyOf(payload) };
   await unitOfWork.stepFirst((query) => saveSession(query, uid, change, toRow), uid);
+}
+
+function isEmpty({ accountId, state, authorizations = {} }: AdapterPayload): boolean {
+  return accountId === undefined && state === undefined && Object.keys(authorizations).length === 0;
 }
 
 /** The engine changes a session in place. */

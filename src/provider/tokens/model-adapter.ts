@@ -7,10 +7,12 @@
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { ChangeLog } from '../../database/change-log.ts';
 import type { Query } from '../../database/database.ts';
+import { currentContext } from '../engine-internals.ts';
 import { issueTime } from '../http/current-memory.ts';
 import { isReplaced, readSession, writeSession } from '../logout/session-storage.ts';
 import type { Directory } from '../policy/directory.ts';
 import { isNotRevoked } from '../policy/token-status.ts';
+import type { WriteBudget } from '../policy/write-budget.ts';
 import { AlreadyConsumedError, type ArtifactStore } from '../storage/artifact-store.ts';
 import {
   type Artifact,
@@ -35,6 +37,7 @@ export interface StorageDeps {
   readonly artifactStore: Pick<ArtifactStore, 'find' | 'findSessions' | 'findJwtStatus' | 'commit'>;
   readonly directory: Directory;
   readonly unitOfWork: UnitOfWork;
+  readonly writeBudget: WriteBudget;
   readonly changes: Pick<ChangeLog, 'now'>;
   readonly artifactKey: Buffer;
 }
@@ -71,6 +74,7 @@ interface Saved {
 async function store(deps: Deps, { model, id, payload: saved, expiresInSeconds }: Saved): Promise<void> {
   const { directory, seals, unitOfWork, changes } = deps;
   await assertIssuable(directory, model, saved);
+  chargeAnonymous(deps.writeBudget, model, saved);
   // The engine knows the clock of this process only.
   const payload = isNew(model, saved) ? { ...saved, iat: issueTime(changes) } : saved;
   const toRow = (rowId: Buffer, row: AdapterPayload): Artifact => {
@@ -88,7 +92,7 @@ async function store(deps: Deps, { model, id, payload: saved, expiresInSeconds }
       expiresAt: row.exp ?? (expiresInSeconds === undefined ? undefined : issuedAt + expiresInSeconds),
     };
   };
-  if (model === 'Session') return writeSession(unitOfWork, id, payload, toRow);
+  if (model === 'Session') return writeSession(deps, id, payload, toRow);
   const artifact = toRow(artifactId(model, id), payload);
   // Of an interaction that was stored before: it has a result now.
   if (model === 'Interaction' && payload.result !== undefined) {
@@ -99,6 +103,16 @@ async function store(deps: Deps, { model, id, payload: saved, expiresInSeconds }
     return unitOfWork.step((query) => advance(query, artifact, isBefore));
   }
   await unitOfWork.write({ kind: 'upsert', artifact });
+}
+
+/** Everything else is stored for a user or an authenticated client; sessions are charged where they are stored. */
+function chargeAnonymous(budget: WriteBudget, model: string, payload: AdapterPayload): void {
+  if (model === 'Interaction' && payload.result === undefined && payload.accountId === undefined) {
+    budget.charge(String(payload.params?.client_id));
+  }
+  const isPushed = model === 'PushedAuthorizationRequest' || (model === 'DeviceCode' && stageOf(payload) === 'new');
+  const client = isPushed ? currentContext()?.oidc.client : undefined;
+  if (client?.clientAuthMethod === 'none') budget.charge(client.clientId);
 }
 
 /** Grants and sessions are saved again; a grant is given its `iat` when it is made. */
