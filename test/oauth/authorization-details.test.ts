@@ -2,8 +2,8 @@
 // the type, and no client gets more than the consent page showed.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { decodeJwt } from 'jose';
-import { type Answer, introspect, type TestClient } from '../support/admin.ts';
+import { decodeJwt, UnsecuredJWT } from 'jose';
+import { type Answer, introspect, postForm, type TestClient } from '../support/admin.ts';
 import {
   ALICE,
   authorizationUrl,
@@ -11,6 +11,7 @@ import {
   exchange,
   type IssuedCode,
   obtainCode,
+  REDIRECT_URI,
   refresh,
   toTokens,
 } from '../support/oauth.ts';
@@ -203,6 +204,36 @@ describe('what is refused at the authorization endpoint', () => {
     await server.admin.allow(other.clientId, BANK, ['accounts']);
     await expect(ask([PAYMENT], {}, other)).rejects.toThrow(/invalid_authorization_details/);
   });
+});
+
+test('more than fifty are refused before they are compared, wherever they come: thousands would stop the server for seconds', async () => {
+  const details = (count: number) => JSON.stringify(Array.from({ length: count }, () => PAYMENT));
+  const tiny = JSON.stringify(Array.from({ length: 1_200 }, () => ({ type: 'payment' })));
+  const { issuer } = server;
+  const request = {
+    ...{ client_id: app.clientId, response_type: 'code', redirect_uri: REDIRECT_URI, scope: 'openid', resource: BANK },
+    ...{ code_challenge: pkcePair().challenge, code_challenge_method: 'S256' },
+  };
+  const object = new UnsecuredJWT({ ...request, authorization_details: JSON.parse(details(51)) }).encode();
+  const machine = { grant_type: 'client_credentials', resource: BANK };
+  const attempts = [
+    postForm(`${issuer}/oauth2/par`, app, { ...request, authorization_details: details(51) }),
+    postForm(`${issuer}/oauth2/par`, app, { ...request, authorization_details: tiny }),
+    postForm(`${issuer}/oauth2/par`, app, { client_id: app.clientId, request: object }),
+    postForm(`${issuer}/oauth2/token`, app, { ...machine, authorization_details: tiny }),
+    postForm(`${issuer}/oauth2/token`, app, { ...machine, authorization_details: tiny }, { 'x-unusual': 'yes' }),
+  ];
+  for (const { status, body } of await Promise.all(attempts)) {
+    expect([status, body.error]).toEqual([
+      400,
+      expect.stringMatching(/^invalid_(authorization_details|request_object)$/),
+    ]);
+    expect(body.error_description).toMatch(/authorization_details must have 50 entries at most$/);
+  }
+  const url = `${issuer}/oauth2/authorize?${new URLSearchParams({ ...request, authorization_details: details(51) })}`;
+  expect((await fetch(url, { redirect: 'manual' })).status).toBe(400);
+  const most = await postForm(`${issuer}/oauth2/par`, app, { ...request, authorization_details: details(50) });
+  expect(most.status).toBe(201);
 });
 
 test('two APIs with a type of the same name: each must understand the detail, and the page has the words of both', async () => {

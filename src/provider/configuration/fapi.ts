@@ -25,6 +25,9 @@ const REQUEST_OBJECT_TYPES = ['oauth-authz-req+jwt', 'jwt'];
 
 const MAX_REQUEST_OBJECT_SECONDS = 60 * 60;
 
+/** That it was used is remembered until it expires. */
+const MAX_ASSERTION_SECONDS = 60 * 60;
+
 export function hasSecurityProfile(client: Client | undefined): boolean {
   return (client as { security_profile?: string } | undefined)?.security_profile !== undefined;
 }
@@ -44,6 +47,11 @@ export function assertClientAssertion(
   header: Record<string, unknown>,
   client: Client,
 ): void {
+  // RFC 7523 §3, item 4: "The authorization server MAY reject JWTs with an "exp" claim value that is
+  // unreasonably far in the future."
+  if (Number(claims.exp) > Date.now() / 1000 + MAX_ASSERTION_SECONDS + CLOCK_TOLERANCE_SECONDS) {
+    throw new errors.InvalidClientAuth('exp must be at most an hour ahead');
+  }
   if (!hasSecurityProfile(client)) return;
   if (!FAPI_ALGORITHMS.includes(String(header.alg))) {
     throw new errors.InvalidClientAuth(`the assertion must be signed with one of ${FAPI_ALGORITHMS.join(', ')}`);

@@ -10,6 +10,9 @@ import { AUTHORIZATION_PARAMETERS } from './parameters.ts';
 
 const JSON_PARAMETERS: ReadonlySet<string> = new Set(['claims', 'authorization_details']);
 
+/** Each is compared with each, and with those that were granted before. */
+const MAX_DETAILS = 50;
+
 /** One of the parameters below, or one whose name is written with escapes. */
 const MAY_HOLD_JSON = /(?:^|&)(?:(?:claims|authorization_details|request|client_assertion)=|[^=&]*%)/;
 
@@ -28,11 +31,22 @@ export function findParameterFault(encoded: string): Fault | undefined {
 }
 
 function faultOf(name: string, value: string): Fault | undefined {
-  if (JSON_PARAMETERS.has(name)) return findFault(parsed(() => JSON.parse(value)));
+  if (JSON_PARAMETERS.has(name))
+    return findJsonFault(
+      name,
+      parsed(() => JSON.parse(value)),
+    );
   if (name !== 'request' && name !== 'client_assertion') return undefined;
   const members = parsed(() => decodeJwt(value));
   const fault = findFault(parsed(() => decodeProtectedHeader(value))) ?? findFault(members);
   return fault ?? (name === 'request' ? findMemberFault(members ?? {}) : undefined);
+}
+
+function findJsonFault(name: string, value: unknown): Fault | undefined {
+  if (name === 'authorization_details' && Array.isArray(value) && value.length > MAX_DETAILS) {
+    return { pointer: '', detail: `must have ${MAX_DETAILS} entries at most` };
+  }
+  return findFault(value);
 }
 
 /**
@@ -51,7 +65,7 @@ function faultOfMember(name: string, value: unknown): Fault | undefined {
   if (typeof value === 'string') return JSON_PARAMETERS.has(name) ? faultOf(name, value) : undefined;
   // JSON as it is, which has been checked with the rest (OpenID Connect Core §5.5, RFC 9396 §2).
   if (name === 'claims' && !Array.isArray(value)) return undefined;
-  if (name === 'authorization_details' && Array.isArray(value)) return undefined;
+  if (name === 'authorization_details' && Array.isArray(value)) return findJsonFault(name, value);
   // A list is `resource`, or a parameter that occurs twice.
   const hasText = [value].flat().every((each) => typeof each !== 'object' || each === null);
   return hasText ? undefined : { pointer: '', detail: 'is not of the type that this parameter has' };
