@@ -19,6 +19,7 @@ import als from 'oidc-provider/lib/helpers/als.js';
 import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
 import type {
   ClaimsChoice,
+  ClientKeyStore,
   DeviceProblem,
   EngineForm,
   FormPostPage,
@@ -73,16 +74,12 @@ const CALLED: Uses = {
   Client: ['here', '`createClient`'],
   'Client.validate': ['clients/engine-metadata', 'the document at sector_identifier_uri'],
   'Client.prototype.metadata': ['clients/metadata-document-store', 'a metadata document as the engine understood it'],
-  AccessToken: ['here', '`reviveModel`, like the next four'],
-  AuthorizationCode: ['here', '`reviveModel`'],
-  ClientCredentials: ['here', '`reviveModel`'],
-  RefreshToken: ['here', '`reviveModel`'],
-  Grant: ['here', '`reviveModel`'],
   IdToken: ['here', '`createIdToken`'],
   'Session.get': ['interaction/engine-pages', 'whether the browser is still signed in'],
   'Session.prototype.resetIdentifier': ['here', '`replacedSessionId`: engine-probe looks at what it does'],
 };
 
+const REVIVED_MODELS = ['AccessToken', 'AuthorizationCode', 'ClientCredentials', 'RefreshToken', 'Grant'];
 const GRANT_HELPERS = ['validateDpop', 'checkDpopReplay'];
 
 /** RFC 9449 §4.3. @returns undefined if there is no proof */
@@ -105,7 +102,7 @@ export function checkDpopReplay(
 
 /** @throws Error that names the first member which this engine does not have */
 export function assertEngineInternals(provider: Provider, helpers: object = grantHelpers): void {
-  for (const path of [...Object.keys(REPLACED), ...Object.keys(CALLED)]) {
+  for (const path of [...Object.keys(REPLACED), ...Object.keys(CALLED), ...REVIVED_MODELS]) {
     if (!hasMember(provider, path)) throw changedEngine(path);
   }
   for (const name of GRANT_HELPERS) if (!hasMember(helpers, name)) throw changedEngine(name);
@@ -200,9 +197,7 @@ export function readFormPostPage(body: unknown): FormPostPage | undefined {
 // 4. What is read of its errors.
 
 /** The cookie and the stored interaction or session do not fit (any more). */
-export function isSessionNotFound(error: unknown): boolean {
-  return error instanceof errors.SessionNotFound;
-}
+export const isSessionNotFound = (error: unknown): boolean => error instanceof errors.SessionNotFound;
 
 /** `error.name`: the classes are not exported. */
 export const DEVICE_PROBLEMS: Readonly<Record<string, DeviceProblem>> = {
@@ -214,9 +209,7 @@ export const DEVICE_PROBLEMS: Readonly<Record<string, DeviceProblem>> = {
 };
 
 /** At the page where a user code is typed in. */
-export function deviceProblemOf(error: Error): DeviceProblem {
-  return DEVICE_PROBLEMS[error.name] ?? 'failed';
-}
+export const deviceProblemOf = (error: Error): DeviceProblem => DEVICE_PROBLEMS[error.name] ?? 'failed';
 
 /** Which member of the metadata the English sentence of an `invalid_client_metadata` is about. */
 export function faultyMemberOf(sentence: string, metadata: object): string {
@@ -228,11 +221,18 @@ export function faultyMemberOf(sentence: string, metadata: object): string {
 // 5. How it sends requests.
 
 /** If a metadata document is fetched in another way, its client is refused (`allowClient`). */
-export function isDocumentFetch({ method, redirect }: RequestInit): boolean {
-  return method === 'GET' && redirect === 'manual';
-}
+export const isDocumentFetch = ({ method, redirect }: RequestInit) => method === 'GET' && redirect === 'manual';
 
-// 6. How it reads a body.
+// 6. How it keeps the keys at a `jwks_uri`. Those of a client are made when it first needs them.
+
+export const keyStoreOf = (client: Client): ClientKeyStore =>
+  (client as Client & { readonly asymmetricKeyStore: ClientKeyStore }).asymmetricKeyStore;
+
+/** Has no effect on a client that has made its own. */
+export const useKeyStore = (client: Client, store: ClientKeyStore): void =>
+  void Reflect.defineProperty(client, 'asymmetricKeyStore', { value: store });
+
+// 7. How it reads a body.
 
 /** Lets the engine read this body as it reads every other. A `req.body` it would take too, with a warning on the console. */
 export function provideBody(request: IncomingMessage, text: string): void {

@@ -62,7 +62,7 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
 export type Parts = ReturnType<typeof createParts>;
 
 export function createParts(deps: ProviderDeps) {
-  const { config, pairwiseSalt, secretVerifier, metrics, log } = deps;
+  const { config, pairwiseSalt, secretVerifier, readClientCertificate, metrics, log } = deps;
   const database = engineDatabase(deps.database);
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
@@ -71,7 +71,7 @@ export function createParts(deps: ProviderDeps) {
   const unitOfWork = createUnitOfWork(artifactStore, database);
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
   const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
-  const clientAdapter = createClientAdapter({ database, directory, secretVerifier, log });
+  const clientAdapter = createClientAdapter({ database, directory, secretVerifier, readClientCertificate, log });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.query, 'user-code', USER_CODE_GUESSES);
   const documentThrottle = createGuessThrottle(database.query, 'metadata-document', DOCUMENT_FETCHES);

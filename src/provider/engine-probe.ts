@@ -12,9 +12,11 @@ import {
   createClient,
   deviceProblemOf,
   faultyMemberOf,
+  keyStoreOf,
   readEngineForm,
   readFormPostPage,
   replacedSessionId,
+  useKeyStore,
 } from './engine-internals.ts';
 import type { DeviceProblem } from './engine-types.ts';
 
@@ -51,6 +53,7 @@ export async function probeEngine(Engine: typeof Provider = Provider): Promise<v
   const ask = (path: string, form?: Record<string, string>) => send(provider, observed, path, form);
 
   probeClients(provider);
+  probeClientKeys(provider);
   probeSessions(provider);
   if (readFormPostPage((await ask('/device?user_code=VALID')).body) === undefined) {
     throw changedEngine('page of response_mode=form_post');
@@ -59,6 +62,20 @@ export async function probeEngine(Engine: typeof Provider = Provider): Promise<v
   readEngineForm((await ask('/device')).form ?? '');
   readEngineForm((await ask('/device', { xsrf: XSRF, user_code: 'VALID' })).form ?? '');
   await probeDeviceErrors(ask);
+}
+
+/** Without reading them, which would load what sends requests. */
+function probeClientKeys(provider: Provider): void {
+  const [client, other] = [1, 2].map(() => createClient(provider, { ...CLIENT, jwks_uri: 'https://localhost/keys' }));
+  const store = client && keyStoreOf(client);
+  if (store === undefined || other === undefined) throw changedEngine('Client.asymmetricKeyStore');
+  for (const name of ['refresh', 'selectForVerify', 'clear', Symbol.iterator] as const) {
+    if (typeof store[name] !== 'function') throw changedEngine(`Client.asymmetricKeyStore.${String(name)}`);
+  }
+  const isFreshUntil = (seconds: number) => Object.assign(store, { freshUntil: seconds }).fresh();
+  if (isFreshUntil(1) || !isFreshUntil(FUTURE)) throw changedEngine('Client.asymmetricKeyStore.freshUntil');
+  useKeyStore(other, store);
+  if (keyStoreOf(other) !== store) throw changedEngine('Client.asymmetricKeyStore that can be replaced');
 }
 
 function probeSessions({ Session }: Provider): void {

@@ -45,6 +45,18 @@ export interface RevivedModels {
   Grant: Grant;
 }
 
+/** The keys of a client, which it reads from a `jwks_uri`. */
+export interface ClientKeyStore extends Iterable<{ readonly 'x5t#S256'?: string }> {
+  /** what the headers of the last answer say, a minute at least; seconds since 1970 */
+  freshUntil?: number;
+  /** false: may read again */
+  fresh(): boolean;
+  /** Reads, unless it is fresh. */
+  refresh(): Promise<void>;
+  selectForVerify(choice: { readonly alg: string; readonly kid?: string }): readonly object[];
+  clear(): void;
+}
+
 /** Which claims an ID token gets. */
 export interface ClaimsChoice {
   readonly scope: string;

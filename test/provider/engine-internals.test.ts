@@ -157,6 +157,28 @@ describe('probeEngine', () => {
     await expect(probeEngine(Engine)).rejects.toThrow('oidc-provider has no page of response_mode=form_post;');
   });
 
+  test.each([
+    ['refresh', undefined],
+    ['selectForVerify', undefined],
+    ['clear', undefined],
+    ['fresh', () => true],
+  ])('notices that the keys of a client have another %s', async (name, member) => {
+    const Engine = class extends Provider {
+      constructor(issuer: string, configuration: Configuration) {
+        super(issuer, configuration);
+        const Original = this.Client as unknown as new (metadata: object) => object;
+        const Client = class extends Original {
+          constructor(metadata: object) {
+            super(metadata);
+            Object.assign((this as unknown as { asymmetricKeyStore: object }).asymmetricKeyStore, { [name]: member });
+          }
+        };
+        Object.defineProperty(this, 'Client', { value: Client });
+      }
+    };
+    await expect(probeEngine(Engine)).rejects.toThrow('oidc-provider has no Client.asymmetricKeyStore.');
+  });
+
   test('notices an engine that drops what a client promises', async () => {
     const Engine = class extends Provider {
       constructor(issuer: string, configuration: Configuration) {

@@ -13,14 +13,18 @@ import type { Adapter, Client } from 'oidc-provider';
 import { authenticatesWithSecret, isOfDocument } from '../../clients/client.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
 import type { Database } from '../../database/database.ts';
-import { overrideMethod } from '../engine-internals.ts';
+import { currentContext, overrideMethod } from '../engine-internals.ts';
 import type { Directory } from '../policy/directory.ts';
+import { certificateThumbprint } from './certificate-thumbprint.ts';
+import { type ClientKeysDeps, createClientKeys } from './client-keys.ts';
 import { forEngine } from './engine-metadata.ts';
 import { asksForDocuments, createDocumentNotes } from './metadata-document-store.ts';
+import { type ReadClientCertificate, validCertificate } from './mutual-tls.ts';
 import { createSecretCheck, type SecretCheckDeps } from './secret-check.ts';
 
 export interface ClientAdapterDeps extends SecretCheckDeps {
   readonly database: Pick<Database, 'query' | 'longTransaction' | 'changes' | 'queueSize'>;
+  readonly readClientCertificate: ReadClientCertificate | undefined;
 }
 
 export interface ClientAdapter extends Adapter {
@@ -32,10 +36,16 @@ export interface ClientAdapter extends Adapter {
 }
 
 export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
-  const { database, directory } = deps;
+  const { database, directory, readClientCertificate, log } = deps;
   const unusableSecret = `unusable.${randomBytes(32).toString('base64url')}`;
   const isSecretOf = createSecretCheck(deps);
   const noteDocument = createDocumentNotes({ database });
+
+  function presentedThumbprint(): string | undefined {
+    const request = currentContext()?.req;
+    const certificate = request && validCertificate(readClientCertificate, request);
+    return certificate && certificateThumbprint(certificate);
+  }
 
   function refuse(): never {
     throw new Error('clients are registered through the admin API, not through the engine');
@@ -49,7 +59,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
       return { ...forEngine(client.metadata), client_id: clientId, ...secret };
     },
     install(provider) {
-      replaceFind(provider, directory, noteDocument);
+      replaceFind(provider, directory, { log, presentedThumbprint, noteDocument });
       overrideMethod(provider, 'Client.prototype.compareClientSecret', () => {
         return function (presented) {
           return isSecretOf(this.clientId, presented);
@@ -72,11 +82,16 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
 function replaceFind(
   provider: Provider,
   directory: Directory,
-  noteDocument: ReturnType<typeof createDocumentNotes>,
+  deps: ClientKeysDeps & { readonly noteDocument: ReturnType<typeof createDocumentNotes> },
 ): void {
   const instances = new WeakMap<CachedClient, Client>();
+  const shareKeys = createClientKeys(deps);
   overrideMethod(provider, 'Client.find', (original) => {
-    const load = (clientId: string) => original.call(provider.Client, clientId);
+    async function load(clientId: string): Promise<Client | undefined> {
+      const client = await original.call(provider.Client, clientId);
+      if (client !== undefined) shareKeys(client);
+      return client;
+    }
 
     /**
      * A client whose id is the address of its metadata document: the engine fetches that, and keeps
@@ -85,7 +100,7 @@ function replaceFind(
     async function findByDocument(clientId: string, known: CachedClient | undefined): Promise<Client | undefined> {
       if (!clientId.startsWith('https://')) return undefined;
       const client = await load(clientId);
-      if (client !== undefined) await noteDocument(provider, client, known);
+      if (client !== undefined) await deps.noteDocument(provider, client, known);
       return client;
     }
 
