@@ -2,6 +2,7 @@
 // requests, rows and the engine.
 
 import { z } from 'zod';
+import { shownText } from '../input/shown-text.ts';
 import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
 
 /** OpenID Connect Core §3.1.2.1, §5.4, §11 */
@@ -26,7 +27,7 @@ const list = (item: z.ZodType<string>, most: number) =>
 
 /** Shapes and sizes only: the engine's schema checks the values (assertLoadable). */
 const metadataFields = {
-  client_name: z.string('must be text').max(200, 'must have 200 characters at most'),
+  client_name: shownText(200),
   application_type: word.meta({ description: 'web (default) or native' }),
   redirect_uris: list(uri, 100),
   post_logout_redirect_uris: list(uri, 100),

@@ -186,7 +186,7 @@ function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Pro
   const { database, directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, changes: database.changes, artifactKey });
   const provider = new Provider(config.issuer, {
-    ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, log) as typeof fetch }, keys),
+    ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, config.issuer, log) as typeof fetch }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant({ ...parts, database }),

@@ -4,6 +4,7 @@
 
 import { Ajv2020, type AnySchema, type ValidateFunction } from 'ajv/dist/2020.js';
 import { z } from 'zod';
+import { shownText } from '../input/shown-text.ts';
 import type { AuthorizationDetailsType } from './resource-server.ts';
 
 export interface AuthorizationDetail {
@@ -13,7 +14,7 @@ export interface AuthorizationDetail {
 }
 
 export const authorizationDetailsTypeSchema = z.strictObject({
-  description: z.string('must be text').min(1, 'must not be empty').max(200, 'must have 200 characters at most'),
+  description: shownText(200).min(1, 'must not be empty'),
   schema: z.record(z.string(), z.unknown(), 'must be a JSON Schema').optional().meta({
     description: 'JSON Schema 2020-12 of one authorization detail; without it, only the members of RFC 9396 §2.2',
   }),

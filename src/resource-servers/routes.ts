@@ -6,6 +6,7 @@ import type { Query } from '../database/database.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
+import { shownText } from '../input/shown-text.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
 import type { DeclaredTypes } from './declared-types.ts';
 import { fromDelegation, MAX_ACCESS_TOKEN_SECONDS, type ResourceServer, toDelegation } from './resource-server.ts';
@@ -20,7 +21,7 @@ const identifierField = text(500).superRefine((value, context) => {
   else if (/\s/.test(value)) context.addIssue('must not contain white space');
 });
 
-const name = z.string('must be text').max(200, 'must have 200 characters at most');
+const name = shownText(200);
 const format = z.enum(['jwt', 'opaque'], 'must be jwt or opaque');
 const ttl = z
   .int('must be a whole number')

@@ -9,6 +9,7 @@ import { adminRoutes } from '../admin/routes.ts';
 import type { CountedEvents } from '../audit/counted-events.ts';
 import { createClients } from '../clients/clients.ts';
 import { registrationRoutes } from '../clients/registration/registration-routes.ts';
+import { reservedNames } from '../clients/registration/reserved-names.ts';
 import { createSelfRegistrations } from '../clients/registration/self-registration.ts';
 import { createSecretVerifier, type SecretVerifier } from '../clients/secret.ts';
 import type { Config } from '../config/config.ts';
@@ -188,7 +189,9 @@ function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof cre
     adminRoutes({ guard, routes, issuer, version }),
     registrationRoutes({
       issuer,
-      registrations: createSelfRegistrations({ query: database.query, clients, secretVerifier }),
+      registrations: createSelfRegistrations({
+        ...{ query: database.query, clients, secretVerifier, findReservedWord: reservedNames(issuer) },
+      }),
       isOpen: config.registration.isOpen,
       throttle: createGuessThrottle(database.query, 'registration', {
         attempts: config.limits.registrationsPerHour,

@@ -94,6 +94,7 @@ describe('registering', () => {
       ['/client_name', '/redirect_uris', '/contacts/0'],
     ],
     ['a name without end', { client_name: 'x'.repeat(201) }, ['/client_name']],
+    ['a name with an invisible character', { client_name: 'Shop\u200b' }, ['/client_name']],
     ['an id with spaces', { client_id: 'a b', grant_types: ['client_credentials'] }, ['/client_id']],
   ])('refuses %s', async (_what, metadata, members) => {
     const answer = await request('POST', '/clients', metadata);

@@ -24,6 +24,8 @@ test.each([
   ['another format', { access_token_format: 'paseto' }],
   ['a lifetime of nothing', { access_token_ttl_seconds: 0 }],
   ['an introspection client that does not exist', { introspection_client_id: 'unknown' }],
+  ['a name that hides text', { name: 'Orders\u202e' }],
+  ['a description that hides text', { authorization_details_types: { pay: { description: 'Pay\u200b' } } }],
   ['an unknown member', { owner: 'me' }],
 ])('refuses %s', async (_what, members) => {
   const answer = await request('POST', '/resource-servers', { identifier: 'https://a.example', ...members });

@@ -118,6 +118,8 @@ describe('the content of a document', () => {
     ['with a back-channel logout URI over http', { backchannel_logout_uri: 'http://app.example/' }],
     ['with a script as policy', { policy_uri: 'javascript:alert(1)' }],
     ['with a right-to-left override in its name', { client_name: '\u202eknaB ruoY' }],
+    ['with a zero-width character in its name', { client_name: 'Ag\u200bent' }],
+    ['with the name of this server', { client_name: 'Lanyard' }],
     ['with a name of 5000 characters', { client_name: 'x'.repeat(4900) }],
     ['that contradicts its profile', { security_profile: 'fapi2' }],
     ['that names another client', { client_id: 'https://other.example/client.json' }],

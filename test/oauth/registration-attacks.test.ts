@@ -259,6 +259,16 @@ describe('metadata that could deceive or harm a user', () => {
     ['a back-channel logout URI over http', { backchannel_logout_uri: 'http://app.example/' }],
     ['a right-to-left override in the name', { client_name: '\u202eknaB ruoY' }],
     ['a name of several lines', { client_name: 'An app\nVerified by the operator' }],
+    ['a zero-width character in the name', { client_name: 'Your\u200b Bank' }],
+    ['tag characters in the name', { client_name: 'App\u{e0041}\u{e0042}' }],
+    ['a name of nothing that is seen', { client_name: '\u3164' }],
+    ['a name whose end is out of sight', { client_name: `App${'\u00a0'.repeat(90)}not verified` }],
+    ['a name that covers other lines', { client_name: `App${'\u0323'.repeat(40)}` }],
+    ['the name of this server', { client_name: 'Lanyard administration' }],
+    ['the name of this server in other letters', { client_name: 'L\u0430ny\u0430rd' }],
+    ['the name of an administrator', { client_name: 'Your Administrator' }],
+    ['the same in letters that stand alone', { client_name: 'A d m i n' }],
+    ['the same in letters of a formula', { client_name: '\u{1d41a}\u{1d41d}\u{1d426}\u{1d422}\u{1d427}' }],
     [
       'a private key',
       { jwks: { keys: [generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })] } },
@@ -298,8 +308,14 @@ describe('metadata that could deceive or harm a user', () => {
     }
   });
 
+  test('names in other languages are not shown (RFC 7591 §2.2), so they may be anything', async () => {
+    const { body } = await register({ ...APP, 'client_name#de': 'Lanyard\u202e' });
+    expect(body).not.toHaveProperty('client_name#de');
+  });
+
   test('names may be in any script', async () => {
-    for (const client_name of ['Привет', 'שלום', '天気', 'Café “Zoë”', '👩‍🚀']) {
+    const persian = 'می\u200cخواهم';
+    for (const client_name of ['Привет', 'שלום', '天気', 'Café “Zoë”', '👩‍🚀', '❤️', persian, 'Badminton']) {
       expect((await register({ ...APP, client_name })).body.client_name).toBe(client_name);
     }
   });

@@ -12,6 +12,7 @@ import { lookUpClients } from '../lookup.ts';
 import type { SecretVerifier } from '../secret.ts';
 import { findClient } from '../store.ts';
 import { hashToken, useInitialAccessToken } from './initial-access-tokens.ts';
+import type { FindReservedWord } from './reserved-names.ts';
 import { type AllowedRegistration, assertAllowed, OPERATORS_MEMBERS, parseUnverified } from './unverified.ts';
 
 const REGISTRATION = {
@@ -59,10 +60,11 @@ export interface SelfRegistrationsDeps {
   readonly query: Query;
   readonly clients: Clients;
   readonly secretVerifier: SecretVerifier;
+  readonly findReservedWord: FindReservedWord;
 }
 
 async function register(
-  { clients }: SelfRegistrationsDeps,
+  { clients, findReservedWord }: SelfRegistrationsDeps,
   document: Record<string, unknown>,
   initialAccessToken: string | undefined,
   requestId: string,
@@ -74,12 +76,12 @@ async function register(
     tokenHash: hashToken(registrationToken),
     async permit(transaction) {
       if (initialAccessToken === undefined) {
-        assertAllowed(metadata, {});
+        assertAllowed(metadata, {}, findReservedWord);
         return { registeredBy: 'open', allowed: {} };
       }
       const used = await useInitialAccessToken(transaction, initialAccessToken);
       if (used === undefined) throw new InvalidAccessError('the initial access token is not valid');
-      assertAllowed(metadata, used.allowed);
+      assertAllowed(metadata, used.allowed, findReservedWord);
       return { registeredBy: `token:${used.id}`, allowed: used.allowed };
     },
   });
@@ -113,7 +115,7 @@ async function replace(
 ): Promise<CreatedClient> {
   const { clientId } = client;
   const metadata = parseUnverified(document);
-  assertAllowed(metadata, allowed);
+  assertAllowed(metadata, allowed, deps.findReservedWord);
   await assertOwnSecret(deps, { clientId, address }, document.client_secret);
   const patch: Record<string, unknown> = { ...metadata };
   for (const name of Object.keys(client.metadata)) {

@@ -3,6 +3,7 @@
 
 import { AppError, type FaultyMember } from '../../errors.ts';
 import { type ClientMetadata, clientMetadataSchema, OPENID_SCOPES, withDefaults } from '../client.ts';
+import type { FindReservedWord } from './reserved-names.ts';
 
 /** What an initial access token allows; a member that is missing sets no further limit. */
 export interface AllowedRegistration {
@@ -21,9 +22,6 @@ export const OPERATORS_MEMBERS: readonly string[] = [
   'refresh_token_reuse_in_grace',
   'sector_identifier_uri',
 ];
-
-/** Characters that reverse or hide text: users and operators read the name to decide. */
-const DECEPTIVE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 /**
  * RFC 7591 §2: "The authorization server MUST ignore any client metadata sent by the client that it
@@ -54,18 +52,20 @@ function parseScope(scope: unknown): { scope?: unknown } {
 }
 
 /** @throws AppError `validation_failed` */
-export function assertAllowed(metadata: ClientMetadata, allowed: AllowedRegistration): void {
+export function assertAllowed(
+  metadata: ClientMetadata,
+  allowed: AllowedRegistration,
+  findReservedWord: FindReservedWord,
+): void {
   const grantTypes = allowed.grant_types ?? GRANT_TYPES;
   const faults: FaultyMember[] = (metadata.grant_types ?? [])
     .filter((name) => !grantTypes.includes(name))
     .map((name) => ({ pointer: '/grant_types', detail: `${name} is not allowed for dynamically registered clients` }));
   // RFC 9700 §2.1.1
   if (metadata.require_pkce === false) faults.push({ pointer: '/require_pkce', detail: 'must not be false' });
-  if (DECEPTIVE.test(metadata.client_name ?? '')) {
-    faults.push({
-      pointer: '/client_name',
-      detail: 'must not contain control characters that reverse text or break lines',
-    });
+  const reserved = findReservedWord(metadata.client_name ?? '');
+  if (reserved !== undefined) {
+    faults.push({ pointer: '/client_name', detail: `must not look like "${reserved}", which is reserved` });
   }
   for (const member of ['redirect_uris', 'post_logout_redirect_uris'] as const) {
     for (const [index, uri] of (metadata[member] ?? []).entries()) {

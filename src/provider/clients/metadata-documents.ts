@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Configuration } from 'oidc-provider';
 import { assertSensible } from '../../clients/metadata-rules.ts';
+import { type FindReservedWord, reservedNames } from '../../clients/registration/reserved-names.ts';
 import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
 import { findFault } from '../../input/shape.ts';
 import type { Log } from '../../log.ts';
@@ -62,13 +63,15 @@ export function metadataDocuments(
  */
 export function checkedFetch(
   send: typeof fetch,
+  issuer: string,
   log: Log,
 ): (url: string | URL, init: RequestInit) => Promise<Response> {
+  const findReservedWord = reservedNames(issuer);
   return async (url, init) => {
     const response = await send(url, init);
     if (init.method !== 'GET' || response.status !== 200) return response;
     try {
-      return await check(response, { isMetadata: isDocumentFetch(init) });
+      return await check(response, isDocumentFetch(init), findReservedWord);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       log.info({ url: String(url), reason }, 'a document of a client was refused');
@@ -77,7 +80,7 @@ export function checkedFetch(
   };
 }
 
-async function check(response: Response, { isMetadata }: { isMetadata: boolean }): Promise<Response> {
+async function check(response: Response, isMetadata: boolean, findReservedWord: FindReservedWord): Promise<Response> {
   const headers = [...response.headers];
   const type = response.headers.get('content-type') ?? '';
   // §5: other uploads to a host are no metadata documents.
@@ -93,7 +96,7 @@ async function check(response: Response, { isMetadata }: { isMetadata: boolean }
   if (!isChecked) return new Response(text, { headers });
   const metadata = parseUnverified(document);
   assertSensible(metadata);
-  assertAllowed(metadata, {});
+  assertAllowed(metadata, {}, findReservedWord);
   return new Response(JSON.stringify({ client_id: document.client_id, ...metadata, [DOCUMENT_CHECK]: CHECKED }), {
     headers,
   });
