@@ -8,6 +8,7 @@ import { AppError } from '../errors.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
 import { formTargets } from '../provider/http/form-post.ts';
 import { findUser } from '../users/store.ts';
+import { linksOf } from './client-links.ts';
 import { describeRequest } from './consent.ts';
 import { clientNameOf, STALE_PAGE, showErrorPage, showPage } from './pages.ts';
 import { restartUrl } from './restart.ts';
@@ -51,8 +52,7 @@ export async function showConsent(deps: InteractionPagesDeps, ctx: Context, inte
     ...(await describeRequest({ query, engine: deps.engine }, interaction)),
     returnsTo: redirectUri?.host || redirectUri?.protocol,
     unverifiedHost: await unverifiedHost(deps, client.clientId, redirectUri),
-    policyUri: client.policyUri,
-    tosUri: client.tosUri,
+    ...(await linksOf(deps.engine, client)),
   };
   showPage(ctx, 'consent', data, { formTargets: formTargets(client, interaction.params.redirect_uri) });
 }

@@ -3,16 +3,17 @@
 import type { Context } from 'koa';
 import type { Engine } from '../provider/engine.ts';
 import { ROUTES } from '../provider/routes.ts';
+import { linksOf } from './client-links.ts';
 
 /**
  * The browser that began this login may repeat its request, if that went through the browser: a
  * pushed one (RFC 9126) would be refused. Another browser, which was only given the address, is
  * sent to the app to begin a login of its own: the request of the first browser holds that one's
  * state and code challenge.
- * @returns undefined if the interaction is gone, or its app has no page to begin at
+ * @returns undefined if the interaction is gone, or its app has no page to begin at, or is not verified
  */
 export async function restartUrl(
-  { provider }: Engine,
+  { provider, directory }: Engine,
   issuer: string,
   ctx: Context,
   uid: string,
@@ -29,9 +30,10 @@ export async function restartUrl(
     if (parJti === undefined) return `${ROUTES.authorization}?${toQuery(interaction.params)}`;
   }
   const client = await provider.Client.find(String(interaction.params.client_id));
+  if (client === undefined) return undefined;
+  const { initiateLoginUri, clientUri } = await linksOf({ directory }, client);
   // OpenID Connect Core §4: third-party initiated login
-  if (client?.initiateLoginUri) return `${client.initiateLoginUri}?${toQuery({ iss: issuer })}`;
-  return client?.clientUri;
+  return initiateLoginUri ? `${initiateLoginUri}?${toQuery({ iss: issuer })}` : clientUri;
 }
 
 /** A parameter with several values (resource) is repeated. */

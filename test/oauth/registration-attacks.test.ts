@@ -4,7 +4,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Answer, requestToken, toAnswer } from '../support/admin.ts';
-import { ALICE, authorizationUrl, obtainTokens, REDIRECT_URI, refresh, userinfo } from '../support/oauth.ts';
+import { ALICE, authorizationUrl, CODE_FLOW, obtainTokens, REDIRECT_URI, refresh, userinfo } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, formAction, pkcePair, type UserAgent } from '../support/user-agent.ts';
 
@@ -290,6 +290,40 @@ describe('metadata that could deceive or harm a user', () => {
       code_challenge_method: 'S256',
     });
     expect((await createUserAgent(server.issuer).visit(url)).html).toContain('error-page');
+  });
+
+  /** The login and the consent page, and that of a login which is another browser's. */
+  async function pagesOf(clientId: string) {
+    const challenge = { code_challenge: pkcePair().challenge, code_challenge_method: 'S256' };
+    const agent = createUserAgent(server.issuer);
+    const login = await agent.visit(authorizationUrl(server.issuer, { client_id: clientId, ...challenge }));
+    const stale = await createUserAgent(server.issuer).visit(login.url);
+    const consent = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
+    return { stale: stale.html, consent: consent.html };
+  }
+  const links = {
+    ...{ initiate_login_uri: 'https://bank.example/login', client_uri: 'https://bank.example/' },
+    ...{ policy_uri: 'https://bank.example/privacy', tos_uri: 'https://bank.example/terms' },
+  };
+
+  test('pages of this server do not lead to addresses that nobody has verified', async () => {
+    for (const members of [links, { ...links, initiate_login_uri: undefined }]) {
+      const { clientId } = await register({ ...APP, ...members });
+      const { stale, consent } = await pagesOf(clientId);
+      expect(stale).toContain('interaction_not_found');
+      expect(stale).toContain('Go back to the app');
+      expect(consent).toContain('id="unverified"');
+      for (const html of [stale, consent]) expect(html).not.toContain('bank.example');
+    }
+    const own = await register({ ...APP, policy_uri: 'https://app.example/privacy' });
+    expect((await pagesOf(own.clientId)).consent).toContain('href="https://app.example/privacy"');
+  });
+
+  test('they do lead to those that an operator has registered', async () => {
+    const { clientId } = await server.admin.createClient({ ...CODE_FLOW, ...links });
+    const { stale, consent } = await pagesOf(clientId);
+    expect(stale).toMatch(/id="restart"[^>]* href="https:\/\/bank.example\/login\?iss=/);
+    expect(consent).toContain('href="https://bank.example/privacy"');
   });
 
   test('a name is escaped on pages', async () => {
