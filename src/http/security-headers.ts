@@ -1,5 +1,4 @@
-// The security headers of every answer. Pages set their own Content-Security-Policy, which names
-// the targets of their forms.
+// The security headers of every answer. Pages set their own Content-Security-Policy.
 
 import type { Context, Middleware } from 'koa';
 import helmet from 'koa-helmet';

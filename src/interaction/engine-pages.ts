@@ -5,7 +5,6 @@ import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import { isSessionNotFound } from '../provider/engine-internals.ts';
 import type { DeviceProblem } from '../provider/engine-types.ts';
-import { formTargets } from '../provider/http/form-post.ts';
 import type { Pages } from '../provider/http/pages.ts';
 import { requestInWords } from './consent.ts';
 import { clientNameOf, type ErrorPage, STALE_PAGE, showErrorPage, showPage } from './pages.ts';
@@ -66,13 +65,8 @@ const renderError: RenderWith<'renderError'> = async ({ log }, ctx, out, error) 
 };
 
 const renderLogout: Render<'renderLogout'> = async (ctx, form) => {
-  const { client, session } = ctx.oidc;
-  showPage(
-    ctx,
-    'logout',
-    { ...form, clientName: client && clientNameOf(client) },
-    { formTargets: formTargets(client, session?.state?.postLogoutRedirectUri) },
-  );
+  const { client } = ctx.oidc;
+  showPage(ctx, 'logout', { ...form, clientName: client && clientNameOf(client) });
 };
 
 const renderSignedOut: Render<'renderSignedOut'> = async (ctx) => {
@@ -104,5 +98,5 @@ const renderTooManyGuesses: Render<'renderTooManyGuesses'> = (ctx, retryAfterSec
 };
 
 const renderFormPost: Render<'renderFormPost'> = (ctx, form) => {
-  showPage(ctx, 'form-post', { ...form }, { status: ctx.status, formTargets: form.targets, submitsItself: true });
+  showPage(ctx, 'form-post', { ...form }, { status: ctx.status, submitsItself: true });
 };

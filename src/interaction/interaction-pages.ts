@@ -6,7 +6,6 @@ import { isSelfRegistered } from '../clients/client.ts';
 import type { Database } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
-import { formTargets } from '../provider/http/form-post.ts';
 import { findUser } from '../users/store.ts';
 import { linksOf } from './client-links.ts';
 import { describeRequest } from './consent.ts';
@@ -34,10 +33,7 @@ export async function showLogin(
     username: again.username ?? (typeof hint === 'string' ? hint : ''),
     fault: again.fault,
   };
-  showPage(ctx, 'login', data, {
-    status: again.status ?? 200,
-    formTargets: formTargets(client, interaction.params.redirect_uri),
-  });
+  showPage(ctx, 'login', data, { status: again.status ?? 200 });
 }
 
 export async function showConsent(deps: InteractionPagesDeps, ctx: Context, interaction: Interaction): Promise<void> {
@@ -54,7 +50,7 @@ export async function showConsent(deps: InteractionPagesDeps, ctx: Context, inte
     unverifiedHost: await unverifiedHost(deps, client.clientId, redirectUri),
     ...(await linksOf(deps.engine, client)),
   };
-  showPage(ctx, 'consent', data, { formTargets: formTargets(client, interaction.params.redirect_uri) });
+  showPage(ctx, 'consent', data);
 }
 
 async function findClientOf({ engine }: InteractionPagesDeps, interaction: Interaction) {

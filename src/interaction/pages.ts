@@ -1,6 +1,6 @@
 // Renders the pages: Eta templates with one inline style sheet. The only script is the one that
 // submits a form_post response. Each page's Content-Security-Policy names what is inline by its
-// hash, and the places that its form may lead to.
+// hash.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -14,16 +14,24 @@ const submitScript = 'document.forms[0].submit();';
 const submitScriptHash = hashSource(submitScript);
 const eta = new Eta({ views: fileURLToPath(VIEWS), cache: true, autoEscape: true });
 
-export type PageName =
-  | 'login'
-  | 'consent'
-  | 'error'
-  | 'logout'
-  | 'signed-out'
-  | 'form-post'
-  | 'user-code'
-  | 'device-confirm'
-  | 'device-done';
+/**
+ * CSP `form-action` of each page. Chromium checks it along all redirects that follow a form, also
+ * those of the app, which nobody here can name. So a page whose form may end at an app has none
+ * (docs/security.md, "Pages"); the forms of the device flow end on pages of ours.
+ */
+const FORM_ACTION = {
+  login: undefined,
+  consent: undefined,
+  logout: undefined,
+  'form-post': undefined,
+  'user-code': "'self'",
+  'device-confirm': "'self'",
+  'device-done': "'none'",
+  'signed-out': "'none'",
+  error: "'none'",
+} as const;
+
+export type PageName = keyof typeof FORM_ACTION;
 
 interface PageContext {
   status: number;
@@ -52,24 +60,22 @@ export const STALE_PAGE = {
   advice: 'Go back to the app and sign in from there.',
 };
 
-/**
- * @param options.formTargets CSP sources that the form of this page may lead to, beside this
- *   server. Browsers also check `form-action` for the redirects that follow the form, so the
- *   client's redirect URI belongs here.
- * @param options.submitsItself the page may run the one script that submits its form
- */
+/** @param options.submitsItself the page may run the one script that submits its form */
 export function showPage(
   ctx: PageContext,
   name: PageName,
   data: Record<string, unknown>,
-  options: { status?: number; formTargets?: readonly string[]; submitsItself?: boolean } = {},
+  options: { status?: number; submitsItself?: boolean } = {},
 ): void {
-  const scripts = options.submitsItself === true ? `script-src ${submitScriptHash}; ` : '';
-  const formAction = ["'self'", ...(options.formTargets ?? [])].join(' ');
-  ctx.set(
-    'Content-Security-Policy',
-    `default-src 'none'; ${scripts}style-src ${styleHash}; form-action ${formAction}; frame-ancestors 'none'; base-uri 'none'`,
-  );
+  const policy = [
+    "default-src 'none'",
+    ...(options.submitsItself === true ? [`script-src ${submitScriptHash}`] : []),
+    `style-src ${styleHash}`,
+    ...(FORM_ACTION[name] === undefined ? [] : [`form-action ${FORM_ACTION[name]}`]),
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+  ];
+  ctx.set('Content-Security-Policy', policy.join('; '));
   // With `no-referrer` browsers would send `Origin: null` with our own forms.
   ctx.set('Referrer-Policy', 'same-origin');
   ctx.set('Cache-Control', 'no-store');

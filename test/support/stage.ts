@@ -19,12 +19,17 @@ export interface BrowserWindow {
   readonly page: Page;
   /** what the browser refused to do because of our Content-Security-Policy */
   readonly refusals: string[];
+  /** addresses with a private scheme, to which the browser went */
+  readonly launches: string[];
 }
 
 export interface Stage {
   readonly server: TestServer;
   readonly client: TestClient;
-  /** origin of the app: /callback shows its path, /onward redirects to the front end */
+  /**
+   * origin of the app: /callback and /bye show their path; the other paths redirect once more, see
+   * ONWARD
+   */
   readonly appUrl: string;
   readonly frontEndUrl: string;
   readonly codeVerifier: string;
@@ -37,19 +42,31 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
+/** Where the app's own addresses redirect to; no registration names these. */
+const ONWARD = {
+  '/onward': 'another origin',
+  '/bye-onward': 'another origin',
+  '/to-app': 'claude://signed-in',
+  '/bye-to-app': 'com.example.app:/signed-out',
+} as const;
+
 export async function openStage(env: Record<string, string> = {}): Promise<Stage> {
   const server = await startTestServer(env);
   const received: Stage['received'] = [];
   const frontEnd = await listen(() => ({ html: '<h1 id="front-end">Front end</h1>' }));
+  // The same server under another name is another origin.
+  const elsewhere = `${frontEnd.url.replace('127.0.0.1', 'localhost')}/`;
   const app = await listen((path, method, params) => {
-    if (path === '/callback' || path === '/onward') received.push({ method, params });
-    return path === '/onward' ? { location: `${frontEnd.url}/` } : { html: `<h1 id="app">${path}</h1>` };
+    if (['/callback', '/onward', '/to-app'].includes(path)) received.push({ method, params });
+    const onward = (ONWARD as Record<string, string>)[path];
+    if (onward === undefined) return { html: `<h1 id="app">${path}</h1>` };
+    return { location: onward === 'another origin' ? elsewhere : onward };
   });
   const client = await server.admin.createClient({
     client_name: 'Corner Shop',
     grant_types: ['authorization_code'],
-    redirect_uris: [`${app.url}/callback`, `${app.url}/onward`],
-    post_logout_redirect_uris: [`${app.url}/bye`],
+    redirect_uris: ['/callback', '/onward', '/to-app'].map((path) => `${app.url}${path}`),
+    post_logout_redirect_uris: ['/bye', '/bye-onward', '/bye-to-app'].map((path) => `${app.url}${path}`),
     client_uri: `${frontEnd.url}/`,
     policy_uri: 'https://shop.example/privacy',
     tos_uri: 'https://shop.example/terms',
@@ -93,10 +110,15 @@ async function openWindow(browser: Browser, options: { javaScriptEnabled?: boole
   context.setDefaultTimeout(WAIT_MS);
   const page = await context.newPage();
   const refusals: string[] = [];
+  const launches: string[] = [];
   page.on('console', (message) => {
     if (/Content Security Policy|Refused to/i.test(message.text())) refusals.push(message.text());
   });
-  return { context, page, refusals };
+  // Chromium reports the request, and then gives it to the operating system.
+  page.on('request', (request) => {
+    if (!/^(https?|data|blob|about):/.test(request.url())) launches.push(request.url());
+  });
+  return { context, page, refusals, launches };
 }
 
 export async function signIn(page: Page, user: { username: string; password: string }): Promise<void> {

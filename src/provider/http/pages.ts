@@ -2,8 +2,7 @@
 // (interaction/engine-pages).
 
 import type { Client, KoaContextWithOIDC } from 'oidc-provider';
-import type { DeviceProblem, EngineForm } from '../engine-types.ts';
-import type { FormPost } from './form-post.ts';
+import type { DeviceProblem, EngineForm, FormPostPage } from '../engine-types.ts';
 
 export interface DeviceRequest {
   readonly client: Client;
@@ -23,5 +22,5 @@ export interface Pages {
   renderDeviceConfirmation(ctx: KoaContextWithOIDC, page: EngineForm & DeviceRequest): Promise<void>;
   renderDeviceDone(ctx: KoaContextWithOIDC): Promise<void>;
   renderTooManyGuesses(ctx: KoaContextWithOIDC, retryAfterSeconds: number): void;
-  renderFormPost(ctx: KoaContextWithOIDC, form: FormPost): void;
+  renderFormPost(ctx: KoaContextWithOIDC, form: FormPostPage): void;
 }
