@@ -71,10 +71,10 @@ export function notFound(what: string): AppError {
  * To which version of a resource a change may be made: to this one, or to those that fulfil the conditions of the request
  * (RFC 9110 §13.1); undefined is the version of what does not exist.
  */
-export type VersionCondition = number | ((version: number | undefined) => boolean);
+export type VersionCondition = number | undefined | ((version: number | undefined) => boolean);
 
 /** @param ifVersion undefined: to any */
-export function assertVersion(ifVersion: VersionCondition | undefined, version: number | undefined): void {
+export function assertVersion(ifVersion: VersionCondition, version: number | undefined): void {
   const mayChange = typeof ifVersion === 'function' ? ifVersion(version) : [version, undefined].includes(ifVersion);
   if (!mayChange) throw new AppError('precondition_failed', 'read it again and repeat the change');
 }

@@ -32,16 +32,11 @@ export interface Clients {
     registration?: SelfRegistration,
   ): Promise<CreatedClient>;
   /** by an operator */
-  change(clientId: string, patch: ClientPatch, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<Client>;
+  change(clientId: string, patch: ClientPatch, ifVersion: VersionCondition, by: ChangedBy): Promise<Client>;
   /** by the client itself (RFC 7592) */
   changeOwn(clientId: string, patch: ClientPatch, ifVersion: VersionCondition, by: ChangedBy): Promise<Client>;
-  remove(clientId: string, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<void>;
-  setDisabled(
-    clientId: string,
-    isDisabled: boolean,
-    ifVersion: VersionCondition | undefined,
-    by: ChangedBy,
-  ): Promise<Client>;
+  remove(clientId: string, ifVersion: VersionCondition, by: ChangedBy): Promise<void>;
+  setDisabled(clientId: string, isDisabled: boolean, ifVersion: VersionCondition, by: ChangedBy): Promise<Client>;
   revokeTokens(clientId: string, by: ChangedBy): Promise<store.RevokedCounts & NotBefore>;
   addSecret(clientId: string, input: NewSecret, by: ChangedBy): Promise<CreatedSecret>;
   removeSecret(clientId: string, secretId: string, by: ChangedBy): Promise<void>;
@@ -118,7 +113,7 @@ async function change(
   author: Replacement['author'],
   clientId: string,
   patch: ClientPatch,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<Client> {
   // Before the transaction: the host of the sector_identifier_uri may be slow.
@@ -140,12 +135,7 @@ async function change(
   return client;
 }
 
-async function remove(
-  deps: ClientsDeps,
-  clientId: string,
-  ifVersion: VersionCondition | undefined,
-  by: ChangedBy,
-): Promise<void> {
+async function remove(deps: ClientsDeps, clientId: string, ifVersion: VersionCondition, by: ChangedBy): Promise<void> {
   await locked(deps, clientId, ifVersion, async (query) => {
     await deps.removeArtifacts(query, clientId);
     await store.removeClient(query, clientId);
@@ -160,7 +150,7 @@ async function setDisabled(
   deps: ClientsDeps,
   clientId: string,
   isDisabled: boolean,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<Client> {
   let secondsToWait = 0;
@@ -238,7 +228,7 @@ export function createClients(deps: ClientsDeps): Clients {
 function locked<T>(
   { database }: ClientsDeps,
   clientId: string,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   work: (query: Query, client: Client) => Promise<T>,
 ): Promise<T> {
   return database.longTransaction(async (query) => {

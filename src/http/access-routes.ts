@@ -40,7 +40,7 @@ export interface AccessRoutesOptions<Params, Holder> {
   /** throws when this caller must not disable it */
   readonly assertMayDisable?: (callerClientId: string, id: string) => void;
   readonly holders: {
-    setDisabled(id: string, isDisabled: boolean, ifVersion: VersionCondition | undefined, by: Caller): Promise<Holder>;
+    setDisabled(id: string, isDisabled: boolean, ifVersion: VersionCondition, by: Caller): Promise<Holder>;
     revokeTokens(id: string, by: Caller): Promise<RevokedTokens>;
   };
 }

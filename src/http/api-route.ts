@@ -22,7 +22,7 @@ export interface ApiRequest<Params, Query, Body> {
   readonly query: Query;
   readonly body: Body;
   /** undefined: without If-Match and If-None-Match */
-  readonly ifVersion: VersionCondition | undefined;
+  readonly ifVersion: VersionCondition;
   readonly by: Caller;
   /** of the presented token */
   readonly callerClientId: string;
@@ -101,7 +101,7 @@ export function mountApiRoute(router: Router, route: ApiRoute, guard: Middleware
 
 const tagOf = (version: number) => `"${version}"`;
 
-function toVersionCondition(conditions: Conditions): VersionCondition | undefined {
+function toVersionCondition(conditions: Conditions): VersionCondition {
   if (conditions.ifMatch === undefined && conditions.ifNoneMatch === undefined) return undefined;
   return (version) => failedCondition(conditions, version === undefined ? undefined : tagOf(version)) === undefined;
 }

@@ -18,10 +18,10 @@ import type { Header } from './security-headers.ts';
 const ANY_HOST_PATHS = /^\/health\//;
 
 /** A property, because the garbage collector would visit each entry of a WeakMap several times. */
-const JUDGEMENT = Symbol('judgement');
-type Judged = IncomingMessage & { [JUDGEMENT]?: Judgement };
+const NORMALIZED = Symbol('what the request is, judged once');
+type Judged = IncomingMessage & { [NORMALIZED]?: NormalizedRequest };
 
-interface Judgement {
+interface NormalizedRequest {
   readonly clientAddress: string;
   /** to which of our origins the request was sent; undefined: to another server's, or to any (health checks) */
   readonly origin?: string | undefined;
@@ -54,28 +54,28 @@ export interface RequestPreludeDeps extends RequestLogDeps {
 
 export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
   const logRequest = createRequestLog(deps);
-  const judge = createJudge(deps);
+  const normalize = createNormalizer(deps);
   const flatHeaders = deps.securityHeaders.flat();
 
   return {
     accept(request: Judged, response) {
-      const judgement = judge(request);
-      request[JUDGEMENT] = judgement;
+      const normalized = normalize(request);
+      request[NORMALIZED] = normalized;
       oneBlankAfterScheme(request);
       logRequest(request, response);
-      return judgement.refusal === undefined;
+      return normalized.refusal === undefined;
     },
     setCommonHeaders(request, response) {
       for (const [name, value] of deps.securityHeaders) response.setHeader(name, value);
       response.setHeader('X-Request-Id', String(request.headers[REQUEST_ID_HEADER]));
     },
-    originOf: (request: Judged) => request[JUDGEMENT]?.origin,
+    originOf: (request: Judged) => request[NORMALIZED]?.origin,
     rawHeaders: (request) => [...flatHeaders, 'X-Request-Id', String(request.headers[REQUEST_ID_HEADER])],
     attachTo: (app) => void Object.defineProperties(app.request, judgedMembers(deps.origins[0])),
     middlewares: [
       problemAnswers(deps.log),
       async (ctx, next) => {
-        const { origin, refusal }: Partial<Judgement> = (ctx.req as Judged)[JUDGEMENT] ?? {};
+        const { origin, refusal }: Partial<NormalizedRequest> = (ctx.req as Judged)[NORMALIZED] ?? {};
         if (refusal !== undefined) throw refusal;
         ctx.state.origin = origin;
         await next();
@@ -85,7 +85,7 @@ export function createRequestPrelude(deps: RequestPreludeDeps): RequestPrelude {
 }
 
 /** @returns a function that replaces the target of a request by its path, and says where it was sent to, and by whom */
-function createJudge({ origins, isTrusted }: RequestPreludeDeps): (request: IncomingMessage) => Judgement {
+function createNormalizer({ origins, isTrusted }: RequestPreludeDeps): (request: IncomingMessage) => NormalizedRequest {
   const findOrigin = createOriginFinder(origins);
   const misdirected = `this server answers for ${new URL(origins[0]).host} only`;
   return (request) => {
@@ -124,7 +124,7 @@ function createOriginFinder(origins: readonly string[]) {
 function judgedMembers(issuer: string): PropertyDescriptorMap {
   const { protocol, host } = new URL(issuer);
   type Member = { readonly req: Judged };
-  const addressOf = ({ req }: Member) => req[JUDGEMENT]?.clientAddress ?? '';
+  const addressOf = ({ req }: Member) => req[NORMALIZED]?.clientAddress ?? '';
   return {
     protocol: { value: protocol.slice(0, -1) },
     host: { value: host },

@@ -20,23 +20,18 @@ export interface ResourceServers {
   change(
     identifier: string,
     change: (before: ResourceServer) => ResourceServerInput,
-    ifVersion: VersionCondition | undefined,
+    ifVersion: VersionCondition,
     by: ChangedBy,
   ): Promise<ResourceServer>;
-  remove(identifier: string, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<void>;
+  remove(identifier: string, ifVersion: VersionCondition, by: ChangedBy): Promise<void>;
   setGrant(
     identifier: string,
     clientId: string,
     input: ClientGrantInput,
-    ifVersion: VersionCondition | undefined,
+    ifVersion: VersionCondition,
     by: ChangedBy,
   ): Promise<{ grant: ClientGrant; isNew: boolean }>;
-  removeGrant(
-    identifier: string,
-    clientId: string,
-    ifVersion: VersionCondition | undefined,
-    by: ChangedBy,
-  ): Promise<void>;
+  removeGrant(identifier: string, clientId: string, ifVersion: VersionCondition, by: ChangedBy): Promise<void>;
 }
 
 export interface ResourceServersDeps {
@@ -68,7 +63,7 @@ function change(
   deps: ResourceServersDeps,
   identifier: string,
   toInput: (before: ResourceServer) => ResourceServerInput,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<ResourceServer> {
   return locked(deps, identifier, ifVersion, async (query, before) => {
@@ -84,7 +79,7 @@ function change(
 async function remove(
   deps: ResourceServersDeps,
   identifier: string,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<void> {
   if (identifier === deps.adminAudience) throw new AppError('conflict', 'the admin API itself cannot be removed');
@@ -99,7 +94,7 @@ function setGrant(
   identifier: string,
   clientId: string,
   input: ClientGrantInput,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<{ grant: ClientGrant; isNew: boolean }> {
   return locked(deps, identifier, undefined, async (query, resourceServer) => {
@@ -124,7 +119,7 @@ function removeGrant(
   deps: ResourceServersDeps,
   identifier: string,
   clientId: string,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<void> {
   return locked(deps, identifier, undefined, async (query) => {
@@ -149,7 +144,7 @@ export function createResourceServers(deps: ResourceServersDeps): ResourceServer
 function locked<T>(
   { database }: ResourceServersDeps,
   identifier: string,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   work: (query: Query, before: ResourceServer) => Promise<T>,
 ): Promise<T> {
   return database.transaction(async (query) => {

@@ -14,13 +14,8 @@ import type { User, UserClaims } from './user.ts';
 
 export interface Users {
   create(input: NewUser, by: ChangedBy): Promise<User>;
-  change(userId: string, change: UserChange, ifVersion: VersionCondition | undefined, by: ChangedBy): Promise<User>;
-  setDisabled(
-    userId: string,
-    isDisabled: boolean,
-    ifVersion: VersionCondition | undefined,
-    by: ChangedBy,
-  ): Promise<User>;
+  change(userId: string, change: UserChange, ifVersion: VersionCondition, by: ChangedBy): Promise<User>;
+  setDisabled(userId: string, isDisabled: boolean, ifVersion: VersionCondition, by: ChangedBy): Promise<User>;
   revokeTokens(userId: string, by: ChangedBy): Promise<RevokedFromUser & NotBefore>;
 }
 
@@ -68,7 +63,7 @@ async function change(
   deps: UsersDeps,
   userId: string,
   input: UserChange,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<User> {
   const passwordHash = input.password === undefined ? undefined : await deps.passwords.hash(input.password);
@@ -94,7 +89,7 @@ async function setDisabled(
   deps: UsersDeps,
   userId: string,
   isDisabled: boolean,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<User> {
   let secondsToWait = 0;
@@ -138,7 +133,7 @@ export function createUsers(deps: UsersDeps): Users {
 function locked<T>(
   { database }: UsersDeps,
   userId: string,
-  ifVersion: VersionCondition | undefined,
+  ifVersion: VersionCondition,
   work: (query: Query, before: User) => Promise<T>,
 ): Promise<T> {
   return database.longTransaction(async (query) => {
