@@ -14,6 +14,25 @@ test('an unknown user costs as much as a known one: same function, same memory, 
 
 test('an attacker who found a password of that hash could not sign in with it', async () => {
   const check = createPasswordCheck({ ...passwords, verify: async () => true });
-  expect(await check.isRight('a hash', 'right')).toBe(true);
-  expect(await check.isRight(undefined, 'right')).toBe(false);
+  expect(await check.check('a hash', 'right')).toMatchObject({ isRight: true });
+  expect(await check.check(undefined, 'right')).toEqual({ isRight: false });
+});
+
+test('a password costs a second computation only where its two forms differ, for an unknown user too', async () => {
+  const computed: string[] = [];
+  const counting = {
+    async verify(_hash: string, password: string) {
+      computed.push(password);
+      return false;
+    },
+    async hash(password: string) {
+      computed.push(`hash of ${password}`);
+      return '';
+    },
+  };
+  const check = createPasswordCheck(counting);
+  for (const stored of ['a hash', undefined]) {
+    for (const password of ['as typed', 'e\u0301', 'a\u202eb']) await check.check(stored, password);
+    expect(computed.splice(0)).toEqual(['as typed', '\u00e9', 'e\u0301', 'a\u202eb']);
+  }
 });

@@ -6,8 +6,9 @@ import { type AuditEvent, type AuditEventType, recordAudit } from '../audit/audi
 import type { CountedEvents } from '../audit/counted-events.ts';
 import type { Query } from '../database/database.ts';
 import type { PasswordCheck } from '../users/password.ts';
-import { findUserForLogin, foldUsername } from '../users/store.ts';
+import { findUserForLogin, replacePasswordHash } from '../users/store.ts';
 import type { LoginThrottle } from '../users/throttle.ts';
+import { usernameKey } from '../users/username.ts';
 
 export interface LoginAttempt {
   readonly username: string;
@@ -34,19 +35,23 @@ export interface LoginDeps {
 export async function signIn(deps: LoginDeps, attempt: LoginAttempt): Promise<LoginResult> {
   const { password, address } = attempt;
   // Phones add a blank.
-  const username = attempt.username.trim();
-  const name = await foldUsername(deps.query, username);
+  const typed = attempt.username.trim();
+  const key = usernameKey(typed);
+  const user = await findUserForLogin(deps.query, typed, key);
+  // Those who share a key do not share the attempts: one that signs in would give them back to who
+  // guesses at another.
+  const name = user?.sharesKey === true ? user.username : (key ?? typed);
   const throttled = await deps.throttle.attempt(name, address);
   if (throttled !== undefined) {
     deps.countedEvents.count(throttled.key, eventOf('login.throttled', attempt));
     return { outcome: 'throttled', retryAfterSeconds: throttled.retryAfterSeconds };
   }
-  const user = await findUserForLogin(deps.query, username);
-  const isRight = await deps.passwordCheck.isRight(user?.passwordHash, password);
+  const { isRight, betterHash } = await deps.passwordCheck.check(user?.passwordHash, password);
   if (!isRight || user === undefined || user.isDisabled) {
     await recordAudit(deps.query, eventOf('login.failed', attempt, user?.id));
     return { outcome: 'wrong' };
   }
+  if (betterHash !== undefined) await replacePasswordHash(deps.query, user.id, user.passwordHash, betterHash);
   await deps.throttle.succeeded(name, address);
   deps.record(eventOf('login.succeeded', attempt, user.id));
   return { outcome: 'signed in', accountId: user.id };

@@ -1,5 +1,5 @@
 // What an installation does beside answering requests: it removes what has expired, keeps the schedule of the signing keys, delivers
-// logout notices and removes idle clients. One process of an installation is enough; several do no harm.
+// logout notices, gives user names their keys, and removes idle clients. One process of an installation is enough; several do no harm.
 
 import { startIdleClientRemoval } from '../clients/registration/idle-clients.ts';
 import type { Config } from '../config/config.ts';
@@ -12,6 +12,7 @@ import { startLogoutDelivery } from '../provider/logout/logout-delivery.ts';
 import type { LogoutNotices, SendLogoutNotice } from '../provider/logout/logout-notices.ts';
 import { startPruning } from '../pruning/pruning.ts';
 import type { PruneReport } from '../pruning/round.ts';
+import { startUsernameKeys } from '../users/username-keys.ts';
 
 export interface BackgroundJobDeps {
   readonly config: Pick<Config, 'auditRetentionDays' | 'registration'>;
@@ -38,6 +39,7 @@ export function startBackgroundJobs(deps: BackgroundJobDeps): AsyncDisposableSta
     }),
   );
   jobs.defer(startLogoutDelivery({ database, notices: deps.logoutNotices, send: deps.sendLogoutNotice, metrics, log }));
+  jobs.defer(startUsernameKeys({ database, log }));
   if (registration.idleDays !== undefined) jobs.defer(startIdleClientRemoval(database, registration.idleDays, log));
   return jobs;
 }

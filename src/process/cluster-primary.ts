@@ -3,7 +3,7 @@
 
 import { createDatabase } from '../database/database.ts';
 import { createPasswordHasher } from '../password-hash.ts';
-import { type Instance, type InstanceOptions, migrate, openMetricsListener, prepareAdminClient } from './startup.ts';
+import { type Instance, type InstanceOptions, migrate, openMetricsListener, prepareInstallation } from './startup.ts';
 import { stopOnce } from './stop-once.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -15,15 +15,16 @@ export async function startCluster(options: InstanceOptions): Promise<Instance> 
   const workers = opening.adopt(new WorkerPool(options), (pool) => pool.stop());
   const { port, tlsPort } = await workers.start(config.workers);
   const metricsPort = await openMetricsListener(config, log, workers.readMetrics, opening);
-  const adminClientSecret = await prepareAdminClientOnce(options);
+  const adminClientSecret = await prepareOnce(options);
   workers.completeStart();
   return { port, tlsPort, metricsPort, adminClientSecret, stop: stopOnce(opening.move()) };
 }
 
-async function prepareAdminClientOnce({ config, connectionString, log }: InstanceOptions): Promise<string | undefined> {
+async function prepareOnce(options: InstanceOptions): Promise<string | undefined> {
+  const { config, connectionString, log } = options;
   const { databaseQueueSize: queueSize } = config;
   await using opened = new AsyncDisposableStack();
-  const options = { connectionString, poolSize: 2, queueSize, log };
-  const database = opened.adopt(createDatabase(options), ({ close }) => close());
-  return await prepareAdminClient(config, { database, passwords: createPasswordHasher() });
+  const pool = { connectionString, poolSize: 2, queueSize, log };
+  const database = opened.adopt(createDatabase(pool), ({ close }) => close());
+  return await prepareInstallation(options, { database, passwords: createPasswordHasher() });
 }

@@ -3,7 +3,7 @@
 // several processes.
 
 import { startServerProcess } from './server-process.ts';
-import { type Instance, type InstanceOptions, migrate, openMetricsListener, prepareAdminClient } from './startup.ts';
+import { type Instance, type InstanceOptions, migrate, openMetricsListener, prepareInstallation } from './startup.ts';
 import { stopOnce } from './stop-once.ts';
 
 export async function startSingleProcess(options: InstanceOptions): Promise<Instance> {
@@ -12,7 +12,7 @@ export async function startSingleProcess(options: InstanceOptions): Promise<Inst
   await using opening = new AsyncDisposableStack();
   const serverProcess = opening.adopt(await startServerProcess(options), ({ stop }) => stop());
   const metricsPort = await openMetricsListener(config, log, serverProcess.metrics.read, opening);
-  const adminClientSecret = await prepareAdminClient(config, serverProcess);
+  const adminClientSecret = await prepareInstallation(options, serverProcess);
   serverProcess.completeStart();
   serverProcess.startBackgroundJobs();
   const { port, tlsPort } = serverProcess;

@@ -8,6 +8,7 @@ import type { Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
 import { createMetricsServer } from '../metrics/serve.ts';
 import type { PasswordHasher } from '../password-hash.ts';
+import { completeUsernameKeys } from '../users/username-keys.ts';
 import { listen } from './listen.ts';
 
 export interface Instance {
@@ -37,13 +38,15 @@ export async function migrate({ connectionString, log, stopSignal }: InstanceOpt
 }
 
 /**
+ * What migrations leave to the application, and the first admin client.
  * To be called when everything listens: it stores the hash of a secret that is shown once, and a start that fails afterwards,
  * because a port is taken, would have used it up unseen.
  */
-export function prepareAdminClient(
-  { issuer, adminClientSecret }: Config,
+export async function prepareInstallation(
+  { config: { issuer, adminClientSecret }, log }: Pick<InstanceOptions, 'config' | 'log'>,
   { database, passwords }: { database: Database; passwords: PasswordHasher },
 ): Promise<string | undefined> {
+  await completeUsernameKeys({ database, log });
   return prepareFirstStart({ database, passwords, issuer, adminClientSecret });
 }
 

@@ -8,10 +8,13 @@ import { instant, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH } from './password.ts';
 import { getUser, listUsers } from './store.ts';
-import { type User, userClaimsSchema } from './user.ts';
+import { USERNAME_PROBLEMS, type User, userClaimsSchema } from './user.ts';
+import { MAX_USERNAME_LENGTH } from './username.ts';
 import type { Users } from './users.ts';
 
-const username = text(100).refine((value) => value.trim() === value, 'must not begin or end with white space');
+const username = text(MAX_USERNAME_LENGTH).meta({
+  description: 'RFC 8265 §3; other cases and widths are the same name',
+});
 const email = text(254).regex(/^[^\s@]+@[^\s@]+$/, 'must be an email address');
 const password = z
   .string('must be text')
@@ -22,6 +25,10 @@ const userSchema = z
   .object({
     id: z.string().meta({ description: 'the sub of the tokens' }),
     username: z.string(),
+    username_problem: z
+      .enum(USERNAME_PROBLEMS)
+      .nullable()
+      .meta({ description: 'the user can sign in with the name exactly as it is here only' }),
     email: z.string().nullable(),
     claims: userClaimsSchema,
     disabled: z.boolean(),
@@ -76,11 +83,19 @@ const listRoute = ({ query }: UserRoutesDeps) =>
     query: z.strictObject({
       ...pageQuery,
       q: text(200).optional().meta({ description: 'part of a username or email address' }),
+      username_problem: z
+        .enum(USERNAME_PROBLEMS)
+        .optional()
+        .meta({ description: 'whose name PRECIS refuses, or is equal to that of another' }),
     }),
     answers: { 200: { description: 'A page of users', schema: pageSchema(userSchema) } },
     async handle({ query: filter }) {
       const page = toPageRequest(filter);
-      const found = await listUsers(query, { ...page, search: filter.q });
+      const found = await listUsers(query, {
+        ...page,
+        search: filter.q,
+        usernameProblem: filter.username_problem,
+      });
       return { status: 200, body: toPage(found, page.limit, toWire, (user) => user.id) };
     },
   });
@@ -109,6 +124,7 @@ const changeRoute = ({ users }: UserRoutesDeps) =>
     summary: 'Change a user; a new password ends all sessions and tokens',
     params,
     body: z.strictObject({
+      username: username.optional(),
       password: password.optional(),
       email: email.nullable().optional(),
       claims: userClaimsSchema.optional().meta({ description: 'replaces all claims' }),
@@ -144,6 +160,7 @@ function toWire(user: User) {
   return {
     id: user.id,
     username: user.username,
+    username_problem: user.usernameProblem ?? null,
     email: user.email ?? null,
     claims: user.claims,
     disabled: user.isDisabled,

@@ -4,11 +4,14 @@ import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import { notFound } from '../errors.ts';
 import { NEXT_NOT_BEFORE, type NotBefore, type NotBeforeRow, RETURNED_NOT_BEFORE, toNotBefore } from '../not-before.ts';
-import type { User, UserClaims } from './user.ts';
+import { foldSearch } from './precis.ts';
+import type { User, UserClaims, UsernameProblem } from './user.ts';
+import type { Username } from './username.ts';
 
 export interface UserRow {
   id: string;
   username: string;
+  username_problem: UsernameProblem | null;
   email: string | null;
   claims: UserClaims;
   is_disabled: boolean;
@@ -18,27 +21,46 @@ export interface UserRow {
 }
 
 export const USER_COLUMNS =
-  'id, username, email, claims, disabled_at IS NOT NULL AS is_disabled, version, created_at, updated_at';
+  'id, username, username_problem, email, claims, disabled_at IS NOT NULL AS is_disabled, version, created_at, updated_at';
 
 const SQL = {
   find: { name: 'user_find', text: `SELECT ${USER_COLUMNS} FROM users WHERE id = $1` },
   lock: { name: 'user_lock', text: `SELECT ${USER_COLUMNS} FROM users WHERE id = $1 FOR UPDATE` },
   findForLogin: {
     name: 'user_find_for_login',
-    text: 'SELECT id, password_hash, disabled_at IS NOT NULL AS is_disabled FROM users WHERE lower(username) = lower($1)',
+    // One user at most has the key; another may have exactly the name that was typed.
+    text: `SELECT id, username, username_problem = 'collision' AS shares_key, password_hash,
+             disabled_at IS NOT NULL AS is_disabled
+           FROM users WHERE username = $1 OR (username_key = $2 AND username_problem IS NULL)
+           ORDER BY username = $1 DESC LIMIT 1`,
   },
-  fold: { name: 'username_fold', text: 'SELECT lower($1::text) AS folded' },
+  replacePasswordHash: {
+    name: 'user_replace_password_hash',
+    text: 'UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2',
+  },
   list: {
     name: 'user_list',
     text: `SELECT ${USER_COLUMNS} FROM users
            WHERE ($1::text IS NULL OR id > $1)
-             AND ($2::text IS NULL OR strpos(lower(username), lower($2)) > 0 OR strpos(lower(email), lower($2)) > 0)
-           ORDER BY id LIMIT $3`,
+             AND ($2::text IS NULL OR strpos(username_key, $3) > 0 OR strpos(username, $2) > 0
+                  OR strpos(lower(email), lower($2)) > 0)
+             AND ($4::text IS NULL OR username_problem = $4)
+           ORDER BY id LIMIT $5`,
   },
   insert: {
     name: 'user_insert',
-    text: `INSERT INTO users (id, username, email, password_hash, claims) VALUES ($1, $2, $3, $4, $5)
+    // A key that several share is in no unique index.
+    text: `INSERT INTO users (id, username, username_key, email, password_hash, claims)
+           SELECT $1, $2, $3, $4, $5, $6::jsonb WHERE NOT EXISTS (SELECT 1 FROM users WHERE username_key = $3)
            ON CONFLICT DO NOTHING RETURNING ${USER_COLUMNS}`,
+  },
+  rename: {
+    name: 'user_rename',
+    // The unique index of servers of the version before is on lower().
+    text: `UPDATE users SET username = $2 WHERE id = $1 AND NOT EXISTS (
+             SELECT 1 FROM users other
+             WHERE (other.username_key = $3 OR lower(other.username) = lower($2)) AND other.id <> $1
+           )`,
   },
   update: {
     name: 'user_update',
@@ -74,6 +96,7 @@ export function toUser(row: UserRow): User {
   return {
     id: row.id,
     username: row.username,
+    usernameProblem: row.username_problem ?? undefined,
     email: row.email ?? undefined,
     claims: row.claims,
     isDisabled: row.is_disabled,
@@ -102,38 +125,82 @@ export async function lockUser(query: Query, userId: string): Promise<User> {
   return toUser(rows[0]);
 }
 
-export async function findUserForLogin(
-  query: Query,
-  username: string,
-): Promise<{ id: string; passwordHash: string; isDisabled: boolean } | undefined> {
-  const { rows } = await query<{ id: string; password_hash: string; is_disabled: boolean }>(SQL.findForLogin, [
-    username,
-  ]);
-  return rows[0] && { id: rows[0].id, passwordHash: rows[0].password_hash, isDisabled: rows[0].is_disabled };
+export interface LoginUser {
+  readonly id: string;
+  readonly username: string;
+  /** others have names that are equal to this one: only the name as it is stored is this user's */
+  readonly sharesKey: boolean;
+  readonly passwordHash: string;
+  readonly isDisabled: boolean;
 }
 
-/** The name as the database compares names. JavaScript differs: lower('İ') is 'i' here. */
-export async function foldUsername(query: Query, username: string): Promise<string> {
-  return oneRow(await query<{ folded: string }>(SQL.fold, [username])).folded;
+interface LoginRow {
+  id: string;
+  username: string;
+  shares_key: boolean | null;
+  password_hash: string;
+  is_disabled: boolean;
+}
+
+/** @param key of what was typed; undefined: PRECIS refuses it */
+export async function findUserForLogin(
+  query: Query,
+  typed: string,
+  key: string | undefined,
+): Promise<LoginUser | undefined> {
+  const { rows } = await query<LoginRow>(SQL.findForLogin, [typed, key ?? null]);
+  return (
+    rows[0] && {
+      id: rows[0].id,
+      username: rows[0].username,
+      sharesKey: rows[0].shares_key === true,
+      passwordHash: rows[0].password_hash,
+      isDisabled: rows[0].is_disabled,
+    }
+  );
+}
+
+/** Not when it was replaced meanwhile. */
+export async function replacePasswordHash(query: Query, userId: string, before: string, after: string): Promise<void> {
+  await query(SQL.replacePasswordHash, [userId, before, after]);
 }
 
 /** @returns up to `limit` + 1, by id; `search` looks into usernames and email addresses */
 export async function listUsers(
   query: Query,
-  page: { after: string | undefined; limit: number; search: string | undefined },
+  page: {
+    after: string | undefined;
+    limit: number;
+    search: string | undefined;
+    usernameProblem: UsernameProblem | undefined;
+  },
 ): Promise<User[]> {
-  const { rows } = await query<UserRow>(SQL.list, [page.after ?? null, page.search ?? null, page.limit + 1]);
+  const { after, search, usernameProblem, limit } = page;
+  const folded = search === undefined ? null : foldSearch(search);
+  const values = [after ?? null, search ?? null, folded, usernameProblem ?? null, limit + 1];
+  const { rows } = await query<UserRow>(SQL.list, values);
   return rows.map(toUser);
 }
 
+export interface NewUserRow {
+  readonly id: string;
+  readonly username: Username;
+  readonly email: string | undefined;
+  readonly passwordHash: string;
+  readonly claims: UserClaims;
+}
+
 /** @returns undefined if the username is taken */
-export async function insertUser(
-  query: Query,
-  user: { id: string; username: string; email: string | undefined; passwordHash: string; claims: UserClaims },
-): Promise<User | undefined> {
-  const values = [user.id, user.username, user.email ?? null, user.passwordHash, JSON.stringify(user.claims)];
+export async function insertUser(query: Query, user: NewUserRow): Promise<User | undefined> {
+  const { id, username, email, passwordHash, claims } = user;
+  const values = [id, username.name, username.key, email ?? null, passwordHash, JSON.stringify(claims)];
   const { rows } = await query<UserRow>(SQL.insert, values);
   return rows[0] && toUser(rows[0]);
+}
+
+/** The key is for username-keys to give. @returns false if the username is taken */
+export async function renameUser(query: Query, userId: string, username: Username): Promise<boolean> {
+  return (await query(SQL.rename, [userId, username.name, username.key])).rowCount === 1;
 }
 
 /** @param change `passwordHash` undefined: the password stays */

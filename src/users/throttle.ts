@@ -10,12 +10,12 @@ import type { Query, Statement } from '../database/database.ts';
 
 export interface LoginThrottle {
   /**
-   * @param foldedUsername equal for all spellings that the database takes for the same account
+   * @param name equal for all spellings of the name of one account
    * @returns undefined if the attempt may be made
    */
-  attempt(foldedUsername: string, address: string): Promise<Throttled | undefined>;
+  attempt(name: string, address: string): Promise<Throttled | undefined>;
   /** The password was right: resets the account, and gives the address its attempt back. */
-  succeeded(foldedUsername: string, address: string): Promise<void>;
+  succeeded(name: string, address: string): Promise<void>;
 }
 
 export interface Throttled {
@@ -35,13 +35,13 @@ export function createLoginThrottle(query: Query, limits: LoginThrottleLimits): 
   const addresses = createLimiter(query, 'address', limits.failuresPerAddress, limits.windowSeconds);
 
   return {
-    async attempt(foldedUsername, address) {
+    async attempt(name, address) {
       // In this order: an address that has no attempts left must not use up those of further
       // accounts.
-      return (await consume(addresses, networkOf(address))) ?? (await consume(accounts, hashed(foldedUsername)));
+      return (await consume(addresses, networkOf(address))) ?? (await consume(accounts, hashed(name)));
     },
-    async succeeded(foldedUsername, address) {
-      await Promise.all([accounts.delete(hashed(foldedUsername)), addresses.reward(networkOf(address), 1)]);
+    async succeeded(name, address) {
+      await Promise.all([accounts.delete(hashed(name)), addresses.reward(networkOf(address), 1)]);
     },
   };
 }

@@ -4,10 +4,16 @@
 
 import { z } from 'zod';
 
+/** Of a name that was stored before names were compared by PRECIS: it refuses it, or others have become equal to it. */
+export const USERNAME_PROBLEMS = ['refused', 'collision'] as const;
+export type UsernameProblem = (typeof USERNAME_PROBLEMS)[number];
+
 export interface User {
   /** the `sub` of the tokens */
   readonly id: string;
   readonly username: string;
+  /** undefined: none; other spellings of the name, in capitals say, are this user's too */
+  readonly usernameProblem: UsernameProblem | undefined;
   readonly email: string | undefined;
   readonly claims: UserClaims;
   readonly isDisabled: boolean;

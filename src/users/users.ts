@@ -9,8 +9,11 @@ import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, type VersionCondition } from '../errors.ts';
 import { type NotBefore, untilTokensAreNewer } from '../not-before.ts';
 import type { PasswordHasher } from '../password-hash.ts';
+import { preparePassword } from './password.ts';
 import * as store from './store.ts';
 import type { User, UserClaims } from './user.ts';
+import { parseUsername, type Username } from './username.ts';
+import { giveUsernameKeys } from './username-keys.ts';
 
 export interface Users {
   create(input: NewUser, by: ChangedBy): Promise<User>;
@@ -28,6 +31,7 @@ export interface NewUser {
 
 /** A member that is undefined stays as it was. */
 export interface UserChange {
+  readonly username?: string | undefined;
   readonly password?: string | undefined;
   readonly email?: string | null | undefined;
   /** replaces all claims */
@@ -50,10 +54,12 @@ export interface UsersDeps {
 }
 
 async function create(deps: UsersDeps, input: NewUser, by: ChangedBy): Promise<User> {
-  const passwordHash = await deps.passwords.hash(input.password);
+  const username = checkedUsername(input.username);
+  const passwordHash = await deps.passwords.hash(checkedPassword(input.password));
   return deps.database.transaction(async (query) => {
-    const user = await store.insertUser(query, { id: randomUUID(), ...input, passwordHash });
-    if (user === undefined) throw new AppError('already_exists', `a user ${input.username} exists already`);
+    await giveUsernameKeys(query);
+    const user = await store.insertUser(query, { id: randomUUID(), ...input, username, passwordHash });
+    if (user === undefined) throw new AppError('already_exists', `a user ${username.name} exists already`);
     await record(query, 'user.created', user.id, by, { username: user.username });
     return user;
   });
@@ -66,9 +72,12 @@ async function change(
   ifVersion: VersionCondition,
   by: ChangedBy,
 ): Promise<User> {
-  const passwordHash = input.password === undefined ? undefined : await deps.passwords.hash(input.password);
+  const username = input.username === undefined ? undefined : checkedUsername(input.username);
+  const password = input.password === undefined ? undefined : checkedPassword(input.password);
+  const passwordHash = password === undefined ? undefined : await deps.passwords.hash(password);
   let secondsToWait = 0;
   const user = await locked(deps, userId, ifVersion, async (query, before) => {
+    if (username !== undefined) await rename(query, userId, username);
     const changed = await store.updateUser(query, userId, {
       email: input.email === undefined ? before.email : (input.email ?? undefined),
       claims: input.claims ?? before.claims,
@@ -82,6 +91,13 @@ async function change(
   });
   await untilTokensAreNewer(secondsToWait);
   return user;
+}
+
+async function rename(query: Query, userId: string, username: Username): Promise<void> {
+  await giveUsernameKeys(query);
+  const isFree = await store.renameUser(query, userId, username);
+  if (!isFree) throw new AppError('already_exists', `another user ${username.name} exists already`);
+  await giveUsernameKeys(query);
 }
 
 /** What was issued before ends when the user is disabled: enabling the user brings nothing back. */
@@ -141,6 +157,24 @@ function locked<T>(
     assertVersion(ifVersion, before.version);
     return work(query, before);
   });
+}
+
+/** @throws AppError `validation_failed` */
+function checkedUsername(text: string): Username {
+  const parsed = parseUsername(text);
+  if ('fault' in parsed) throw invalid('/username', parsed.fault);
+  return parsed;
+}
+
+/** @throws AppError `validation_failed` */
+function checkedPassword(text: string): string {
+  const prepared = preparePassword(text);
+  if ('fault' in prepared) throw invalid('/password', prepared.fault);
+  return prepared.text;
+}
+
+function invalid(pointer: string, detail: string): AppError {
+  return new AppError('validation_failed', `${pointer} ${detail}`, { faults: [{ pointer, detail }] });
 }
 
 function record(query: Query, type: AuditEventType, userId: string, by: ChangedBy, detail = {}): Promise<void> {

@@ -115,7 +115,7 @@ function endpoints(): readonly Endpoint[] {
       body: () => ({ username: `user ${++count}`, password: PASSWORD }),
       members: ['username', 'password', 'email', 'claims'],
     },
-    { operation: `PATCH /users/${userId}`, body: none, members: ['email', 'claims', 'password'] },
+    { operation: `PATCH /users/${userId}`, body: none, members: ['username', 'email', 'claims', 'password'] },
     {
       operation: 'POST /initial-access-tokens',
       body: none,
@@ -204,7 +204,7 @@ describe('bodies', () => {
       const client = await server.admin.createClient({ ...CODE_FLOW, client_name: name });
       const { body } = await server.admin.request('GET', `/clients/${client.clientId}`);
       expect(body.client_name).toBe(name);
-      const username = `${name}${++count}`;
+      const username = `user ${++count}`;
       const id = await server.admin.createUser(username, PASSWORD, { claims: { nickname: name } });
       const user = await server.admin.request('GET', `/users/${id}`);
       expect(user.body).toMatchObject({ username, claims: { nickname: name } });

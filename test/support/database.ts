@@ -16,11 +16,16 @@ export interface TestDatabase {
  */
 const OBJECT_IN_USE = '55006';
 
-export async function createTestDatabase(): Promise<TestDatabase> {
+/** @param options.locale of the C library; such a database is empty */
+export async function createTestDatabase({ locale }: { locale?: string } = {}): Promise<TestDatabase> {
   const adminUrl = process.env.LANYARD_TEST_POSTGRES_URL;
   if (adminUrl === undefined) throw new Error('LANYARD_TEST_POSTGRES_URL is not set: global-setup.mjs did not run');
   const name = `test_${randomBytes(8).toString('hex')}`;
-  await withAdmin(adminUrl, (admin) => whenUnused(admin, `CREATE DATABASE ${name} TEMPLATE template_lanyard`));
+  const template =
+    locale === undefined
+      ? 'template_lanyard'
+      : `template0 LOCALE_PROVIDER libc LC_COLLATE '${locale}' LC_CTYPE '${locale}' ENCODING 'UTF8'`;
+  await withAdmin(adminUrl, (admin) => whenUnused(admin, `CREATE DATABASE ${name} TEMPLATE ${template}`));
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
   return {

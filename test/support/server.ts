@@ -36,12 +36,13 @@ export interface TestServer {
 /**
  * @param env variables on top of the defaults, e.g. `{ LANYARD_LOGIN_FAILURES_PER_ACCOUNT: '3' }`
  * @param options.through gives the server another way to its database, e.g. a proxy
+ * @param options.locale of its database, of the C library
  */
 export async function startTestServer(
   env: Record<string, string> = {},
-  { through }: { through?: (connectionString: string) => Promise<string> } = {},
+  { through, locale }: { through?: (connectionString: string) => Promise<string>; locale?: string } = {},
 ): Promise<TestServer> {
-  const testDatabase = await createTestDatabase();
+  const testDatabase = await createTestDatabase(locale === undefined ? {} : { locale });
   const { connectionString } = testDatabase;
   const ofServer = (await through?.(connectionString)) ?? connectionString;
   const logLines: string[] = [];
