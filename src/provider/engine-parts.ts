@@ -47,6 +47,8 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
   /** secret, and never changed */
   readonly pairwiseSalt: string;
   readonly database: Database;
+  /** which resource server a client means if it names none; by client id */
+  readonly defaultResources: ReadonlyMap<string, string>;
   /** of authorization details */
   readonly detailsTypes: Pick<DeclaredTypes, 'current'>;
   readonly secretVerifier: SecretVerifier;
@@ -62,14 +64,15 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
 export type Parts = ReturnType<typeof createParts>;
 
 export function createParts(deps: ProviderDeps) {
-  const { config, pairwiseSalt, secretVerifier, readClientCertificate, metrics, log } = deps;
+  const { config, defaultResources, pairwiseSalt, secretVerifier, readClientCertificate, metrics, log } = deps;
   const database = engineDatabase(deps.database);
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
   const directory = withEngineRefusals(sharedDirectory);
   const artifactStore = withEngineRefusals(createArtifactStore(database, metrics));
   const unitOfWork = createUnitOfWork(artifactStore, database);
-  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds: config.lifetimes.accessTokenSeconds });
+  const { accessTokenSeconds } = config.lifetimes;
+  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds, defaultResources });
   const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
   const clientAdapter = createClientAdapter({ database, directory, secretVerifier, readClientCertificate, log });
   const noteUse = createClientUses({ query, directory, log });

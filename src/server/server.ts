@@ -5,6 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type Router from '@koa/router';
 import Koa from 'koa';
 import { adminApi } from '../admin/admin-api.ts';
+import { adminAudience } from '../admin/admin-guard.ts';
+import { ADMIN_CLIENT_ID } from '../admin/first-start.ts';
 import { adminRoutes } from '../admin/routes.ts';
 import type { CountedEvents } from '../audit/counted-events.ts';
 import { createClients } from '../clients/clients.ts';
@@ -105,7 +107,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const pages = enginePages({ query: database.query, log });
   const { fetch } = deps.outbound;
   // The engine is an app of its own beside ours: both begin with the prelude.
-  const engineDeps = { ...deps, prelude, fetch, readClientCertificate, secretVerifier, pages };
+  const defaultResources = new Map([[ADMIN_CLIENT_ID, adminAudience(config.issuer)]]);
+  const engineDeps = { ...deps, prelude, defaultResources, fetch, readClientCertificate, secretVerifier, pages };
   const first = keys.current();
   const engine = await createEngine(engineDeps, first);
   const parts = { ...deps, engine, secretVerifier, readClientCertificate };

@@ -10,7 +10,7 @@ import { loadConfig } from '../../src/config/config.ts';
 import { createLog } from '../../src/log.ts';
 import { startSingleProcess } from '../../src/process/single-process.ts';
 import type { Instance } from '../../src/process/startup.ts';
-import { requestToken } from '../support/admin.ts';
+import { type AdminClient, createAdminClient, requestToken, type TestClient } from '../support/admin.ts';
 import { makeCertificate } from '../support/certificates.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/patience.ts';
@@ -155,6 +155,81 @@ test('a first start that fails because its port is taken does not use up the adm
   });
   await instance.stop();
   expect(status).toBe(200);
+});
+
+describe('a start with another port, and so another issuer', () => {
+  let ports: number[];
+  beforeEach(async () => {
+    ports = [await freePort(), await freePort(), await freePort()];
+  });
+
+  async function at<T>(index: number, work: (admin: AdminClient, issuer: string) => Promise<T>): Promise<T> {
+    const port = String(ports[index]);
+    const instance = await start({ LANYARD_PORT: port, LANYARD_ADMIN_CLIENT_SECRET: ADMIN.clientSecret });
+    const issuer = `http://localhost:${port}`;
+    try {
+      return await work(createAdminClient(issuer, ADMIN.clientSecret), issuer);
+    } finally {
+      await instance.stop();
+    }
+  }
+
+  /** With a token for which no resource was named. */
+  async function readClients(issuer: string, client: TestClient): Promise<number> {
+    const { body } = await requestToken(issuer, client);
+    const headers = { authorization: `Bearer ${body.access_token}` };
+    return (await fetch(`${issuer}/admin/v1/clients`, { headers })).status;
+  }
+
+  async function audiences(): Promise<string[]> {
+    const { rows } = await sql.query('SELECT resource_server FROM client_grants ORDER BY client_id');
+    return rows.map((row) => row.resource_server);
+  }
+
+  test('replaces the audience of the admin API: those who could call it still can', async () => {
+    const operator = await at(0, async (admin, issuer) => {
+      const client = await admin.createClient();
+      await admin.allow(client.clientId, `${issuer}/admin`, ['admin:read']);
+      return client;
+    });
+    for (const index of [1, 0]) {
+      await at(index, async (_admin, issuer) => {
+        for (const client of [ADMIN, operator]) expect(await readClients(issuer, client)).toBe(200);
+        expect(await audiences()).toEqual([`${issuer}/admin`, `${issuer}/admin`]);
+      });
+    }
+  });
+
+  test('takes away what an earlier version has left', async () => {
+    await at(0, async () => {});
+    await sql.query(`INSERT INTO resource_servers (identifier, name, scopes)
+      SELECT 'http://former.example/admin', name, scopes FROM resource_servers`);
+    await sql.query(`INSERT INTO client_grants (client_id, resource_server, scopes)
+      SELECT client_id, 'http://former.example/admin', scopes FROM client_grants`);
+    await at(0, async (_admin, issuer) => {
+      expect(await readClients(issuer, ADMIN)).toBe(200);
+      expect(await audiences()).toEqual([`${issuer}/admin`]);
+    });
+  });
+
+  test('gives back neither a policy row nor the admin client that an operator has removed', async () => {
+    await at(0, async () => {});
+    await sql.query('DELETE FROM client_grants');
+    await at(1, async () => expect(await audiences()).toEqual([]));
+    await sql.query('DELETE FROM clients');
+    await at(2, async () => expect((await sql.query('SELECT 1 FROM clients')).rows).toEqual([]));
+  });
+
+  test('the admin client that may call other APIs too gets the admin API if it names none', async () => {
+    await at(0, async (admin, issuer) => {
+      await admin.createApi('https://a.example', { scopes: ['read'] });
+      await admin.allow(ADMIN.clientId, 'https://a.example', ['read']);
+      expect(await readClients(issuer, ADMIN)).toBe(200);
+      const other = await admin.createClient();
+      for (const api of ['https://a.example', `${issuer}/admin`]) await admin.allow(other.clientId, api, []);
+      expect((await requestToken(issuer, other)).body.error).toBe('invalid_target');
+    });
+  });
 });
 
 describe('a stop', () => {

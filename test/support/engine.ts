@@ -59,6 +59,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     dpopNonceSecret: keys.dpopNonceSecret,
     artifactKey: keys.artifactKey,
     pairwiseSalt: 'a salt for the tests',
+    defaultResources: new Map<string, string>(),
     detailsTypes: { current: () => [] },
     fetch,
     readClientCertificate: undefined,

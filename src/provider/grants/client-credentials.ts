@@ -5,14 +5,14 @@ import { type Client, errors } from 'oidc-provider';
 import { detailsForToken, requestedDetails } from '../policy/authorization-details.ts';
 import type { Directory } from '../policy/directory.ts';
 import { assertOpenIdScopes, scopesOf } from '../policy/requested-scopes.ts';
-import { defaultResource, getPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
+import { getPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
 import type { Grant, GrantParameters, TokenResponse } from './grant.ts';
 import { assertProven, bindToKey, boundCertificate, type Proof } from './proof.ts';
 
 export interface ClientCredentialsDeps {
   readonly provider: Provider;
   readonly directory: Directory;
-  readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
+  readonly resourcePolicy: Pick<ResourcePolicy, 'describe' | 'findDefault'>;
 }
 
 export function clientCredentials(deps: ClientCredentialsDeps): Grant {
@@ -31,7 +31,7 @@ async function issueOwnToken(
   parameters: GrantParameters,
   proof: Proof,
 ): Promise<TokenResponse> {
-  const resource = parameters.resource ?? (await defaultResource(directory, client.clientId));
+  const resource = parameters.resource ?? (await resourcePolicy.findDefault(client.clientId));
   if (typeof resource !== 'string') {
     throw new errors.InvalidTarget('only a single resource indicator value is supported for this grant type');
   }

@@ -60,12 +60,22 @@ function whyNot(indicator: string): string {
   return 'this client may not call that resource server';
 }
 
+export interface ResourcePolicyDeps {
+  readonly directory: Directory;
+  readonly accessTokenSeconds: number;
+  /** which resource server a client means if it names none; by client id */
+  readonly defaultResources: ReadonlyMap<string, string>;
+}
+
 /**
- * The only resource server that a client may call.
+ * The resource server that a client means if it names none: its default, or the only one that it may call.
  * @throws InvalidTarget when there is none, or a choice
  */
-export async function defaultResource(directory: Directory, clientId: string): Promise<string> {
-  const [first, second] = (await directory.findGrants(clientId))?.keys() ?? [];
+async function findDefault({ directory, defaultResources }: ResourcePolicyDeps, clientId: string): Promise<string> {
+  const granted = await directory.findGrants(clientId);
+  const preferred = defaultResources.get(clientId);
+  if (preferred !== undefined && granted?.has(preferred)) return preferred;
+  const [first, second] = granted?.keys() ?? [];
   if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
   if (second !== undefined) {
     throw new errors.InvalidTarget('this client may call several resource servers: name one with resource');
@@ -85,11 +95,13 @@ export interface ResourcePolicy {
     client: Client,
     oneOf?: readonly string[],
   ): Promise<string | readonly string[] | undefined>;
+  /** @throws InvalidTarget when the client has to name one */
+  findDefault(clientId: string): Promise<string>;
   /** A resource server with the engine's member names. */
   describe(permitted: Permitted): ResourceServer;
 }
 
-export function createResourcePolicy(deps: { directory: Directory; accessTokenSeconds: number }): ResourcePolicy {
+export function createResourcePolicy(deps: ResourcePolicyDeps): ResourcePolicy {
   const { directory } = deps;
   const describe = ({ resourceServer, scope }: Permitted): ResourceServer => ({
     scope,
@@ -100,13 +112,14 @@ export function createResourcePolicy(deps: { directory: Directory; accessTokenSe
   });
   return {
     describe,
+    findDefault: (clientId) => findDefault(deps, clientId),
     async getResourceServerInfo(_ctx, indicator, client) {
       return describe(await getPermitted(directory, indicator, client.clientId));
     },
     async defaultResource(ctx, client, oneOf) {
       if (oneOf !== undefined) return oneOf;
       // The engine asks before the grant does, when the request names authorization details.
-      return isClientCredentials(ctx) ? defaultResource(directory, client.clientId) : undefined;
+      return isClientCredentials(ctx) ? findDefault(deps, client.clientId) : undefined;
     },
   };
 }
