@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { shownText } from '../input/shown-text.ts';
+import { MAX_KEYS, withKnownMembers } from './key-rules.ts';
 import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
 
 /** OpenID Connect Core §3.1.2.1, §5.4, §11 */
@@ -39,8 +40,8 @@ const metadataFields = {
   }),
   token_endpoint_auth_signing_alg: word,
   jwks: z
-    .looseObject({ keys: z.array(z.looseObject({ kty: word })).max(50) })
-    .meta({ description: 'public keys only' }),
+    .looseObject({ keys: z.array(z.looseObject({ kty: word })).max(MAX_KEYS, `must have ${MAX_KEYS} entries at most`) })
+    .meta({ description: 'public keys only; of several, each with kid. RSA: 2,048 to 4,096 bits' }),
   jwks_uri: uri,
   scope: z.string('must be text').max(1000, 'must have 1000 characters at most').meta({
     description: 'the OpenID Connect scopes it may ask for, separated by spaces; all if left out',
@@ -131,6 +132,7 @@ export function withDefaults(input: ClientMetadata): ClientMetadata {
   const grantTypes = metadata.grant_types ?? ['authorization_code'];
   return {
     ...metadata,
+    ...(metadata.jwks === undefined ? {} : { jwks: { keys: withKnownMembers(metadata.jwks.keys) } }),
     application_type: metadata.application_type ?? 'web',
     grant_types: grantTypes,
     response_types: metadata.response_types ?? (grantTypes.includes('authorization_code') ? ['code'] : []),

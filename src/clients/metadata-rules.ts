@@ -3,10 +3,11 @@
 import { AppError } from '../errors.ts';
 import { certificateFaults } from './certificate-rules.ts';
 import type { ClientMetadata } from './client.ts';
+import { keyFaults } from './key-rules.ts';
 import { profileFaults } from './security-profile.ts';
 
 export function assertSensible(metadata: ClientMetadata): void {
-  const faults = [...profileFaults(metadata), ...certificateFaults(metadata)];
+  const faults = [...profileFaults(metadata), ...certificateFaults(metadata), ...keyFaults(metadata.jwks?.keys ?? [])];
   if (metadata.token_endpoint_auth_method === 'none') {
     if (metadata.grant_types?.includes('client_credentials')) {
       // RFC 6749 §4.4: the client credentials grant MUST only be used by confidential clients.

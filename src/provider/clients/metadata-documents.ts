@@ -6,6 +6,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Configuration } from 'oidc-provider';
+import { usableKeys } from '../../clients/key-rules.ts';
 import { assertSensible } from '../../clients/metadata-rules.ts';
 import { type FindReservedWord, reservedNames } from '../../clients/registration/reserved-names.ts';
 import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
@@ -90,6 +91,7 @@ async function check(response: Response, isMetadata: boolean, findReservedWord: 
   const document = parse(text);
   const fault = findFault(document);
   if (fault !== undefined) throw new TypeError(`${fault.pointer} ${fault.detail}`.trim());
+  if (!isMetadata && isObject(document)) return new Response(JSON.stringify(usableKeys(document)), { headers });
   // What the engine refuses too, it says better.
   const isChecked =
     isMetadata && isObject(document) && Buffer.byteLength(text) <= MAX_SIZE_BYTES && !hasSecret(document);

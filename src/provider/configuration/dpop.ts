@@ -1,8 +1,9 @@
 // The configuration of DPoP (RFC 9449): which proofs must carry a nonce of this server. Nonces are
 // derived from a secret that all nodes share, and change every minute.
 
-import { decodeJwt, type JWTPayload } from 'jose';
+import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose';
 import { type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { whyKeyFails } from '../../clients/key-rules.ts';
 import { hasSecurityProfile } from './fapi.ts';
 
 /**
@@ -10,6 +11,9 @@ import { hasSecurityProfile } from './fapi.ts';
  * directions, and forgets a used proof after five minutes: one from the future could be used again.
  */
 const MAX_OFFSET_SECONDS = 60;
+
+/** A proof whose key is too large, or has a large exponent, is longer than this. */
+const CHEAP_CHARACTERS = 1_200;
 
 type Dpop = NonNullable<NonNullable<Configuration['features']>['dPoP']>;
 
@@ -19,7 +23,9 @@ export function dpop(nonceSecret: Buffer): Dpop {
     enabled: true,
     nonceSecret,
     requireNonce(ctx) {
-      const offsetSeconds = offsetOf(ctx.get('DPoP'));
+      const proof = ctx.get('DPoP');
+      if (proof.length > CHEAP_CHARACTERS) assertCheapKey(proof);
+      const offsetSeconds = offsetOf(proof);
       if (offsetSeconds > MAX_OFFSET_SECONDS && hasSecurityProfile(ctx.oidc.client)) {
         // FAPI 2.0 Security Profile §5.3.2.1: "shall reject JWTs with an iat or nbf timestamp
         // greater than 60 seconds in the future".
@@ -38,6 +44,23 @@ export function dpop(nonceSecret: Buffer): Dpop {
  */
 export function refuseReplayedProof(ctx: KoaContextWithOIDC | undefined, jti: string): void {
   if (claimsOf(ctx?.get('DPoP') ?? '').jti === jti) throw new errors.InvalidDpopProof('DPoP proof was used before');
+}
+
+/**
+ * Before the signature is verified with a key that anybody may have chosen.
+ * @throws InvalidDpopProof
+ */
+function assertCheapKey(proof: string): void {
+  const detail = whyKeyFails(keyOf(proof));
+  if (detail !== undefined) throw new errors.InvalidDpopProof(`the key of the DPoP proof ${detail}`);
+}
+
+function keyOf(proof: string): Readonly<Record<string, unknown>> {
+  try {
+    return { ...decodeProtectedHeader(proof).jwk };
+  } catch {
+    return {};
+  }
 }
 
 function insistsOnNonces(ctx: KoaContextWithOIDC): boolean {
