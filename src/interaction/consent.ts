@@ -7,6 +7,7 @@ import type { Database, Query } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
 import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
+import { isSameIdentifier } from '../resource-servers/identifier.ts';
 import { findResourceServer } from '../resource-servers/store.ts';
 import { addConsent } from '../users/store.ts';
 
@@ -109,7 +110,7 @@ async function detailsInWords(query: Query, interaction: Interaction): Promise<A
   return requested.map(({ type, ...members }) => ({
     description:
       resourceServers
-        .filter((each) => members.locations?.includes(each?.identifier ?? '') ?? true)
+        .filter((each) => members.locations?.some((one) => isSameIdentifier(one, each?.identifier ?? '')) ?? true)
         .flatMap((each) => each?.authorizationDetailsTypes[type]?.description ?? [])
         .join('; ') || type,
     members: Object.entries(members).map(([name, value]) => ({ name, text: inText(value) })),

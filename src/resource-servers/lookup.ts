@@ -2,7 +2,8 @@
 // request needs.
 
 import type { Query } from '../database/database.ts';
-import { type ClientGrantInput, canonicalSpelling, type ResourceServer, spellings } from './resource-server.ts';
+import { canonicalSpelling, normalForm, spellings } from './identifier.ts';
+import type { ClientGrantInput, ResourceServer } from './resource-server.ts';
 import {
   GRANT_COLUMNS,
   type GrantRow,
@@ -23,6 +24,12 @@ const LOOKUP = {
   text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE identifier = ANY($1)`,
 };
 
+const BY_NORMAL_FORM = {
+  name: 'resource_server_lookup_normal',
+  text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE normal_identifier = ANY($2)
+         UNION ALL SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE identifier = ANY($1)`,
+};
+
 const GRANTS = {
   name: 'client_grant_lookup',
   text: `SELECT ${GRANT_COLUMNS} FROM client_grants WHERE client_id = ANY($1) ORDER BY client_id, resource_server`,
@@ -36,6 +43,20 @@ export async function lookUpResourceServers(
   const { rows } = await query<ResourceServerRow>(LOOKUP, [identifiers.flatMap(spellings)]);
   const found = new Map(rows.map((row) => [canonicalSpelling(row.identifier), toResourceServer(row)]));
   return identifiers.map((identifier) => found.get(canonicalSpelling(identifier)));
+}
+
+/**
+ * @param forms normal forms
+ * @returns one entry for each, in whatever spelling it was registered; undefined if it does not exist
+ */
+export async function lookUpByNormalForm(
+  query: Query,
+  forms: readonly string[],
+): Promise<(CachedResourceServer | undefined)[]> {
+  const { rows } = await query<ResourceServerRow>(BY_NORMAL_FORM, [forms.flatMap(spellings), forms]);
+  // Of two, the one that is registered in its normal form.
+  const found = new Map(rows.map((row) => [normalForm(row.identifier), toResourceServer(row)]));
+  return forms.map((form) => found.get(form));
 }
 
 /** @returns one entry for each client id; an empty map for a client without a row */

@@ -2,14 +2,13 @@
 // ClientGrant is a policy row ("client C may call resource server R with scopes S"); without one no
 // token is issued.
 
-import { LRUCache } from 'lru-cache';
 import type { DelegationRule } from '../client-binding.ts';
 
 /** The longest lifetime that a resource server can ask for. */
 export const MAX_ACCESS_TOKEN_SECONDS = 86_400;
 
 export interface ResourceServer {
-  /** absolute URI without a fragment (RFC 8707 §2), compared as it was registered */
+  /** absolute URI without a fragment (RFC 8707 §2), as it was registered */
   readonly identifier: string;
   readonly name: string;
   readonly scopes: readonly string[];
@@ -79,37 +78,4 @@ export function toDelegation(stored: StoredDelegation | null): DelegationRule | 
 export function fromDelegation(rule: DelegationRule | undefined): StoredDelegation | null {
   if (rule === undefined) return null;
   return { max_depth: rule.maxDepth, allowed_clients: rule.allowedClientIds ?? null };
-}
-
-/**
- * The one other spelling under which the same identifier is asked for: an empty path and "/" are
- * equivalent for http(s) (RFC 3986 §6.2.3), and clients that normalise URLs add the slash. Any
- * other difference is another identifier.
- */
-export function otherSpelling(identifier: string): string {
-  const url = URL.parse(identifier);
-  if (url === null || !/^https?:$/.test(url.protocol)) return identifier;
-  if (identifier === `${url.protocol}//${url.host}`) return `${identifier}/`;
-  if (identifier === `${url.protocol}//${url.host}/`) return identifier.slice(0, -1);
-  return identifier;
-}
-
-/** The engine keeps the spelling of the request: a comparison with what it keeps must know both. */
-export function spellings(identifier: string): string[] {
-  return [...new Set([identifier, otherSpelling(identifier)])];
-}
-
-/** Every request asks, and parsing a URL is slow. */
-const canonical = new LRUCache<string, string>({ max: 2_000 });
-
-/** One spelling for both, as a cache key. */
-export function canonicalSpelling(identifier: string): string {
-  // With a path there is no other spelling.
-  const slash = identifier.indexOf('/', identifier.indexOf('://') + 3);
-  if (slash !== -1 && slash < identifier.length - 1) return identifier;
-  const known = canonical.get(identifier);
-  if (known !== undefined) return known;
-  const [first] = spellings(identifier).sort() as [string];
-  canonical.set(identifier, first);
-  return first;
 }

@@ -6,13 +6,7 @@
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, notFound, type VersionCondition } from '../errors.ts';
-import {
-  type ClientGrant,
-  type ClientGrantInput,
-  otherSpelling,
-  type ResourceServer,
-  type ResourceServerInput,
-} from './resource-server.ts';
+import type { ClientGrant, ClientGrantInput, ResourceServer, ResourceServerInput } from './resource-server.ts';
 import * as store from './store.ts';
 
 export interface ResourceServers {
@@ -49,7 +43,7 @@ function create(
   return database.transaction(async (query) => {
     await assertIntrospectionClient(query, input);
     assertOwnScopes(input);
-    const isTaken = (await store.findResourceServer(query, otherSpelling(identifier))) !== undefined;
+    const isTaken = (await store.findResourceServer(query, identifier)) !== undefined;
     const created = isTaken ? undefined : await store.insertResourceServer(query, identifier, input);
     if (created === undefined) {
       throw new AppError('already_exists', `a resource server ${identifier} exists already`);

@@ -9,6 +9,7 @@ import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination
 import { shownText } from '../input/shown-text.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
 import type { DeclaredTypes } from './declared-types.ts';
+import { spellings } from './identifier.ts';
 import { fromDelegation, MAX_ACCESS_TOKEN_SECONDS, type ResourceServer, toDelegation } from './resource-server.ts';
 import type { ResourceServers } from './resource-servers.ts';
 import { getResourceServer, listResourceServers } from './store.ts';
@@ -19,6 +20,7 @@ const identifierField = text(500).superRefine((value, context) => {
   if (url === null) context.addIssue('must be an absolute URI');
   else if (value.includes('#')) context.addIssue('must not have a fragment');
   else if (/\s/.test(value)) context.addIssue('must not contain white space');
+  else if (!spellings(url.href).includes(value)) context.addIssue(`must be in its normal form, ${url.href}`);
 });
 
 const name = shownText(200);

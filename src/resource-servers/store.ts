@@ -3,12 +3,12 @@
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import { notFound } from '../errors.ts';
+import { normalForm, spellings } from './identifier.ts';
 import {
   type AuthorizationDetailsTypes,
   type ClientGrant,
   type ClientGrantInput,
   fromDelegation,
-  otherSpelling,
   type ResourceServer,
   type ResourceServerInput,
   type StoredDelegation,
@@ -49,7 +49,8 @@ export const GRANT_COLUMNS =
 const SQL = {
   find: {
     name: 'resource_server_find',
-    text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE identifier IN ($1, $2)`,
+    text: `SELECT ${RESOURCE_SERVER_COLUMNS} FROM resource_servers WHERE identifier = ANY($2) OR normal_identifier = $3
+           ORDER BY identifier = $1 DESC, normal_identifier IS NOT NULL LIMIT 1`,
   },
   lock: {
     name: 'resource_server_lock',
@@ -134,9 +135,11 @@ export function toGrant(row: GrantRow): ClientGrant {
   };
 }
 
-/** Under either spelling of an empty path. */
+/** In whatever spelling; one that is registered exactly like that comes first. */
 export async function findResourceServer(query: Query, identifier: string): Promise<ResourceServer | undefined> {
-  const { rows } = await query<ResourceServerRow>(SQL.find, [identifier, otherSpelling(identifier)]);
+  const form = normalForm(identifier);
+  const names = [...spellings(identifier), ...spellings(form)];
+  const { rows } = await query<ResourceServerRow>(SQL.find, [identifier, names, form]);
   return rows[0] && toResourceServer(rows[0]);
 }
 

@@ -40,6 +40,33 @@ test('an identifier with and without the slash of an empty path is the same API'
   expect((await request('POST', '/resource-servers', { identifier: 'https://one.example/v1' })).status).toBe(201);
 });
 
+test.each([
+  ['https://API.example/v1', 'https://api.example/v1'],
+  ['https://api.example:443/v1', 'https://api.example/v1'],
+  ['HTTPS://api.example', 'https://api.example/'],
+  ['https://b\u00fccher.example/v1', 'https://xn--bcher-kva.example/v1'],
+  ['https://api.example/v1/../v2', 'https://api.example/v2'],
+])('%s is refused: clients that normalise would ask for %s', async (identifier, normal) => {
+  const { status, body } = await request('POST', '/resource-servers', { identifier });
+  expect([status, body.errors]).toEqual([400, [{ pointer: '/identifier', detail: expect.stringContaining(normal) }]]);
+});
+
+test('what is in its normal form is taken, whatever the scheme', async () => {
+  for (const identifier of ['urn:example:Api', 'api://Orders', 'https://normal.example:8443/Path?x=1']) {
+    expect((await request('POST', '/resource-servers', { identifier })).status).toBe(201);
+  }
+});
+
+test('an API that was registered in another form before is not registered twice, and found by either', async () => {
+  const [former, normal] = ['https://Former.example:443/', 'https://former.example/'];
+  const text = `INSERT INTO resource_servers (identifier, normal_identifier, scopes) VALUES ($1, $2, '{}')`;
+  await server.sql.query(text, [former, normal]);
+  expect((await request('POST', '/resource-servers', { identifier: normal })).status).toBe(409);
+  for (const identifier of [former, normal]) {
+    expect((await request('GET', at(identifier))).body.identifier).toBe(former);
+  }
+});
+
 test('a PATCH keeps absent members and removes with null', async () => {
   const identifier = 'https://change.example/path?x=1';
   await server.admin.createApi(identifier, { scopes: ['a'], access_token_ttl_seconds: 60 });

@@ -55,6 +55,28 @@ test('up, down, up: nothing is left in between, and the same comes again', async
   expect(await schema()).toEqual(before);
 });
 
+test('identifiers that were registered in another than their normal form get that beside it', async () => {
+  const [migration] = NAMES.filter((name) => name.endsWith('normal-identifiers'));
+  await sql.query('ALTER TABLE resource_servers DROP COLUMN normal_identifier');
+  await sql.query('DELETE FROM knex_migrations WHERE name >= $1', [migration]);
+  const identifiers = [
+    'https://A.example:443/x',
+    'https://b.example',
+    'https://c.example/',
+    'urn:x',
+    'https://\u00e9.example',
+  ];
+  await sql.query(`INSERT INTO resource_servers (identifier, scopes) SELECT unnest($1::text[]), '{}'`, [identifiers]);
+  expect(await migrateToLatest(database.connectionString)).toContain(migration);
+  const { rows } = await sql.query(
+    'SELECT identifier, normal_identifier FROM resource_servers WHERE normal_identifier IS NOT NULL ORDER BY 2',
+  );
+  expect(rows).toEqual([
+    { identifier: identifiers[0], normal_identifier: 'https://a.example/x' },
+    { identifier: identifiers[4], normal_identifier: 'https://xn--9ca.example/' },
+  ]);
+});
+
 test('a second run finds nothing to do, and names carry no file extension: a build could not go on from them', async () => {
   expect(await migrateToLatest(database.connectionString)).toEqual([]);
   const { rows } = await sql.query('SELECT name FROM knex_migrations');

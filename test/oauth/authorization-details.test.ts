@@ -259,7 +259,9 @@ test('two APIs with a type of the same name: each must understand the detail, an
   };
   // What only one of them knows would be in the token for the other.
   expect(await visit({ ...PAYMENT, urgent: true })).toBe('invalid_authorization_details');
-  expect(await visit({ ...PAYMENT, urgent: true, locations: [other] })).toMatch(/>Pay at once</);
+  for (const location of [other, other.replace('https', 'HTTPS')]) {
+    expect(await visit({ ...PAYMENT, urgent: true, locations: [location] })).toMatch(/>Pay at once</);
+  }
   expect(await visit(PAYMENT)).toMatch(/>Pay at once; Pay</);
 });
 

@@ -2,12 +2,13 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
-import type { TestClient } from '../support/admin.ts';
-import { introspect } from '../support/admin.ts';
+import { introspect, postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { approveDevice, DEVICE_GRANT } from '../support/device.ts';
 import {
   ALICE,
   authorizationUrl,
   CODE_FLOW,
+  clientToken,
   exchange,
   INACTIVE,
   type IssuedCode,
@@ -114,6 +115,110 @@ describe('the two spellings of an empty path', () => {
     }
     expect((await refresh(server, app, tokens.refreshToken)).body.error).toBe('invalid_target');
   });
+});
+
+// Clients normalise URLs as the URL standard has it; identifiers need not have been registered like that.
+describe.each([
+  ['https://API.example:443/V1', 'https://api.example/V1'],
+  ['https://b\u00fccher.example/api', 'https://xn--bcher-kva.example/api'],
+  // The other way round: a client that does not normalise.
+  ['https://other.example/v1', 'HTTPS://Other.Example:443/v1'],
+])('%s, which clients ask for as %s', (registered, asked) => {
+  let client: TestClient;
+  beforeAll(async () => {
+    // As versions before did.
+    const text = `INSERT INTO resource_servers (identifier, normal_identifier, scopes) VALUES ($1, $2, '{read}')`;
+    const normal = new URL(registered).href;
+    await server.sql.query(text, [registered, normal === registered ? null : normal]);
+    client = await server.admin.createClient({
+      ...CODE_FLOW,
+      grant_types: [...CODE_FLOW.grant_types, 'client_credentials', DEVICE_GRANT],
+    });
+    await server.admin.allow(client.clientId, registered, ['read']);
+  });
+  const claims = { aud: registered, scope: 'read' };
+
+  test('a user allows it once; every token is for the registered identifier', async () => {
+    const agent = createUserAgent(server.issuer);
+    for (const [first, second] of [
+      [asked, registered],
+      [registered, asked],
+    ]) {
+      const params = { scope: 'openid read', resource: first as string };
+      const issued = await obtainCode(server, client, params, { agent });
+      const tokens = toTokens(await exchange(server, client, issued, { resource: second as string }));
+      expect(decodeJwt(tokens.accessToken)).toMatchObject(claims);
+      for (const token of [tokens.accessToken, tokens.refreshToken]) {
+        expect(await isActive(server, client, token)).toBe(true);
+      }
+      let { refreshToken } = tokens;
+      for (const resource of [undefined, first, second]) {
+        const refreshed = toTokens(await refresh(server, client, refreshToken, { resource }));
+        expect(decodeJwt(refreshed.accessToken)).toMatchObject(claims);
+        refreshToken = refreshed.refreshToken ?? refreshToken;
+      }
+    }
+    const { rows } = await server.sql.query(
+      `SELECT resource_server FROM consents WHERE client_id = $1 AND resource_server <> ''`,
+      [client.clientId],
+    );
+    expect(rows).toEqual([{ resource_server: registered }]);
+  });
+
+  test('in a pushed request', async () => {
+    const { verifier, challenge } = pkcePair();
+    const request = {
+      ...{ response_type: 'code', redirect_uri: CODE_FLOW.redirect_uris[0] as string, scope: 'openid read' },
+      ...{ client_id: client.clientId, resource: asked, code_challenge: challenge, code_challenge_method: 'S256' },
+    };
+    const pushed = await postForm(`${server.issuer}/oauth2/par`, client, request);
+    expect(pushed).toMatchObject({ status: 201 });
+    const query = new URLSearchParams({ client_id: client.clientId, request_uri: String(pushed.body.request_uri) });
+    const url = `${server.issuer}/oauth2/authorize?${query}`;
+    const back = await signInAndAllow(createUserAgent(server.issuer), url, ALICE);
+    const issued = { verifier, code: back.searchParams.get('code') as string, back };
+    expect(decodeJwt(toTokens(await exchange(server, client, issued)).accessToken)).toMatchObject(claims);
+  });
+
+  test('in a token of the client', async () => {
+    for (const resource of [asked, registered]) {
+      expect(decodeJwt(await clientToken(server, client, { resource }))).toMatchObject(claims);
+    }
+  });
+
+  test('in a request of a device', async () => {
+    const { body } = await postForm(`${server.issuer}/oauth2/device_authorization`, client, {
+      scope: 'openid read',
+      resource: asked,
+    });
+    await approveDevice(server.issuer, String(body.user_code));
+    const form = { grant_type: DEVICE_GRANT, device_code: String(body.device_code) };
+    expect(decodeJwt(toTokens(await requestToken(server.issuer, client, form)).accessToken)).toMatchObject(claims);
+  });
+
+  test('a change of it counts at once, in every spelling', async () => {
+    const path = `/resource-servers/${encodeURIComponent(registered)}/clients/${client.clientId}`;
+    await server.admin.request('DELETE', path);
+    for (const resource of [asked, registered]) {
+      const form = { grant_type: 'client_credentials', resource };
+      expect((await requestToken(server.issuer, client, form)).body.error).toBe('invalid_target');
+    }
+    await server.admin.request('PATCH', `/resource-servers/${encodeURIComponent(registered)}`, { scopes: ['other'] });
+    await server.admin.allow(client.clientId, registered, ['other']);
+    expect(decodeJwt(await clientToken(server, client, { resource: asked }))).toMatchObject({ scope: 'other' });
+  });
+});
+
+test('two spellings in one request are one API', async () => {
+  const { verifier, challenge } = pkcePair();
+  const request = { client_id: app.clientId, scope: 'openid read', code_challenge: challenge };
+  const url = authorizationUrl(server.issuer, { ...request, code_challenge_method: 'S256' });
+  const both = new URLSearchParams(
+    [ORDERS, 'https://ORDERS.example'].map((resource): [string, string] => ['resource', resource]),
+  );
+  const back = await signInAndAllow(createUserAgent(server.issuer), `${url}&${both}`, ALICE);
+  const issued = { verifier, code: back.searchParams.get('code') as string, back };
+  expect(decodeJwt(toTokens(await exchange(server, app, issued)).accessToken).aud).toBe(ORDERS);
 });
 
 test('without resource, a user token is for userinfo only', async () => {

@@ -85,6 +85,14 @@ describe.each(['jwt', 'opaque'] as const)('three exchanges, %s', (format) => {
     expect(answer.body.issued_token_type).toBe(ACCESS_TOKEN);
   });
 
+  test('the API may be named in another spelling, and twice; the token has the registered identifier', async () => {
+    const [, target] = chain.apis;
+    const resource = target.replace(/(?<=\/\/)[^/]+/, (host) => `${host.toUpperCase()}:443`);
+    const answer = await exchange(chain.services[0], await userToken(chain), { resource, audience: target });
+    const { body } = await introspect(server.issuer, chain.services[0], answer.body.access_token as string);
+    expect(body).toMatchObject({ active: true, aud: target });
+  });
+
   test('the end of the first grant ends the whole chain at once', async () => {
     const session = await obtainTokens(server, app, { scope: 'openid read write', resource: chain.apis[0] });
     const second = await exchanged(chain.services[0], session.accessToken, { resource: chain.apis[1] });

@@ -18,6 +18,7 @@ import { assertAudience } from './assertion-audience.ts';
 import { cookies } from './cookies.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
+import { nameAsRegistered } from './registered-resources.ts';
 import { BatchSigningKey } from './signing-keys.ts';
 
 const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
@@ -115,6 +116,7 @@ const RESTRICTIONS = {
     assertAudience(ctx, claims.aud, client);
     assertClientAssertion(claims, header, client);
   },
+  extraParams: { resource: nameAsRegistered },
   revokeGrantPolicy: () => true,
   // The default of 15 s lets an expired token live too long.
   clockTolerance: CLOCK_TOLERANCE_SECONDS,

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import type Provider from 'oidc-provider';
 import type { Grant, KoaContextWithOIDC } from 'oidc-provider';
 import type { Database, Query } from '../../database/database.ts';
-import { spellings } from '../../resource-servers/resource-server.ts';
+import { spellings } from '../../resource-servers/identifier.ts';
 import { findConsents } from '../../users/store.ts';
 import { reviveModel } from '../engine-internals.ts';
 import { issueTime } from '../http/current-memory.ts';

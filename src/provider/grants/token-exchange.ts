@@ -6,6 +6,7 @@
 import { type AccessToken, type Client, errors } from 'oidc-provider';
 import type { AuditEvent } from '../../audit/audit.ts';
 import { mayActFor, mayDelegate } from '../../client-binding.ts';
+import { isSameIdentifier } from '../../resource-servers/identifier.ts';
 import type { Directory } from '../policy/directory.ts';
 import { findPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
@@ -67,6 +68,7 @@ async function exchange(
   const claims = delegated(subject, actor);
   const permitted = await findExchangeable(deps, client, target, claims);
   const info = deps.resourcePolicy.describe(permitted);
+  const { identifier } = permitted.resourceServer;
   if (parameters.requested_token_type === JWT_TYPE && info.accessTokenFormat !== 'jwt') {
     throw new errors.InvalidRequest('access tokens for that resource server are not JWTs');
   }
@@ -75,14 +77,14 @@ async function exchange(
     new deps.provider.AccessToken({ client, accountId: subject.accountId, gty: 'token_exchange' } as never),
     { extraClaims: claims },
   );
-  token.resourceServer = new deps.provider.ResourceServer(target, info);
+  token.resourceServer = new deps.provider.ResourceServer(identifier, info);
   token.scope = narrowed(parameters.scope, subject, permitted.scope);
   // Never the key of the subject token: the client that exchanges proves its own.
   await bindToKey(token, proof, boundCertificate(client, proof));
   for (const presented of [subject, actorToken]) if (presented !== undefined) assertItsKey(presented, token);
   const expiresIn = limitLifetime(token, subject, Number(info.accessTokenTTL));
   const value = await token.save();
-  deps.unitOfWork.record(exchangeEvent(token, subject, target));
+  deps.unitOfWork.record(exchangeEvent(token, subject, identifier));
   return {
     access_token: value,
     issued_token_type: parameters.requested_token_type ?? ACCESS_TOKEN_TYPE,
@@ -145,7 +147,7 @@ function exchangeEvent(token: ExchangedToken, subject: SubjectToken, target: str
 function findTarget(parameters: GrantParameters): string {
   const targets = new Set([parameters.resource ?? [], parameters.audience ?? []].flat());
   const [target] = targets;
-  if (target === undefined || targets.size > 1) {
+  if (target === undefined || [...targets].some((other) => !isSameIdentifier(other, target))) {
     throw new errors.InvalidTarget('name one resource server, with resource or audience');
   }
   return target;

@@ -11,6 +11,7 @@ import {
   type RefreshToken,
   type Grant as UserGrant,
 } from 'oidc-provider';
+import { isSameIdentifier } from '../../resource-servers/identifier.ts';
 import type { CachedUser } from '../../users/lookup.ts';
 import { standardClaims } from '../../users/user.ts';
 import { createIdToken } from '../engine-internals.ts';
@@ -130,7 +131,10 @@ async function applyResource(
   token.rar = detailsForToken(permitted?.resourceServer, { requested, granted: source.rar ?? [] });
 }
 
-/** RFC 8707 §2.2: one of the resources that were granted; without a choice the one that was. @throws InvalidTarget */
+/**
+ * RFC 8707 §2.2: one of the resources that were granted, as the grant names it; without a choice the one that was.
+ * @throws InvalidTarget
+ */
 function resolveResource(
   requested: GrantParameters['resource'],
   granted: string | readonly string[] | undefined,
@@ -143,8 +147,10 @@ function resolveResource(
     );
   }
   const [resource] = wanted;
-  if (resource !== undefined && !list.includes(resource)) throw new errors.InvalidTarget();
-  return resource;
+  if (resource === undefined || list.includes(resource)) return resource;
+  const named = list.find((each) => isSameIdentifier(each, resource));
+  if (named === undefined) throw new errors.InvalidTarget();
+  return named;
 }
 
 /** @returns undefined without the scope openid */

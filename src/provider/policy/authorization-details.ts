@@ -9,6 +9,7 @@ import type { Client, KoaContextWithOIDC } from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { type AuthorizationDetail, whyDetailFails } from '../../resource-servers/authorization-details.ts';
 import type { DeclaredTypes } from '../../resource-servers/declared-types.ts';
+import { isSameIdentifier } from '../../resource-servers/identifier.ts';
 import type { CachedResourceServer } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 import { findPermitted } from './resource-server-policy.ts';
@@ -129,7 +130,8 @@ function declaredBy(
   const { identifier, authorizationDetailsTypes } = resourceServer;
   return details.filter(
     ({ type, locations }) =>
-      Object.hasOwn(authorizationDetailsTypes, type) && (locations === undefined || locations.includes(identifier)),
+      Object.hasOwn(authorizationDetailsTypes, type) &&
+      (locations?.some((location) => isSameIdentifier(location, identifier)) ?? true),
   );
 }
 

@@ -8,13 +8,14 @@
 import { type CachedClient, lookUpClients } from '../../clients/lookup.ts';
 import { type Answer, createCache } from '../../database/cache.ts';
 import type { Database } from '../../database/database.ts';
+import { canonicalSpelling, normalForm } from '../../resource-servers/identifier.ts';
 import {
   type CachedGrants,
   type CachedResourceServer,
+  lookUpByNormalForm,
   lookUpGrants,
   lookUpResourceServers,
 } from '../../resource-servers/lookup.ts';
-import { canonicalSpelling } from '../../resource-servers/resource-server.ts';
 import { type CachedUser, lookUpUsers } from '../../users/lookup.ts';
 import { createBatching, type StoreMetrics } from '../storage/batching.ts';
 
@@ -28,7 +29,7 @@ export interface Directory {
   findClient(clientId: string): Answer<CachedClient>;
   /** disabled ones too */
   findUser(userId: string): Answer<CachedUser>;
-  /** under either spelling of an empty path */
+  /** in whatever spelling; one that is registered exactly like that comes first */
   findResourceServer(identifier: string): Answer<CachedResourceServer>;
   /** the policy rows of a client; empty when it may call nothing, undefined when it cannot exist */
   findGrants(clientId: string): Answer<CachedGrants>;
@@ -63,11 +64,23 @@ export function createDirectory({ batchQuery, changes, queueSize }: Database, me
     (identifiers) => lookUpResourceServers(batchQuery, identifiers),
     canonicalSpelling,
   );
+  const otherSpellings = remembering(
+    'resource_server',
+    MAX_RESOURCE_SERVERS,
+    (forms) => lookUpByNormalForm(batchQuery, forms),
+    normalForm,
+  );
+
+  /** A spelling that is not registered costs a statement more, which no other request has to pay for. */
+  function findResourceServer(identifier: string): Answer<CachedResourceServer> {
+    const exact = resourceServers.get(identifier);
+    return exact instanceof Promise ? exact.then((found) => found ?? otherSpellings.get(identifier)) : exact;
+  }
 
   return {
     findClient: (clientId) => (isKey(clientId) ? clients.get(clientId) : undefined),
     findUser: (userId) => (isKey(userId) ? users.get(userId) : undefined),
-    findResourceServer: (identifier) => (isKey(identifier) ? resourceServers.get(identifier) : undefined),
+    findResourceServer: (identifier) => (isKey(identifier) ? findResourceServer(identifier) : undefined),
     findGrants: (clientId) => (isKey(clientId) ? grants.get(clientId) : undefined),
   };
 }

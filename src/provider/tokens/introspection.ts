@@ -7,7 +7,7 @@ import type { AuthorizationDetail, Client } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../../client-binding.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { IntrospectionOutcome } from '../../metrics/traffic.ts';
-import { spellings } from '../../resource-servers/resource-server.ts';
+import { spellings } from '../../resource-servers/identifier.ts';
 import { type PairwiseIdentifier, subjectAt } from '../clients/pairwise.ts';
 import { detailsForIntrospection } from '../policy/authorization-details.ts';
 import { findTokenStatus, type TokenStatus } from '../policy/token-status.ts';
