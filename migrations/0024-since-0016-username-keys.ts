@@ -11,7 +11,7 @@ export async function up(knex: Knex): Promise<void> {
       ADD COLUMN username_problem text CHECK (username_problem IN ('refused', 'collision'));
     CREATE UNIQUE INDEX users_exact_username ON users (username);
     CREATE UNIQUE INDEX users_username_key ON users (username_key) WHERE username_problem IS NULL;
-    CREATE INDEX users_username_uses ON users (username_key);
+    CREATE INDEX users_username_uses ON users (username_key) WHERE username_key IS NOT NULL;
     CREATE INDEX users_username_pending ON users (id) WHERE username_key IS NULL AND username_problem IS NULL;
     CREATE INDEX users_username_problem ON users (username_problem, id) WHERE username_problem IS NOT NULL;
 

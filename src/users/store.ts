@@ -28,11 +28,13 @@ const SQL = {
   lock: { name: 'user_lock', text: `SELECT ${USER_COLUMNS} FROM users WHERE id = $1 FOR UPDATE` },
   findForLogin: {
     name: 'user_find_for_login',
-    // One user at most has the key; another may have exactly the name that was typed.
+    // One user at most has the key; another may have exactly the name that was typed. A row that a
+    // server of the version before has just added is found as that finds it.
     text: `SELECT id, username, username_problem = 'collision' AS shares_key, password_hash,
              disabled_at IS NOT NULL AS is_disabled
            FROM users WHERE username = $1 OR (username_key = $2 AND username_problem IS NULL)
-           ORDER BY username = $1 DESC LIMIT 1`,
+             OR (lower(username) = lower($1) AND username_key IS NULL AND username_problem IS NULL)
+           ORDER BY username = $1 DESC, username_key = $2 DESC NULLS LAST LIMIT 1`,
   },
   replacePasswordHash: {
     name: 'user_replace_password_hash',

@@ -7,6 +7,7 @@ import type { Database, Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import type { Log } from '../log.ts';
 import { startPeriodicTask } from '../periodic-task.ts';
+import type { UsernameProblem } from './user.ts';
 import { usernameKey } from './username.ts';
 
 /** About as many lines as one transaction may add to the change log. */
@@ -20,33 +21,31 @@ const SQL = {
   lock: { name: 'username_keys_lock', text: 'SELECT pg_advisory_xact_lock(5641389012340024)' },
   pending: {
     name: 'username_pending',
-    text: `SELECT id, username FROM users WHERE username_key IS NULL AND username_problem IS NULL
-           ORDER BY id LIMIT ${BATCH} FOR UPDATE`,
+    text: `SELECT id, username FROM users
+           WHERE username_key IS NULL AND username_problem IS NULL AND id > $1 ORDER BY id LIMIT ${BATCH} FOR UPDATE`,
   },
+  // With OFFSET each key is looked up by itself, whatever the statistics say.
   setKeys: {
     name: 'username_set_keys',
     text: `WITH named AS (
-             SELECT * FROM unnest($1::text[], $2::text[]) AS named (id, key)
-           ), uses AS (
-             SELECT key, count(*) FROM (
-               SELECT key FROM named UNION ALL SELECT username_key FROM users WHERE username_key = ANY($2)
-             ) all_keys GROUP BY key
+             SELECT id, key, count(*) OVER (PARTITION BY key) AS uses FROM unnest($1::text[], $2::text[]) AS named (id, key)
            )
-           UPDATE users SET username_key = named.key,
-             username_problem = CASE WHEN named.key IS NULL THEN 'refused' WHEN uses.count > 1 THEN 'collision' END
-           FROM named LEFT JOIN uses ON uses.key = named.key WHERE users.id = named.id`,
+           UPDATE users SET username_key = named.key, username_problem = CASE
+             WHEN named.key IS NULL THEN 'refused'
+             WHEN named.uses > 1 OR EXISTS (SELECT 1 FROM users other WHERE other.username_key = named.key OFFSET 0)
+               THEN 'collision' END
+           FROM named WHERE users.id = named.id RETURNING username_key, username_problem`,
   },
-  // Whose name has become that of another, or is none any more.
+  // Whose name has become that of another, or is no longer.
   settle: {
     name: 'username_settle',
     text: `WITH uses AS (
-             SELECT username_key AS key, CASE WHEN count(*) > 1 THEN 'collision' END AS problem FROM users
-             WHERE username_key = ANY($1)
-               OR username_key IN (SELECT username_key FROM users WHERE username_problem = 'collision')
-             GROUP BY username_key
+             SELECT key, (SELECT count(*) FROM users WHERE username_key = key) AS count FROM (
+               SELECT unnest($1::text[]) UNION SELECT username_key FROM users WHERE username_problem = 'collision'
+             ) AS all_keys (key)
            )
-           UPDATE users SET username_problem = uses.problem, version = version + 1 FROM uses
-           WHERE username_key = uses.key AND username_problem IS DISTINCT FROM uses.problem`,
+           UPDATE users SET username_problem = CASE WHEN uses.count > 1 THEN 'collision' END, version = version + 1
+           FROM uses WHERE username_key = uses.key AND (username_problem IS NOT NULL) <> (uses.count > 1)`,
   },
   state: {
     name: 'username_state',
@@ -58,17 +57,31 @@ const SQL = {
   },
 };
 
+interface Given {
+  /** how many users got a key, or were found to have none */
+  readonly users: number;
+  /** of the last of them */
+  readonly lastId: string;
+}
+
 /**
- * Within the transaction of `query`, after which no other has given out a key until it ends.
- * @returns how many users got one, or were found to have none
+ * Within the transaction of `query`, until whose end no other gives out a key.
+ * @param after only users with a greater id
  */
-export async function giveUsernameKeys(query: Query): Promise<number> {
+export async function giveUsernameKeys(query: Query, after = ''): Promise<Given> {
   await query(SQL.lock, []);
-  const { rows } = await query<{ id: string; username: string }>(SQL.pending, []);
-  const keys = rows.map(({ username }) => usernameKey(username) ?? null);
-  if (rows.length > 0) await query(SQL.setKeys, [rows.map(({ id }) => id), keys]);
-  await query(SQL.settle, [keys]);
-  return rows.length;
+  const { rows: pending } = await query<{ id: string; username: string }>(SQL.pending, [after]);
+  const ids = pending.map(({ id }) => id);
+  const keys = pending.map(({ username }) => usernameKey(username) ?? null);
+  const { rows } = ids.length === 0 ? { rows: [] } : await query<KeyRow>(SQL.setKeys, [ids, keys]);
+  const shared = rows.filter(({ username_problem: problem }) => problem === 'collision');
+  await query(SQL.settle, [shared.map(({ username_key: key }) => key)]);
+  return { users: ids.length, lastId: ids.at(-1) ?? after };
+}
+
+interface KeyRow {
+  readonly username_key: string | null;
+  readonly username_problem: UsernameProblem | null;
 }
 
 export interface UsernameKeyDeps {
@@ -91,7 +104,10 @@ export async function completeUsernameKeys({ database, log }: UsernameKeyDeps): 
   let given = 0;
   // A name may have become free meanwhile. Otherwise nothing is written: the database may be a standby.
   if (before.has_pending || before.collisions > 0) {
-    for (let more = BATCH; more === BATCH; given += more) more = await database.longTransaction(giveUsernameKeys);
+    for (let last: Given = { users: BATCH, lastId: '' }; last.users === BATCH; given += last.users) {
+      const { lastId } = last;
+      last = await database.longTransaction((query) => giveUsernameKeys(query, lastId));
+    }
   }
   if (given > 0) log.info({ users: given }, 'user names got the keys that they are compared by');
   const { has_pending: _, ...problems } = await readState(database.query);
