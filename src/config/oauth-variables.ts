@@ -87,7 +87,9 @@ export const REGISTRATION = {
     schema: count,
     unit: 'registrations',
     default: '20',
-    text: 'How many clients one network address may register in an hour without an initial access token.',
+    text:
+      'How many clients one network address may register in an hour without an initial access token, ' +
+      'new ones that are described by a metadata document included.',
   },
   LANYARD_CLIENT_METADATA_HOSTS: {
     schema: hostListOrAll,

@@ -9,7 +9,7 @@ import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
-import { createGuessThrottle } from '../users/throttle.ts';
+import { createGuessThrottle, createRegistrationThrottle } from '../users/throttle.ts';
 import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
 import { DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
@@ -74,7 +74,10 @@ export function createParts(deps: ProviderDeps) {
   const { accessTokenSeconds } = config.lifetimes;
   const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds, defaultResources });
   const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
-  const clientAdapter = createClientAdapter({ database, directory, secretVerifier, readClientCertificate, log });
+  const registrationThrottle = createRegistrationThrottle(database.query, config.limits.registrationsPerHour);
+  const clientAdapter = createClientAdapter({
+    ...{ database, directory, secretVerifier, readClientCertificate, registrationThrottle, log },
+  });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.query, 'user-code', USER_CODE_GUESSES);
   const documentThrottle = createGuessThrottle(database.query, 'metadata-document', DOCUMENT_FETCHES);

@@ -40,7 +40,7 @@ import { ROUTES } from '../provider/routes.ts';
 import { removeArtifactsOfClient } from '../provider/storage/artifacts.ts';
 import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
 import { createPasswordCheck } from '../users/password.ts';
-import { createGuessThrottle, createLoginThrottle, networkOf } from '../users/throttle.ts';
+import { createGuessThrottle, createLoginThrottle, createRegistrationThrottle, networkOf } from '../users/throttle.ts';
 import { createPublicDocuments, type PublicDocument, type PublicDocuments } from './public-documents.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -77,8 +77,6 @@ export interface ServerDeps {
   readonly log: Log;
   readonly version: string;
 }
-
-const HOUR_SECONDS = 3600;
 
 /** What was taken away in an emergency stays in caches for so long. */
 const MAX_AGE_SECONDS = 60;
@@ -196,10 +194,7 @@ function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof cre
         ...{ query: database.query, clients, secretVerifier, findReservedWord: reservedNames(issuer) },
       }),
       isOpen: config.registration.isOpen,
-      throttle: createGuessThrottle(database.query, 'registration', {
-        attempts: config.limits.registrationsPerHour,
-        windowSeconds: HOUR_SECONDS,
-      }),
+      throttle: createRegistrationThrottle(database.query, config.limits.registrationsPerHour),
       log,
     }),
     interactionRoutes({

@@ -53,7 +53,7 @@ export interface GuessThrottle {
    * @returns undefined if the attempt may be made, else the seconds to wait
    */
   attempt(address: string, subject?: string): Promise<number | undefined>;
-  /** The guess was right, or was not looked at. */
+  /** The guess was right, or came to nothing. */
   giveBack(address: string, subject?: string): Promise<void>;
 }
 
@@ -77,6 +77,13 @@ export function createGuessThrottle(
       await addresses.reward(keyOf(...who), 1);
     },
   };
+}
+
+const HOUR_SECONDS = 3_600;
+
+/** Of clients without an initial access token, by registration (RFC 7591 §5) and by metadata document together. */
+export function createRegistrationThrottle(query: Query, perHour: number): GuessThrottle {
+  return createGuessThrottle(query, 'registration', { attempts: perHour, windowSeconds: HOUR_SECONDS });
 }
 
 function createLimiter(

@@ -152,6 +152,20 @@ describe('the content of a document', () => {
   });
 });
 
+test('documents are registrations: one address adds twenty new clients an hour, known ones go on', async () => {
+  const countClients = async () => (await server.sql.query('SELECT count(*)::int AS count FROM clients')).rows[0].count;
+  const before = await countClients();
+  const begin = (app: TestClient) => fetch(signInUrl(app), { redirect: 'manual' });
+  const known = publish();
+  const statuses = [(await begin(known)).status];
+  for (let n = 0; n < 24; n++) statuses.push((await begin(publish())).status);
+  expect(statuses).toEqual([...Array<number>(20).fill(303), ...Array<number>(5).fill(429)]);
+  expect((await countClients()) - before).toBe(20);
+  const refused = await begin(publish());
+  expect([refused.status, Number(refused.headers.get('retry-after')) > 0]).toEqual([429, true]);
+  expect((await begin(known)).status).toBe(303);
+});
+
 describe('a document that disappears', () => {
   test('issued tokens stay valid, no new one is issued, and no other request waits for its host', async () => {
     const app = publish();

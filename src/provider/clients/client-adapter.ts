@@ -13,6 +13,7 @@ import type { Adapter, Client } from 'oidc-provider';
 import { authenticatesWithSecret, isOfDocument } from '../../clients/client.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
 import type { Database } from '../../database/database.ts';
+import type { GuessThrottle } from '../../users/throttle.ts';
 import { currentContext, overrideMethod } from '../engine-internals.ts';
 import type { Directory } from '../policy/directory.ts';
 import { certificateThumbprint } from './certificate-thumbprint.ts';
@@ -24,6 +25,7 @@ import { createSecretCheck, type SecretCheckDeps } from './secret-check.ts';
 
 export interface ClientAdapterDeps extends SecretCheckDeps {
   readonly database: Pick<Database, 'query' | 'longTransaction' | 'changes' | 'queueSize'>;
+  readonly registrationThrottle: GuessThrottle;
   readonly readClientCertificate: ReadClientCertificate | undefined;
 }
 
@@ -39,7 +41,7 @@ export function createClientAdapter(deps: ClientAdapterDeps): ClientAdapter {
   const { database, directory, readClientCertificate, log } = deps;
   const unusableSecret = `unusable.${randomBytes(32).toString('base64url')}`;
   const isSecretOf = createSecretCheck(deps);
-  const noteDocument = createDocumentNotes({ database });
+  const noteDocument = createDocumentNotes({ database, throttle: deps.registrationThrottle });
 
   function presentedThumbprint(): string | undefined {
     const request = currentContext()?.req;

@@ -12,7 +12,9 @@ import { assertSameSubjects, type ReplaceDeps, replaceMetadata } from '../../cli
 import { insertClient, lockClient } from '../../clients/store.ts';
 import type { Database, Query } from '../../database/database.ts';
 import { AppError } from '../../errors.ts';
+import type { GuessThrottle } from '../../users/throttle.ts';
 import { currentContext } from '../engine-internals.ts';
+import { asEngineRefusal } from '../http/unavailable.ts';
 import { removeArtifactsOfClient } from '../storage/artifacts.ts';
 import { subjectsOf } from './engine-metadata.ts';
 
@@ -36,6 +38,8 @@ export function asksForDocuments(): boolean {
 
 export interface DocumentNotesDeps {
   readonly database: Pick<Database, 'longTransaction' | 'changes'>;
+  /** a new client is a registration that no operator has allowed */
+  readonly throttle: GuessThrottle;
 }
 
 type NoteDocument = (provider: Provider, client: Client, known: CachedClient | undefined) => Promise<void>;
@@ -44,7 +48,7 @@ type NoteDocument = (provider: Provider, client: Client, known: CachedClient | u
  * @returns a function that stores the client when it is new, or differs from what this process has
  * seen before. It throws InvalidClientMetadata when the document may not change that much.
  */
-export function createDocumentNotes({ database }: DocumentNotesDeps): NoteDocument {
+export function createDocumentNotes({ database, throttle }: DocumentNotesDeps): NoteDocument {
   // Two nodes may cache two revisions of a document. Each stores one that is new to itself once, so
   // they do not overwrite each other in turns.
   const seen = new Map<string, string>();
@@ -61,6 +65,7 @@ export function createDocumentNotes({ database }: DocumentNotesDeps): NoteDocume
         subjectsOf: (id: string, each: ClientMetadata) => subjectsOf(provider, id, each),
         removeArtifacts: removeArtifactsOfClient,
       };
+      if (known === undefined) await asEngineRefusal(assertMayRegister(throttle));
       try {
         // Without a lock: a document that is refused is refused at each request.
         if (known !== undefined) assertSameSubjects(replaceDeps, known, stored);
@@ -88,6 +93,12 @@ async function store(query: Query, deps: ReplaceDeps, clientId: string, metadata
   const detail = { client_name: metadata.client_name, redirect_uris: metadata.redirect_uris };
   await recordAudit(query, { type: 'client.changed', ...by, clientId, detail });
   await replaceMetadata(deps, query, { before, metadata, author: 'client', by });
+}
+
+async function assertMayRegister(throttle: GuessThrottle): Promise<void> {
+  const retryAfterSeconds = await throttle.attempt(currentContext()?.ip ?? '');
+  if (retryAfterSeconds === undefined) return;
+  throw new AppError('too_many_requests', 'too many new clients came from this address', { retryAfterSeconds });
 }
 
 /** The document as the engine has understood it, with the member names of RFC 7591. */
