@@ -217,6 +217,10 @@ describe('numbers', () => {
     // RFC 6749 §4.1.2: ten minutes at most
     ['LANYARD_AUTHORIZATION_CODE_TTL_SECONDS', '601'],
     ['LANYARD_LOGIN_FAILURES_PER_ACCOUNT', '0'],
+    ['LANYARD_CLIENT_SECRET_FAILURES', '0'],
+    ['LANYARD_ANONYMOUS_WRITES_PER_ADDRESS', '0'],
+    ['LANYARD_ANONYMOUS_WRITES_PER_CLIENT', 'none'],
+    ['LANYARD_REGISTRATIONS_PER_HOUR', '1000001'],
   ])('%s=%s is refused', (name, value) => {
     const faults = faultsOf({ [name]: value });
     expect(faults.length).toBeGreaterThan(0);

@@ -5,7 +5,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { JWK } from 'jose';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
 import { type Answer, postForm, type TestClient, toAnswer } from '../support/admin.ts';
 import { type DocumentHost, startDocumentHost } from '../support/document-host.ts';
 import { authorizationUrl, CODE_FLOW, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
@@ -47,6 +47,13 @@ function rsaKey(bits: number, members: Record<string, unknown> = {}): Record<str
   modulus[0] = (modulus[0] ?? 0) | 0x80;
   modulus[modulus.length - 1] = (modulus.at(-1) ?? 0) | 1;
   return { kty: 'RSA', n: modulus.toString('base64url'), e: 'AQAB', kid: randomBytes(4).toString('hex'), ...members };
+}
+
+async function rsaSigner(modulusLength: number): Promise<Signer> {
+  const { privateKey, publicKey } = await generateKeyPair('PS256', { modulusLength, extractable: true });
+  const jwk = await exportJWK(publicKey);
+  const thumbprint = await calculateJwkThumbprint(jwk);
+  return { alg: 'PS256', privateKey, publicJwk: { ...jwk, kid: thumbprint }, thumbprint };
 }
 
 const ecKeys = (count: number) =>
@@ -150,7 +157,7 @@ test('a change of a registration has the same limits', async () => {
 });
 
 describe('keys at jwks_uri', () => {
-  async function authenticate(keys: readonly unknown[]): Promise<Answer> {
+  async function authenticate(keys: readonly unknown[], by = signer): Promise<Answer> {
     published = { keys };
     const client = await server.admin.createClient({
       grant_types: ['client_credentials'],
@@ -160,16 +167,17 @@ describe('keys at jwks_uri', () => {
     await server.admin.allow(client.clientId, API, ['read']);
     return postForm(`${server.issuer}/oauth2/token`, undefined, {
       grant_type: 'client_credentials',
-      ...(await assertion(server.issuer, client.clientId, signer)),
+      ...(await assertion(server.issuer, client.clientId, by)),
     });
   }
 
   test('those that are too large are ignored (RFC 7517 §5), and so are members that nobody knows', async () => {
-    const own = { ...signer.publicJwk, filler: 'x'.repeat(1_000) };
-    expect((await authenticate([rsaKey(16_384), own])).status).toBe(200);
-    const { kid } = signer.publicJwk;
-    const { status, body } = await authenticate([rsaKey(16_384, { kid })]);
+    const large = await rsaSigner(4_608);
+    const { status, body } = await authenticate([large.publicJwk, signer.publicJwk], large);
     expect([status, body.error]).toEqual([401, 'invalid_client']);
+    const usual = await rsaSigner(2_048);
+    const own = { ...usual.publicJwk, filler: 'x'.repeat(1_000) };
+    expect((await authenticate([large.publicJwk, own], usual)).status).toBe(200);
   });
 
   test('a document with more than fifty keys is refused, and the log says why', async () => {
