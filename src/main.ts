@@ -5,6 +5,7 @@
 //   secret key  LANYARD_SECRET_KEY, or (embedded only) a file beside the database
 //   instance    migrations, signing keys, the server, its listeners, the first admin client: process/single-process.ts, or
 //               process/cluster-primary.ts with LANYARD_WORKERS; then this file runs in each worker too, which waits for the primary
+//   account     started as root, it gives root up when its listeners are open: process/startup.ts
 //
 // What people read goes to stderr in plain words, the log to stdout in JSON lines.
 
@@ -12,6 +13,8 @@ import cluster from 'node:cluster';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { type Account, ensureOwnAccount } from './account/account.ts';
+import { isRoot } from './account/root.ts';
 import { type Config, ConfigError, loadConfig } from './config/config.ts';
 import { loadSecretKey } from './config/secret-key-file.ts';
 import { startEmbeddedPostgres } from './database/embedded/embedded-postgres.ts';
@@ -29,6 +32,8 @@ const GRACE_MS = 25_000;
 interface DatabaseServer {
   readonly connectionString: string;
   readonly description: string;
+  /** for a server that was started as root */
+  readonly account: Account | undefined;
   /** resolves when an embedded database has exited; never for another one */
   readonly exited: Promise<unknown>;
   stop(): Promise<void>;
@@ -57,32 +62,32 @@ export async function load(): Promise<void> {
 }
 
 async function run(): Promise<void> {
+  if (cluster.isWorker) {
+    const { runWorker } = await import('./process/cluster-worker.ts');
+    runWorker();
+    return;
+  }
   // The environment wins over the file.
   if (existsSync('.env')) process.loadEnvFile('.env');
   const config = loadConfig(process.env);
   // libuv reads it when it first needs a thread, which is later. (password-hash.ts says why two more.)
   process.env.UV_THREADPOOL_SIZE ??= String(threadsFor(runsAtOnce(config.workers)));
   const log = createLog(config.logLevel);
-  if (cluster.isWorker) {
-    const { runWorker } = await import('./process/cluster-worker.ts');
-    runWorker(config, log);
-    return;
-  }
   const stopSignal = listenForStop({ endsWithParent: process.env.npm_lifecycle_event === 'start' });
   stopSignal.addEventListener('abort', endInTime);
-  const hasLostDatabase = await serve(config, log, stopSignal);
-  process.exitCode = hasLostDatabase ? 1 : 0;
+  const hasFailed = await serve(config, log, stopSignal);
+  process.exitCode = hasFailed ? 1 : 0;
 }
 
-/** Starts, serves until the stop, and stops. @returns whether it stopped because the database exited */
+/** Starts, serves until the stop, and stops. @returns whether it stopped because it could not go on */
 async function serve(config: Config, log: Log, stopSignal: AbortSignal): Promise<boolean> {
   await using opened = new AsyncDisposableStack();
   // Loading the server takes as long as starting the database: both at the same time.
   const startServer = loadServer(config);
   const database = opened.adopt(await startDatabase(config, log), ({ stop }) => stop());
   const secretKey = config.secretKey ?? (await loadSecretKey(config.dataDir));
-  const { connectionString } = database;
-  const options = { config, connectionString, secretKey, log, stopSignal };
+  const { connectionString, account } = database;
+  const options = { config, connectionString, secretKey, log, stopSignal, account };
   const instance = await (await startServer)(options).catch((error: unknown) => {
     // A stop fails a start that waits. Ctrl-C also reaches workers that cannot ignore it yet, and their end makes the start fail.
     if (!stopSignal.aborted) throw error;
@@ -92,13 +97,14 @@ async function serve(config: Config, log: Log, stopSignal: AbortSignal): Promise
     collectStartupGarbage();
     announce(config, database, instance);
   }
-  const hasLostDatabase = await Promise.race([
-    untilAborted(stopSignal).then(() => false),
-    database.exited.then(() => true),
+  const failure = await Promise.race([
+    untilAborted(stopSignal),
+    database.exited.then(() => 'The database has ended'),
+    instance?.failed?.then(({ message }) => message) ?? new Promise<never>(() => {}),
   ]);
-  say(hasLostDatabase ? '\nThe database has ended; stopping.' : '\nStopping.');
-  if (hasLostDatabase) endInTime();
-  return hasLostDatabase;
+  say(failure === undefined ? '\nStopping.' : `\n${failure}; stopping.`);
+  if (failure !== undefined) endInTime();
+  return failure !== undefined;
 }
 
 /** Each part of a stop has a deadline; this is for what none of them foresees, and for a start that hangs. */
@@ -126,6 +132,7 @@ async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> 
     return {
       connectionString: config.databaseUrl,
       description: `PostgreSQL at ${host}${pathname}`,
+      account: isRoot && process.platform === 'linux' ? ensureOwnAccount(process.cwd()) : undefined,
       exited: never,
       stop: async () => {},
     };

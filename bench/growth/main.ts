@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createDatabase } from '../../src/database/database.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
+import { superuserUrl } from '../../src/database/embedded/roles.ts';
 import { migrateToLatest } from '../../src/database/migrations.ts';
 import { createLog } from '../../src/log.ts';
 import { createArtifactStore } from '../../src/provider/storage/artifact-store.ts';
@@ -208,14 +209,15 @@ async function run(dir: string): Promise<void> {
   const postgres = await startEmbeddedPostgres({ dataDir, databaseName: 'few', settings, log: () => {} });
   const open: Subject[] = [];
   try {
-    await migrateToLatest(postgres.connectionString);
-    const few = await openSubject(postgres.connectionString, 'few');
+    const fewUrl = await superuserUrl(dataDir, { port: postgres.port, databaseName: 'few' });
+    await migrateToLatest(fewUrl);
+    const few = await openSubject(fewUrl, 'few');
     open.push(few);
     await few.database.pool.query('CREATE DATABASE many');
-    const ofMany = new URL(postgres.connectionString);
+    const ofMany = new URL(fewUrl);
     ofMany.pathname = '/many';
     await migrateToLatest(ofMany.href);
-    const many = await openSubject(postgres.connectionString, 'many');
+    const many = await openSubject(fewUrl, 'many');
     open.push(many);
     const results: Stage[] = [];
     for (const rows of stages) {

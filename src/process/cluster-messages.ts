@@ -1,10 +1,27 @@
 // The messages between the primary and its workers. Secrets go through the pipe between the two, not through the environment or
 // the command line, which other processes of the same account can read.
 
+import type { Account } from '../account/account.ts';
+import type { Config } from '../config/config.ts';
 import type { Exposition, ProcessMetrics } from '../metrics/metrics.ts';
+import type { TlsTexts } from '../server/tls-listener.ts';
+
+/**
+ * All that the primary has read, from the environment and from files: a worker may have another account, which cannot read them, and
+ * all workers are alike, whatever has changed since.
+ */
+export interface WorkerStart {
+  readonly type: 'start';
+  readonly config: Config;
+  readonly connectionString: string;
+  readonly secretKey: string;
+  readonly tlsTexts: TlsTexts | undefined;
+  /** that it becomes first, if it was started as root; a later one is started as that account */
+  readonly account: Account | undefined;
+}
 
 export type ToWorker =
-  | { readonly type: 'start'; readonly connectionString: string; readonly secretKey: string }
+  | WorkerStart
   | { readonly type: 'run background jobs' }
   /** all that the primary prepares is there: it may call itself ready */
   | { readonly type: 'complete start' }
@@ -27,7 +44,7 @@ export interface Ports {
 export type ToPrimary =
   | ({ readonly type: 'listening' } & Ports)
   /** it could not start, and exits with EXIT_CODE_OF_FAILED_START */
-  | { readonly type: 'failed'; readonly message: string }
+  | { readonly type: 'failed'; readonly message: string; readonly code: string | undefined }
   | { readonly type: 'stopped accepting' }
   | { readonly type: 'pong' }
   | { readonly type: 'own metrics'; readonly metrics: ProcessMetrics }

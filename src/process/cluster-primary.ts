@@ -3,7 +3,16 @@
 
 import { createDatabase } from '../database/database.ts';
 import { createPasswordHasher } from '../password-hash.ts';
-import { type Instance, type InstanceOptions, migrate, openMetricsListener, prepareInstallation } from './startup.ts';
+import { readTlsTexts } from '../server/tls-listener.ts';
+import {
+  findSuccessor,
+  giveUpRoot,
+  type Instance,
+  type InstanceOptions,
+  migrate,
+  openMetricsListener,
+  prepareInstallation,
+} from './startup.ts';
 import { stopOnce } from './stop-once.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -12,12 +21,17 @@ export async function startCluster(options: InstanceOptions): Promise<Instance> 
   const { config, log } = options;
   await migrate(options);
   await using opening = new AsyncDisposableStack();
-  const workers = opening.adopt(new WorkerPool(options), (pool) => pool.stop());
+  const tlsTexts = config.tls && (await readTlsTexts(config.tls));
+  const successor = findSuccessor(options);
+  const { account } = successor;
+  const workers = opening.adopt(new WorkerPool({ ...options, account, tlsTexts }), (pool) => pool.stop());
   const { port, tlsPort } = await workers.start(config.workers);
   const metricsPort = await openMetricsListener(config, log, workers.readMetrics, opening);
+  giveUpRoot(successor);
   const adminClientSecret = await prepareOnce(options);
   workers.completeStart();
-  return { port, tlsPort, metricsPort, adminClientSecret, stop: stopOnce(opening.move()) };
+  const { failed } = workers;
+  return { port, tlsPort, metricsPort, adminClientSecret, failed, stop: stopOnce(opening.move()) };
 }
 
 async function prepareOnce(options: InstanceOptions): Promise<string | undefined> {

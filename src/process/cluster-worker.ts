@@ -1,31 +1,36 @@
 // One of several processes that answer requests (LANYARD_WORKERS). It starts, drains and exits when the primary says so, and ignores
 // signals: Ctrl-C reaches every process of a terminal, and must not end a request halfway. Without a primary it exits too.
 
-import type { Config } from '../config/config.ts';
-import type { Log } from '../log.ts';
+import { becomeForGood, isRoot } from '../account/root.ts';
+import { createLog, type Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
-import { EXIT_CODE_OF_FAILED_START, type ToPrimary, type ToWorker } from './cluster-messages.ts';
+import { EXIT_CODE_OF_FAILED_START, type ToPrimary, type ToWorker, type WorkerStart } from './cluster-messages.ts';
 import { type ServerProcess, startServerProcess } from './server-process.ts';
 import { collectStartupGarbage } from './startup-gc.ts';
 
 type Message<Type extends ToWorker['type']> = Extract<ToWorker, { type: Type }>;
 
-export function runWorker(config: Config, log: Log): void {
+/** It is told its configuration. */
+export function runWorker(): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   const clusterMetrics = createMetricsReader();
   /** undefined when there is none, since its start failed or has not been asked for */
   let serverProcess: Promise<ServerProcess | undefined> = Promise.resolve(undefined);
+  let log: Log | undefined;
 
   /** Asked for by the primary, or by its end; both wait for the one stop. */
   async function stop(): Promise<never> {
     const stopping = serverProcess.then((started) => started?.stop());
-    await stopping.catch((error: unknown) => log.error({ error }, 'a part of this worker could not be stopped'));
+    await stopping.catch((error: unknown) => log?.error({ error }, 'a part of this worker could not be stopped'));
     process.exit(0);
   }
 
   process.on('message', (message: ToWorker) => {
     if (message.type === 'start') {
-      serverProcess = start(message, { config, log, readMetrics: clusterMetrics.read });
+      // The code has been loaded by now, from the cache of compiled modules, which is root's.
+      if (isRoot && message.account !== undefined) becomeForGood(message.account);
+      log = createLog(message.config.logLevel);
+      serverProcess = start(message, { log, readMetrics: clusterMetrics.read });
     } else if (message.type === 'ping') {
       tell({ type: 'pong' });
     } else if (message.type === 'run background jobs') {
@@ -41,33 +46,33 @@ export function runWorker(config: Config, log: Log): void {
       void stop();
     } else if (message.type === 'own metrics?') {
       void tellOwnMetrics(serverProcess).catch((error: unknown) =>
-        log.error({ error }, 'the metrics could not be read'),
+        log?.error({ error }, 'the metrics could not be read'),
       );
     } else if (message.type === 'metrics') {
       clusterMetrics.answered(message);
     }
   });
   process.on('disconnect', () => {
-    log.error('the primary process has exited; so does this worker');
+    log?.error('the primary process has exited; so does this worker');
     void stop();
   });
 }
 
 interface StartOptions {
-  readonly config: Config;
   readonly log: Log;
   readonly readMetrics: () => Promise<Exposition>;
 }
 
 /** When it cannot start, the primary is told why, and the worker exits. */
-async function start(message: Message<'start'>, options: StartOptions): Promise<ServerProcess | undefined> {
+async function start(message: WorkerStart, options: StartOptions): Promise<ServerProcess | undefined> {
   try {
     const started = await startServerProcess({ ...message, ...options });
     collectStartupGarbage();
     tell({ type: 'listening', port: started.port, tlsPort: started.tlsPort });
     return started;
   } catch (error) {
-    tell({ type: 'failed', message: (error as Error).message }, () => process.exit(EXIT_CODE_OF_FAILED_START));
+    const { message, code } = error as NodeJS.ErrnoException;
+    tell({ type: 'failed', message, code }, () => process.exit(EXIT_CODE_OF_FAILED_START));
     return undefined;
   }
 }

@@ -8,13 +8,14 @@ import { answerConnect } from '../server/connect-requests.ts';
 import { createConnectionLimits } from '../server/connection-limits.ts';
 import { connectionLimit, readDescriptorLimit } from '../server/descriptor-limit.ts';
 import { gracefulShutdownOf } from '../server/graceful-shutdown.ts';
-import { openTlsListener } from '../server/tls-listener.ts';
+import { openTlsListener, type TlsTexts } from '../server/tls-listener.ts';
 import { listen } from './listen.ts';
 
 export interface ListenerDeps {
   readonly config: Pick<Config, 'host' | 'port' | 'tls' | 'keepAliveSeconds' | 'databasePoolSize'>;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly tlsTexts?: TlsTexts | undefined;
 }
 
 export interface Listeners {
@@ -35,7 +36,8 @@ export async function openListeners(
   const limits = await createLimits(deps);
   const limited = limits.limitRequests(handler);
   const http = createServer(limits.options, limited);
-  const tls = tlsConfig && (await openTlsListener(tlsConfig, limits.options, limited, deps.log));
+  const tls =
+    tlsConfig && (await openTlsListener({ ...tlsConfig, known: deps.tlsTexts }, limits.options, limited, deps.log));
   opened.defer(() => tls?.stopReading());
   const servers = [http, ...(tls === undefined ? [] : [tls.server])];
   for (const server of servers) {

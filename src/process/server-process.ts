@@ -24,6 +24,7 @@ import { followDeclaredTypes } from '../resource-servers/declared-types.ts';
 import { MAX_ACCESS_TOKEN_SECONDS } from '../resource-servers/resource-server.ts';
 import { type Readiness, startReadiness } from '../server/readiness.ts';
 import { createServer } from '../server/server.ts';
+import type { TlsTexts } from '../server/tls-listener.ts';
 import { startBackgroundJobs } from './background-jobs.ts';
 import { openListeners } from './listeners.ts';
 import { stopOnce } from './stop-once.ts';
@@ -33,6 +34,8 @@ export interface ServerProcessOptions {
   readonly connectionString: string;
   readonly secretKey: string;
   readonly log: Log;
+  /** when this process may not be able to read them */
+  readonly tlsTexts?: TlsTexts | undefined;
   /** of all processes, when there are several; by default those of this one */
   readonly readMetrics?: () => Promise<Exposition>;
 }
@@ -61,7 +64,7 @@ const MAX_WAITING_CLIENTS = 100;
 
 /** @throws Error when it cannot listen, or LANYARD_SECRET_KEY does not fit the database */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
-  const { config, log, readMetrics } = options;
+  const { config, log, readMetrics, tlsTexts } = options;
   await using opening = new AsyncDisposableStack();
   const deps = await openDeps(options, opening);
   const { database, passwords, metrics, readiness } = deps;
@@ -74,7 +77,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
   const backgroundJobs = opening.use(new AsyncDisposableStack());
   let hasBackgroundJobs = false;
   opening.defer(database.hurry);
-  const listeners = await openListeners({ config, metrics, log }, server.handler, opening);
+  const listeners = await openListeners({ config, metrics, log, tlsTexts }, server.handler, opening);
   opening.defer(readiness.drain);
   return {
     port: listeners.port,

@@ -3,7 +3,15 @@
 // several processes.
 
 import { startServerProcess } from './server-process.ts';
-import { type Instance, type InstanceOptions, migrate, openMetricsListener, prepareInstallation } from './startup.ts';
+import {
+  findSuccessor,
+  giveUpRoot,
+  type Instance,
+  type InstanceOptions,
+  migrate,
+  openMetricsListener,
+  prepareInstallation,
+} from './startup.ts';
 import { stopOnce } from './stop-once.ts';
 
 export async function startSingleProcess(options: InstanceOptions): Promise<Instance> {
@@ -12,6 +20,7 @@ export async function startSingleProcess(options: InstanceOptions): Promise<Inst
   await using opening = new AsyncDisposableStack();
   const serverProcess = opening.adopt(await startServerProcess(options), ({ stop }) => stop());
   const metricsPort = await openMetricsListener(config, log, serverProcess.metrics.read, opening);
+  giveUpRoot(findSuccessor(options));
   const adminClientSecret = await prepareInstallation(options, serverProcess);
   serverProcess.completeStart();
   serverProcess.startBackgroundJobs();

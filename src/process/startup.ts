@@ -1,5 +1,11 @@
 // What happens once for an installation, in its only process (single-process.ts) or in the primary of several (cluster-primary.ts).
 
+import { readdirSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Account } from '../account/account.ts';
+import { becomeForGood, whyCannotBecome } from '../account/root.ts';
 import { prepareFirstStart } from '../admin/first-start.ts';
 import type { Config } from '../config/config.ts';
 import type { Database } from '../database/database.ts';
@@ -7,6 +13,7 @@ import { migrateToLatest } from '../database/migrations.ts';
 import type { Log } from '../log.ts';
 import type { Exposition } from '../metrics/metrics.ts';
 import { createMetricsServer } from '../metrics/serve.ts';
+import { standardError, standardOutput } from '../output/output.ts';
 import type { PasswordHasher } from '../password-hash.ts';
 import { completeUsernameKeys } from '../users/username-keys.ts';
 import { listen } from './listen.ts';
@@ -19,6 +26,8 @@ export interface Instance {
   readonly metricsPort: number | undefined;
   /** of the admin client, when it was generated at this start: to be shown once */
   readonly adminClientSecret: string | undefined;
+  /** Resolves when it cannot go on, and should be stopped. */
+  readonly failed?: Promise<Error>;
   /** Answers the requests that have begun, then closes everything. Each caller waits for the end of the one stop. */
   stop(): Promise<void>;
 }
@@ -30,6 +39,8 @@ export interface InstanceOptions {
   readonly log: Log;
   /** ends a start that waits for another server to migrate */
   readonly stopSignal?: AbortSignal;
+  /** that this process becomes when it has opened what only root may open; undefined: it is not root */
+  readonly account?: Account | undefined;
 }
 
 export async function migrate({ connectionString, log, stopSignal }: InstanceOptions): Promise<void> {
@@ -70,4 +81,51 @@ export async function openMetricsListener(
   );
   const variables = { host: 'LANYARD_METRICS_HOST', port: 'LANYARD_METRICS_PORT' };
   return listen(server, { host, port, variables });
+}
+
+/** What is loaded by the first request that needs it. */
+const LOADED_LATER = ['pg-boss', 'undici'];
+
+/**
+ * To be called while nothing opens files.
+ * @returns the account that this process, and its workers, can become; none where it could not read the code, which the log says
+ */
+export function findSuccessor({ account, config, log }: InstanceOptions): { account: Account | undefined } {
+  if (account === undefined) return { account };
+  const { tls, databaseUrl } = config;
+  const needed = [process.execPath, ...codeFiles(), ...filesOf(databaseUrl)];
+  const reason = whyCannotBecome(account, needed);
+  if (reason !== undefined) {
+    log.warn({ uid: account.uid, reason }, 'the server keeps running as root: its account could not do its work');
+    return { account: undefined };
+  }
+  const tlsFiles = tls === undefined ? [] : [tls.certificateFile, tls.keyFile];
+  const later = whyCannotBecome(account, tlsFiles);
+  if (later !== undefined) {
+    log.warn({ uid: account.uid, reason: later }, 'a renewed certificate of the TLS listener needs a restart');
+  }
+  return { account };
+}
+
+export function giveUpRoot({ account }: { account: Account | undefined }): void {
+  if (account === undefined) return;
+  // A terminal is opened by its name, and the cache of compiled modules is root's.
+  for (const output of [standardOutput, standardError]) void output.descriptor;
+  flushCompileCache();
+  becomeForGood(account);
+}
+
+function codeFiles(): string[] {
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const own = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map((name) =>
+    join(root, 'src', name),
+  );
+  const loadedLater = LOADED_LATER.map((name) => fileURLToPath(import.meta.resolve(name)));
+  return [join(root, 'package.json'), ...own, ...loadedLater];
+}
+
+/** Those of the connection are read for each new one. */
+function filesOf(databaseUrl = ''): string[] {
+  const parameters = new URLSearchParams(databaseUrl.split('?')[1]);
+  return ['sslcert', 'sslkey', 'sslrootcert'].flatMap((name) => parameters.get(name) ?? []);
 }

@@ -6,13 +6,11 @@ import cluster, { type Worker } from 'node:cluster';
 import type { Log } from '../log.ts';
 import { createMetricsSum } from '../metrics/metrics-sum.ts';
 import { standardError, standardOutput, WORKER_LOG_DESCRIPTOR } from '../output/output.ts';
-import type { Ports, ToPrimary, ToWorker } from './cluster-messages.ts';
+import type { Ports, ToPrimary, ToWorker, WorkerStart } from './cluster-messages.ts';
 import { createRestartDelay } from './restart-delay.ts';
 import { createWatchdog } from './watchdog.ts';
 
-export interface WorkerPoolOptions {
-  readonly connectionString: string;
-  readonly secretKey: string;
+export interface WorkerPoolOptions extends Omit<WorkerStart, 'type'> {
   readonly log: Log;
 }
 
@@ -41,6 +39,7 @@ export class WorkerPool {
     (worker) => send(worker, { type: 'ping' }),
     (worker, unanswered) => this.#killHanging(worker, unanswered),
   );
+  readonly #failure = Promise.withResolvers<Error>();
   #backgroundWorker: Worker | undefined;
   #isStartComplete = false;
   #isStopping = false;
@@ -52,6 +51,9 @@ export class WorkerPool {
 
   /** the sum of all workers */
   readonly readMetrics = this.#metrics.read;
+
+  /** Resolves when no worker can listen any more. */
+  readonly failed = this.#failure.promise;
 
   /** Resolves when all of them listen. @throws Error with the reason of the first one that cannot start */
   async start(count: number): Promise<Ports> {
@@ -85,14 +87,17 @@ export class WorkerPool {
     this.#alive.add(worker);
     this.#watchdog.watch(worker);
     passOnOutput(worker);
-    const { connectionString, secretKey } = this.#options;
-    send(worker, { type: 'start', connectionString, secretKey });
+    const { config, connectionString, secretKey, tlsTexts, account } = this.#options;
+    send(worker, { type: 'start', config, connectionString, secretKey, tlsTexts, account });
     if (this.#isStartComplete) send(worker, { type: 'complete start' });
     return new Promise((resolve, reject) => {
       let reason: string | undefined;
       worker.on('message', (message: ToPrimary) => {
-        if (message.type === 'failed') reason = message.message;
-        else if (message.type === 'listening') {
+        if (message.type === 'failed') {
+          reason = message.message;
+          // Every worker had exited, so that the listener was closed, and a port below 1024 cannot be opened without root.
+          if (this.#isStartComplete && message.code === 'EACCES') this.#failure.resolve(new Error(reason));
+        } else if (message.type === 'listening') {
           this.#hasStarted(worker);
           resolve(message);
         } else this.#receive(worker, message);

@@ -19,6 +19,13 @@ export interface TlsListener {
 
 type TlsFiles = NonNullable<Config['tls']>;
 
+/** of the files, in PEM */
+export interface TlsTexts {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string | undefined;
+}
+
 const READ_INTERVAL_MS = 60_000;
 
 /** RFC 9325 (BCP 195) §4.2, required by FAPI 2.0 Security Profile §5.2.2. Node would also offer CBC, and RSA without forward secrecy. */
@@ -28,39 +35,52 @@ const CIPHERS = [
   ...['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384'],
 ].join(':');
 
-/** @returns a server that does not listen yet. @throws Error naming the variable whose file cannot be used */
+/**
+ * @param known what was in the files when they could be read: root, which may have given that right up since, has read them
+ * @returns a server that does not listen yet. @throws Error naming the variable whose file cannot be used
+ */
 export async function openTlsListener(
-  files: TlsFiles,
+  { known, ...files }: TlsFiles & { readonly known?: TlsTexts | undefined },
   options: ServerOptions,
   handler: RequestListener,
   log: Log,
   readIntervalMs = READ_INTERVAL_MS,
 ): Promise<TlsListener> {
-  let current = await read(files);
+  let current = await readTlsTexts(files).catch((error: unknown) => {
+    if (known === undefined) throw error;
+    return known;
+  });
+  let lastFailure: string | undefined;
   let server: Server;
   try {
-    server = createServer({ ...options, ...current, requestCert: true, rejectUnauthorized: false }, handler);
+    const context = contextOf(current);
+    server = createServer({ ...options, ...context, requestCert: true, rejectUnauthorized: false }, handler);
   } catch (cause) {
     throw new Error('LANYARD_TLS_CERT_FILE and LANYARD_TLS_KEY_FILE do not go together', { cause });
   }
   const stopReading = startPeriodicTask(
     async () => {
-      const fresh = await read(files);
+      const fresh = await readTlsTexts(files);
       if (JSON.stringify(fresh) === JSON.stringify(current)) return;
-      server.setSecureContext(fresh);
+      server.setSecureContext(contextOf(fresh));
       current = fresh;
       log.info('the certificate of the TLS listener has changed');
     },
     {
       intervalMs: readIntervalMs,
-      onError: (error) =>
-        log.error({ error }, 'the files of the TLS listener cannot be used: it keeps the ones that it has'),
+      onError(error) {
+        // Once, and not each time: those that the account cannot read stay so.
+        if (lastFailure === String(error)) return;
+        lastFailure = String(error);
+        log.error({ error }, 'the files of the TLS listener cannot be used: it keeps the ones that it has');
+      },
     },
   );
   return { server, port: files.port, stopReading };
 }
 
-async function read(files: TlsFiles): Promise<SecureContextOptions> {
+/** @throws Error naming the variable whose file cannot be read */
+export async function readTlsTexts(files: TlsFiles): Promise<TlsTexts> {
   const [cert, key, ca] = await Promise.all([
     readText('LANYARD_TLS_CERT_FILE', files.certificateFile),
     readText('LANYARD_TLS_KEY_FILE', files.keyFile),
@@ -68,6 +88,10 @@ async function read(files: TlsFiles): Promise<SecureContextOptions> {
       ? undefined
       : readText('LANYARD_TLS_CLIENT_CA_FILE', files.clientAuthoritiesFile),
   ]);
+  return { cert, key, ca };
+}
+
+function contextOf({ cert, key, ca }: TlsTexts): SecureContextOptions {
   // Without a list, OpenSSL would trust the public authorities, from which any client can get a certificate.
   return { cert, key, ca: ca ?? [], minVersion: 'TLSv1.2', ciphers: CIPHERS };
 }

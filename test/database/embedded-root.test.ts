@@ -4,7 +4,22 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, cp, mkdir, mkdtemp, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import {
+  chmod,
+  chown,
+  cp,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  realpath,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -12,8 +27,9 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { findNativeDir } from '../../src/database/embedded/binaries.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
+import { superuserUrl } from '../../src/database/embedded/roles.ts';
 import { copyCheckout, isRoot } from '../support/as-root.ts';
-import { eventually } from '../support/patience.ts';
+import { eventually, until } from '../support/patience.ts';
 
 let closedDir: string;
 
@@ -37,8 +53,11 @@ if (isRoot) {
     expect(uid).not.toBe(0);
     expect(spawnSync('ls', [closedDir], { uid }).status).not.toBe(0);
 
-    const client = await connect(first.connectionString);
+    // CHECKPOINT and ALTER SYSTEM are for superusers.
+    const { port } = first;
+    const client = await connect(await superuserUrl(options.dataDir, { port, databaseName: 'lanyard' }));
     await client.query('CREATE TABLE kept AS SELECT g AS id FROM generate_series(1, 50000) g');
+    await client.query('ALTER TABLE kept OWNER TO lanyard');
     await client.query('CREATE INDEX ON kept (id)');
     await client.query('CHECKPOINT');
     // The configuration is read again by its name, /proc/self/fd/3/postgresql.conf.
@@ -84,6 +103,57 @@ if (isRoot) {
       (await readdir(dataDir)).map(async (name) => [name, (await stat(join(dataDir, name))).uid]),
     );
     expect(Object.fromEntries(owners)).toEqual({ cluster: uid, lock: 0, 'postgres-password': 0 });
+  });
+
+  test('takes over the cluster that an earlier version gave to a shared account, once the PostgreSQL that runs there has ended', async () => {
+    const shared = { uid: 13_131, gid: 13_131 };
+    const dataDir = join(closedDir, 'postgres');
+    const cluster = join(dataDir, 'cluster');
+    const first = await startEmbeddedPostgres({ dataDir, log: () => {} });
+    const account = await stat(cluster);
+    const program = await realpath(`/proc/${first.pid}/exe`);
+    const client = await connect(first.connectionString);
+    await client.query('CREATE TABLE kept AS SELECT 1 AS id');
+    await client.end();
+    await first.stop();
+    spawnSync('chown', ['-R', `${shared.uid}:${shared.gid}`, cluster]);
+    // What that account could have left there: a link that leads root elsewhere.
+    const precious = join(closedDir, 'precious');
+    await writeFile(precious, 'of root');
+    await symlink(precious, join(cluster, 'link'));
+    for (const folder of [closedDir, dataDir]) await chmod(folder, 0o711);
+    const settings = ['-c', 'unix_socket_directories=', '-c', 'listen_addresses='];
+    const orphan = spawn(program, ['-D', cluster, ...settings], { ...shared, cwd: '/', stdio: 'ignore' });
+    const ended = once(orphan, 'exit');
+    await until(() => existsSync(join(cluster, 'postmaster.pid')), 'the start of the orphan');
+
+    const second = await startEmbeddedPostgres({ dataDir, log: () => {} });
+    await ended;
+    expect(await countKept(second.connectionString)).toBe(1);
+    expect((await stat(`/proc/${second.pid}`)).uid).toBe(account.uid);
+    await second.stop();
+    expect((await stat(precious)).uid).toBe(0);
+    for (const name of await readdir(cluster, { recursive: true })) {
+      expect({ name, uid: (await lstat(join(cluster, name))).uid }).toEqual({ name, uid: account.uid });
+    }
+  });
+
+  test('refuses to take over a second name of a file elsewhere, and continues a take-over that was cut short', async () => {
+    const dataDir = join(closedDir, 'postgres');
+    const cluster = join(dataDir, 'cluster');
+    await (await startEmbeddedPostgres({ dataDir, log: () => {} })).stop();
+    const precious = join(closedDir, 'precious');
+    await writeFile(precious, 'of root');
+    await link(precious, join(cluster, 'base', 'second-name'));
+    spawnSync('chown', ['-R', '13131:13131', cluster]);
+    await chown(precious, 0, 0);
+    await expect(startEmbeddedPostgres({ dataDir, log: () => {} })).rejects.toThrow(/second-name has another name/);
+    expect((await stat(precious)).uid).toBe(0);
+
+    await rm(join(cluster, 'base', 'second-name'));
+    const again = await startEmbeddedPostgres({ dataDir, log: () => {} });
+    await again.stop();
+    expect((await stat(join(cluster, 'base'))).uid).not.toBe(13_131);
   });
 
   test('leaves a cluster that an ordinary user made to that user, and can use it too', async () => {

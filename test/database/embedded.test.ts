@@ -3,24 +3,29 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { spawnAs } from '../../src/database/embedded/account.ts';
 import {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from '../../src/database/embedded/embedded-postgres.ts';
+import { superuserUrl } from '../../src/database/embedded/roles.ts';
+import { spawnAs } from '../../src/database/embedded/spawn.ts';
+import { migrateToLatest } from '../../src/database/migrations.ts';
 import { until } from '../support/patience.ts';
 
 const EMBEDDED_URL = new URL('../../src/database/embedded/embedded-postgres.ts', import.meta.url).href;
 
 /** A data folder after its first start, to be copied: to make a cluster takes seconds. */
 let template: string;
+/** For tests that leave no trace. */
+let shared: string;
+let running: EmbeddedPostgres | undefined;
 let dataDir: string;
 let started: EmbeddedPostgres[];
 let owners: ChildProcess[];
@@ -29,8 +34,13 @@ let dir: string;
 beforeAll(async () => {
   template = await mkdtemp(join(tmpdir(), 'lanyard-embedded-template-'));
   await (await startEmbeddedPostgres({ dataDir: template, log: () => {} })).stop();
+  shared = `${template}-shared`;
+  expect(spawnSync('cp', ['-a', template, shared]).status).toBe(0);
 });
-afterAll(() => rm(template, { recursive: true, force: true }));
+afterAll(async () => {
+  await running?.stop();
+  for (const folder of [template, shared]) await rm(folder, { recursive: true, force: true });
+});
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'lanyard-embedded-'));
@@ -53,7 +63,7 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-test('finds its data again after a restart, with the same password', async () => {
+test('finds its data again after a restart, with the same password and as the same role', async () => {
   const first = await start();
   await query(first, 'CREATE TABLE kept AS SELECT 42 AS answer');
   await first.stop();
@@ -98,11 +108,77 @@ test('keeps every commit on disk, in UTF-8, behind a password that only the owne
   await expect(query({ connectionString: wrong.href }, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
 });
 
+describe('the server connects as a role that is no superuser: an injected statement', () => {
+  test.each([
+    ['runs no program', "COPY (SELECT 1) TO PROGRAM 'true'", '42501'],
+    ['reads no file', "SELECT pg_read_file('/etc/passwd')", '42501'],
+    ['writes no file', "COPY (SELECT 1) TO '/tmp/lanyard-injected'", '42501'],
+    ['makes no role', 'CREATE ROLE intruder SUPERUSER LOGIN', '42501'],
+    ['does not become the superuser', 'SET ROLE postgres', '42501'],
+    ['does not give itself more', 'ALTER ROLE lanyard SUPERUSER', '42501'],
+    ['loads no library', "LOAD '/tmp/intruder.so'", '42501'],
+  ])('%s', async (_what, statement, code) => {
+    running ??= await startEmbeddedPostgres({ dataDir: shared, log: () => {} });
+    await expect(query(running, statement)).rejects.toMatchObject({ code });
+  });
+
+  test('and the database is its own: schemas, tables, functions and triggers', async () => {
+    running ??= await startEmbeddedPostgres({ dataDir: shared, log: () => {} });
+    await migrateToLatest(running.connectionString);
+    await query(running, 'CREATE SCHEMA lanyard_jobs; CREATE TABLE lanyard_jobs.job (id int)');
+    expect(await query(running, 'SELECT current_user AS role')).toEqual([{ role: 'lanyard' }]);
+  });
+});
+
+test('an access rule that somebody has added does not outlive a start: nobody enters without a password', async () => {
+  const rules = join(dataDir, 'cluster', 'pg_hba.conf');
+  await writeFile(rules, 'host all all 127.0.0.1/32 trust\n');
+  await appendFile(join(dataDir, 'cluster', 'postgresql.auto.conf'), `hba_file = '${rules}.other'\n`);
+  await writeFile(`${rules}.other`, 'host all all 127.0.0.1/32 trust\n', { mode: 0o644 });
+  const postgres = await start();
+  for (const role of ['postgres', 'lanyard']) {
+    const connectionString = `postgres://${role}:wrong@127.0.0.1:${postgres.port}/lanyard`;
+    await expect(query({ connectionString }, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
+  }
+});
+
+test('a database of an earlier version, which the superuser owns, goes to the role of the server with all that is in it', async () => {
+  const first = await start();
+  const superuser = await asSuperuser(first);
+  await query(
+    superuser,
+    `ALTER DATABASE lanyard OWNER TO postgres; SET ROLE postgres;
+     CREATE TABLE public.parted (id serial, at date) PARTITION BY LIST (id);
+     CREATE TABLE public.part PARTITION OF public.parted DEFAULT;
+     INSERT INTO public.parted (at) VALUES ('2026-01-02');
+     CREATE SCHEMA lanyard_jobs; CREATE TYPE lanyard_jobs.state AS ENUM ('a'); CREATE TYPE lanyard_jobs.pair AS (a int);
+     CREATE TABLE lanyard_jobs.job (id int PRIMARY KEY); CREATE VIEW lanyard_jobs.seen AS TABLE lanyard_jobs.job;
+     CREATE SEQUENCE public.apart; CREATE DOMAIN public.short AS text;
+     CREATE FUNCTION public.one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+     CREATE PROCEDURE public.none() LANGUAGE sql AS ''`,
+  );
+  await migrateToLatest(superuser.connectionString);
+  await first.stop();
+
+  const second = await start();
+  const [left] = await query(
+    second,
+    `SELECT (SELECT count(*)::int FROM pg_class WHERE oid >= 16384 AND relowner = 10 AND relkind <> 't') AS relations,
+            (SELECT count(*)::int FROM pg_proc WHERE oid >= 16384 AND proowner = 10) AS routines,
+            (SELECT count(*)::int FROM pg_type WHERE oid >= 16384 AND typowner = 10) AS types,
+            (SELECT count(*)::int FROM pg_namespace WHERE oid >= 16384 AND nspowner = 10) AS schemas`,
+  );
+  expect(left).toEqual({ relations: 0, routines: 0, types: 0, schemas: 0 });
+  expect(await query(second, "INSERT INTO parted (at) VALUES ('2026-01-03') RETURNING id")).toEqual([{ id: 2 }]);
+  expect(await query(second, 'SELECT count(*)::int AS rows FROM parted')).toEqual([{ rows: 2 }]);
+  expect(await migrateToLatest(second.connectionString)).toEqual([]);
+});
+
 test('listens on the loopback address only, whatever the settings say', async () => {
   const postgres = await start({ settings: { listen_addresses: '*', port: '1' } });
-  expect(await query(postgres, "SELECT current_setting('unix_socket_directories') AS sockets")).toEqual([
-    { sockets: '' },
-  ]);
+  expect(
+    await query(await asSuperuser(postgres), "SELECT current_setting('unix_socket_directories') AS sockets"),
+  ).toEqual([{ sockets: '' }]);
   // All of 127.0.0.0/8 is this machine on Linux: a server that listens on every address answers here too.
   const elsewhere = new URL(postgres.connectionString);
   elsewhere.hostname = '127.0.0.2';
@@ -239,11 +315,13 @@ test('reports the last messages and the exit of a process that has exited before
 
 test('passes none of our secrets to PostgreSQL', async () => {
   const owner = spawnOwner({ env: { ...process.env, LANYARD_SECRET_KEY: 'very-secret-value' } });
-  const connectionString = await firstLine(owner);
+  const port = Number(new URL(await firstLine(owner)).port);
   // What a program sees that PostgreSQL itself starts.
-  const rows = await query({ connectionString }, "CREATE TEMP TABLE env (line text); COPY env FROM PROGRAM 'env'", [
-    'SELECT line FROM env',
-  ]);
+  const rows = await query(
+    await asSuperuser({ port }),
+    "CREATE TEMP TABLE env (line text); COPY env FROM PROGRAM 'env'",
+    ['SELECT line FROM env'],
+  );
   const names = rows.map((row) => String(row.line).split('=')[0]);
   expect(names).toEqual(expect.arrayContaining(['PATH']));
   expect(names.filter((name) => name?.startsWith('LANYARD') || name?.startsWith('npm_'))).toEqual([]);
@@ -273,6 +351,10 @@ test('may be stopped twice, and tells when it has ended', async () => {
   await postgres.stop();
   expect(await postgres.exited).toEqual({ code: 0, signal: null });
 });
+
+async function asSuperuser({ port }: { port: number }): Promise<{ connectionString: string }> {
+  return { connectionString: await superuserUrl(dataDir, { port, databaseName: 'lanyard' }) };
+}
 
 async function start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
   const postgres = await startEmbeddedPostgres({ dataDir, log: () => {}, ...options });

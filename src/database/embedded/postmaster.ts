@@ -1,10 +1,13 @@
 // One running PostgreSQL: started, awaited, stopped. To be called under the lock of the data folder only (embedded-postgres.ts).
 
 import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Account, type Exit, type PostgresProcess, spawnAs } from './account.ts';
+import type { Account } from '../../account/account.ts';
 import type { Binaries } from './binaries.ts';
+import { ACCESS_RULES_FILE } from './cluster.ts';
 import { stopOrphan } from './orphan.ts';
+import { type Exit, type PostgresProcess, spawnAs } from './spawn.ts';
 
 export interface Postmaster {
   readonly port: number;
@@ -74,7 +77,11 @@ async function launch({ account, binaries, clusterDir, settings, log }: Postmast
   };
   const lastLines: string[] = [];
   const ready = Promise.withResolvers<true>();
-  const args = ([dir]: readonly string[]) => ['-D', dir as string, ...settingArguments(ownSettings)];
+  const args = ([dir]: readonly string[]) => [
+    ...['-D', dir as string],
+    // The configuration in the folder could name another one.
+    ...settingArguments({ ...ownSettings, hba_file: join(dir as string, ACCESS_RULES_FILE) }),
+  ];
   const postgres = await spawnAs(account, binaries.postgres, [clusterDir], args, (line) => {
     log(line);
     lastLines.push(line);

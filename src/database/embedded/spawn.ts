@@ -1,50 +1,18 @@
-// The system user that PostgreSQL runs as, and how it reaches its files. PostgreSQL refuses to run as root, so under root it gets an
-// unprivileged user, who cannot enter a folder below a home directory of mode 700. Therefore we open what it needs and pass it the
-// descriptors: Linux follows /proc/self/fd/N straight to the file and does not check the folders above it. The files themselves
-// belong to that user; nothing else becomes reachable.
+// How a program of PostgreSQL is started as another account, and how it reaches its files: PostgreSQL refuses to run as root, and its
+// account cannot enter a folder below a home directory of mode 700. Therefore we open what it needs and pass it the descriptors: Linux
+// follows /proc/self/fd/N straight to the file and does not check the folders above it. The files themselves belong to that account;
+// nothing else becomes reachable.
 
-import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-
-export interface Account {
-  readonly uid: number;
-  readonly gid: number;
-}
+import type { Account } from '../../account/account.ts';
 
 /** After stdin, stdout and stderr. */
 const FIRST_PASSED_DESCRIPTOR = 3;
-
-const USER_NAME = 'postgres';
-const ADVICE = 'set DATABASE_URL to use a PostgreSQL that runs elsewhere, or start Lanyard as an ordinary user';
-
-/** @returns undefined when PostgreSQL runs as our own user. Only root needs an account; an existing cluster keeps its owner. */
-export async function chooseAccount(clusterDir: string): Promise<Account | undefined> {
-  if (process.getuid?.() !== 0) return undefined;
-  const cluster = await stat(clusterDir).catch(() => undefined);
-  if (cluster !== undefined && cluster.uid !== 0) return { uid: cluster.uid, gid: cluster.gid };
-  const existing = findUser();
-  if (existing !== undefined) return existing;
-  const flags = ['--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin'];
-  // After a plain `su` root's PATH may lack the folder of useradd.
-  spawnSync('useradd', [...flags, USER_NAME], { env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
-  const made = findUser();
-  if (made !== undefined) return made;
-  throw new Error(
-    `PostgreSQL does not run as root; there is no system user "${USER_NAME}" and useradd could not create it: ${ADVICE}`,
-  );
-}
-
-function findUser(): Account | undefined {
-  const [uid, gid] = ['-u', '-g'].map((flag) => {
-    const { status, stdout } = spawnSync('id', [flag, USER_NAME], { encoding: 'utf8' });
-    return status === 0 ? Number(stdout) : 0;
-  });
-  return uid && gid ? { uid, gid } : undefined;
-}
 
 export interface Exit {
   readonly code: number | null;
