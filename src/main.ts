@@ -17,6 +17,7 @@ import { type Account, ensureOwnAccount } from './account/account.ts';
 import { isRoot } from './account/root.ts';
 import { type Config, ConfigError, loadConfig } from './config/config.ts';
 import { loadSecretKey } from './config/secret-key-file.ts';
+import { describeAddress } from './database/connection.ts';
 import { startEmbeddedPostgres } from './database/embedded/embedded-postgres.ts';
 import { loadMigrations } from './database/migrations.ts';
 import { createLog, type Log } from './log.ts';
@@ -127,11 +128,10 @@ async function loadServer({ workers }: Config): Promise<(options: InstanceOption
 
 async function startDatabase(config: Config, log: Log): Promise<DatabaseServer> {
   if (config.databaseUrl !== undefined) {
-    const { host, pathname } = new URL(config.databaseUrl);
     const never = new Promise<never>(() => {});
     return {
       connectionString: config.databaseUrl,
-      description: `PostgreSQL at ${host}${pathname}`,
+      description: `PostgreSQL at ${describeAddress(config.databaseUrl)}`,
       account: isRoot && process.platform === 'linux' ? ensureOwnAccount(process.cwd()) : undefined,
       exited: never,
       stop: async () => {},

@@ -3,6 +3,7 @@
 
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import pg from 'pg';
 import { z } from 'zod';
 
 const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
@@ -47,9 +48,23 @@ export const issuerUrl = z.string().superRefine((value, context) => {
   }
 });
 
-export const databaseUrl = z
-  .string()
-  .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgres:// URL');
+/** As `pg` reads it: `postgres://user@/database?host=/run/postgresql` is one too, which no other parser of URLs takes. */
+export const databaseUrl = z.string().superRefine((value, context) => {
+  const fault = /^postgres(ql)?:\/\//.test(value) ? faultOfDatabaseUrl(value) : 'must be a postgres:// URL';
+  if (fault !== undefined) context.addIssue(fault);
+});
+
+/** Without a part of the URL: it holds a password. */
+function faultOfDatabaseUrl(connectionString: string): string | undefined {
+  try {
+    const { host, port } = new pg.Client({ connectionString });
+    if (host.includes(',')) return 'must name one host';
+    return port > 0 && port <= 65_535 ? undefined : 'must name a port from 1 to 65535';
+  } catch (error) {
+    const { code, path } = error as NodeJS.ErrnoException;
+    return path === undefined ? 'must be a postgres:// URL' : `names a file that cannot be read: ${path} (${code})`;
+  }
+}
 
 export const proxyList = z
   .string()

@@ -8,6 +8,7 @@
 
 import pg from 'pg';
 import type { Log } from '../log.ts';
+import { sessionSettings } from './connection.ts';
 import { type ConnectionWatch, destroy } from './connection-watch.ts';
 
 const CHANNEL = 'lanyard_change';
@@ -86,7 +87,7 @@ async function connect(feed: Feed): Promise<void> {
   client.on('end', () => lose(feed, client));
   try {
     await client.connect();
-    await client.query(`LISTEN ${CHANNEL}`);
+    await client.query(`${sessionSettings()}; LISTEN ${CHANNEL}`);
   } catch (error) {
     lose(feed, client, error);
     return;

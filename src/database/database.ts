@@ -86,16 +86,20 @@ const STOP_SECONDS = 2;
  * table whole, which would be right while the table is small and wrong for as long as the plan is
  * kept. All of them have an index to go by.
  */
-const BATCH_POOL_SETTINGS =
-  'SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; ' +
-  'SET enable_hashjoin = off; SET enable_mergejoin = off';
+const BATCH_POOL_SETTINGS = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+};
 /** A few connections carry all batches. */
 const BATCH_CONNECTIONS = 8;
 
 export function createDatabase(options: DatabaseOptions): Database {
   const { log, connectionString, poolSize } = options;
   const watch = createConnectionWatch();
-  const createPool = (config: Pick<pg.PoolConfig, 'max' | 'application_name'>, settings?: string) =>
+  const createPool = (config: Pick<pg.PoolConfig, 'max' | 'application_name'>, settings?: typeof BATCH_POOL_SETTINGS) =>
     openPool({ watch, log }, { application_name: 'lanyard', ...config, connectionString }, settings);
   const batchConnections = Math.min(BATCH_CONNECTIONS, Math.floor(poolSize / 2));
   const batchPool = createPool({ max: batchConnections }, BATCH_POOL_SETTINGS);

@@ -12,6 +12,7 @@ import { readdir } from 'node:fs/promises';
 import type { Knex } from 'knex';
 import pg from 'pg';
 import type { Log } from '../log.ts';
+import { sessionSettings } from './connection.ts';
 
 interface Migration {
   readonly name: string;
@@ -130,7 +131,11 @@ export async function migrateDown(connectionString: string): Promise<void> {
   );
 }
 
-async function withConnection<T>(connectionString: string, work: (connection: pg.Client) => Promise<T>): Promise<T> {
+/** @throws Error when the database cannot be reached */
+export async function withConnection<T>(
+  connectionString: string,
+  work: (connection: pg.Client) => Promise<T>,
+): Promise<T> {
   const connection = new pg.Client({
     connectionString,
     application_name: 'lanyard-migrations',
@@ -144,6 +149,7 @@ async function withConnection<T>(connectionString: string, work: (connection: pg
     throw new Error(`the database cannot be reached: ${cause.message || cause.code}`, { cause });
   });
   try {
+    await connection.query(sessionSettings());
     return await work(connection);
   } finally {
     await connection.end();
@@ -158,7 +164,9 @@ async function inTurn<T>(
   stopSignal?: AbortSignal,
 ): Promise<T> {
   const { default: knex } = await import('knex');
-  const builder = knex({ client: 'pg', connection: connectionString, pool: { min: 0, max: 2 } });
+  const afterCreate = (raw: pg.Client, done: (error: Error | undefined, raw: pg.Client) => void) =>
+    raw.query(sessionSettings(), (error) => done(error, raw));
+  const builder = knex({ client: 'pg', connection: { connectionString }, pool: { min: 0, max: 2, afterCreate } });
   // Fails the statement that waits for the lock.
   const giveUp = () => void connection.end();
   try {

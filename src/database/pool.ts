@@ -3,6 +3,7 @@
 
 import pg from 'pg';
 import type { Log } from '../log.ts';
+import { sessionSettings } from './connection.ts';
 import type { ConnectionWatch } from './connection-watch.ts';
 import { cannotConnect } from './unavailable.ts';
 
@@ -21,19 +22,26 @@ interface PoolDeps {
   readonly log: Log;
 }
 
-export function openPool({ watch, log }: PoolDeps, config: pg.PoolConfig, settings?: string): pg.Pool {
+/** @param settings of its connections, above those that all have */
+export function openPool(
+  { watch, log }: PoolDeps,
+  config: pg.PoolConfig,
+  settings: Readonly<Record<string, string>> = {},
+): pg.Pool {
+  const deadlines = { lock_timeout: String(LOCK_TIMEOUT_MS), statement_timeout: String(STATEMENT_SECONDS * 1000) };
+  const first = sessionSettings({ ...deadlines, ...settings });
   const pool = new pg.Pool({
     ...config,
+    // Of connections that others may take, each pool keeps one.
+    min: 1,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    lock_timeout: LOCK_TIMEOUT_MS,
-    statement_timeout: STATEMENT_SECONDS * 1000,
     keepAlive: true,
     async onConnect(client) {
       // One that dies inside a transaction: its next statement fails, which is how the caller
       // learns of it. Without a listener it would end the process.
       client.on('error', () => {});
       watch.add(client, ANSWER_SECONDS);
-      if (settings !== undefined) await client.query(settings);
+      await client.query(first);
     },
   });
   // An idle connection that dies is replaced at the next use.

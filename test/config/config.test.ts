@@ -167,6 +167,24 @@ describe('an external database', () => {
     const faults = faultsOf({ DATABASE_URL: url, LANYARD_SECRET_KEY: KEY });
     expect(faults).toEqual(['DATABASE_URL must be a postgres:// URL']);
   });
+
+  test.each([
+    'postgres://lanyard:hunter2hunter2@/lanyard?host=/run/postgresql',
+    'postgres://lanyard:hunter2hunter2@/lanyard?host=/run/postgresql&port=5433',
+    'postgres://%2Frun%2Fpostgresql/lanyard?user=lanyard',
+    'postgresql:///lanyard?host=db.example&user=lanyard',
+  ])('%s is taken, as libpq takes it', (url) => {
+    expect(faultsOf({ DATABASE_URL: url, LANYARD_SECRET_KEY: KEY })).toEqual([]);
+  });
+
+  test.each([
+    ['postgres://u:hunter2hunter2@one.example,two.example/x', 'must name one host'],
+    ['postgres://u:hunter2hunter2@db.example/x?port=65536', 'must name a port from 1 to 65535'],
+    ['postgres://u:hunter2hunter2@db.example:99999/x', 'must be a postgres:// URL'],
+    ['postgres://u:hunter2hunter2@db/x?sslkey=/missing', 'names a file that cannot be read: /missing (ENOENT)'],
+  ])('%s is refused', (url, fault) => {
+    expect(faultsOf({ DATABASE_URL: url, LANYARD_SECRET_KEY: KEY })).toEqual([`DATABASE_URL ${fault}`]);
+  });
 });
 
 describe('the issuer', () => {
