@@ -76,7 +76,7 @@ export const DATABASE = {
     schema: integer(2, 1000),
     unit: 'connections',
     default: '20',
-    text: 'The maximum number of connections of one process to PostgreSQL.',
+    text: 'The maximum number of connections of one process to PostgreSQL; fewer where PostgreSQL allows fewer.',
   },
   LANYARD_DATABASE_QUEUE_SIZE: {
     schema: integer(1, 1_000_000),

@@ -9,17 +9,17 @@ import {
   giveUpRoot,
   type Instance,
   type InstanceOptions,
-  migrate,
   openMetricsListener,
   prepareInstallation,
+  prepareStorage,
 } from './startup.ts';
 import { stopOnce } from './stop-once.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 /** @throws Error when the first workers cannot start, with the reason of one of them */
-export async function startCluster(options: InstanceOptions): Promise<Instance> {
+export async function startCluster(asked: InstanceOptions): Promise<Instance> {
+  const options = await prepareStorage(asked, asked.config.workers);
   const { config, log } = options;
-  await migrate(options);
   await using opening = new AsyncDisposableStack();
   const tlsTexts = config.tls && (await readTlsTexts(config.tls));
   const successor = findSuccessor(options);

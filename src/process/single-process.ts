@@ -8,15 +8,15 @@ import {
   giveUpRoot,
   type Instance,
   type InstanceOptions,
-  migrate,
   openMetricsListener,
   prepareInstallation,
+  prepareStorage,
 } from './startup.ts';
 import { stopOnce } from './stop-once.ts';
 
-export async function startSingleProcess(options: InstanceOptions): Promise<Instance> {
+export async function startSingleProcess(asked: InstanceOptions): Promise<Instance> {
+  const options = await prepareStorage(asked, 1);
   const { config, log } = options;
-  await migrate(options);
   await using opening = new AsyncDisposableStack();
   const serverProcess = opening.adopt(await startServerProcess(options), ({ stop }) => stop());
   const metricsPort = await openMetricsListener(config, log, serverProcess.metrics.read, opening);

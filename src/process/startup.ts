@@ -8,6 +8,8 @@ import type { Account } from '../account/account.ts';
 import { becomeForGood, whyCannotBecome } from '../account/root.ts';
 import { prepareFirstStart } from '../admin/first-start.ts';
 import type { Config } from '../config/config.ts';
+import { userNeeds } from '../database/connection.ts';
+import { sharePool } from '../database/connection-budget.ts';
 import type { Database } from '../database/database.ts';
 import { migrateToLatest } from '../database/migrations.ts';
 import type { Log } from '../log.ts';
@@ -43,9 +45,13 @@ export interface InstanceOptions {
   readonly account?: Account | undefined;
 }
 
-export async function migrate({ connectionString, log, stopSignal }: InstanceOptions): Promise<void> {
+/** @returns the options with pools for which the database has connections, in that many processes */
+export async function prepareStorage(options: InstanceOptions, processes: number): Promise<InstanceOptions> {
+  const { config, connectionString, log, stopSignal } = options;
   const applied = await migrateToLatest(connectionString, { log, stopSignal });
   if (applied.length > 0) log.info({ applied }, 'migrations applied');
+  const databasePoolSize = await sharePool(connectionString, { processes, poolSize: config.databasePoolSize }, log);
+  return { ...options, config: { ...config, databasePoolSize } };
 }
 
 /**
@@ -83,6 +89,10 @@ export async function openMetricsListener(
   return listen(server, { host, port, variables });
 }
 
+interface Successor {
+  readonly account: Account | undefined;
+}
+
 /** What is loaded by the first request that needs it. */
 const LOADED_LATER = ['pg-boss', 'undici'];
 
@@ -90,11 +100,14 @@ const LOADED_LATER = ['pg-boss', 'undici'];
  * To be called while nothing opens files.
  * @returns the account that this process, and its workers, can become; none where it could not read the code, which the log says
  */
-export function findSuccessor({ account, config, log }: InstanceOptions): { account: Account | undefined } {
+export function findSuccessor({ account, config, connectionString, log }: InstanceOptions): Successor {
   if (account === undefined) return { account };
-  const { tls, databaseUrl } = config;
-  const needed = [process.execPath, ...codeFiles(), ...filesOf(databaseUrl)];
-  const reason = whyCannotBecome(account, needed);
+  const { tls } = config;
+  const { files, mayBePeer } = userNeeds(connectionString);
+  const needed = [process.execPath, ...codeFiles(), ...files];
+  const reason = mayBePeer
+    ? 'DATABASE_URL names a socket and no password, so that another account may be another role'
+    : whyCannotBecome(account, needed);
   if (reason !== undefined) {
     log.warn({ uid: account.uid, reason }, 'the server keeps running as root: its account could not do its work');
     return { account: undefined };
@@ -107,7 +120,7 @@ export function findSuccessor({ account, config, log }: InstanceOptions): { acco
   return { account };
 }
 
-export function giveUpRoot({ account }: { account: Account | undefined }): void {
+export function giveUpRoot({ account }: Successor): void {
   if (account === undefined) return;
   // A terminal is opened by its name, and the cache of compiled modules is root's.
   for (const output of [standardOutput, standardError]) void output.descriptor;
@@ -122,10 +135,4 @@ function codeFiles(): string[] {
   );
   const loadedLater = LOADED_LATER.map((name) => fileURLToPath(import.meta.resolve(name)));
   return [join(root, 'package.json'), ...own, ...loadedLater];
-}
-
-/** Those of the connection are read for each new one. */
-function filesOf(databaseUrl = ''): string[] {
-  const parameters = new URLSearchParams(databaseUrl.split('?')[1]);
-  return ['sslcert', 'sslkey', 'sslrootcert'].flatMap((name) => parameters.get(name) ?? []);
 }
