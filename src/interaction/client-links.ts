@@ -2,7 +2,7 @@
 // so one that nobody has verified leads only to where the page says that the client comes from.
 
 import { isSelfRegistered } from '../clients/client.ts';
-import type { Engine } from '../provider/engine.ts';
+import type { CachedClient } from '../clients/lookup.ts';
 
 export interface ClientLinks {
   /** where a login at the client begins (OpenID Connect Core §4) */
@@ -12,17 +12,15 @@ export interface ClientLinks {
   readonly tosUri?: string | undefined;
 }
 
-interface LinkedClient extends ClientLinks {
+export interface LinkedClient extends ClientLinks {
   readonly clientId: string;
   readonly redirectUris?: readonly string[] | undefined;
 }
 
-export async function linksOf({ directory }: Pick<Engine, 'directory'>, client: LinkedClient): Promise<ClientLinks> {
-  const known = await directory.findClient(client.clientId);
+/** @param known the row of the client; software without one counts as not verified */
+export function linksOf(client: LinkedClient, known: Pick<CachedClient, 'registeredBy'> | undefined): ClientLinks {
   const { initiateLoginUri, clientUri, policyUri, tosUri } = client;
-  if (known !== undefined && !isSelfRegistered(known)) {
-    return { initiateLoginUri, clientUri, policyUri, tosUri };
-  }
+  if (known !== undefined && !isSelfRegistered(known)) return { initiateLoginUri, clientUri, policyUri, tosUri };
   const hosts = new Set([client.clientId, ...(client.redirectUris ?? [])].map((uri) => URL.parse(uri)?.host));
   const ownHost = (uri: string | undefined) => (uri && hosts.has(URL.parse(uri)?.host) ? uri : undefined);
   // The page of a login that is over does not say that the client is not verified.

@@ -1,13 +1,18 @@
 // The pages that the engine asks for: errors that must not go to the client, logout, the device
 // flow, form_post responses.
 
+import { findClient } from '../clients/store.ts';
 import type { Query } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import { isSessionNotFound } from '../provider/engine-internals.ts';
 import type { DeviceProblem } from '../provider/engine-types.ts';
 import type { Pages } from '../provider/http/pages.ts';
-import { requestInWords } from './consent.ts';
+import { ROUTES } from '../provider/routes.ts';
+import { findUser } from '../users/store.ts';
+import { describeApp } from './app.ts';
+import { inWords, namedBy } from './asked.ts';
 import { clientNameOf, type ErrorPage, STALE_PAGE, showErrorPage, showPage } from './pages.ts';
+import { linkToApp } from './ways-on.ts';
 
 export interface EnginePagesDeps {
   readonly query: Query;
@@ -39,7 +44,7 @@ export function enginePages(deps: EnginePagesDeps): Pages {
     renderSignedOut,
     renderUserCode,
     renderDeviceConfirmation: (...input) => renderDeviceConfirmation(deps, ...input),
-    renderDeviceDone,
+    renderDeviceDone: (...input) => renderDeviceDone(deps, ...input),
     renderTooManyGuesses,
     renderFormPost,
   };
@@ -51,8 +56,8 @@ type RenderWith<Name extends keyof Pages> = (
   ...input: Parameters<Pages[Name]>
 ) => ReturnType<Pages[Name]>;
 
-const renderError: RenderWith<'renderError'> = async ({ log }, ctx, out, error) => {
-  if (ctx.status >= 500) log.error({ error, request_id: ctx.get('x-request-id') }, 'error page');
+const renderError: RenderWith<'renderError'> = async (deps, ctx, out, error) => {
+  if (ctx.status >= 500) deps.log.error({ error, request_id: ctx.get('x-request-id') }, 'error page');
   const page: ErrorPage = isSessionNotFound(error)
     ? { title: STALE_PAGE.title, explanation: `${STALE_PAGE.reason} ${STALE_PAGE.advice}`, code: out.error }
     : {
@@ -61,8 +66,25 @@ const renderError: RenderWith<'renderError'> = async ({ log }, ctx, out, error) 
         code: out.error,
         description: out.error_description,
       };
-  showErrorPage(ctx, ctx.status, page);
+  showErrorPage(ctx, ctx.status, { ...page, ...(await wayOn(deps, ctx)) });
 };
+
+/** The start page is the way on where there is no better one. */
+async function wayOn(
+  { query }: EnginePagesDeps,
+  ctx: Parameters<Pages['renderError']>[0],
+): Promise<Pick<ErrorPage, 'restartUrl' | 'restartLabel' | 'links'>> {
+  const isFailure = ctx.status >= 500;
+  // What was not stored can be tried again at the same address.
+  if (isFailure && ctx.method === 'GET') return { restartUrl: `${ctx.path}${ctx.search}`, restartLabel: 'Try again' };
+  if (ctx.path.startsWith(ROUTES.code_verification)) return { restartUrl: ROUTES.code_verification };
+  if (ctx.path.startsWith(ROUTES.end_session)) return { restartUrl: ROUTES.end_session };
+  // The database may be what has failed.
+  if (isFailure) return {};
+  const clientId = ctx.oidc?.client?.clientId;
+  const client = clientId === undefined ? undefined : await findClient(query, clientId);
+  return client === undefined ? {} : { links: linkToApp(client) };
+}
 
 const renderLogout: Render<'renderLogout'> = async (ctx, form) => {
   const { client } = ctx.oidc;
@@ -82,19 +104,31 @@ const renderUserCode: Render<'renderUserCode'> = async (ctx, { action, xsrf, pro
 
 const renderDeviceConfirmation: RenderWith<'renderDeviceConfirmation'> = async ({ query }, ctx, page) => {
   const { action, xsrf, client, address, userCode, params } = page;
-  const asked = await requestInWords(query, params);
-  showPage(ctx, 'device-confirm', { action, xsrf, userCode, address, asked, clientName: clientNameOf(client) });
+  const { accountId } = ctx.oidc.session ?? {};
+  const user = accountId === undefined ? undefined : await findUser(query, accountId);
+  showPage(ctx, 'device-confirm', {
+    ...{ action, xsrf, userCode, address },
+    ...describeApp(client, await findClient(query, client.clientId)),
+    username: user?.username,
+    asked: await inWords(query, await namedBy(query, params), params),
+  });
 };
 
-const renderDeviceDone: Render<'renderDeviceDone'> = async (ctx) => {
-  const { client } = ctx.oidc;
-  showPage(ctx, 'device-done', { clientName: client && clientNameOf(client) });
+const renderDeviceDone: RenderWith<'renderDeviceDone'> = async ({ query }, ctx) => {
+  const { client, session } = ctx.oidc;
+  const user = await findUser(query, session?.accountId ?? '');
+  showPage(ctx, 'device-done', { clientName: client && clientNameOf(client), username: user?.username });
 };
 
 const renderTooManyGuesses: Render<'renderTooManyGuesses'> = (ctx, retryAfterSeconds) => {
   ctx.set('Retry-After', String(retryAfterSeconds));
   const explanation = `Try again in ${Math.ceil(retryAfterSeconds / 60)} minutes.`;
-  showErrorPage(ctx, 429, { title: 'Too many wrong codes', explanation, code: 'slow_down' });
+  showErrorPage(ctx, 429, {
+    title: 'Too many wrong codes',
+    explanation,
+    code: 'slow_down',
+    restartUrl: ROUTES.code_verification,
+  });
 };
 
 const renderFormPost: Render<'renderFormPost'> = (ctx, form) => {

@@ -2,15 +2,15 @@
 // with either.
 
 import type { Context } from 'koa';
-import { isSelfRegistered } from '../clients/client.ts';
 import type { Database } from '../database/database.ts';
 import { AppError } from '../errors.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
 import { findUser } from '../users/store.ts';
-import { linksOf } from './client-links.ts';
-import { describeRequest } from './consent.ts';
-import { clientNameOf, STALE_PAGE, showErrorPage, showPage } from './pages.ts';
+import { describeApp, type ShownApp } from './app.ts';
+import { allowedBefore, inWords, missingOf } from './asked.ts';
+import { STALE_PAGE, showErrorPage, showPage } from './pages.ts';
 import { restartUrl } from './restart.ts';
+import { appsOfBrowser } from './ways-on.ts';
 
 export interface InteractionPagesDeps {
   readonly database: Database;
@@ -25,11 +25,10 @@ export async function showLogin(
   interaction: Interaction,
   again: { status?: number; fault?: string; username?: string } = {},
 ): Promise<void> {
-  const client = await findClientOf(deps, interaction);
   const hint = interaction.params.login_hint;
   const data = {
     uid: interaction.uid,
-    clientName: clientNameOf(client),
+    ...(await appOf(deps, interaction)),
     username: again.username ?? (typeof hint === 'string' ? hint : ''),
     fault: again.fault,
   };
@@ -38,47 +37,43 @@ export async function showLogin(
 
 export async function showConsent(deps: InteractionPagesDeps, ctx: Context, interaction: Interaction): Promise<void> {
   const { query } = deps.database;
-  const client = await findClientOf(deps, interaction);
+  const { params } = interaction;
   const user = await findUser(query, interaction.session?.accountId ?? '');
-  const redirectUri = URL.parse(String(interaction.params.redirect_uri));
-  const data = {
+  const redirectUri = URL.parse(String(params.redirect_uri));
+  const before = await inWords(query, await allowedBefore(deps.engine, interaction), params);
+  showPage(ctx, 'consent', {
     uid: interaction.uid,
-    clientName: clientNameOf(client),
+    ...(await appOf(deps, interaction)),
     username: user?.username ?? '',
-    ...(await describeRequest({ query, engine: deps.engine }, interaction)),
+    asked: await inWords(query, missingOf(interaction), params),
+    allowedBefore: before.isNothing ? undefined : before,
     returnsTo: redirectUri?.host || redirectUri?.protocol,
-    unverifiedHost: await unverifiedHost(deps, client.clientId, redirectUri),
-    ...(await linksOf(deps.engine, client)),
-  };
-  showPage(ctx, 'consent', data);
+  });
 }
 
-async function findClientOf({ engine }: InteractionPagesDeps, interaction: Interaction) {
-  const client = await engine.provider.Client.find(String(interaction.params.client_id));
+async function appOf({ engine }: InteractionPagesDeps, { params }: Interaction): Promise<ShownApp> {
+  const client = await engine.provider.Client.find(String(params.client_id));
   if (client === undefined) throw new AppError('conflict', 'The app is no longer registered.');
-  return client;
-}
-
-/** The host of a client that no operator has registered; it chose its name itself. */
-async function unverifiedHost(
-  { engine }: InteractionPagesDeps,
-  clientId: string,
-  redirectUri: URL | null,
-): Promise<string | undefined> {
-  const known = await engine.directory.findClient(clientId);
-  if (known === undefined || !isSelfRegistered(known)) return undefined;
-  return URL.parse(clientId)?.host ?? redirectUri?.host ?? 'an unknown host';
+  const known = await engine.directory.findClient(client.clientId);
+  return describeApp(client, known, URL.parse(String(params.redirect_uri)));
 }
 
 /** The page does not belong to the login that this browser is in. */
 export async function showStale(deps: InteractionPagesDeps, ctx: Context): Promise<void> {
   const url = await restartUrl(deps.engine, deps.issuer, ctx, String(ctx.params.uid));
+  const links = url === undefined ? await appsOfBrowser(deps.engine, ctx) : [];
   const explanation = url === undefined ? `${STALE_PAGE.reason} ${STALE_PAGE.advice}` : STALE_PAGE.reason;
   const { title } = STALE_PAGE;
-  showErrorPage(ctx, 400, { title, explanation, restartUrl: url, code: 'interaction_not_found' });
+  showErrorPage(ctx, 400, { title, explanation, restartUrl: url, links, code: 'interaction_not_found' });
 }
 
 export function showError(ctx: Context, error: AppError): void {
   if (error.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(error.retryAfterSeconds));
-  showErrorPage(ctx, error.status, { title: error.title, explanation: error.detail, code: error.code });
+  const pageUrl = `/interaction/${encodeURIComponent(String(ctx.params.uid))}`;
+  showErrorPage(ctx, error.status, {
+    title: error.title,
+    explanation: error.detail,
+    code: error.code,
+    ...(ctx.method === 'GET' && error.status < 500 ? {} : { restartUrl: pageUrl, restartLabel: 'Try again' }),
+  });
 }

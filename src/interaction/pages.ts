@@ -29,6 +29,7 @@ const FORM_ACTION = {
   'device-done': "'none'",
   'signed-out': "'none'",
   error: "'none'",
+  start: "'none'",
 } as const;
 
 export type PageName = keyof typeof FORM_ACTION;
@@ -51,6 +52,10 @@ export interface ErrorPage {
   readonly description?: string | undefined;
   /** where the person can begin again */
   readonly restartUrl?: string | undefined;
+  /** `Start again` if left out */
+  readonly restartLabel?: string | undefined;
+  /** other ways on */
+  readonly links?: readonly { readonly href: string; readonly label: string }[] | undefined;
 }
 
 /** Of a page that belongs to a login which is over, or is another browser's. */

@@ -31,7 +31,7 @@ export async function restartUrl(
   }
   const client = await provider.Client.find(String(interaction.params.client_id));
   if (client === undefined) return undefined;
-  const { initiateLoginUri, clientUri } = await linksOf({ directory }, client);
+  const { initiateLoginUri, clientUri } = linksOf(client, await directory.findClient(client.clientId));
   // OpenID Connect Core §4: third-party initiated login
   return initiateLoginUri ? `${initiateLoginUri}?${toQuery({ iss: issuer })}` : clientUri;
 }

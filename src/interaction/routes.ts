@@ -18,7 +18,7 @@ import type { Engine, Interaction } from '../provider/engine.ts';
 import { isSessionNotFound } from '../provider/engine-internals.ts';
 import type { PasswordCheck } from '../users/password.ts';
 import type { LoginThrottle } from '../users/throttle.ts';
-import { allow } from './consent.ts';
+import { allow, isConfirmed } from './consent.ts';
 import { showConsent, showError, showLogin, showStale } from './interaction-pages.ts';
 import { signIn } from './login.ts';
 
@@ -64,6 +64,7 @@ async function answerWithPage(deps: InteractionDeps, ctx: Context, next: Next): 
 async function getPage(deps: InteractionDeps, ctx: Context): Promise<void> {
   const interaction = await currentInteraction(deps, ctx);
   if (LOGIN_PROMPTS.includes(interaction.prompt.name)) await showLogin(deps, ctx, interaction);
+  else if (await isConfirmed(deps.database.query, interaction)) await finishConsent(deps, ctx, interaction);
   else await showConsent(deps, ctx, interaction);
 }
 
@@ -96,6 +97,10 @@ async function postConsent(deps: InteractionDeps, ctx: Context): Promise<void> {
   const interaction = await currentInteraction(deps, ctx);
   assertPrompt(interaction, ['consent']);
   await readForm(ctx);
+  await finishConsent(deps, ctx, interaction);
+}
+
+async function finishConsent(deps: InteractionDeps, ctx: Context, interaction: Interaction): Promise<void> {
   const grantId = await allow(deps, interaction, { requestId: requestId(ctx), judgedAt: ctx.state.judgedAt });
   await finish(deps, ctx, { consent: { grantId } }, { mergeWithLastSubmission: true });
 }

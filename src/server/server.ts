@@ -23,6 +23,7 @@ import { createRequestPrelude, type RequestPrelude } from '../http/request-prelu
 import { securityHeaders } from '../http/security-headers.ts';
 import { enginePages } from '../interaction/engine-pages.ts';
 import { interactionRoutes } from '../interaction/routes.ts';
+import { startRoutes } from '../interaction/start-routes.ts';
 import type { KeyFollower } from '../keys/follow-keys.ts';
 import type { KeyRotation } from '../keys/rotation.ts';
 import type { Log } from '../log.ts';
@@ -102,8 +103,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const takesCertificates = config.tls !== undefined || header !== undefined;
   const readClientCertificate = takesCertificates ? clientCertificates({ header, isTrusted }) : undefined;
   const secretVerifier = verifierOfSecrets(deps);
-  const pages = enginePages({ query: database.query, log });
   const { fetch } = deps.outbound;
+  const pages = enginePages({ query: database.query, log });
   // The engine is an app of its own beside ours: both begin with the prelude.
   const defaultResources = new Map([[ADMIN_CLIENT_ID, adminAudience(config.issuer)]]);
   const engineDeps = { ...deps, prelude, defaultResources, fetch, readClientCertificate, secretVerifier, pages };
@@ -202,6 +203,7 @@ function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof cre
       passwordCheck: createPasswordCheck(passwords),
       throttle: createLoginThrottle(database.query, config.loginThrottle),
     }),
+    startRoutes({ engine }),
   ];
 }
 

@@ -40,7 +40,7 @@ afterEach(async () => {
   await window.context.close();
 });
 
-test('a person types the code, sees who asks, signs in, allows, and the device has its token', async () => {
+test('a person types the code, sees who asks for what, allows, signs in, and the device has its token', async () => {
   const { issuer } = stage.server;
   const form = { scope: 'openid orders:read', resource: ORDERS };
   const { body } = await postForm(`${issuer}/oauth2/device_authorization`, tv, form);
@@ -57,9 +57,8 @@ test('a person types the code, sees who asks, signs in, allows, and the device h
     expect(confirmation).toContain(words);
   }
   expect(await inspectPage(page, 'device-confirm')).toEqual([]);
-  await page.click('button[name="confirm"], #device-confirm-yes');
+  await page.click('#device-confirm');
   await signIn(page, ALICE);
-  await page.click('#consent-allow');
   await page.waitForSelector('#device-done');
   expect(await inspectPage(page, 'device-done')).toEqual([]);
   const token = await requestToken(issuer, tv, { grant_type: DEVICE_GRANT, device_code: body.device_code as string });

@@ -39,8 +39,11 @@ async function newDevice(members: Record<string, unknown> = {}): Promise<TestCli
   return client;
 }
 
-async function start(client = tv): Promise<{ device_code: string; user_code: string }> {
-  const form = { scope: 'openid read offline_access', resource: ORDERS };
+async function start(
+  client = tv,
+  params: Record<string, string> = {},
+): Promise<{ device_code: string; user_code: string }> {
+  const form = { scope: 'openid read offline_access', resource: ORDERS, ...params };
   const { status, body } = await postForm(`${server.issuer}/oauth2/device_authorization`, client, form);
   if (status !== 200) throw new Error(JSON.stringify(body));
   return body as never;
@@ -91,13 +94,12 @@ describe('a stolen device code', () => {
 });
 
 describe('a user who changes their mind', () => {
-  test.each(['login', 'consent'] as const)('cancels at the %s page: the device is refused', async (where) => {
+  test('cancels at the login page: the device is refused', async () => {
     const client = await newDevice();
     const { device_code: code, user_code: userCode } = await start(client);
     const agent = inBrowser();
-    let page = await confirmed(userCode, agent);
-    if (where === 'consent') page = await agent.submit(formAction(page.html, 'login'), { ...ALICE });
-    expect(page.html).toContain(`id="${where}-page"`);
+    const page = await confirmed(userCode, agent);
+    expect(page.html).toContain('id="login-page"');
     const end = await agent.submit(formAction(page.html, 'cancel'), {});
     expect(end.html).toContain('You have refused');
     expect((await poll(code, client)).body).toMatchObject({ error: 'access_denied' });
@@ -114,13 +116,14 @@ describe('a user who changes their mind', () => {
 
   test('signs out in another tab: the stale page leads to the page for entering a code', async () => {
     const client = await newDevice();
-    const { device_code: code, user_code: userCode } = await start(client);
     const agent = inBrowser();
+    await approveDevice(server.issuer, (await start(client)).user_code, agent);
+    moveClock(60);
+    const { device_code: code, user_code: userCode } = await start(client, { max_age: '1' });
     const login = await confirmed(userCode, agent);
-    const consent = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
     const logout = await agent.visit('/oauth2/logout');
     await agent.submit('/oauth2/logout/confirm', { xsrf: hidden(logout.html, 'xsrf'), logout: 'yes' });
-    const stale = await agent.submit(formAction(consent.html, 'consent'), {});
+    const stale = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
     expect(stale.html).toContain('This page is no longer valid');
     const restart = /id="restart"[^>]* href="([^"]*)"/.exec(stale.html)?.[1] as string;
     expect((await agent.visit(restart)).html).toContain('id="user-code-page"');
@@ -168,8 +171,7 @@ describe('expired codes', () => {
     const { device_code: code, user_code: userCode } = await start();
     const agent = inBrowser();
     const login = await confirmed(userCode, agent);
-    const consent = await agent.submit(formAction(login.html, 'login'), { ...BOB });
-    const done = await agent.submit(formAction(consent.html, 'consent'), {});
+    const done = await agent.submit(formAction(login.html, 'login'), { ...BOB });
     expect(done.html).toContain('id="device-done"');
     await server.admin.request('POST', `/users/${bobId}/disable`);
     expect((await poll(code)).body).toMatchObject({ error: 'invalid_grant' });

@@ -6,9 +6,9 @@ import { decodeJwt } from 'jose';
 import { initiateDeviceAuthorization, pollDeviceAuthorizationGrant } from 'openid-client';
 import { introspect, postForm, requestToken, type TestClient } from '../support/admin.ts';
 import { approveDevice, confirmDevice, DEVICE_GRANT, hidden, typeUserCode } from '../support/device.ts';
-import { ALICE, honest, PUBLIC, tally } from '../support/oauth.ts';
+import { ALICE, authorizationUrl, CODE_FLOW, honest, PUBLIC, tally } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { createUserAgent, type UserAgent } from '../support/user-agent.ts';
+import { createUserAgent, formAction, type UserAgent } from '../support/user-agent.ts';
 
 const ORDERS = 'https://orders.example';
 
@@ -97,12 +97,57 @@ test('the code may be entered in lower case and without the hyphen', async () =>
 });
 
 test('the page shows which app requests what, and from where', async () => {
-  const { user_code } = await start();
-  const { html } = await typeCode(createUserAgent(server.issuer), user_code);
+  const claims = JSON.stringify({ userinfo: { nickname: null }, id_token: { locale: null } });
+  const { user_code } = await start({ claims });
+  const { html, headers } = await typeCode(createUserAgent(server.issuer), user_code);
   expect(html).toContain('Television &lt;3');
   expect(html).toContain(user_code);
   expect(html).toMatch(/Orders[\s\S]*<code>read<\/code>/);
+  for (const claim of ['nickname', 'locale']) expect(html).toContain(`<code>${claim}</code>`);
   expect(html).toMatch(/127\.0\.0\.1|::1/);
+  expect(headers.get('content-security-policy')).toContain("form-action 'self'");
+});
+
+test('a user is asked once: what the page has named is allowed when the user has signed in', async () => {
+  const client = await server.admin.createClient({ ...PUBLIC, grant_types: [DEVICE_GRANT, 'refresh_token'] });
+  await server.admin.allow(client.clientId, ORDERS, ['read']);
+  const agent = createUserAgent(server.issuer);
+  const claims = JSON.stringify({ userinfo: { nickname: null } });
+  const started = await start({ claims }, client);
+  const login = await confirmDevice(agent, await typeCode(agent, started.user_code));
+  expect((await poll(started.device_code, client)).body.error).toBe('authorization_pending');
+  const done = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
+  expect(done.html).toContain('id="device-done"');
+  expect(done.html).toContain(ALICE.username);
+  expect((await poll(started.device_code, client)).body).toMatchObject({ scope: 'read' });
+  const { body } = await server.admin.request('GET', `/audit-events?type=consent.granted&client_id=${client.clientId}`);
+  expect(body.items).toEqual([
+    expect.objectContaining({
+      detail: expect.objectContaining({
+        scopes: ['openid', 'offline_access'],
+        resource_servers: { [ORDERS]: ['read'] },
+        claims: ['nickname'],
+      }),
+    }),
+  ]);
+  // With a session: the page names the user, and the next one is the last.
+  const again = await start({ scope: 'openid email' }, client);
+  const page = await typeCode(agent, again.user_code);
+  expect(page.html).toMatch(/signed in as\s+<strong><bdi>alice/);
+  expect((await confirmDevice(agent, page)).html).toContain('id="device-done"');
+});
+
+test('what an authorization request asks for is shown at its own page, whatever was confirmed for a device', async () => {
+  const app = await server.admin.createClient({ ...CODE_FLOW, grant_types: ['authorization_code', DEVICE_GRANT] });
+  const agent = createUserAgent(server.issuer);
+  await approve((await start({ scope: 'openid', resource: '' }, app)).user_code, agent);
+  const url = authorizationUrl(server.issuer, {
+    client_id: app.clientId,
+    scope: 'openid email',
+    code_challenge: 'x'.repeat(43),
+    code_challenge_method: 'S256',
+  });
+  expect((await agent.visit(url)).html).toContain('id="consent-page"');
 });
 
 describe('remote phishing (RFC 8628 §5.4): a user opens a link of the attacker’s device', () => {

@@ -215,10 +215,10 @@ describe('a device that cannot be recorded', () => {
     const { userCode, deviceCode } = await startDevice();
     await breakInserts('audit_events', "NEW.type = 'device.authorized'");
     const agent = createUserAgent(server.issuer);
-    let page = await confirmDevice(agent, await typeUserCode(server.issuer, agent, userCode));
-    page = await agent.submit(formAction(page.html, 'login'), { ...ALICE });
-    page = await agent.submit(formAction(page.html, 'consent'), {});
+    const login = await confirmDevice(agent, await typeUserCode(server.issuer, agent, userCode));
+    const page = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
     expectErrorPage(page);
+    expect(page.html).toContain(`href="${new URL(page.url).pathname}"`);
     expect((await poll(deviceCode)).body.error).toBe('authorization_pending');
     await repair('audit_events');
     // The browser may load the page again: its steps are still there.

@@ -21,14 +21,35 @@ export async function inspectPage(page: Page, name: string): Promise<string[]> {
       await page.screenshot({ path: `${SCREENSHOTS}${name}-${device}-${colorScheme}.png`, fullPage: true });
       for (const fault of await page.evaluate<string[]>(FAINT_TEXTS)) faults.push(`${colorScheme}: ${fault}`);
     }
+    for (const fault of await page.evaluate<string[]>(CRAMPED_TEXTS)) faults.push(`${device}: ${fault}`);
+    if ((await neededPx(page)) > width) faults.push(`${device}: needs ${await neededPx(page)} pixels`);
   }
   faults.push(...(await page.evaluate<string[]>(STRUCTURE)));
   faults.push(...(await withoutVisibleFocus(page)));
   await page.setViewportSize({ width: NARROWEST_PX, height: 640 });
-  const neededPx = await page.evaluate<number>('document.documentElement.scrollWidth');
-  if (neededPx > NARROWEST_PX) faults.push(`needs ${neededPx} pixels`);
+  if ((await neededPx(page)) > NARROWEST_PX) faults.push(`needs ${await neededPx(page)} pixels`);
   return [...new Set(faults)];
 }
+
+const neededPx = (page: Page) => page.evaluate<number>('document.documentElement.scrollWidth');
+
+/** Text of five characters or more none of whose lines has five: a column that is too narrow to read. */
+const CRAMPED_TEXTS = `(() => {
+  const faults = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const text = node.data.replace(/\\s+/g, ' ').trim();
+    if (text.length < 5 || node.parentElement.closest('script, style')) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const lines = new Map();
+    for (const { top, width } of range.getClientRects()) lines.set(Math.round(top), (lines.get(Math.round(top)) ?? 0) + width);
+    const widths = [...lines.values()];
+    const characterPx = widths.reduce((sum, width) => sum + width, 0) / text.length;
+    if (widths.length > 1 && Math.max(...widths) < 5 * characterPx) faults.push('cramped text: ' + text.slice(0, 30));
+  }
+  return faults;
+})()`;
 
 /** WCAG 2.2 §1.4.3: 4.5:1 for text; §1.4.11: 3:1 for what shows where a field is. */
 const FAINT_TEXTS = `(() => {
@@ -81,15 +102,19 @@ const STRUCTURE = `(() => {
 async function withoutVisibleFocus(page: Page): Promise<string[]> {
   const controls = 'input:not([type=hidden]), button, a, summary';
   const faults: string[] = [];
-  const reached = new Set<string>();
+  const reached = new Set<number>();
   const expected = await page.locator(controls).count();
   for (let step = 0; step < expected + 1; step++) {
     await page.keyboard.press('Tab');
-    const [name, outlinePx] = await page.evaluate<[string, number]>(
-      '[document.activeElement.outerHTML, parseFloat(getComputedStyle(document.activeElement).outlineWidth)]',
+    const [place, name, outlinePx] = await page.evaluate<[number, string, number]>(
+      `(({ activeElement: it }) => [
+        [...document.querySelectorAll('${controls}')].indexOf(it),
+        it.outerHTML,
+        parseFloat(getComputedStyle(it).outlineWidth),
+      ])(document)`,
     );
     if (name.startsWith('<body')) continue;
-    reached.add(name);
+    reached.add(place);
     if (outlinePx < 2) faults.push(`focus is not seen: ${name}`);
   }
   if (reached.size < expected) faults.push(`the tab key reaches ${reached.size} of ${expected}`);
