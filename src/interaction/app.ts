@@ -1,4 +1,4 @@
-// The app that a page is about, as users see it: its name, who vouches for it, its pages.
+// The app that a page is about, as users see it: its name, who vouches for it, its pages and logo.
 
 import { isSelfRegistered } from '../clients/client.ts';
 import { type ClientLinks, type LinkedClient, linksOf } from './client-links.ts';
@@ -8,10 +8,13 @@ export interface ShownApp extends Omit<ClientLinks, 'initiateLoginUri'> {
   readonly clientName: string;
   /** of software that no operator has registered; it chose its name itself */
   readonly unverifiedHost: string | undefined;
+  /** path on this server; see logos.ts */
+  readonly logo: string | undefined;
 }
 
 interface AppMetadata extends LinkedClient {
   readonly clientName?: string | undefined;
+  readonly logoUri?: string | undefined;
 }
 
 /**
@@ -21,6 +24,7 @@ interface AppMetadata extends LinkedClient {
 export function describeApp(
   client: AppMetadata,
   known: { readonly registeredBy: string } | undefined,
+  logoPath: (client: AppMetadata) => string | undefined,
   redirectUri?: URL | null,
 ): ShownApp {
   const isVerified = known !== undefined && !isSelfRegistered(known);
@@ -31,5 +35,6 @@ export function describeApp(
     policyUri,
     tosUri,
     unverifiedHost: isVerified ? undefined : URL.parse(client.clientId)?.host || redirectUri?.host || 'an unknown host',
+    logo: isVerified ? logoPath(client) : undefined,
   };
 }

@@ -11,11 +11,13 @@ import { ROUTES } from '../provider/routes.ts';
 import { findUser } from '../users/store.ts';
 import { describeApp } from './app.ts';
 import { inWords, namedBy } from './asked.ts';
+import type { Logos } from './logos.ts';
 import { clientNameOf, type ErrorPage, STALE_PAGE, showErrorPage, showPage } from './pages.ts';
 import { linkToApp } from './ways-on.ts';
 
 export interface EnginePagesDeps {
   readonly query: Query;
+  readonly logos: Pick<Logos, 'pathOf'>;
   readonly log: Log;
 }
 
@@ -102,13 +104,13 @@ const renderUserCode: Render<'renderUserCode'> = async (ctx, { action, xsrf, pro
   showPage(ctx, 'user-code', { action, xsrf, problem: problem && DEVICE_PROBLEMS[problem] }, { status });
 };
 
-const renderDeviceConfirmation: RenderWith<'renderDeviceConfirmation'> = async ({ query }, ctx, page) => {
+const renderDeviceConfirmation: RenderWith<'renderDeviceConfirmation'> = async ({ query, logos }, ctx, page) => {
   const { action, xsrf, client, address, userCode, params } = page;
   const { accountId } = ctx.oidc.session ?? {};
   const user = accountId === undefined ? undefined : await findUser(query, accountId);
   showPage(ctx, 'device-confirm', {
     ...{ action, xsrf, userCode, address },
-    ...describeApp(client, await findClient(query, client.clientId)),
+    ...describeApp(client, await findClient(query, client.clientId), logos.pathOf),
     username: user?.username,
     asked: await inWords(query, await namedBy(query, params), params),
   });

@@ -8,6 +8,7 @@ import type { Engine, Interaction } from '../provider/engine.ts';
 import { findUser } from '../users/store.ts';
 import { describeApp, type ShownApp } from './app.ts';
 import { allowedBefore, inWords, missingOf } from './asked.ts';
+import type { Logos } from './logos.ts';
 import { STALE_PAGE, showErrorPage, showPage } from './pages.ts';
 import { restartUrl } from './restart.ts';
 import { appsOfBrowser } from './ways-on.ts';
@@ -16,6 +17,7 @@ export interface InteractionPagesDeps {
   readonly database: Database;
   readonly engine: Engine;
   readonly issuer: string;
+  readonly logos: Pick<Logos, 'pathOf'>;
 }
 
 /** @param again after a failed attempt: what to show and to fill in */
@@ -51,11 +53,11 @@ export async function showConsent(deps: InteractionPagesDeps, ctx: Context, inte
   });
 }
 
-async function appOf({ engine }: InteractionPagesDeps, { params }: Interaction): Promise<ShownApp> {
+async function appOf({ engine, logos }: InteractionPagesDeps, { params }: Interaction): Promise<ShownApp> {
   const client = await engine.provider.Client.find(String(params.client_id));
   if (client === undefined) throw new AppError('conflict', 'The app is no longer registered.');
   const known = await engine.directory.findClient(client.clientId);
-  return describeApp(client, known, URL.parse(String(params.redirect_uri)));
+  return describeApp(client, known, logos.pathOf, URL.parse(String(params.redirect_uri)));
 }
 
 /** The page does not belong to the login that this browser is in. */

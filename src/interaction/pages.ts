@@ -76,6 +76,7 @@ export function showPage(
     "default-src 'none'",
     ...(options.submitsItself === true ? [`script-src ${submitScriptHash}`] : []),
     `style-src ${styleHash}`,
+    ...(data.logo === undefined ? [] : ["img-src 'self'"]),
     ...(FORM_ACTION[name] === undefined ? [] : [`form-action ${FORM_ACTION[name]}`]),
     "frame-ancestors 'none'",
     "base-uri 'none'",

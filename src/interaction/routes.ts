@@ -21,6 +21,7 @@ import type { LoginThrottle } from '../users/throttle.ts';
 import { allow, isConfirmed } from './consent.ts';
 import { showConsent, showError, showLogin, showStale } from './interaction-pages.ts';
 import { signIn } from './login.ts';
+import type { Logos } from './logos.ts';
 
 export interface InteractionDeps {
   readonly database: Database;
@@ -30,6 +31,7 @@ export interface InteractionDeps {
   readonly throttle: LoginThrottle;
   readonly countedEvents: Pick<CountedEvents, 'count'>;
   readonly metrics: Pick<Metrics, 'loginAttempted'>;
+  readonly logos: Pick<Logos, 'pathOf'>;
   readonly log: Log;
 }
 

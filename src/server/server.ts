@@ -22,6 +22,8 @@ import { healthRoutes, LIVENESS } from '../http/health.ts';
 import { createRequestPrelude, type RequestPrelude } from '../http/request-prelude.ts';
 import { securityHeaders } from '../http/security-headers.ts';
 import { enginePages } from '../interaction/engine-pages.ts';
+import { logoRoutes } from '../interaction/logo-routes.ts';
+import { createLogos, type Logos } from '../interaction/logos.ts';
 import { interactionRoutes } from '../interaction/routes.ts';
 import { startRoutes } from '../interaction/start-routes.ts';
 import type { KeyFollower } from '../keys/follow-keys.ts';
@@ -90,6 +92,7 @@ export interface Server {
 
 interface Parts extends ServerDeps {
   readonly engine: Engine;
+  readonly logos: Logos;
   readonly secretVerifier: SecretVerifier;
   /** undefined: clients cannot present certificates here */
   readonly readClientCertificate: ReadClientCertificate | undefined;
@@ -104,13 +107,14 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const readClientCertificate = takesCertificates ? clientCertificates({ header, isTrusted }) : undefined;
   const secretVerifier = verifierOfSecrets(deps);
   const { fetch } = deps.outbound;
-  const pages = enginePages({ query: database.query, log });
+  const logos = createLogos({ fetch, log });
+  const pages = enginePages({ query: database.query, logos, log });
   // The engine is an app of its own beside ours: both begin with the prelude.
   const defaultResources = new Map([[ADMIN_CLIENT_ID, adminAudience(config.issuer)]]);
   const engineDeps = { ...deps, prelude, defaultResources, fetch, readClientCertificate, secretVerifier, pages };
   const first = keys.current();
   const engine = await createEngine(engineDeps, first);
-  const parts = { ...deps, engine, secretVerifier, readClientCertificate };
+  const parts = { ...deps, engine, secretVerifier, readClientCertificate, logos };
   const admin = createAdminApi(parts);
   const documents = createPublicDocuments(prelude.rawHeaders);
   const publish = () => documents.publish(publicDocuments(config, engine, admin.guard));
@@ -185,7 +189,7 @@ function createAdminApi(parts: Parts) {
 
 /** In the order in which a request is offered to them. */
 function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof createAdminApi>): Router[] {
-  const { config, database, engine, passwords, countedEvents, metrics, log, secretVerifier, version } = parts;
+  const { config, database, engine, logos, passwords, countedEvents, metrics, log, secretVerifier, version } = parts;
   const { issuer } = config;
   return [
     adminRoutes({ guard, routes, issuer, version }),
@@ -199,10 +203,11 @@ function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof cre
       log,
     }),
     interactionRoutes({
-      ...{ database, engine, issuer, countedEvents, log, metrics },
+      ...{ database, engine, issuer, logos, countedEvents, log, metrics },
       passwordCheck: createPasswordCheck(passwords),
       throttle: createLoginThrottle(database.query, config.loginThrottle),
     }),
+    logoRoutes({ engine, logos }),
     startRoutes({ engine }),
   ];
 }

@@ -1,6 +1,8 @@
 // Every page, on a phone and a desktop, with contents that have no end: nothing is cramped, nothing needs scrolling to the side.
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Page } from 'playwright-core';
 import { postForm, type TestClient } from '../support/admin.ts';
@@ -23,14 +25,24 @@ const PAYMENT = {
   remittanceInformationUnstructured: 'Ref Number Merchant',
 };
 
+/** of one blue pixel */
+const LOGO = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPj/HwADBwIAMCbHYQAAAABJRU5ErkJggg==',
+  'base64',
+);
+
 let stage: Stage;
+let logoHost: Server;
 let window: BrowserWindow;
 let page: Page;
 let app: TestClient;
 const seen = new Set<string>();
 
 beforeAll(async () => {
-  stage = await openStage();
+  logoHost = createServer((request, response) => response.end(request.url === '/logo.png' ? LOGO : 'no image'));
+  await new Promise<void>((resolve) => logoHost.listen(0, '127.0.0.1', resolve));
+  const host = `127.0.0.1:${(logoHost.address() as AddressInfo).port}`;
+  stage = await openStage({ LANYARD_DANGER_ALLOW_OUTBOUND_HOSTS: host });
   const { admin } = stage.server;
   app = await admin.createClient({
     ...PUBLIC,
@@ -38,6 +50,7 @@ beforeAll(async () => {
     grant_types: ['authorization_code', DEVICE_GRANT],
     redirect_uris: [`${stage.appUrl}/callback`],
     client_uri: stage.frontEndUrl,
+    logo_uri: `http://${host}/logo.png`,
     policy_uri: 'https://shop.example/privacy',
     tos_uri: 'https://shop.example/terms',
     authorization_details_types: ['payment_initiation'],
@@ -50,7 +63,10 @@ beforeAll(async () => {
   });
   await admin.allow(app.clientId, PAYMENTS, ['pay']);
 });
-afterAll(() => stage?.stop());
+afterAll(async () => {
+  logoHost?.close();
+  await stage?.stop();
+});
 beforeEach(() => reopen());
 afterEach(async () => {
   expect(window.refusals).toEqual([]);
@@ -85,6 +101,7 @@ const ask = (details: object[], params: Record<string, string> = {}) =>
 
 test('login and consent: the payment of RFC 9396 can be read, and "Allow" is where it is seen', async () => {
   await ask([PAYMENT]);
+  expect(await page.evaluate('document.querySelector(".logo").naturalWidth')).toBe(1);
   await inspect('login-page', 'login');
   await signIn(page, ALICE);
   await inspect('consent-page', 'payment');
@@ -141,6 +158,18 @@ test('signing out, and what this server is', async () => {
   await inspect('start-page');
   await page.click('#device');
   await page.waitForSelector('#user-code-page');
+});
+
+test('a logo that cannot be had leaves no trace', async () => {
+  const path = `/clients/${app.clientId}`;
+  const { logo_uri: logoUri } = (await stage.server.admin.request('GET', path)).body;
+  await stage.server.admin.request('PATCH', path, { logo_uri: String(logoUri).replace('logo.png', 'missing') });
+  await ask([PAYMENT]);
+  const { height } = (await page.locator('.logo').boundingBox()) ?? { height: 0 };
+  expect(height).toBe(0);
+  await inspect('login-page', 'login-missing-logo');
+  await page.reload();
+  expect(await page.locator('.logo').count()).toBe(0);
 });
 
 test('an error', async () => {
