@@ -6,7 +6,7 @@ import type { Engine, Interaction } from '../provider/engine.ts';
 import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
 import { isSameIdentifier } from '../resource-servers/identifier.ts';
 import { findResourceServer } from '../resource-servers/store.ts';
-import { type DetailRow, detailRows } from './details-in-words.ts';
+import { type DetailRow, detailRows, exactJson } from './details-in-words.ts';
 
 /** Names, as a request and a grant have them. */
 export interface Asked {
@@ -133,7 +133,7 @@ async function detailsInWords(
       type,
       description: descriptions.join('; ') || type,
       rows: detailRows(members),
-      exact: JSON.stringify(detail, null, 2),
+      exact: exactJson(detail),
     };
   });
 }

@@ -1,6 +1,7 @@
 // An authorization detail (RFC 9396) in words: one row for each value, under the path of its member.
 // Amounts get their currency and dates their month in words. What is shown has the digits that the
-// app has sent, and the page holds the detail as it was sent too.
+// app has sent, and the page holds the detail as it was sent too. Characters that hide or reverse text
+// are spelled out.
 
 export interface DetailRow {
   /** the names of the members that lead to the value; places in a list count from 1 */
@@ -19,6 +20,15 @@ const DECIMAL = /^-?(0|[1-9]\d{0,30})(\.\d{1,20})?$/;
 const DATE = /^(?:19|2\d)\d\d-\d\d-\d\d$/;
 const TIME = /^(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)$/i;
 const dates = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' });
+
+/** Controls, line separators, invisible and bidirectional characters; not the joiners, which scripts need. */
+const DECEPTIVE = /[\p{Cc}\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
+
+/** The detail as JSON. */
+export function exactJson(detail: object): string {
+  // What breaks a line here is no part of a value: JSON escapes controls.
+  return JSON.stringify(detail, null, 2).split('\n').map(spelledOut).join('\n');
+}
 
 export function detailRows(members: Readonly<Record<string, unknown>>): DetailRow[] {
   return rowsOfObject([], members);
@@ -53,7 +63,7 @@ function rowsOfObject(path: readonly string[], members: Readonly<Record<string, 
 
 function inText(value: unknown): string {
   if (typeof value !== 'string') return JSON.stringify(value);
-  return value === '' ? '""' : (inDate(value) ?? value);
+  return value === '' ? '""' : (inDate(value) ?? spelledOut(value));
 }
 
 /** A time stays in the zone in which it was sent: nobody here knows that of the user. */
@@ -77,6 +87,16 @@ function grouped(decimal: string): string {
   return isDecimal(decimal) ? format.format(decimal) : decimal;
 }
 
+/** As JSON escapes them. */
+function spelledOut(text: string): string {
+  return text.replace(DECEPTIVE, (character) =>
+    character
+      .split('')
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+      .join(''),
+  );
+}
+
 function isDecimal(text: string): text is `${number}` {
   return DECIMAL.test(text);
 }
@@ -86,5 +106,5 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function row(path: readonly string[], texts: readonly string[]): DetailRow {
-  return { path: path.join(SEPARATOR), texts };
+  return { path: spelledOut(path.join(SEPARATOR)), texts };
 }

