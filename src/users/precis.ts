@@ -1,6 +1,7 @@
 // User names and passwords in Unicode: the profiles UsernameCaseMapped, UsernameCasePreserved and
 // OpaqueString (RFC 8265) of the PRECIS framework (RFC 8264). What a code point is comes from the
-// Unicode of this Node.js; one that it does not know is refused.
+// Unicode of this Node.js; one that it does not know is refused. (npm has precis-js alone, of 2015,
+// with the obsolete RFC 7564 and Unicode 8.)
 
 import { domainToASCII } from 'node:url';
 

@@ -59,7 +59,7 @@ const SQL = {
   rename: {
     name: 'user_rename',
     // The unique index of servers of the version before is on lower().
-    text: `UPDATE users SET username = $2 WHERE id = $1 AND NOT EXISTS (
+    text: `UPDATE users SET username = $2, username_key = NULL, username_problem = NULL WHERE id = $1 AND NOT EXISTS (
              SELECT 1 FROM users other
              WHERE (other.username_key = $3 OR lower(other.username) = lower($2)) AND other.id <> $1
            )`,

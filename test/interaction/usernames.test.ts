@@ -171,6 +171,15 @@ describe('names from before they were compared like that', () => {
     expect(await signIn('u\u0308NAL')).toBe('signed in');
   });
 
+  test('get them however many there are, and though two servers start at once', async () => {
+    await server.sql.query(`INSERT INTO users (id, username, password_hash)
+      SELECT gen_random_uuid(), 'Many ' || n, 'none' FROM generate_series(1, 2500) n`);
+    await Promise.all([restart(), restart()]);
+    const { rows } = await server.sql.query(`SELECT count(*)::int AS count, count(DISTINCT username_key)::int AS keys,
+      count(username_problem)::int AS problems FROM users WHERE username LIKE 'Many %'`);
+    expect(rows).toEqual([{ count: 2500, keys: 2500, problems: 0 }]);
+  });
+
   test('get theirs before a new user does: it would get the account of another by its spelling', async () => {
     await storeUser('Chlo\u00eb');
     expect((await request('POST', '/users', { username: 'CHLO\u00cb', password: PASSWORD })).status).toBe(409);
@@ -185,6 +194,7 @@ describe('names from before they were compared like that', () => {
     expect(await idsOf('username_problem=refused')).toEqual([id]);
     const warnings = server.logLines.slice(from).filter((line) => line.includes('"refused":1'));
     expect(warnings).toEqual([expect.stringContaining(id)]);
+    expect((await request('PATCH', `/users/${id}`, { username: 'a\u202eb' })).status).toBe(400);
     expect((await request('PATCH', `/users/${id}`, { username: 'Ab' })).body).toMatchObject({ username_problem: null });
     expect(await signIn('aB')).toBe('signed in');
     expect(await idsOf('username_problem=refused')).toEqual([]);
@@ -228,6 +238,14 @@ describe('names from before they were compared like that', () => {
     await restart();
     expect(await signIn('BERTA')).toBe('signed in');
   });
+});
+
+test('a name that was refused by an older Unicode is taken when it is set again', async () => {
+  const id = await server.admin.createUser('Newer', PASSWORD);
+  await server.sql.query("UPDATE users SET username_key = NULL, username_problem = 'refused' WHERE id = $1", [id]);
+  expect(await signIn('newer')).toBe(403);
+  expect((await request('PATCH', `/users/${id}`, { username: 'Newer' })).body.username_problem).toBeNull();
+  expect(await signIn('newer')).toBe('signed in');
 });
 
 test('a user who gets another name keeps the account', async () => {
