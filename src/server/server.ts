@@ -191,13 +191,12 @@ function createAdminApi(parts: Parts) {
 function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof createAdminApi>): Router[] {
   const { config, database, engine, logos, passwords, countedEvents, metrics, log, secretVerifier, version } = parts;
   const { issuer } = config;
+  const own = { query: database.query, secretVerifier };
   return [
     adminRoutes({ guard, routes, issuer, version }),
     registrationRoutes({
       issuer,
-      registrations: createSelfRegistrations({
-        ...{ query: database.query, clients, secretVerifier, findReservedWord: reservedNames(issuer) },
-      }),
+      registrations: createSelfRegistrations({ ...own, clients, findReservedWord: reservedNames(issuer) }),
       isOpen: config.registration.isOpen,
       throttle: createRegistrationThrottle(database.query, config.limits.registrationsPerHour),
       log,
