@@ -58,7 +58,7 @@ test('up, down, up: nothing is left in between, and the same comes again', async
 test('identifiers that were registered in another than their normal form get that beside it', async () => {
   const [migration] = NAMES.filter((name) => name.endsWith('normal-identifiers'));
   await sql.query('ALTER TABLE resource_servers DROP COLUMN normal_identifier');
-  await sql.query('DELETE FROM knex_migrations WHERE name >= $1', [migration]);
+  await sql.query('DELETE FROM knex_migrations WHERE name = $1', [migration]);
   const identifiers = [
     'https://A.example:443/x',
     'https://b.example',
