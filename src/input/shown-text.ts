@@ -30,13 +30,30 @@ const ALLOWED = new RegExp(
 const TOWER = /\p{M}{6}/u;
 const VISIBLE = /[\p{L}\p{N}\p{P}\p{S}]/u;
 
+const HIDDEN_FAULT = 'must not contain characters that are invisible or reverse text';
+/** Lines, and marks that Arabic and Hebrew text needs beside digits. */
+const LONGER_TEXT = /[\n\t\u061c\u200e\u200f]/gu;
+
 /** @returns why people cannot rely on what they see; undefined when they can */
 export function findShownTextFault(text: string): string | undefined {
-  if (HIDDEN.test(text.replace(ALLOWED, ''))) return 'must not contain characters that are invisible or reverse text';
+  if (HIDDEN.test(text.replace(ALLOWED, ''))) return HIDDEN_FAULT;
   if (TOWER.test(text)) return 'must not contain towers of combining marks';
   // The end of a name must not be out of sight.
   if (/\p{Zs}{3}/u.test(text)) return 'must not contain several blanks in a row';
   return text === '' || VISIBLE.test(text) ? undefined : 'must contain something visible';
+}
+
+/** Of JSON that is shown with its names. @returns the first fault, with its place (RFC 6901) before it */
+export function findShownJsonFault(value: unknown, pointer = ''): string | undefined {
+  if (typeof value === 'string') {
+    return HIDDEN.test(value.replace(LONGER_TEXT, '').replace(ALLOWED, '')) ? `${pointer} ${HIDDEN_FAULT}` : undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const [name, member] of Object.entries(value)) {
+    const fault = findShownJsonFault(name, pointer) ?? findShownJsonFault(member, `${pointer}/${name}`);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
 }
 
 /** Up to `maxLength` characters, which may be none. */

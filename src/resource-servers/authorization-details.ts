@@ -4,7 +4,7 @@
 
 import { Ajv2020, type AnySchema, type ValidateFunction } from 'ajv/dist/2020.js';
 import { z } from 'zod';
-import { shownText } from '../input/shown-text.ts';
+import { findShownJsonFault, shownText } from '../input/shown-text.ts';
 import type { AuthorizationDetailsType } from './resource-server.ts';
 
 export interface AuthorizationDetail {
@@ -36,7 +36,8 @@ const compiled = new WeakMap<object, ValidateFunction>();
 export function whyDetailFails(type: AuthorizationDetailsType, detail: AuthorizationDetail): string | undefined {
   const validate = compiled.get(type) ?? compile(type.schema);
   compiled.set(type, validate);
-  if (validate(detail)) return undefined;
+  // Users read it on the consent page.
+  if (validate(detail)) return findShownJsonFault(detail);
   const [error] = validate.errors ?? [];
   const member = error?.params.additionalProperty ?? error?.params.unevaluatedProperty;
   return `${error?.instancePath ?? ''} ${error?.message ?? 'is not valid'}${member === undefined ? '' : `: ${member}`}`.trim();

@@ -188,6 +188,8 @@ describe('what is refused at the authorization endpoint', () => {
     ['a member that the type does not have (RFC 9396 §5)', [{ ...PAYMENT, discount: '100%' }]],
     ['a member that is missing', [{ type: 'payment', creditor: 'x' }]],
     ['a value of the wrong kind', [{ ...PAYMENT, amount: 5 }]],
+    ['text that users read in another order', [{ ...PAYMENT, creditor: '\u202epohs' }]],
+    ['text that users do not see', [{ ...PAYMENT, creditor: 'shop\u200b' }]],
     ['a location that is another API', [{ ...PAYMENT, locations: [VAULT] }]],
     ['a type named like a member of every object', [{ type: '__proto__' }]],
     ['constructor as a type', [{ type: 'constructor' }]],
@@ -197,6 +199,10 @@ describe('what is refused at the authorization endpoint', () => {
   test.each(faults)('%s', async (_name, details, params = {}) => {
     const attempt = ask(details, params);
     await expect(attempt).rejects.toThrow(/error=invalid_(authorization_details|target)/);
+  });
+
+  test('but no text of another script, and none of several lines', async () => {
+    await ask([{ ...PAYMENT, creditor: 'חנות\u200f (12)\nשורה 👩‍🚀' }]);
   });
 
   test('a client that did not register the type', async () => {
