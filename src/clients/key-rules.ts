@@ -1,5 +1,5 @@
-// Public keys of clients (RFC 7517): which are accepted, and what of them is kept. A client
-// that registers a key decides what each verification costs.
+// Public keys of clients (RFC 7517): which are accepted, and what of them is kept. The key decides
+// what each verification costs.
 
 import type { FaultyMember } from '../errors.ts';
 

@@ -168,7 +168,7 @@ describe('pages without a cookie', () => {
     expect([signedOut.status, signedOut.url]).toEqual([200, `${server.issuer}/oauth2/logout/success`]);
   });
 
-  test('a typed code makes a session that lives for an hour, not for two weeks, and is counted', async () => {
+  test('a typed code makes a session that expires after an hour, not after two weeks, and is counted', async () => {
     const address = newAddress();
     const before = await countRows();
     const answers: Response[] = [];

@@ -1,4 +1,4 @@
-// Keys that clients bring along (RFC 7517). Software that registers itself chooses how much each
+// Keys of clients (RFC 7517). Software that registers itself chooses how much each
 // verification with them costs this server: 22 RSA keys of 16,384 bits cost 600 ms for a signature
 // that fits none of them.
 

@@ -1,10 +1,10 @@
-// What a request without a user and without an authenticated client may store: a number of rows a
-// minute and network address, another for each client, and parameters of a few KB. It is asked
-// where such a row is saved (tokens/model-adapter, logout/session-storage) and where a DPoP proof
-// is counted as used (configuration/replay-detection), so that no endpoint can forget it.
+// What requests without a user and without an authenticated client may store: so many rows a minute
+// for each network address, so many for each client, and parameters of a few KB. It is checked where
+// such a row is saved (tokens/model-adapter, logout/session-storage) and where a DPoP proof is
+// counted as used (configuration/replay-detection), so that no endpoint can forget it.
 //
-// Counted in memory, by each process for itself: a row for each request, to limit rows, would be
-// what is limited. Several processes together give up to so many times as much.
+// Each process counts in memory: to count in the database would be a write for each request. With
+// several processes the limits are up to so many times as high.
 
 import { LRUCache } from 'lru-cache';
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
@@ -13,7 +13,7 @@ import { currentContext } from '../engine-internals.ts';
 import { UNAVAILABLE } from '../http/unavailable.ts';
 
 /** Of all parameters together: what is stored is twice as large, encoded and encrypted. */
-export const MAX_ANONYMOUS_BYTES = 4_096;
+const MAX_ANONYMOUS_BYTES = 4_096;
 
 const WINDOW_MS = 60_000;
 /** Some ten megabytes. The address or client that has been quiet for longest is forgotten first. */
@@ -26,7 +26,7 @@ export interface WriteBudgetLimits {
 
 export interface WriteBudget {
   /**
-   * For a row that nobody answers for. Counts the request of now, once.
+   * For a row of an unauthenticated request. Counts the current request, once.
    * @param clientId of the client that the request names
    * @throws OIDCProviderError 429, or 400 when the parameters are too large
    */
@@ -56,7 +56,7 @@ export function createWriteBudget({ writesPerAddress, writesPerClient }: WriteBu
   };
 }
 
-/** @returns counts one more of a key, and returns the milliseconds to wait when there were too many */
+/** @returns a function that counts one more of a key; if there were too many already, it returns the milliseconds to wait */
 function createCounter(most: number): (key: string) => number | undefined {
   const counts = new LRUCache<string, { used: number }>({ max: MAX_COUNTED, ttl: WINDOW_MS, ttlResolution: 0 });
   return (key) => {
