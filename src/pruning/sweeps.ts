@@ -6,6 +6,8 @@ import { ARTIFACT_PARTITIONS } from '../provider/storage/partitions.ts';
 
 /** Rows are kept for an hour after their expiry, which is longer than any clock tolerance. */
 const GRACE_SECONDS = 3_600;
+/** Of pushed requests and device codes, which are large, short-lived, and may be stored by strangers. */
+const SHORT_GRACE_SECONDS = 300;
 const DAY_SECONDS = 86_400;
 
 /** A consumed refresh token keeps its own expiry, so a replay is detected for as long as the token would have been valid. */
@@ -31,6 +33,7 @@ export interface Retention {
 
 /** @returns how long after its instant (see `instantOf`) a row is removed; undefined: never */
 export function keptSeconds(table: PrunedTable, { auditRetentionDays }: Retention): number | undefined {
+  if (table === 'oidc_artifacts_other') return SHORT_GRACE_SECONDS;
   if (table !== 'audit_events') return GRACE_SECONDS;
   return auditRetentionDays === undefined ? undefined : auditRetentionDays * DAY_SECONDS;
 }

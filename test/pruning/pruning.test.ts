@@ -37,7 +37,9 @@ const total = (reports: PruneReport[]) => reports.flatMap((one) => Object.values
 
 test('rows that have been expired for an hour are removed from every table that has an expiry; others stay', async () => {
   await fill('AccessToken', 300, '-2 hours');
-  await fill('DeviceCode', 20, '-2 hours');
+  // After minutes: strangers store them.
+  await fill('DeviceCode', 20, '-10 minutes');
+  await fill('PushedAuthorizationRequest', 10, '-1 minute');
   await fill('RefreshToken', 300, '1 day');
   await fill('Session', 300, '-10 minutes');
   for (const table of ['revoked_tokens', 'replay_guard']) {
@@ -69,6 +71,7 @@ test('rows that have been expired for an hour are removed from every table that 
   // Consumed refresh tokens stay: a replay must be noticed for as long as they would have lived.
   expect(await count("model = 'RefreshToken' AND consumed_at IS NOT NULL")).toBe(150);
   expect(await count("model = 'Session'")).toBe(300);
+  expect(await count("model = 'PushedAuthorizationRequest'")).toBe(10);
 });
 
 test('every partition is swept', async () => {
