@@ -1,8 +1,6 @@
 // What happens once for an installation, in its only process (single-process.ts) or in the primary of several (cluster-primary.ts).
 
-import { readdirSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Account } from '../account/account.ts';
 import { becomeForGood, whyCannotBecome } from '../account/root.ts';
@@ -112,8 +110,7 @@ export function findSuccessor({ account, config, connectionString, log }: Instan
     log.warn({ uid: account.uid, reason }, 'the server keeps running as root: its account could not do its work');
     return { account: undefined };
   }
-  const tlsFiles = tls === undefined ? [] : [tls.certificateFile, tls.keyFile];
-  const later = whyCannotBecome(account, tlsFiles);
+  const later = tls && whyCannotBecome(account, [tls.certificateFile, tls.keyFile]);
   if (later !== undefined) {
     log.warn({ uid: account.uid, reason: later }, 'a renewed certificate of the TLS listener needs a restart');
   }
@@ -128,11 +125,8 @@ export function giveUpRoot({ account }: Successor): void {
   becomeForGood(account);
 }
 
+/** Of each folder of code one file: a checkout, or an installation of packages, has one mode. */
 function codeFiles(): string[] {
-  const root = fileURLToPath(new URL('../../', import.meta.url));
-  const own = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' }).map((name) =>
-    join(root, 'src', name),
-  );
-  const loadedLater = LOADED_LATER.map((name) => fileURLToPath(import.meta.resolve(name)));
-  return [join(root, 'package.json'), ...own, ...loadedLater];
+  const own = [new URL('../../package.json', import.meta.url).href, import.meta.url];
+  return [...own, ...LOADED_LATER.map((name) => import.meta.resolve(name))].map((url) => fileURLToPath(url));
 }
