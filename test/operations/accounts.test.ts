@@ -7,16 +7,17 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { requestToken } from '../support/admin.ts';
 import { canMount, copyCheckout, isRoot } from '../support/as-root.ts';
 import { makeCertificate } from '../support/certificates.ts';
-import { createTestDatabase } from '../support/database.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { parseExposition } from '../support/exposition.ts';
 import { until } from '../support/patience.ts';
 import {
   isAlive,
   type LanyardProcess,
+  launch,
   makeHome,
   postmasterOf,
   removeHome,
@@ -192,8 +193,40 @@ if (isRoot) {
     await rm(closed, { recursive: true, force: true });
   });
 
-  // A mount of its own, in which /etc is read-only and has no account of Lanyard's, as in many containers.
-  (canMount ? test : test.skip)('where no account can be made, a uid that nobody has takes its place', async () => {
+  describe('root with other rights than usual', () => {
+    const canSet = spawnSync('setpriv', ['--version']).status === 0;
+    let database: TestDatabase;
+    let env: Record<string, string>;
+    beforeEach(async () => {
+      database = await createTestDatabase();
+      const secretKey = 'a secret key that is long enough for one';
+      env = { DATABASE_URL: database.connectionString, LANYARD_SECRET_KEY: secretKey, LANYARD_WORKERS: '1' };
+    });
+    afterEach(async () => {
+      await stopAll();
+      await database.drop();
+    });
+    const as = (...flags: string[]) => ['setpriv', ...flags, process.execPath, main] as const;
+    const testRights = canSet ? test : test.skip; // setpriv is a part of util-linux
+
+    testRights('which may not change its user says so, and goes on', async () => {
+      const lanyard = await start({ home, env, command: as('--bounding-set=-setuid,-setgid') });
+      await expectWorking(lanyard);
+      expect(lanyard.stdout).toMatch(/may not change its user \(EPERM\).*the server keeps running as root/);
+      expect(await stop(lanyard)).toBe(0);
+    });
+
+    testRights('which keeps its capabilities, and so could take root back, does not serve', async () => {
+      const lanyard = await launch({ home, env, command: as('--securebits=+no_setuid_fixup') });
+      expect(await lanyard.exited).toEqual({ code: 1, signal: null });
+      expect(lanyard.stderr).toBe('root could not be given up\n');
+    });
+  });
+
+  const testMount = canMount ? test : test.skip; // root of a container may often not mount
+
+  // In a mount of its own, /etc is read-only and has no account of Lanyard's, as in many containers.
+  testMount('where no account can be made, a uid that nobody has takes its place', async () => {
     const etc = await mkdtemp(join(open, 'etc-'));
     const script =
       `cp -a /etc/. ${etc} && sed -i /^lanyard:/d ${etc}/passwd && mount --bind ${etc} /etc && ` +
