@@ -26,6 +26,8 @@ const ALLOWED = new RegExp(
   'gu',
 );
 
+const ALLOWED_OR_HIDDEN = new RegExp(`${ALLOWED.source}|(${HIDDEN.source})`, 'gu');
+
 /** Marks that cover the lines above and below. No language stacks so many. */
 const TOWER = /\p{M}{6}/u;
 const VISIBLE = /[\p{L}\p{N}\p{P}\p{S}]/u;
@@ -54,6 +56,18 @@ export function findShownJsonFault(value: unknown, pointer = ''): string | undef
     if (fault !== undefined) return fault;
   }
   return undefined;
+}
+
+/** @returns the text with what `findShownTextFault` refuses as JSON escapes it */
+export function withHiddenSpelledOut(text: string): string {
+  return text.replace(ALLOWED_OR_HIDDEN, (character, hidden?: string) => (hidden ? escapesOf(hidden) : character));
+}
+
+function escapesOf(character: string): string {
+  return character
+    .split('')
+    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .join('');
 }
 
 /** Up to `maxLength` characters, which may be none. */

@@ -3,6 +3,8 @@
 // app has sent, and the page holds the detail as it was sent too. Characters that hide or reverse text
 // are spelled out.
 
+import { withHiddenSpelledOut } from '../input/shown-text.ts';
+
 export interface DetailRow {
   /** the names of the members that lead to the value; places in a list count from 1 */
   readonly path: string;
@@ -21,13 +23,10 @@ const DATE = /^(?:19|2\d)\d\d-\d\d-\d\d$/;
 const TIME = /^(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:\d\d)$/i;
 const dates = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' });
 
-/** Controls, line separators, invisible and bidirectional characters; not the joiners, which scripts need. */
-const DECEPTIVE = /[\p{Cc}\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
-
 /** The detail as JSON. */
 export function exactJson(detail: object): string {
   // What breaks a line here is no part of a value: JSON escapes controls.
-  return JSON.stringify(detail, null, 2).split('\n').map(spelledOut).join('\n');
+  return JSON.stringify(detail, null, 2).split('\n').map(withHiddenSpelledOut).join('\n');
 }
 
 export function detailRows(members: Readonly<Record<string, unknown>>): DetailRow[] {
@@ -63,7 +62,7 @@ function rowsOfObject(path: readonly string[], members: Readonly<Record<string, 
 
 function inText(value: unknown): string {
   if (typeof value !== 'string') return JSON.stringify(value);
-  return value === '' ? '""' : (inDate(value) ?? spelledOut(value));
+  return value === '' ? '""' : (inDate(value) ?? withHiddenSpelledOut(value));
 }
 
 /** A time stays in the zone in which it was sent: nobody here knows that of the user. */
@@ -87,16 +86,6 @@ function grouped(decimal: string): string {
   return isDecimal(decimal) ? format.format(decimal) : decimal;
 }
 
-/** As JSON escapes them. */
-function spelledOut(text: string): string {
-  return text.replace(DECEPTIVE, (character) =>
-    character
-      .split('')
-      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-      .join(''),
-  );
-}
-
 function isDecimal(text: string): text is `${number}` {
   return DECIMAL.test(text);
 }
@@ -106,5 +95,5 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function row(path: readonly string[], texts: readonly string[]): DetailRow {
-  return { path: spelledOut(path.join(SEPARATOR)), texts };
+  return { path: withHiddenSpelledOut(path.join(SEPARATOR)), texts };
 }
