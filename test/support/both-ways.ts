@@ -88,8 +88,9 @@ function comparable(value: unknown, name = ''): unknown {
   const { jti, iat, exp, ...claims } = decodeJwt(value);
   expect(typeof jti).toBe(name === 'access_token' ? 'string' : 'undefined');
   expect(Math.abs(Date.now() / 1000 - (iat ?? 0))).toBeLessThan(WAIT_MS / 1000);
-  // Signed user information expires with its token, which is a little older for one of the two.
-  const lifetime = Math.round(((exp ?? 0) - (iat ?? 0)) / (name === 'text' ? 10 : 1));
+  // In tens of seconds. `iat` is when the request was judged, and a second may have begun before the token is signed. Signed user
+  // information expires with its token, which is a little older for one of the two.
+  const lifetime = Math.round(((exp ?? 0) - (iat ?? 0)) / 10);
   return { header: decodeProtectedHeader(value), claims, lifetime };
 }
 
