@@ -7,7 +7,7 @@ import type { FaultyMember } from '../errors.ts';
 import type { ClientMetadata } from './client.ts';
 
 /** RFC 8705 §2.1.2: each member with the form of its values in a certificate. */
-const SUBJECT_MEMBERS = [
+export const SUBJECT_MEMBERS = [
   { member: 'tls_client_auth_subject_dn', isValid: (value: string) => /^\s*[\w.-]+\s*=/.test(value) },
   { member: 'tls_client_auth_san_dns', isValid: () => true },
   { member: 'tls_client_auth_san_uri', isValid: (value: string) => URL.canParse(value) },

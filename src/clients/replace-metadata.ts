@@ -6,6 +6,7 @@ import { type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import { AppError } from '../errors.ts';
+import { SUBJECT_MEMBERS } from './certificate-rules.ts';
 import type { Client, ClientMetadata } from './client.ts';
 import { isSelfRegistered } from './client.ts';
 import { isLoopback } from './metadata-rules.ts';
@@ -105,7 +106,22 @@ function membersThatEndTokens(
   // The consent page names the place that the user is sent to. Operators answer for another one.
   const places = placesOf(before);
   if (author === 'client' && [...placesOf(metadata)].some((place) => !places.has(place))) members.push('redirect_uris');
+  // Who has other keys may be somebody else, who has got hold of the registration access token.
+  const keys = keysOf(before);
+  const keepsNone = keys.size > 0 && ![...keysOf(metadata)].some((key) => keys.has(key));
+  if (author === 'client' && keepsNone) members.push('jwks');
   return members;
+}
+
+/** What the client authenticates with, secrets aside. Of keys at a URL: the host that answers for them. */
+function keysOf({ jwks, jwks_uri: jwksUri, ...metadata }: ClientMetadata): Set<string> {
+  const certificateNames = SUBJECT_MEMBERS.flatMap(({ member }) => metadata[member] ?? []);
+  const own = jwks?.keys.map(({ kty, crv, x, y, n, e }) => JSON.stringify([kty, crv, x, y, n, e])) ?? [];
+  return new Set([
+    ...own,
+    ...(jwksUri === undefined ? [] : [URL.parse(jwksUri)?.host ?? jwksUri]),
+    ...certificateNames,
+  ]);
 }
 
 function isPublic(metadata: ClientMetadata): boolean {

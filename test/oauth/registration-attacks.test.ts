@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Answer, requestToken, toAnswer } from '../support/admin.ts';
 import { ALICE, authorizationUrl, CODE_FLOW, obtainTokens, REDIRECT_URI, refresh, userinfo } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
+import { newSigner, type Signer } from '../support/signing.ts';
 import { createUserAgent, formAction, pkcePair, type UserAgent } from '../support/user-agent.ts';
 
 const APP = { redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: 'none', client_name: 'An app' };
@@ -200,6 +201,22 @@ describe('a client that changes after a user has allowed it', () => {
     expect((await own.put({ client_name: 'Your Bank' })).status).toBe(200);
     expect((await askAgain(own, createUserAgent(server.issuer))).html).toContain('Your Bank');
     expect((await userinfo(server, accessToken)).status).toBe(200);
+  });
+
+  test('loses its tokens when all its keys are others, as a thief of its registration access token would set them', async () => {
+    const [first, next, thief] = await Promise.all([newSigner(), newSigner(), newSigner()]);
+    const jwks = (...signers: Signer[]) => ({ jwks: { keys: signers.map(({ publicJwk }) => publicJwk) } });
+    const own = await register({ ...APP, grant_types: ['authorization_code', 'refresh_token'], ...jwks(first) });
+    const { accessToken, refreshToken } = await obtainTokens(server, own);
+    expect((await own.put(jwks(first, next))).status).toBe(200);
+    expect((await own.put(jwks(next))).status).toBe(200);
+    expect((await userinfo(server, accessToken)).status).toBe(200);
+    expect((await own.put(jwks(thief))).status).toBe(200);
+    expect((await userinfo(server, accessToken)).status).toBe(401);
+    expect((await refresh(server, own, refreshToken)).body.error).toBe('invalid_grant');
+    expect(await revocationsOf(own)).toEqual([
+      expect.objectContaining({ detail: expect.objectContaining({ changed_members: ['jwks'] }) }),
+    ]);
   });
 
   test('loses refresh tokens that only it could use when it stops to authenticate', async () => {
