@@ -5,10 +5,10 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DEVICE_GRANT } from '../support/device.ts';
-import { authorizationUrl, CODE_FLOW, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
+import { ALICE, authorizationUrl, CODE_FLOW, obtainTokens, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { assertion, dpopProof, newSigner } from '../support/signing.ts';
-import { pkcePair } from '../support/user-agent.ts';
+import { createUserAgent, pkcePair } from '../support/user-agent.ts';
 
 const JWKS = '/oauth2/jwks';
 const DISCOVERY = '/.well-known/openid-configuration';
@@ -252,12 +252,22 @@ describe('without a proxy, an attacker who names a host of his own', () => {
   });
 
   test('finds his host in no address that we give', async () => {
-    const app = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC, grant_types: [DEVICE_GRANT] });
+    const app = await server.admin.createClient({
+      ...CODE_FLOW,
+      ...PUBLIC,
+      grant_types: ['authorization_code', DEVICE_GRANT],
+    });
     const lies = ['X-Forwarded-Host: evil.example', 'X-Forwarded-Proto: https', 'Forwarded: host=evil.example'];
     const device = await form('/oauth2/device_authorization', { client_id: app.clientId, scope: 'openid' }, ...lies);
     expect(JSON.parse(device.body).verification_uri).toBe(`${server.issuer}/oauth2/device`);
     const logout = await sendRaw(server, ['GET /oauth2/logout HTTP/1.1', `Host: ${host.toUpperCase()}`, ...lies]);
-    expect(logout.body).toContain(`action="${server.issuer}/oauth2/logout/confirm"`);
+    expect(logout.body).toContain(`${server.issuer}/oauth2/logout/success`);
+    const agent = createUserAgent(server.issuer);
+    await server.admin.createUser(ALICE.username, ALICE.password);
+    await obtainTokens(server, app, {}, { agent });
+    const cookie = `Cookie: ${agent.cookies.map(({ name, value }) => `${name}=${value}`).join('; ')}`;
+    const page = await sendRaw(server, ['GET /oauth2/logout HTTP/1.1', `Host: ${host.toUpperCase()}`, cookie, ...lies]);
+    expect(page.body).toContain(`action="${server.issuer}/oauth2/logout/confirm"`);
     for (const path of ['/oauth2/logout', '/oauth2/device_authorization', DISCOVERY]) {
       expect((await sendRaw(server, [`GET ${EVIL}${path} HTTP/1.1`, `Host: ${host}`])).status).toBe(421);
     }
