@@ -181,7 +181,8 @@ test('an error', async () => {
 
 test('the page that submits a form by itself, where it cannot', async () => {
   await reopen({ javaScriptEnabled: false });
-  await page.goto(`${stage.server.issuer}/oauth2/logout`);
+  await ask([PAYMENT], { response_mode: 'form_post' });
+  await page.click('#cancel');
   await inspect('form-post-page');
 });
 

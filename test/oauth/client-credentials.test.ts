@@ -76,7 +76,6 @@ describe('which API', () => {
     ['an API that is not registered', () => one, { resource: 'https://unknown.example' }],
     ['an API that the client may not call', () => one, { resource: BILLING }],
     ['an identifier with a registered one as its prefix', () => one, { resource: `${ORDERS}/v2` }],
-    ['an identifier in another case', () => one, { resource: 'https://ORDERS.example' }],
     ['a fragment', () => one, { resource: `${ORDERS}#x` }],
     ['not a URI', () => one, { resource: 'orders' }],
     ['an empty resource, which counts as left out (RFC 6749 §3.2)', () => several, { resource: '' }],
