@@ -176,6 +176,18 @@ describe('changing', () => {
     expect(statuses.sort()).toEqual([200, 412]);
   });
 
+  test('another name ends no tokens of a client that has no sector, although it asks for pairwise subjects', async () => {
+    const machine = { grant_types: ['client_credentials'], subject_type: 'pairwise' };
+    const client = await server.admin.createClient(machine);
+    await server.admin.allow(client.clientId, API, ['read']);
+    const { body } = await requestToken(server.issuer, client);
+    const path = `/clients/${client.clientId}`;
+    expect((await request('PATCH', path, { client_name: 'Nightly job' })).status).toBe(200);
+    expect((await introspect(server.issuer, client, String(body.access_token))).body.active).toBe(true);
+    const revoked = await request('GET', `/audit-events?type=client.tokens_revoked&client_id=${client.clientId}`);
+    expect(revoked.body.items).toEqual([]);
+  });
+
   test('a contradictory change is refused and changes nothing', async () => {
     await server.admin.createClient({ client_id: 'whole', grant_types: ['client_credentials'] });
     expect((await request('PATCH', '/clients/whole', { token_endpoint_auth_method: 'none' })).status).toBe(400);

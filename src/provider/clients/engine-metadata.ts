@@ -2,7 +2,6 @@
 // the validation of new metadata by the engine's own schema, so that nothing is registered which
 // the engine would refuse to load.
 
-import { randomUUID } from 'node:crypto';
 import type Provider from 'oidc-provider';
 import { type ClientMetadata as EngineMetadata, errors } from 'oidc-provider';
 import { authenticatesWithSecret, type ClientMetadata } from '../../clients/client.ts';
@@ -98,9 +97,10 @@ export function subjectsOf(provider: Provider, clientId: string, metadata: Clien
   try {
     return `pairwise ${sectorOf(createClient(provider, asLoaded(clientId, metadata)))}`;
   } catch (error) {
-    // Stored when other rules were in force: no other metadata have the same subjects.
-    if (error instanceof errors.OIDCProviderError) return randomUUID();
-    throw error;
+    if (!(error instanceof errors.OIDCProviderError)) throw error;
+    // It has no sector, since no user signs in to it, or it was stored when other rules were in force.
+    const { sector_identifier_uri: sectorUri, redirect_uris: redirectUris, jwks_uri: jwksUri } = metadata;
+    return `pairwise without a sector ${JSON.stringify([sectorUri, redirectUris, jwksUri])}`;
   }
 }
 
