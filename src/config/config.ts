@@ -126,11 +126,12 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
 }
 
 function toConfig(values: Values): Config {
+  const workers = values.LANYARD_WORKERS ?? (values.DATABASE_URL === undefined ? 1 : availableParallelism());
   return {
     port: values.LANYARD_PORT,
     host: values.LANYARD_HOST,
     issuer: values.LANYARD_ISSUER ?? `http://localhost:${values.LANYARD_PORT}`,
-    workers: values.LANYARD_WORKERS ?? (values.DATABASE_URL === undefined ? 1 : availableParallelism()),
+    workers,
     keepAliveSeconds: values.LANYARD_KEEP_ALIVE_TIMEOUT_SECONDS,
     dataDir: values.LANYARD_DATA_DIR,
     databaseUrl: values.DATABASE_URL,
@@ -160,7 +161,8 @@ function toConfig(values: Values): Config {
       windowSeconds: values.LANYARD_LOGIN_WINDOW_SECONDS,
     },
     limits: {
-      clientSecretFailures: values.LANYARD_CLIENT_SECRET_FAILURES,
+      // Each worker has to check a right one once, and all of them may do so at the same time.
+      clientSecretFailures: values.LANYARD_CLIENT_SECRET_FAILURES + workers - 1,
       writesPerAddress: values.LANYARD_ANONYMOUS_WRITES_PER_ADDRESS,
       writesPerClient: values.LANYARD_ANONYMOUS_WRITES_PER_CLIENT,
       registrationsPerHour: values.LANYARD_REGISTRATIONS_PER_HOUR,

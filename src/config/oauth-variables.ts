@@ -57,7 +57,8 @@ export const LIMITS = {
     default: '20',
     text:
       'How many wrong secrets of one client a network address may present in LANYARD_LOGIN_WINDOW_SECONDS. ' +
-      'Concerns imported secrets, which are expensive to check.',
+      'Concerns imported secrets, which are expensive to check. Each further worker adds one. Should not be less than ' +
+      'the number of machines.',
   },
   LANYARD_ANONYMOUS_WRITES_PER_ADDRESS: {
     schema: count,

@@ -59,8 +59,8 @@ export interface GuessThrottle {
 
 /**
  * @param kind what is guessed; part of the key
- * @param options.remembersRefusals a process that has refused a key does so without a statement until the window has passed, even if
- *   attempts are given back meanwhile
+ * @param options.remembersRefusals a process that has refused a key many times does so without a statement until the window has passed,
+ *   even if attempts are given back meanwhile
  */
 export function createGuessThrottle(
   query: Query,
@@ -80,6 +80,9 @@ export function createGuessThrottle(
 }
 
 const HOUR_SECONDS = 3_600;
+
+/** Many processes may check the same right guess at the same time, and refuse some: that must not last. */
+const UNREMEMBERED_REFUSALS = 500;
 
 /** Of clients without an initial access token, by registration (RFC 7591 §5) and by metadata document together. */
 export function createRegistrationThrottle(query: Query, perHour: number): GuessThrottle {
@@ -103,7 +106,7 @@ function createLimiter(
     keyPrefix,
     points,
     duration: windowSeconds,
-    ...(remembersRefusals ? { inMemoryBlockOnConsumed: points + 1 } : {}),
+    ...(remembersRefusals ? { inMemoryBlockOnConsumed: points + UNREMEMBERED_REFUSALS } : {}),
   });
 }
 
