@@ -43,7 +43,9 @@ const READ_LIMITS = `
                       count(*) FILTER (WHERE datname = current_database()) AS database,
                       count(*) AS server
                  FROM pg_stat_activity
-                WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()) AS used
+                WHERE pid <> pg_backend_pid() AND (backend_type IN ('client backend', 'walsender')
+                   -- Of other roles an ordinary one is not told the type. What else runs has no role, or no database.
+                   OR backend_type IS NULL AND usename IS NOT NULL AND datname IS NOT NULL)) AS used
    WHERE rolname = session_user`;
 
 interface Limit {

@@ -8,12 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { sharePool } from '../../src/database/connection-budget.ts';
 import { createDatabase } from '../../src/database/database.ts';
 import { migrateToLatest } from '../../src/database/migrations.ts';
 import { createLog } from '../../src/log.ts';
 import { introspect, requestToken } from '../support/admin.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { CODE_FLOW, clientToken } from '../support/oauth.ts';
+import { eventually } from '../support/patience.ts';
 import { launch, makeHome, removeHome, start, stop, stopAll } from '../support/process.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
@@ -94,6 +96,23 @@ describe('a role with a limit of connections', () => {
     );
     for (const client of [held, more, third]) await client.end();
     await removeHome(home);
+    await database.drop();
+  });
+
+  test('connections of other roles count too, although an ordinary role sees little of them', async () => {
+    const database = await createTestDatabase();
+    const connectionString = await asOrdinaryRole(database.connectionString, []);
+    const others = Array.from({ length: 4 }, () => new pg.Client({ connectionString: database.connectionString }));
+    for (const other of others) other.on('error', () => {});
+    await Promise.all(others.map((other) => other.connect()));
+    await others[0]?.query(`ALTER DATABASE ${new URL(connectionString).pathname.slice(1)} CONNECTION LIMIT 8`);
+    const demand = { processes: 1, poolSize: 20 };
+    await expect(sharePool(connectionString, demand, createLog('silent'))).rejects.toThrow(
+      'the limit of the database is 8, 4 are in use, and one process needs 5 at least',
+    );
+    await others.pop()?.end();
+    await eventually(async () => expect(await sharePool(connectionString, demand, createLog('silent'))).toBe(5));
+    await Promise.all(others.map((other) => other.end()));
     await database.drop();
   });
 });
