@@ -41,7 +41,12 @@ function findOwnAccount(): Account | undefined {
   if (own === undefined || own.uid === 0) return undefined;
   const isShared = entries.some(({ name, uid }) => name !== NAME && uid === own.uid);
   const isForPeople = own.uid > LAST_SYSTEM_UID && !/\/(nologin|false)$/.test(own.shell);
-  return isShared || isForPeople ? undefined : { uid: own.uid, gid: own.gid };
+  return isShared || isForPeople ? undefined : outsideRootsGroup(own);
+}
+
+/** Root's group may read and write what others may not. Some images have it as the group of their ordinary users. */
+export function outsideRootsGroup({ uid, gid }: Account): Account {
+  return { uid, gid: gid === 0 ? uid : gid };
 }
 
 function makeOwnAccount(): Account | undefined {

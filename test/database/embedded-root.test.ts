@@ -163,9 +163,11 @@ if (isRoot) {
     await mkdir(join(closedDir, 'home'));
     // initdb wants a name for its user, so the cluster is made by the database user and handed over.
     await (await startEmbeddedPostgres({ dataDir, log: () => {} })).stop();
-    spawnSync('chown', ['-R', `${user}:${user}`, join(closedDir, 'home')]);
+    // In some images the group of every user is root's, which who gives root up must not keep.
+    spawnSync('chown', ['-R', `${user}:0`, join(closedDir, 'home')]);
 
     const asRootAgain = await startEmbeddedPostgres({ dataDir, log: () => {} });
+    expect(asRootAgain.account).toEqual({ uid: user, gid: user });
     expect((await stat(`/proc/${asRootAgain.pid}`)).uid).toBe(user);
     await asRootAgain.stop();
     expect(await runAs(user, user, dataDir)).toBe(`uid ${user}\n`);

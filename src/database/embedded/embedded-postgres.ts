@@ -9,7 +9,7 @@
 import { chmod, mkdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { type Account, ensureOwnAccount } from '../../account/account.ts';
+import { type Account, ensureOwnAccount, outsideRootsGroup } from '../../account/account.ts';
 import { isRoot } from '../../account/root.ts';
 import { findNativeDir, prepareBinaries } from './binaries.ts';
 import { ensureCluster } from './cluster.ts';
@@ -98,7 +98,7 @@ async function chooseAccount(dataDir: string, clusterDir: string): Promise<Accou
   const [folder, cluster] = await Promise.all([stat(dataDir), stat(clusterDir).catch(() => undefined)]);
   // All of it is an ordinary user's, who goes on using it.
   if (cluster !== undefined && cluster.uid !== 0 && cluster.uid === folder.uid) {
-    return { uid: cluster.uid, gid: cluster.gid };
+    return outsideRootsGroup(cluster);
   }
   if (process.platform !== 'linux') throw new Error(`PostgreSQL does not run as root: ${ADVICE}`);
   return ensureOwnAccount(clusterDir);
