@@ -32,8 +32,11 @@ export async function restartUrl(
   const client = await provider.Client.find(String(interaction.params.client_id));
   if (client === undefined) return undefined;
   const { initiateLoginUri, clientUri } = linksOf(client, await directory.findClient(client.clientId));
-  // OpenID Connect Core §4: third-party initiated login
-  return initiateLoginUri ? `${initiateLoginUri}?${toQuery({ iss: issuer })}` : clientUri;
+  if (initiateLoginUri === undefined) return clientUri;
+  // OpenID Connect Core §4: third-party initiated login. The address may have a query of its own.
+  const url = new URL(initiateLoginUri);
+  url.searchParams.append('iss', issuer);
+  return url.href;
 }
 
 /** A parameter with several values (resource) is repeated. */
