@@ -49,7 +49,7 @@ function rowsOfObject(path: readonly string[], members: Readonly<Record<string, 
   const names = Object.keys(members);
   if (names.length === 0) return path.length === 0 ? [] : [row(path, ['{}'])];
   const { currency } = members;
-  const amount = AMOUNTS.find((name) => isDecimal(String(members[name])));
+  const amount = AMOUNTS.find((name) => isAmount(members[name]));
   if (amount === undefined || typeof currency !== 'string' || !CURRENCY.test(currency)) {
     return names.flatMap((name) => rowsOf([...path, name], members[name]));
   }
@@ -84,6 +84,10 @@ function grouped(decimal: string): string {
   const format = new Intl.NumberFormat('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
   // A number would lose digits.
   return isDecimal(decimal) ? format.format(decimal) : decimal;
+}
+
+function isAmount(value: unknown): boolean {
+  return (typeof value === 'string' || typeof value === 'number') && isDecimal(String(value));
 }
 
 function isDecimal(text: string): text is `${number}` {

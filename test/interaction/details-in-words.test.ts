@@ -74,6 +74,10 @@ describe('amounts', () => {
     ]);
   });
 
+  test('a list is no amount: it would look like a single one', () => {
+    expect(shown({ price: { amount: ['5'], currency: 'EUR' } })).toEqual(['price › amount: 5', 'price › currency: EUR']);
+  });
+
   test('beside other members, and without a currency', () => {
     expect(shown({ amount: '12.50', currency: 'EUR', creditor: 'Shop' })).toEqual([
       'amount: EUR 12.50',
