@@ -13,6 +13,15 @@ export const ROUTES = {
   code_verification: '/oauth2/device',
 } as const;
 
+/** With everything below them. The engine's router ignores case. */
+const PAGES = new RegExp(`^(${ROUTES.authorization}|${ROUTES.end_session}|${ROUTES.code_verification})(/|$)`, 'i');
+
+/**
+ * Whether people open this path in a browser. Everywhere else errors are JSON, whatever `Accept`
+ * prefers (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 7662 §2.3, RFC 8628 §3.2, RFC 9126 §2.3).
+ */
+export const isPagePath = (path: string): boolean => PAGES.test(path);
+
 /** OpenID Connect Discovery §4, RFC 8414 §3: one document. */
 export const DISCOVERY_PATHS = [
   '/.well-known/openid-configuration',

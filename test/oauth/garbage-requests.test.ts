@@ -111,6 +111,58 @@ describe('requests', () => {
   });
 });
 
+describe('where no browser goes, an error is JSON whatever Accept prefers (RFC 6749 §5.2)', () => {
+  const FORM = 'application/x-www-form-urlencoded';
+  /** What HttpURLConnection of Java sends when nothing is set, and what a browser sends. */
+  const JAVA = 'text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2';
+  const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
+  const ENDPOINTS = ['token', 'introspect', 'revoke', 'par', 'device_authorization', 'userinfo'].map(
+    (name) => `/oauth2/${name}`,
+  );
+  const WRONG: readonly [string, string, Record<string, string>][] = [
+    ['a client that is unknown', 'client_id=nobody&client_secret=x&token=x', {}],
+    ['a secret that is wrong', 'token=x', { authorization: `Basic ${btoa('nobody:x')}` }],
+    ['a token that is wrong', '', { authorization: 'Bearer x' }],
+    ['no client', 'grant_type=nonsense', {}],
+    ['bytes that the gate refuses', 'token=%00', {}],
+    ['too long a body', `token=${'x'.repeat(60_000)}`, {}],
+  ];
+
+  test.each(ENDPOINTS)('%s', async (path) => {
+    for (const accept of [JAVA, BROWSER, 'text/html']) {
+      for (const [what, body, headers] of WRONG) {
+        const answer = await post(path, body, { accept, 'content-type': FORM, ...headers });
+        const seen = [what, accept, answer.headers.get('content-type')];
+        expect(seen).toEqual([what, accept, 'application/json; charset=utf-8']);
+        expect(answer.status).toBeGreaterThanOrEqual(400);
+        expect(await answer.json()).toEqual(expect.objectContaining({ error: expect.any(String) }));
+      }
+    }
+  });
+
+  test('a device that polls reads why it has to wait', async () => {
+    const device = await server.admin.createClient({
+      grant_types: ['urn:ietf:params:oauth:grant-type:device_code'],
+      token_endpoint_auth_method: 'none',
+    });
+    const headers = { accept: JAVA, 'content-type': FORM };
+    const started = await post('/oauth2/device_authorization', `client_id=${device.clientId}&scope=openid`, headers);
+    const { device_code: code } = (await started.json()) as { device_code: string };
+    const grant = `grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=${code}`;
+    const answer = await post('/oauth2/token', `${grant}&client_id=${device.clientId}`, headers);
+    expect([answer.status, await answer.json()]).toEqual([
+      400,
+      expect.objectContaining({ error: 'authorization_pending' }),
+    ]);
+  });
+
+  test('userinfo by GET', async () => {
+    const headers = { accept: JAVA, authorization: 'Bearer x' };
+    const answer = await fetch(`${server.issuer}/oauth2/userinfo`, { headers });
+    expect([answer.status, await answer.json()]).toEqual([401, expect.objectContaining({ error: 'invalid_token' })]);
+  });
+});
+
 describe('a foreign Host header', () => {
   /** `fetch` does not let us lie about the host. */
   function ask(path: string, headers: Record<string, string>): Promise<{ status: number | undefined; text: string }> {

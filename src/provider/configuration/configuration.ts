@@ -13,7 +13,7 @@ import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-t
 import type { PairwiseIdentifier } from '../clients/pairwise.ts';
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
-import { ROUTES } from '../routes.ts';
+import { isPagePath, ROUTES } from '../routes.ts';
 import { assertAudience } from './assertion-audience.ts';
 import { cookies } from './cookies.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
@@ -79,8 +79,11 @@ export function configuration(deps: ConfigurationDeps, keys: EngineKeys): Config
     pairwiseIdentifier: async (_ctx, accountId, client) => deps.pairwiseIdentifier(client, accountId),
     ttl: timesToLive(lifetimes),
     interactions: { policy: loginPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    renderError: async (ctx, out, error) =>
-      deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error),
+    // The engine calls it when `Accept` prefers HTML, as that of Java's HttpURLConnection does.
+    async renderError(ctx, out, error) {
+      if (!isPagePath(ctx.path)) ctx.body = out;
+      else await deps.pages.renderError(ctx, out as { error: string; error_description?: string }, error as Error);
+    },
     // The engine passes an outbound guard of its own, which a global proxy would switch off; ours
     // does not depend on that.
     fetch: (url, options) => deps.fetch(url as string, options as RequestInit),

@@ -6,7 +6,7 @@ import type { Log } from '../../log.ts';
 import type { EndpointLabel } from '../../metrics/closed-lists.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { asEngineContext } from '../engine-internals.ts';
-import { ROUTES } from '../routes.ts';
+import { isPagePath, ROUTES } from '../routes.ts';
 import type { Pages } from './pages.ts';
 
 export interface RefusalDeps {
@@ -37,8 +37,7 @@ const LABELS: ReadonlyMap<string, EndpointLabel> = new Map([
  * Where browser apps send requests. As the engine answers before it knows the client, they may read
  * what is wrong.
  */
-const FOR_PEOPLE: ReadonlySet<string> = new Set([ROUTES.authorization, ROUTES.end_session]);
-const isForBrowserApps = (path: string) => LABELS.has(path) && !FOR_PEOPLE.has(path);
+const isForBrowserApps = (path: string) => LABELS.has(path) && !isPagePath(path);
 
 export async function refuse(deps: RefusalDeps, ctx: Context, refusal: Refusal): Promise<void> {
   const { status, error, description, retryAfterSeconds } = refusal;
@@ -53,9 +52,10 @@ export async function refuse(deps: RefusalDeps, ctx: Context, refusal: Refusal):
     ctx.set('Access-Control-Allow-Origin', ctx.get('Origin') || '*');
   }
   const out = { error, error_description: description };
-  // As the engine answers: a person is at the authorization endpoint, elsewhere a page is for those
-  // who prefer one.
-  if (ctx.path === ROUTES.authorization || ctx.accepts('json', 'html') === 'html') {
+  // As the engine answers: a person is at the authorization endpoint, at the other pages a page is
+  // for those who prefer one.
+  const isPage = isPagePath(ctx.path) && ctx.accepts('json', 'html') === 'html';
+  if (ctx.path === ROUTES.authorization || isPage) {
     await deps.pages.renderError(asEngineContext(ctx), out, new Error(description));
   } else ctx.body = out;
 }

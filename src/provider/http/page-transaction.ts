@@ -8,12 +8,10 @@ import { errors } from 'oidc-provider';
 import { unavailabilityIn } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { asEngineContext } from '../engine-internals.ts';
-import { ROUTES } from '../routes.ts';
+import { isPagePath, ROUTES } from '../routes.ts';
 import type { Pages } from './pages.ts';
 import { UNAVAILABLE } from './unavailable.ts';
 
-/** With everything below them. The engine's router ignores case. */
-const PAGES = new RegExp(`^(${ROUTES.authorization}|${ROUTES.end_session}|${ROUTES.code_verification})(/|$)`, 'i');
 const LOGOUT = new RegExp(`^${ROUTES.end_session}/`, 'i');
 
 const STILL_SIGNED_IN = 'You are still signed in. Try again.';
@@ -29,7 +27,7 @@ export interface PageTransactionDeps {
 export function pageTransaction(deps: PageTransactionDeps): Middleware {
   const { collect } = deps;
   return async (ctx, next) => {
-    if (!PAGES.test(ctx.path)) return next();
+    if (!isPagePath(ctx.path)) return next();
     try {
       const { commit } = await collect(ctx.get('x-request-id'), next);
       if (ctx.status < 500) await commit();
