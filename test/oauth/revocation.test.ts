@@ -72,6 +72,17 @@ describe.each(APIS)('a %s access token', (_name, resource) => {
     expect(await isActive(server, api, refreshed.body.access_token as string)).toBe(true);
   });
 
+  test('is answered with 200, no body and no Content-Type: oidc-client-ts would refuse another type', async () => {
+    const token = await clientToken(server, app, { resource });
+    for (const value of [token, token, 'unknown']) {
+      const { status, headers, body } = await revoke(server.issuer, app, value);
+      expect([status, headers.get('content-type'), headers.get('content-length'), body]).toEqual([
+        ...[200, null, '0'],
+        { text: '' },
+      ]);
+    }
+  });
+
   test('of a public client is revoked by it, with its client_id', async () => {
     const { accessToken } = await forUser(publicApp, resource);
     expect((await revoke(server.issuer, publicApp, accessToken)).status).toBe(200);

@@ -23,9 +23,10 @@ export function createRevocation(deps: RevocationDeps): (ctx: KoaContextWithOIDC
   return async (ctx) => {
     const { client, params } = ctx.oidc;
     await revoke(deps, client as Client, String(params?.token), ctx.get('x-request-id'));
-    // RFC 7009 §2.2
+    // RFC 7009 §2.2: the status says everything. Libraries refuse a type that is not JSON, which Koa would set.
     ctx.status = 200;
     ctx.body = '';
+    ctx.remove('Content-Type');
   };
 }
 
