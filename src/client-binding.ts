@@ -82,15 +82,15 @@ export interface TokenAudience {
 /**
  * RFC 7662 §4: a token may be introspected by the client it was issued to, and by the resource
  * server of one of its audiences as long as that accepts the client. A caller that did not
- * authenticate may introspect its own tokens only.
+ * authenticate may introspect nothing (§2.1).
  */
 export function mayIntrospect(
   caller: IntrospectionCaller,
   token: { readonly boundClientId: string; readonly audiences: readonly TokenAudience[] },
 ): boolean {
   if (!isClientId(caller.clientId) || !isClientId(token.boundClientId)) return false;
-  if (caller.clientId === token.boundClientId) return true;
   if (!caller.isAuthenticated) return false;
+  if (caller.clientId === token.boundClientId) return true;
   return token.audiences.some(
     (audience) => audience.introspectionClientId === caller.clientId && audience.allowsBoundClient,
   );

@@ -97,7 +97,7 @@ describe('mayIntrospect', () => {
   // The token was issued to "owner" in every row.
   test.each<[string, string, boolean, TokenAudience[], boolean]>([
     ['the owner, authenticated', 'owner', true, [], true],
-    ['the owner, a public client', 'owner', false, [], true],
+    ['the owner, without authentication', 'owner', false, [], false],
     ['the owner, even if the policy row was removed', 'owner', true, [refusing('api')], true],
     ['the API of the audience', 'api', true, [allowing('api')], true],
     ['the API of the second audience', 'api', true, [allowing('other-api'), allowing('api')], true],

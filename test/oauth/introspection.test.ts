@@ -144,7 +144,6 @@ describe('the callers', () => {
   test.each([
     ['another client, which may call the same API', () => otherApp],
     ['the resource server of another audience', () => vaultApi],
-    ['a public client, which anyone can impersonate', () => publicApp],
   ])('%s gets active: false (RFC 7662 §4)', async (_name, caller) => {
     expect((await introspect(server.issuer, caller(), tokens.accessToken)).body).toEqual(INACTIVE);
     expect((await introspect(server.issuer, caller(), tokens.refreshToken)).body).toEqual(INACTIVE);
@@ -154,18 +153,31 @@ describe('the callers', () => {
     expect((await introspect(server.issuer, ordersApi, tokens.refreshToken)).body).toEqual(INACTIVE);
   });
 
-  test('a public client may introspect its own tokens', async () => {
-    for (const token of [publicTokens.accessToken, publicTokens.refreshToken]) {
-      expect((await introspect(server.issuer, publicApp, token)).body.active).toBe(true);
+  const REFUSED = {
+    error: 'invalid_client',
+    error_description: 'client authentication is required, which public clients have not',
+  };
+
+  test('a public client is refused, for its own tokens too: who found one would learn whose it is (RFC 7662 §2.1)', async () => {
+    const known = [publicTokens.accessToken, publicTokens.refreshToken, tokens.accessToken, tokens.refreshToken];
+    for (const token of [...known, 'unknown']) {
+      // The engine answers what the fast path does not take.
+      for (const accept of ['application/json', 'text/html']) {
+        const url = `${server.issuer}/oauth2/introspect`;
+        const { status, headers, body } = await postForm(url, publicApp, { token }, { accept });
+        expect([status, body]).toEqual([401, REFUSED]);
+        expect(headers.get('www-authenticate')).toMatch(/^Basic /);
+      }
     }
+    expect((await introspect(server.issuer, ordersApi, publicTokens.accessToken)).body.active).toBe(true);
   });
 
-  test('a public client that is the introspection client of an API gets active: false: it cannot authenticate', async () => {
+  test('a public client that is the introspection client of an API is refused too: it cannot authenticate', async () => {
     const id = encodeURIComponent(ORDERS);
     const set = (introspection_client_id: string) =>
       server.admin.request('PATCH', `/resource-servers/${id}`, { introspection_client_id });
     await set(publicApp.clientId);
-    expect((await introspect(server.issuer, publicApp, tokens.accessToken)).body).toEqual(INACTIVE);
+    expect((await introspect(server.issuer, publicApp, tokens.accessToken)).body).toEqual(REFUSED);
     await set(ordersApi.clientId);
     expect((await introspect(server.issuer, ordersApi, tokens.accessToken)).body.active).toBe(true);
   });

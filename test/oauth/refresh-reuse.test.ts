@@ -14,7 +14,10 @@ import { dpopProof, newSigner, type Signer } from '../support/signing.ts';
 const DESCRIPTION = 'this refresh token was used a moment ago; use the one that was issued for it';
 const REPLAY = 'grant request is invalid';
 
+const API = 'https://api.example';
+
 let server: TestServer;
+let api: TestClient;
 let other: OtherNode;
 let htu: string;
 
@@ -23,6 +26,8 @@ beforeAll(async () => {
   other = await startOtherNode(server);
   htu = `${server.issuer}/oauth2/token`;
   await server.admin.createUser(ALICE.username, ALICE.password);
+  api = await server.admin.createClient();
+  await server.admin.createApi(API, { scopes: ['read'], introspection_client_id: api.clientId });
 });
 afterAll(async () => {
   await other.stop();
@@ -40,7 +45,8 @@ const NO_PROOF = async () => ({});
 const proofOf = (signer: Signer) => async () => ({ dpop: await dpopProof(signer, { htm: 'POST', htu }) });
 
 async function signIn(app: TestClient, headers: Family['headers'] = NO_PROOF): Promise<Family> {
-  const issued = await obtainCode(server, app, { scope: 'openid offline_access', prompt: 'consent' });
+  const asked = { scope: 'openid offline_access read', prompt: 'consent', resource: API };
+  const issued = await obtainCode(server, app, asked);
   const { code, verifier } = issued;
   const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: REDIRECT_URI };
   const { refreshToken } = toTokens(await postForm(htu, app, form, await headers()));
@@ -56,8 +62,11 @@ async function useAtOther({ app, refreshToken, headers }: Family) {
   return other.post('/oauth2/token', app, form, await headers());
 }
 
-const publicApp = (members: Record<string, unknown> = {}) =>
-  server.admin.createClient({ ...CODE_FLOW, ...PUBLIC, ...members });
+async function publicApp(members: Record<string, unknown> = {}): Promise<TestClient> {
+  const app = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC, ...members });
+  await server.admin.allow(app.clientId, API, ['read']);
+  return app;
+}
 
 async function boundFamily(members: Record<string, unknown> = {}): Promise<Family> {
   return signIn(await publicApp(members), proofOf(await newSigner()));
@@ -99,7 +108,7 @@ describe('a second use within the grace', () => {
     const tokens = answers.map((answer) => toTokens(answer as Answer));
     expect(new Set(tokens.map(({ refreshToken }) => refreshToken)).size).toBe(3);
     for (const { accessToken, refreshToken } of tokens) {
-      expect(await isActive(server, family.app, accessToken)).toBe(true);
+      expect(await isActive(server, api, accessToken)).toBe(true);
       expect((await refreshAs(family, refreshToken)).status).toBe(200);
     }
     expect(await events(family.app, REUSED)).toBe(2);
@@ -111,7 +120,7 @@ describe('a second use within the grace', () => {
     const again = toTokens(await use(family));
     expect(again.refreshToken).not.toBe(toTokens(family.first).refreshToken);
     expect((await refreshAs(family, again.refreshToken)).body.refresh_token).toBe(again.refreshToken);
-    expect(await isActive(server, family.app, toTokens(family.first).accessToken)).toBe(true);
+    expect(await isActive(server, api, toTokens(family.first).accessToken)).toBe(true);
     expect(await events(family.app, REUSED)).toBe(1);
   });
 
@@ -135,7 +144,7 @@ describe('a second use within the grace', () => {
     expect(tally(answers)).toEqual({ succeeded: expected, refusals });
     for (const answer of answers) {
       if (answer.status !== 200) expectRefused(answer, DESCRIPTION);
-      else expect(await isActive(server, family.app, toTokens(answer).accessToken)).toBe(true);
+      else expect(await isActive(server, api, toTokens(answer).accessToken)).toBe(true);
     }
     expect(await events(family.app, REUSED)).toBe(expected - 1);
     expect(await events(family.app, 'token.replayed')).toBe(0);
@@ -158,7 +167,7 @@ describe('nothing is gained', () => {
     await ageUse(family.refreshToken, 10);
     expectRefused(await use(family), REPLAY);
     for (const { accessToken, refreshToken } of [first, sibling]) {
-      expect(await isActive(server, family.app, accessToken)).toBe(false);
+      expect(await isActive(server, api, accessToken)).toBe(false);
       expectRefused(await refreshAs(family, refreshToken), REPLAY);
     }
     expect(await events(family.app, 'token.replayed')).toBe(1);
@@ -201,7 +210,7 @@ describe('nothing is gained', () => {
     const family = await boundFamily({ refresh_token_grace_seconds: 0, refresh_token_reuse_in_grace: true });
     const first = toTokens(await use(family));
     expectRefused(await use(family), REPLAY);
-    expect(await isActive(server, family.app, first.accessToken)).toBe(false);
+    expect(await isActive(server, api, first.accessToken)).toBe(false);
   });
 });
 

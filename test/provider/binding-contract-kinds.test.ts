@@ -207,7 +207,9 @@ describe.each(CASES)('a client %s, %s, %s', (name, grant, format) => {
     if (OF_USERS.includes(grant)) {
       expect(decodeJwt(idToken)).toMatchObject({ ...binding, aud: clientId });
       const ofRefreshToken = await kind.send('/oauth2/introspect', { token: refreshToken });
-      expect(ofRefreshToken.body).toMatchObject({ active: true, ...binding, token_type: 'refresh_token' });
+      // RFC 7662 §2.1
+      if (kind.client.clientSecret === '') expect(ofRefreshToken.body.error).toBe('invalid_client');
+      else expect(ofRefreshToken.body).toMatchObject({ active: true, ...binding, token_type: 'refresh_token' });
     } else expect([idToken, refreshToken]).toEqual([undefined, undefined]);
   });
 });

@@ -3,7 +3,7 @@
 
 import { hash } from 'node:crypto';
 import type Provider from 'oidc-provider';
-import type { AuthorizationDetail, Client } from 'oidc-provider';
+import { type AuthorizationDetail, type Client, errors } from 'oidc-provider';
 import { bindingClaims, boundClientId, mayIntrospect } from '../../client-binding.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import type { IntrospectionOutcome } from '../../metrics/traffic.ts';
@@ -52,15 +52,28 @@ export interface IntrospectionDeps extends DelegationDeps {
   readonly metrics: Pick<Metrics, 'introspected'>;
 }
 
+/** @throws InvalidClientAuth for a caller that did not authenticate */
 export type Introspect = (caller: Client, value: string) => Promise<{ readonly active: boolean }>;
 
 export function createIntrospection(deps: IntrospectionDeps): Introspect {
   return async (caller, value) => {
+    if (!isAuthenticated(caller)) throw unauthenticated();
     const token = await findActiveToken(deps, value);
     const outcome = token === undefined ? 'unknown' : await deps.introspectionPolicy(caller, token);
     deps.metrics.introspected(outcome);
     return token === undefined || outcome !== 'active' ? { active: false } : describe(deps, token, value);
   };
+}
+
+/** The id of a public client is no secret. */
+const isAuthenticated = (caller: Client): boolean => caller.clientAuthMethod !== 'none';
+
+/** RFC 7662 §2.1: "the endpoint MUST also require some form of authorization to access this endpoint". */
+function unauthenticated(): errors.InvalidClientAuth {
+  const error = new errors.InvalidClientAuth('a public client asked');
+  return Object.assign(error, {
+    error_description: 'client authentication is required, which public clients have not',
+  });
 }
 
 /** Neither expired nor consumed, with its grant and session. The policy asks about its client and its user. */
@@ -129,7 +142,7 @@ export function createIntrospectionPolicy(deps: DelegationDeps): IntrospectionPo
     const delegated = delegation && { delegation, audience, accountId: token.accountId, issuedAt: token.iat };
     if (delegated && !(await isDelegationValid(deps, delegated))) return 'inactive';
     const isEntitled = mayIntrospect(
-      { clientId: caller.clientId, isAuthenticated: caller.clientAuthMethod !== 'none' },
+      { clientId: caller.clientId, isAuthenticated: isAuthenticated(caller) },
       {
         boundClientId: clientId,
         // A refresh token is for the client alone.
