@@ -9,6 +9,11 @@ import { profileDefaults, SECURITY_PROFILES } from './security-profile.ts';
 /** OpenID Connect Core §3.1.2.1, §5.4, §11 */
 export const OPENID_SCOPES: readonly string[] = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'];
 
+/** Those that need nothing but this server. client_secret_jwt is none of them: secrets are stored as hashes. */
+export const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
+/** RFC 8705 §2, where clients can present certificates */
+export const CERTIFICATE_AUTH_METHODS = ['tls_client_auth', 'self_signed_tls_client_auth'] as const;
+
 export interface Client {
   readonly clientId: string;
   readonly metadata: ClientMetadata;

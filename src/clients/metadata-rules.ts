@@ -1,13 +1,18 @@
 // Contradictions in client metadata that the engine's schema does not refuse.
 
-import { AppError } from '../errors.ts';
+import { AppError, type FaultyMember } from '../errors.ts';
 import { certificateFaults } from './certificate-rules.ts';
-import type { ClientMetadata } from './client.ts';
+import { CERTIFICATE_AUTH_METHODS, CLIENT_AUTH_METHODS, type ClientMetadata } from './client.ts';
 import { keyFaults } from './key-rules.ts';
 import { profileFaults } from './security-profile.ts';
 
 export function assertSensible(metadata: ClientMetadata): void {
-  const faults = [...profileFaults(metadata), ...certificateFaults(metadata), ...keyFaults(metadata.jwks?.keys ?? [])];
+  const faults = [
+    ...methodFaults(metadata),
+    ...profileFaults(metadata),
+    ...certificateFaults(metadata),
+    ...keyFaults(metadata.jwks?.keys ?? []),
+  ];
   if (metadata.token_endpoint_auth_method === 'none') {
     if (metadata.grant_types?.includes('client_credentials')) {
       // RFC 6749 §4.4: the client credentials grant MUST only be used by confidential clients.
@@ -41,6 +46,15 @@ export function assertSensible(metadata: ClientMetadata): void {
     }
   }
   if (faults.length > 0) throw new AppError('validation_failed', faults.map((f) => f.detail).join('; '), { faults });
+}
+
+const AUTH_METHODS: readonly string[] = [...CLIENT_AUTH_METHODS, ...CERTIFICATE_AUTH_METHODS];
+
+/** The engine would name what the method needs, such as a client_secret, and not that there is no such method here. */
+function methodFaults({ token_endpoint_auth_method: method }: ClientMetadata): FaultyMember[] {
+  if (method === undefined || AUTH_METHODS.includes(method)) return [];
+  const detail = `token_endpoint_auth_method ${method} is not offered: use one of ${AUTH_METHODS.join(', ')}`;
+  return [{ pointer: '/token_endpoint_auth_method', detail }];
 }
 
 const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);

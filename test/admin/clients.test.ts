@@ -59,6 +59,11 @@ describe('registering', () => {
     ['an unknown grant', { grant_types: ['password'] }, ['/grant_types']],
     ['the implicit flow', { response_types: ['token'], redirect_uris: ['https://a.example/cb'] }, ['/response_types']],
     ['HS256 ID tokens', { id_token_signed_response_alg: 'HS256', redirect_uris: ['https://a.example/cb'] }, undefined],
+    [
+      'client_secret_jwt, which needs a secret that can be read',
+      { token_endpoint_auth_method: 'client_secret_jwt', grant_types: ['client_credentials'] },
+      ['/token_endpoint_auth_method'],
+    ],
     ['keys nowhere', { token_endpoint_auth_method: 'private_key_jwt', grant_types: ['client_credentials'] }, undefined],
     [
       'a symmetric key',

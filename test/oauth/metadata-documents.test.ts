@@ -136,6 +136,13 @@ describe('the content of a document', () => {
     expect((await server.admin.request('GET', adminPath(app))).status).toBe(404);
   });
 
+  test('with an authentication method that is not offered is refused, and the log names those that are', async () => {
+    const app = publish({ token_endpoint_auth_method: 'client_secret_jwt' });
+    await expect(obtainCode(server, app)).rejects.toThrow(/error-page/);
+    const refused = server.logLines.filter((line) => line.includes('a document of a client was refused'));
+    expect(refused.at(-1)).toContain('client_secret_jwt is not offered: use one of client_secret_basic');
+  });
+
   test('cannot set members for operators, or make this server fetch another URL', async () => {
     const app = publish({
       refresh_token_grace_seconds: 1e9,

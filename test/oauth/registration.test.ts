@@ -196,6 +196,25 @@ describe('registration (RFC 7591)', () => {
     expect([status >= 400 && status < 500, body.error]).toEqual([true, error]);
   });
 
+  test.each(['client_secret_jwt', 'attest_jwt_client_auth', 'nonsense'])(
+    'an authentication method that is not offered is named, with those that are: %s',
+    async (method) => {
+      const refused = {
+        detail: `token_endpoint_auth_method ${method} is not offered: use one of client_secret_basic, client_secret_post, private_key_jwt, none, tls_client_auth, self_signed_tls_client_auth`,
+      };
+      const metadata = { ...APP, token_endpoint_auth_method: method };
+      const { body } = await call('POST', '', await initialToken(), metadata);
+      expect(body).toEqual({ error: 'invalid_client_metadata', error_description: refused.detail });
+      const byAdmin = await server.admin.request('POST', '/clients', metadata);
+      expect([byAdmin.status, byAdmin.body.detail]).toEqual([400, refused.detail]);
+      const { clientId } = await server.admin.createClient(APP);
+      const changed = await server.admin.request('PATCH', `/clients/${clientId}`, {
+        token_endpoint_auth_method: method,
+      });
+      expect([changed.status, changed.body.detail]).toEqual([400, refused.detail]);
+    },
+  );
+
   test('members for operators are ignored', async () => {
     const { clientId } = await registered({
       ...APP,

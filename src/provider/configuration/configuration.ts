@@ -4,7 +4,7 @@
 // passed in by engine.ts.
 
 import type { AsymmetricSigningAlgorithm, Configuration } from 'oidc-provider';
-import { OPENID_SCOPES } from '../../clients/client.ts';
+import { CERTIFICATE_AUTH_METHODS, CLIENT_AUTH_METHODS, OPENID_SCOPES } from '../../clients/client.ts';
 import type { Config } from '../../config/config.ts';
 import type { SigningKey } from '../../keys/key-ring.ts';
 import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
@@ -20,11 +20,6 @@ import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './f
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
 import { nameAsRegistered } from './registered-resources.ts';
 import { BatchSigningKey } from './signing-keys.ts';
-
-const CLIENT_AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
-
-/** RFC 8705 §2 */
-const CERTIFICATE_AUTH_METHODS = ['tls_client_auth', 'self_signed_tls_client_auth'] as const;
 
 /**
  * What clients sign with. Asymmetric only: with hashed secrets there is no key for HS256. RS256 for
