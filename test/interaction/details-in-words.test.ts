@@ -75,7 +75,10 @@ describe('amounts', () => {
   });
 
   test('a list is no amount: it would look like a single one', () => {
-    expect(shown({ price: { amount: ['5'], currency: 'EUR' } })).toEqual(['price › amount: 5', 'price › currency: EUR']);
+    expect(shown({ price: { amount: ['5'], currency: 'EUR' } })).toEqual([
+      'price › amount: 5',
+      'price › currency: EUR',
+    ]);
   });
 
   test('beside other members, and without a currency', () => {
