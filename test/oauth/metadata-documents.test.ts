@@ -173,6 +173,15 @@ test('documents are registrations: one address adds twenty new clients an hour, 
   expect((await begin(known)).status).toBe(303);
 });
 
+test('a whole office that uses a new app for the first time at once is one registration', async () => {
+  const app = publish();
+  const begin = () => fetch(signInUrl(app), { redirect: 'manual' });
+  const statuses = await Promise.all(Array.from({ length: 25 }, async () => (await begin()).status));
+  expect(statuses).toEqual(Array<number>(25).fill(303));
+  const { rows } = await server.sql.query("SELECT points FROM login_throttle WHERE key LIKE 'registration%'");
+  expect(rows).toEqual([{ points: 1 }]);
+});
+
 describe('a document that disappears', () => {
   test('issued tokens stay valid, no new one is issued, and no other request waits for its host', async () => {
     const app = publish();

@@ -52,6 +52,20 @@ export function createDocumentNotes({ database, throttle }: DocumentNotesDeps): 
   // Two nodes may cache two revisions of a document. Each stores one that is new to itself once, so
   // they do not overwrite each other in turns.
   const seen = new Map<string, string>();
+  const registering = new Map<string, Promise<void>>();
+
+  /** Once for all that ask at the same time: the first users of an app are one registration. */
+  function register(deps: ReplaceDeps, clientId: string, metadata: ClientMetadata): Promise<void> {
+    const running = registering.get(clientId);
+    if (running !== undefined) return running;
+    const address = currentContext()?.ip ?? '';
+    const started = assertMayRegister(throttle, address)
+      .then(() => database.longTransaction((query) => store(query, deps, clientId, metadata)))
+      .then((isNew) => (isNew ? undefined : throttle.giveBack(address)))
+      .finally(() => registering.delete(clientId));
+    registering.set(clientId, started);
+    return started;
+  }
 
   return async (provider, client, known) => {
     const { clientId } = client;
@@ -65,11 +79,13 @@ export function createDocumentNotes({ database, throttle }: DocumentNotesDeps): 
         subjectsOf: (id: string, each: ClientMetadata) => subjectsOf(provider, id, each),
         removeArtifacts: removeArtifactsOfClient,
       };
-      if (known === undefined) await asEngineRefusal(assertMayRegister(throttle));
       try {
-        // Without a lock: a document that is refused is refused at each request.
-        if (known !== undefined) assertSameSubjects(replaceDeps, known, stored);
-        await database.longTransaction((query) => store(query, replaceDeps, clientId, stored));
+        if (known === undefined) await asEngineRefusal(register(replaceDeps, clientId, stored));
+        else {
+          // Without a lock: a document that is refused is refused at each request.
+          assertSameSubjects(replaceDeps, known, stored);
+          await database.longTransaction((query) => store(query, replaceDeps, clientId, stored));
+        }
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'validation_failed') throw error;
         throw new errors.InvalidClientMetadata(error.detail);
@@ -81,22 +97,25 @@ export function createDocumentNotes({ database, throttle }: DocumentNotesDeps): 
   };
 }
 
-async function store(query: Query, deps: ReplaceDeps, clientId: string, metadata: ClientMetadata): Promise<void> {
+/** @returns whether the client is new */
+async function store(query: Query, deps: ReplaceDeps, clientId: string, metadata: ClientMetadata): Promise<boolean> {
   const by = { actor: `client:${clientId}` };
   if ((await insertClient(query, clientId, metadata, { registeredBy: METADATA_DOCUMENT })) !== undefined) {
     const detail = { client_name: metadata.client_name, registered_by: METADATA_DOCUMENT };
-    return recordAudit(query, { type: 'client.created', ...by, clientId, detail });
+    await recordAudit(query, { type: 'client.created', ...by, clientId, detail });
+    return true;
   }
   const before = await lockClient(query, clientId);
   // Registered with this id in the meantime, or stored by another node.
-  if (!isOfDocument(before) || isDeepStrictEqual(before.metadata, metadata)) return;
+  if (!isOfDocument(before) || isDeepStrictEqual(before.metadata, metadata)) return false;
   const detail = { client_name: metadata.client_name, redirect_uris: metadata.redirect_uris };
   await recordAudit(query, { type: 'client.changed', ...by, clientId, detail });
   await replaceMetadata(deps, query, { before, metadata, author: 'client', by });
+  return false;
 }
 
-async function assertMayRegister(throttle: GuessThrottle): Promise<void> {
-  const retryAfterSeconds = await throttle.attempt(currentContext()?.ip ?? '');
+async function assertMayRegister(throttle: GuessThrottle, address: string): Promise<void> {
+  const retryAfterSeconds = await throttle.attempt(address);
   if (retryAfterSeconds === undefined) return;
   throw new AppError('too_many_requests', 'too many new clients came from this address', { retryAfterSeconds });
 }
