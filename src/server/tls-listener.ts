@@ -61,10 +61,12 @@ export async function openTlsListener(
   const stopReading = startPeriodicTask(
     async () => {
       const fresh = await readTlsTexts(files);
-      if (JSON.stringify(fresh) === JSON.stringify(current)) return;
-      server.setSecureContext(contextOf(fresh));
-      current = fresh;
-      log.info('the certificate of the TLS listener has changed');
+      if (JSON.stringify(fresh) !== JSON.stringify(current)) {
+        server.setSecureContext(contextOf(fresh));
+        current = fresh;
+        log.info('the certificate of the TLS listener has changed');
+      }
+      lastFailure = undefined;
     },
     {
       intervalMs: readIntervalMs,

@@ -133,3 +133,15 @@ test('a renewed certificate is shown without a restart, and files that do not go
   // What the first context refused, the second one refuses too.
   await expect(shake(port, { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA256' })).rejects.toThrow();
 });
+
+test('a fault of the files that comes back after it was mended is logged again', async () => {
+  await listen();
+  const faults = () => logLines.filter((line) => line.includes('it keeps the ones that it has')).length;
+  await rm(join(folder, 'key'));
+  await eventually(() => expect(faults()).toBe(1));
+  await write({ cert: after.cert, key: after.key });
+  await eventually(() => expect(logLines.join()).toContain('has changed'));
+  const former = faults();
+  await rm(join(folder, 'key'));
+  await eventually(() => expect(faults()).toBe(former + 1));
+});
