@@ -15,6 +15,7 @@ import {
   mkdtemp,
   readdir,
   realpath,
+  rename,
   rm,
   stat,
   symlink,
@@ -154,6 +155,25 @@ if (isRoot) {
     const again = await startEmbeddedPostgres({ dataDir, log: () => {} });
     await again.stop();
     expect((await stat(join(cluster, 'base'))).uid).not.toBe(13_131);
+  });
+
+  test('takes over nothing that the owner of the data folder could have put in the place of the cluster', async () => {
+    const dataDir = join(closedDir, 'postgres');
+    const cluster = join(dataDir, 'cluster');
+    await (await startEmbeddedPostgres({ dataDir, log: () => {} })).stop();
+    await rename(cluster, `${cluster}.away`);
+    const precious = join(closedDir, 'precious');
+    await mkdir(precious);
+    await writeFile(join(precious, 'file'), 'of root');
+    await symlink(precious, cluster);
+    await expect(startEmbeddedPostgres({ dataDir, log: () => {} })).rejects.toThrow(/cluster is no folder/);
+    // Of another account: the folder may become a link meanwhile.
+    await rm(cluster);
+    await rename(`${cluster}.away`, cluster);
+    spawnSync('chown', ['-R', '13131:13131', cluster]);
+    await chown(dataDir, 12_345, 12_345);
+    await expect(startEmbeddedPostgres({ dataDir, log: () => {} })).rejects.toThrow(/does not belong to root/);
+    expect((await stat(join(precious, 'file'))).uid).toBe(0);
   });
 
   test('leaves a cluster that an ordinary user made to that user, and can use it too', async () => {

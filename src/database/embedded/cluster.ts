@@ -4,6 +4,7 @@
 // connect is written at each start.
 
 import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { chmod, chown, lchown, lstat, mkdtemp, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Account, withName } from '../../account/account.ts';
@@ -37,7 +38,7 @@ export interface Cluster {
 
 export async function ensureCluster(options: ClusterOptions): Promise<Cluster> {
   const { dataDir, clusterDir, account, log } = options;
-  const existing = await stat(clusterDir).catch(() => undefined);
+  const existing = await findCluster(clusterDir, account);
   if (existing === undefined) await removeLeftovers(dataDir);
   const password = await readOrCreatePassword(dataDir, existing !== undefined);
   if (existing === undefined) {
@@ -47,12 +48,21 @@ export async function ensureCluster(options: ClusterOptions): Promise<Cluster> {
     await syncDir(dataDir);
   } else if (account !== undefined && existing.uid !== account.uid) {
     // Of an earlier version, or from a machine on which the account has another number.
+    if ((await stat(dataDir)).uid !== 0)
+      throw new Error(`${dataDir} does not belong to root: ${clusterDir} cannot be taken over`);
     await stopOrphan(clusterDir, log);
     await giveTo(account, clusterDir);
     log(`the files of the database belong to the uid ${account.uid} now, and to ${existing.uid} no more`);
   }
   await writeAccessRules(clusterDir, account);
   return { password, isNew: existing === undefined };
+}
+
+/** For another account no link: who could make one here would choose which files root gives to that account. */
+async function findCluster(clusterDir: string, account: Account | undefined): Promise<Stats | undefined> {
+  const found = await (account === undefined ? stat : lstat)(clusterDir).catch(() => undefined);
+  if (found?.isDirectory() === false) throw new Error(`${clusterDir} is no folder`);
+  return found;
 }
 
 /**
