@@ -107,9 +107,8 @@ describe('a role with a limit of connections', () => {
     await Promise.all(others.map((other) => other.connect()));
     await others[0]?.query(`ALTER DATABASE ${new URL(connectionString).pathname.slice(1)} CONNECTION LIMIT 8`);
     const demand = { processes: 1, poolSize: 20 };
-    await expect(sharePool(connectionString, demand, createLog('silent'))).rejects.toThrow(
-      'the limit of the database is 8, 4 are in use, and one process needs 5 at least',
-    );
+    const refusal = 'the limit of the database is 8, 4 are in use, and one process needs 5 at least';
+    await eventually(() => expect(sharePool(connectionString, demand, createLog('silent'))).rejects.toThrow(refusal));
     await others.pop()?.end();
     await eventually(async () => expect(await sharePool(connectionString, demand, createLog('silent'))).toBe(5));
     await Promise.all(others.map((other) => other.end()));
