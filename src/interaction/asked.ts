@@ -2,6 +2,7 @@
 // authorization details.
 
 import type { Query } from '../database/database.ts';
+import { withHiddenSpelledOut } from '../input/shown-text.ts';
 import type { Engine, Interaction } from '../provider/engine.ts';
 import type { AuthorizationDetail } from '../resource-servers/authorization-details.ts';
 import { isSameIdentifier } from '../resource-servers/identifier.ts';
@@ -111,7 +112,8 @@ export async function inWords(
   return {
     identityScopes: identityScopes.map((name) => ({ name, label: LABELS[name] ?? name })),
     apis: await Promise.all(apis),
-    claims,
+    // Their names are of the app's choice.
+    claims: claims.map(withHiddenSpelledOut),
     details: await detailsInWords(query, details, toIdentifiers(params)),
     isNothing: identityScopes.length + apis.length + claims.length + details.length === 0,
   };

@@ -95,13 +95,13 @@ test('the code may be entered in lower case and without the hyphen', async () =>
 });
 
 test('the page shows which app requests what, and from where', async () => {
-  const claims = JSON.stringify({ userinfo: { nickname: null }, id_token: { locale: null } });
+  const claims = JSON.stringify({ userinfo: { nickname: null, '\u202eliame': null }, id_token: { locale: null } });
   const { user_code } = await start({ claims });
   const { html, headers } = await typeCode(createUserAgent(server.issuer), user_code);
   expect(html).toContain('Television &lt;3');
   expect(html).toContain(user_code);
   expect(html).toMatch(/Orders[\s\S]*<code>read<\/code>/);
-  for (const claim of ['nickname', 'locale']) expect(html).toContain(`<code>${claim}</code>`);
+  for (const claim of ['nickname', 'locale', '\\u202eliame']) expect(html).toContain(`<code>${claim}</code>`);
   expect(html).toMatch(/127\.0\.0\.1|::1/);
   expect(headers.get('content-security-policy')).toContain("form-action 'self'");
 });
