@@ -103,8 +103,11 @@ describe.each(['/bye-onward', '/bye-to-app'])('the address after a logout redire
     await reaches(path);
   });
 
-  test('without a session, by the form that submits itself', async () => {
-    await page.goto(logoutUrl(), { waitUntil: 'commit' });
+  test('without a session, at once', async () => {
+    // Redirects that end at a private scheme lead to no page.
+    await page.goto(logoutUrl(), { waitUntil: 'commit' }).catch((error: unknown) => {
+      if (!String(error).includes('ERR_ABORTED')) throw error;
+    });
     await reaches(path);
   });
 });

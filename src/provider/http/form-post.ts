@@ -1,6 +1,5 @@
-// The engine sometimes answers with a page that submits a form by itself (logout without a session,
-// a change of user in the middle of a login, response_mode=form_post). It is shown as a page of
-// ours.
+// The engine sometimes answers with a page that submits a form by itself (a change of user in the
+// middle of a login, response_mode=form_post). It is shown as a page of ours.
 
 import type { Middleware } from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
