@@ -190,8 +190,12 @@ const WORKS = {
   'a signed introspection answer': '200 application/token-introspection+jwt',
   'a signed userinfo answer': '200 application/jwt',
 };
-/** RFC 6749 §4.4: a public client gets no token of its own. */
-const WORKS_IN_PUBLIC = { ...WORKS, 'a token request': 'unauthorized_client' };
+/** RFC 6749 §4.4, RFC 7662 §2.1: a public client gets no token of its own, and may not introspect. */
+const WORKS_IN_PUBLIC = {
+  ...WORKS,
+  'a token request': 'unauthorized_client',
+  'a signed introspection answer': 'invalid_client',
+};
 
 describe.each(Object.keys(METHODS))('a client with %s', (name) => {
   test.each(Object.keys(USES))('is served by the next engine after %s', async (use) => {

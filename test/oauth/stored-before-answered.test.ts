@@ -26,6 +26,7 @@ const OPAQUE_API = 'https://opaque.example';
 
 let server: TestServer;
 let app: TestClient;
+let api: TestClient;
 let publicApp: TestClient;
 let tv: TestClient;
 
@@ -36,12 +37,14 @@ beforeAll(async () => {
   app = await admin.createClient({ ...CODE_FLOW, grant_types: [...CODE_FLOW.grant_types, 'client_credentials'] });
   publicApp = await admin.createClient({ ...CODE_FLOW, ...PUBLIC, refresh_token_grace_seconds: 0 });
   tv = await admin.createClient({ ...PUBLIC, grant_types: [DEVICE_GRANT] });
-  for (const [api, access_token_format] of [
+  api = await admin.createClient();
+  for (const [identifier, access_token_format] of [
     [JWT_API, 'jwt'],
     [OPAQUE_API, 'opaque'],
   ] as const) {
-    await admin.createApi(api, { scopes: ['read'], access_token_format });
-    for (const { clientId } of [app, publicApp]) await admin.allow(clientId, api, ['read']);
+    const members = { scopes: ['read'], introspection_client_id: api.clientId };
+    await admin.createApi(identifier, { ...members, access_token_format });
+    for (const { clientId } of [app, publicApp]) await admin.allow(clientId, identifier, ['read']);
   }
   await server.sql.query(`
     CREATE FUNCTION refuse_for_the_test() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -158,7 +161,7 @@ describe('a replay', () => {
       async () => {
         const issued = await obtainCode(server, app, { scope: 'openid read', resource: OPAQUE_API });
         const { body } = await exchange(server, app, issued);
-        return { live: String(body.access_token), caller: app, replay: () => exchange(server, app, issued) };
+        return { live: String(body.access_token), replay: () => exchange(server, app, issued) };
       },
     ],
     [
@@ -167,29 +170,29 @@ describe('a replay', () => {
         const { refreshToken } = await forUser(publicApp);
         const { body } = await refresh(server, publicApp, refreshToken);
         const live = String(body.access_token);
-        return { live, caller: publicApp, replay: () => refresh(server, publicApp, refreshToken) };
+        return { live, replay: () => refresh(server, publicApp, refreshToken) };
       },
     ],
   ] as const;
 
   test.each(replays)('%s is answered when its audit event is stored, not before', async (_name, prepare) => {
-    const { live, caller, replay } = await prepare();
+    const { live, replay } = await prepare();
     const before = await events('token.replayed');
     const { status, body } = await whileAuditIsLocked(replay);
     expect([status, body.error]).toEqual([400, 'invalid_grant']);
     expect(await events('token.replayed')).toBe(before + 1);
-    expect(await isActive(server, caller, live)).toBe(false);
+    expect(await isActive(server, api, live)).toBe(false);
   });
 
   test.each(replays)('%s revokes nothing when its audit event cannot be stored', async (_name, prepare) => {
-    const { live, caller, replay } = await prepare();
+    const { live, replay } = await prepare();
     await breakInserts('audit_events', "NEW.type = 'token.replayed'");
     const { status, body } = await replay();
     expect([status, body]).toEqual([500, SERVER_ERROR]);
-    expect(await isActive(server, caller, live)).toBe(true);
+    expect(await isActive(server, api, live)).toBe(true);
     await repair('audit_events');
     expect((await replay()).status).toBe(400);
-    expect(await isActive(server, caller, live)).toBe(false);
+    expect(await isActive(server, api, live)).toBe(false);
   });
 });
 
