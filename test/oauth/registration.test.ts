@@ -215,18 +215,35 @@ describe('registration (RFC 7591)', () => {
     },
   );
 
-  test('members for operators are ignored', async () => {
-    const { clientId } = await registered({
-      ...APP,
-      authorization_details_types: ['payment'],
-      refresh_token_grace_seconds: 60,
-      refresh_token_reuse_in_grace: true,
-      registered_by: 'admin',
-    });
+  test.each<[string, unknown]>([
+    ['authorization_details_types', ['payment']],
+    ['refresh_token_grace_seconds', 60],
+    ['refresh_token_reuse_in_grace', true],
+    ['sector_identifier_uri', 'https://app.example/sector.json'],
+  ])(
+    '%s is for operators, and refused by name: a client would think that it has what it asked for',
+    async (name, value) => {
+      const refused = { error: 'invalid_client_metadata', error_description: `${name} can be set by operators only` };
+      const { status, body } = await call('POST', '', await initialToken(), { ...APP, [name]: value });
+      expect([status, body]).toEqual([400, refused]);
+      // RFC 7592 §2.2
+      const own = await registered(APP);
+      const replaced = await call('PUT', `/${own.clientId}`, own.token, {
+        ...APP,
+        client_id: own.clientId,
+        [name]: value,
+      });
+      expect([replaced.status, replaced.body]).toEqual([400, refused]);
+      // null is as good as nothing.
+      const left = await call('POST', '', await initialToken(), { ...APP, [name]: null });
+      expect([left.status, left.body]).toEqual([201, expect.not.objectContaining({ [name]: expect.anything() })]);
+    },
+  );
+
+  test('unknown members are ignored (RFC 7591 §2), those of the admin API too', async () => {
+    const { clientId } = await registered({ ...APP, registered_by: 'admin', software_id: 'x' });
     const { body } = await server.admin.request('GET', `/clients/${clientId}`);
-    expect(body).not.toHaveProperty('authorization_details_types');
-    expect(body).not.toHaveProperty('refresh_token_grace_seconds');
-    expect(body).not.toHaveProperty('refresh_token_reuse_in_grace');
+    expect(body).not.toHaveProperty('software_id');
     expect(body.registered_by).toMatch(/^token:/);
   });
 
@@ -561,7 +578,7 @@ describe('the sector identifier of a client of an operator', () => {
       subject_type: 'pairwise',
       sector_identifier_uri: `https://${documents.host}/sector.json`,
     });
-    expect([status, fetches]).toEqual([201, 0]);
+    expect([status, fetches]).toEqual([400, 0]);
   });
 });
 

@@ -13,7 +13,13 @@ import type { SecretVerifier } from '../secret.ts';
 import { findClient } from '../store.ts';
 import { hashToken, useInitialAccessToken } from './initial-access-tokens.ts';
 import type { FindReservedWord } from './reserved-names.ts';
-import { type AllowedRegistration, assertAllowed, OPERATORS_MEMBERS, parseUnverified } from './unverified.ts';
+import {
+  type AllowedRegistration,
+  assertAllowed,
+  assertNotForOperators,
+  OPERATORS_MEMBERS,
+  parseUnverified,
+} from './unverified.ts';
 
 const REGISTRATION = {
   name: 'client_registration',
@@ -71,6 +77,7 @@ async function register(
 ): Promise<CreatedClient & { registrationToken: string }> {
   const clientId = randomBytes(16).toString('hex');
   const registrationToken = `lyg_${randomBytes(32).toString('base64url')}`;
+  assertNotForOperators(document);
   const metadata = parseUnverified(document);
   const created = await clients.create(clientId, metadata, by(clientId, requestId), {
     tokenHash: hashToken(registrationToken),
@@ -114,6 +121,7 @@ async function replace(
   { requestId, address }: RequestSource,
 ): Promise<CreatedClient> {
   const { clientId } = client;
+  assertNotForOperators(document, client.metadata);
   const metadata = parseUnverified(document);
   assertAllowed(metadata, allowed, deps.findReservedWord);
   await assertOwnSecret(deps, { clientId, address }, document.client_secret);

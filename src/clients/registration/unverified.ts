@@ -1,6 +1,7 @@
 // What a client may register without an operator, whether dynamically (RFC 7591) or by its client
 // ID metadata document. The rules for what an operator registers (metadata-rules.ts) apply too.
 
+import { isDeepStrictEqual } from 'node:util';
 import { AppError, type FaultyMember } from '../../errors.ts';
 import { type ClientMetadata, clientMetadataSchema, OPENID_SCOPES, withDefaults } from '../client.ts';
 import type { FindReservedWord } from './reserved-names.ts';
@@ -24,6 +25,26 @@ export const OPERATORS_MEMBERS: readonly string[] = [
 ];
 
 /**
+ * RFC 7591 §2 lets a server ignore members that it does not understand. It understands these, so that
+ * a client that asks for one is told that it does not get it (§3.2.2).
+ * @param inForce what operators have set: a client that repeats it, as RFC 7592 §2.2 demands, asks for nothing
+ * @throws AppError `validation_failed`
+ */
+export function assertNotForOperators(
+  document: Readonly<Record<string, unknown>>,
+  inForce: Readonly<Record<string, unknown>> = {},
+): void {
+  const faults: FaultyMember[] = OPERATORS_MEMBERS.filter((name) => {
+    const asked = document[name];
+    return asked !== undefined && asked !== null && !isDeepStrictEqual(asked, inForce[name]);
+  }).map((name) => ({ pointer: `/${name}`, detail: `${name} can be set by operators only` }));
+  if (faults.length > 0)
+    throw new AppError('validation_failed', faults.map((each) => each.detail).join('; '), { faults });
+}
+
+/**
+ * Without the members for operators.
+ *
  * RFC 7591 §2: "The authorization server MUST ignore any client metadata sent by the client that it
  * does not understand".
  * @throws AppError `validation_failed`
