@@ -36,7 +36,7 @@ export function createChecks(installation: Installation, ledger: Ledger, random:
 
   async function checkToken(token: LedgerToken): Promise<void> {
     const { state } = token;
-    if (state === 'unknown') return;
+    if (state === 'unknown' || token.caller === null) return;
     const node = random.pick(reachable(installation));
     const isActive = await introspect(node, token);
     // Something that an actor did meanwhile.
@@ -70,10 +70,11 @@ export function createChecks(installation: Installation, ledger: Ledger, random:
 
 const kindOf = ({ kid }: LedgerToken) => (kid === undefined ? 'token' : 'JWT');
 
-/** Asks until it is told. */
-export async function introspect(node: Node, { client, token }: LedgerToken): Promise<boolean | undefined> {
+/** Asks until it is told, if anybody may ask. */
+export async function introspect(node: Node, { caller, token }: LedgerToken): Promise<boolean | undefined> {
+  if (caller === null) return undefined;
   for (const deadline = performance.now() + ANSWER_WITHIN_MS; performance.now() < deadline; await sleep(PAUSE_MS)) {
-    const { status, body } = await node.ask({ path: '/oauth2/introspect', client, form: { token } });
+    const { status, body } = await node.ask({ path: '/oauth2/introspect', client: caller, form: { token } });
     if (status === 200) return body.active === true;
   }
   return undefined;

@@ -21,8 +21,10 @@ export interface Violation {
 
 export interface LedgerToken {
   readonly token: string;
-  /** may introspect it */
+  /** it was issued to */
   readonly client: TestClient;
+  /** may introspect it; null: a refresh token of a public client, about which nobody may ask */
+  readonly caller: TestClient | null;
   /** the key that has signed it */
   readonly kid: string | undefined;
   /** `unknown` while something that may end it is not acknowledged */
@@ -62,7 +64,7 @@ export interface Ledger {
   /** What follows is counted for this fault. */
   enter(fault: string): Tally;
   /** A token that an answer has brought. */
-  addToken(client: TestClient, token: string): LedgerToken;
+  addToken(client: TestClient, token: string, caller: TestClient | null): LedgerToken;
   /** One more answer that acknowledges something, and the audit events that must be there for it. */
   acknowledge(requestId?: string, type?: string, count?: number): void;
   countSibling(): void;
@@ -104,9 +106,9 @@ export function createLedger(say: (text: string) => void = () => {}): Ledger {
       fault = name;
       return tally(name);
     },
-    addToken(client, token) {
+    addToken(client, token, caller) {
       const kid = kidOf(token);
-      const added: LedgerToken = { token, client, kid, state: keys.get(kid ?? '') ?? 'live' };
+      const added: LedgerToken = { token, client, caller, kid, state: keys.get(kid ?? '') ?? 'live' };
       tokens.push(added);
       return added;
     },

@@ -14,7 +14,7 @@ export function getTokens(play: Play): Promise<void> {
     const answer = await anyNode(play).ask({ path: '/oauth2/token', client: fixtures.service, form });
     if (answer.status === 200) {
       ledger.acknowledge(answer.requestId, 'token.issued');
-      ledger.addToken(fixtures.service, String(answer.body.access_token));
+      ledger.addToken(fixtures.service, String(answer.body.access_token), fixtures.service);
     } else if (!isUndecided(answer)) {
       ledger.violate('failed', `a token was refused: ${answer.status} ${JSON.stringify(answer.body)}`);
     }
@@ -26,11 +26,12 @@ export function introspectTokens(play: Play): Promise<void> {
   return againAndAgain(play, 40, async () => {
     if (ledger.tokens.length === 0) return;
     const token = random.pick(ledger.tokens);
-    const { state } = token;
+    const { state, caller } = token;
+    if (caller === null) return;
     const node = anyNode(play);
     const { status, body } = await node.ask({
       path: '/oauth2/introspect',
-      client: token.client,
+      client: caller,
       form: { token: token.token },
     });
     if (status !== 200 || token.state !== state || state === 'unknown') return;

@@ -62,12 +62,11 @@ async function redeem(play: Play, family: Family, form: Form): Promise<boolean> 
   }
 }
 
-function keep({ ledger }: Play, family: Family, { requestId, body }: Answer): void {
+function keep({ ledger, fixtures }: Play, family: Family, { requestId, body }: Answer): void {
   ledger.acknowledge(requestId, 'token.issued', 2);
   family.refreshToken = String(body.refresh_token);
-  for (const token of [String(body.access_token), family.refreshToken]) {
-    family.tokens.push(ledger.addToken(family.app, token));
-  }
+  family.tokens.push(ledger.addToken(family.app, String(body.access_token), fixtures.service));
+  family.tokens.push(ledger.addToken(family.app, family.refreshToken, null));
 }
 
 async function live(play: Play, family: Family): Promise<void> {

@@ -59,7 +59,7 @@ async function acknowledge(format: 'jwt' | 'opaque') {
   const form = { grant_type: 'client_credentials', resource: APIS[format] };
   const answer = await node.ask({ path: '/oauth2/token', client: app, form });
   ledger.acknowledge(answer.requestId, 'token.issued');
-  return { requestId: answer.requestId, entry: ledger.addToken(app, String(answer.body.access_token)) };
+  return { requestId: answer.requestId, entry: ledger.addToken(app, String(answer.body.access_token), app) };
 }
 
 async function found(): Promise<string[]> {
