@@ -8,10 +8,10 @@ import {
   calculatePKCECodeChallenge,
   randomPKCECodeVerifier,
 } from 'openid-client';
-import { type Answer, postForm, type TestClient } from '../support/admin.ts';
+import { type Answer, postForm, type TestClient, toAnswer } from '../support/admin.ts';
 import { ALICE, authorizationUrl, CODE_FLOW, exchange, honest, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
-import { inSeconds, newSigner, requestObject, type Signer } from '../support/signing.ts';
+import { assertion, inSeconds, newSigner, requestObject, type Signer } from '../support/signing.ts';
 import { createUserAgent, type PageVisit, pkcePair, signInAndAllow } from '../support/user-agent.ts';
 
 let server: TestServer;
@@ -221,6 +221,38 @@ describe('request objects', () => {
     const back = await signInAndAllow(createUserAgent(server.issuer), link, ALICE);
     const answer = await exchange(server, signing, { code: back.searchParams.get('code') as string, verifier, back });
     expect(answer.status).toBe(200);
+  });
+
+  test('a client that is named by its assertion alone is told what is wrong (RFC 9126 §2.3, §3)', async () => {
+    const asserting = await server.admin.createClient({
+      ...CODE_FLOW,
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [signer.publicJwk] },
+    });
+    const { clientId } = asserting;
+    async function pushAlone(form: Record<string, string>, at = 'par') {
+      const body = new URLSearchParams({ ...(await assertion(server.issuer, clientId, signer)), ...form });
+      return toAnswer(await fetch(`${server.issuer}/oauth2/${at}`, { method: 'POST', body }));
+    }
+    const object = (changes = {}) => requestObject(server.issuer, clientId, signer, params(), changes);
+    const good = await pushAlone({ request: await object() });
+    expect([good.status, good.body]).toEqual([201, { expires_in: 60, request_uri: expect.any(String) }]);
+
+    for (const changes of [{ claims: { exp: inSeconds(-60) } }, { claims: { aud: 'https://other.example' } }]) {
+      const refused = await pushAlone({ request: await object(changes) });
+      expect([refused.status, refused.body.error]).toEqual([400, 'invalid_request_object']);
+      expect(refused.headers.get('www-authenticate')).toBeNull();
+    }
+    const plain = await pushAlone(params());
+    expect([plain.status, plain.body]).toEqual([
+      400,
+      { error: 'invalid_request', error_description: "missing required parameter 'client_id'" },
+    ]);
+    // Where no client is named, that is what is wrong.
+    const nobody = await postForm(`${server.issuer}/oauth2/par`, undefined, params());
+    expect([nobody.status, nobody.body.error]).toEqual([401, 'invalid_client']);
+    const device = await pushAlone({ scope: 'openid' }, 'device_authorization');
+    expect([device.status, device.body.error]).toEqual([400, 'unauthorized_client']);
   });
 
   test('a client with require_signed_request_object is refused without one', async () => {

@@ -26,10 +26,11 @@ export function challengeClient(ctx: Context, issuer: string): void {
 
 /**
  * `params` is set once the body has been read. A client that is named is authenticated by the
- * engine.
+ * engine. Where it has found one the fault is another: from then on `params` of a pushed or device
+ * request are those of the authorization request, without an assertion.
  */
 function namesNoClient(ctx: KoaContextWithOIDC): boolean {
   const params = ctx.oidc?.params;
-  if (params === undefined || ctx.get('authorization') !== '') return false;
+  if (params === undefined || ctx.oidc.client !== undefined || ctx.get('authorization') !== '') return false;
   return params.client_id === undefined && params.client_secret === undefined && params.client_assertion === undefined;
 }
