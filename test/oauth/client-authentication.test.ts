@@ -201,6 +201,46 @@ describe('client_credentials', () => {
   });
 });
 
+describe('an Origin that the client has not registered', () => {
+  const FOREIGN = { origin: 'https://other.example' };
+  const corsOf = (headers: Headers) => [...headers.keys()].filter((name) => name.startsWith('access-control-'));
+
+  // The second is answered by the engine, the first by the fast path.
+  test.each(['*/*', 'text/html'])(
+    'changes nothing for a client that authenticates, and no page may read the answer (Accept: %s)',
+    async (accept) => {
+      const app = await newClient({ ...CODE_FLOW, grant_types: [...CODE_FLOW.grant_types, 'client_credentials'] });
+      const send = (path: string, form: Record<string, string>, headers = {}) =>
+        postForm(`${server.issuer}/oauth2/${path}`, app, form, { accept, ...headers });
+      const ask = { grant_type: 'client_credentials', resource: ORDERS };
+      const token = String((await send('token', ask)).body.access_token);
+      const requests: [string, Record<string, string>, number][] = [
+        ['token', ask, 200],
+        ['introspect', { token }, 200],
+        ['token', { grant_type: 'refresh_token', refresh_token: 'x' }, 400],
+        ['par', { client_id: app.clientId, response_type: 'code' }, 400],
+        ['revoke', { token }, 200],
+      ];
+      for (const [path, form, expected] of requests) {
+        const foreign = await send(path, form, FOREIGN);
+        expect([path, foreign.status, corsOf(foreign.headers)]).toEqual([path, expected, []]);
+        const usual = await send(path, form);
+        expect(Object.keys(foreign.body)).toEqual(Object.keys(usual.body));
+        expect(foreign.body.error_description).toBe(usual.body.error_description);
+        const own = await send(path, form, { origin: new URL(REDIRECT_URI).origin });
+        expect([path, own.headers.get('access-control-allow-origin')]).toEqual([path, new URL(REDIRECT_URI).origin]);
+      }
+    },
+  );
+
+  test('is refused for a public client, which may be an app in a browser', async () => {
+    const open = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC });
+    const form = { grant_type: 'refresh_token', refresh_token: 'x' };
+    const { status, headers, body } = await postForm(tokenUrl, open, form, FOREIGN);
+    expect([status, body.error, headers.get('access-control-allow-origin')]).toEqual([400, 'invalid_request', null]);
+  });
+});
+
 describe('a grant that the client is not registered for: unauthorized_client (RFC 6749 §5.2)', () => {
   const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
 

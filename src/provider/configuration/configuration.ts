@@ -128,8 +128,15 @@ const RESTRICTIONS = {
   enableHttpPostMethods: false,
   // Browser apps may call the token and userinfo endpoints from the origins of their redirect URIs
   // only.
-  clientBasedCORS: (_ctx, origin, client) =>
-    (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
+  clientBasedCORS(ctx, origin, client) {
+    if ((client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin)) return true;
+    // A client that authenticates is no app in a browser, but what it is built on may send the header.
+    // It is answered, and no page may read that; the engine would refuse the request.
+    if (client.clientAuthMethod === 'none') return false;
+    ctx.remove('Access-Control-Allow-Origin');
+    ctx.remove('Access-Control-Expose-Headers');
+    return true;
+  },
 } satisfies Configuration;
 
 function algorithms({ signingKeys }: EngineKeys): NonNullable<Configuration['enabledJWA']> {
