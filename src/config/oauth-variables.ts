@@ -63,8 +63,8 @@ export const LIMITS = {
   LANYARD_ANONYMOUS_WRITES_PER_ADDRESS: {
     schema: count,
     unit: 'rows a minute',
-    // A flow stores one to three of them: a hundred people behind one address begin in one minute.
-    default: '300',
+    // A flow stores one to three of them: two hundred people behind one address begin in one minute.
+    default: '600',
     text:
       'How many logins, pushed requests and device codes one network address (IPv6: one /64) may begin without ' +
       'authentication. Each process counts for itself.',
@@ -72,7 +72,7 @@ export const LIMITS = {
   LANYARD_ANONYMOUS_WRITES_PER_CLIENT: {
     schema: count,
     unit: 'rows a minute',
-    default: '3000',
+    default: '6000',
     text: 'The same for one client, from all addresses together.',
   },
 } as const satisfies VariableTable;

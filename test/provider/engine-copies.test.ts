@@ -54,7 +54,7 @@ test('an engine that has used the keys of a client leaves them to the next one a
 
 test('the claims of a user that one request has merged are those of the user for the next one', async () => {
   const findAccount = createFindAccount(engine.directory);
-  const ctx = {} as KoaContextWithOIDC;
+  const ctx = { oidc: {} } as KoaContextWithOIDC;
   const load = async () => (await findAccount(ctx, 'alice'))?.claims('userinfo', '', {}, []);
   expect(await load()).toMatchObject({ address: { country: 'Norway' } });
   spoil(await load());
