@@ -113,15 +113,11 @@ function membersThatEndTokens(
   return members;
 }
 
-/** What the client authenticates with, secrets aside. Of keys at a URL: the host that answers for them. */
+/** What the client authenticates with, secrets aside. Keys at a URL may change there. */
 function keysOf({ jwks, jwks_uri: jwksUri, ...metadata }: ClientMetadata): Set<string> {
   const certificateNames = SUBJECT_MEMBERS.flatMap(({ member }) => metadata[member] ?? []);
   const own = jwks?.keys.map(({ kty, crv, x, y, n, e }) => JSON.stringify([kty, crv, x, y, n, e])) ?? [];
-  return new Set([
-    ...own,
-    ...(jwksUri === undefined ? [] : [URL.parse(jwksUri)?.host ?? jwksUri]),
-    ...certificateNames,
-  ]);
+  return new Set([...own, ...(jwksUri === undefined ? [] : [jwksUri]), ...certificateNames]);
 }
 
 function isPublic(metadata: ClientMetadata): boolean {

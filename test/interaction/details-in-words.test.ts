@@ -1,4 +1,4 @@
-// Authorization details (RFC 9396) as the consent page shows them. Whoever sends a request would gain by details that look like
+// Authorization details (RFC 9396) as the consent page shows them. The sender of a request would gain by details that look like
 // less than they are: what is shown has the digits and the letters of what is authorized.
 
 import { describe, expect, test } from '@jest/globals';
