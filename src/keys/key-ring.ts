@@ -15,8 +15,10 @@ import { generateKey } from './generate-key.ts';
 import { openWithOneOf, type SealingKeys } from './seal.ts';
 import { insertKey, listKeys, lockKeys, type StoredKey } from './store.ts';
 
+export const ACCESS_TOKEN_ALGORITHM = 'ES256';
+
 /** ES256 signs access tokens, and ID tokens by default; every library supports RS256. */
-export const BASIC_ALGORITHMS = ['ES256', 'RS256'] as const;
+export const BASIC_ALGORITHMS = [ACCESS_TOKEN_ALGORITHM, 'RS256'] as const;
 
 export type KeyState = 'unpublished' | 'next' | 'active' | 'retired';
 
@@ -31,7 +33,11 @@ export interface SigningKey {
 }
 
 export interface ReadKeys {
-  /** the published ones; the engine signs with the first one that has the right algorithm */
+  /**
+   * the published ones; the engine signs with the first one that has the right algorithm. Those for
+   * access tokens come first: some libraries try one key after the other, and give up at the first of
+   * another type.
+   */
   readonly signingKeys: SigningKey[];
   /** the error of the first key that could not be decrypted, which is left out */
   readonly fault: unknown;
@@ -77,7 +83,8 @@ export async function readSigningKeys(
     activateAt: key.activateAt,
     removeAt: key.removeAt,
   }));
-  return { signingKeys, fault };
+  const rank = ({ alg }: SigningKey) => (alg === ACCESS_TOKEN_ALGORITHM ? 0 : 1);
+  return { signingKeys: signingKeys.sort((a, b) => rank(a) - rank(b)), fault };
 }
 
 /** Active keys first, then retired, next and unpublished ones. */

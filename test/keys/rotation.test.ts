@@ -94,6 +94,17 @@ function verifierWithCache(node: Node, cacheMs: number): JWTVerifyGetKey {
   });
 }
 
+test('the keys of access tokens come first at both nodes: python-jose gives up at the first key of another type', async () => {
+  const algorithms = async (node: Node) => (await readKeySet(node)).keys.map(({ alg }) => alg);
+  expect(await algorithms('here')).toEqual(['ES256', 'RS256']);
+  // The newest of all would be first.
+  expect((await rotate('ES256', 0)).status).toBe(201);
+  expect((await rotate('RS256', 0)).status).toBe(201);
+  for (const node of ['here', 'there'] as const) {
+    await eventually(async () => expect(await algorithms(node)).toEqual(['ES256', 'ES256', 'RS256', 'RS256']));
+  }
+});
+
 describe('under load on two nodes', () => {
   const ROTATIONS = 4;
   const AHEAD_SECONDS = 3;

@@ -7,6 +7,7 @@ import { errors } from 'oidc-provider';
 import { isSelfRegistered } from '../../clients/client.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
 import { type Answer, allAnswers, type Found } from '../../database/cache.ts';
+import { ACCESS_TOKEN_ALGORITHM } from '../../keys/key-ring.ts';
 import { type CachedGrants, type CachedResourceServer, grantAt } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 
@@ -108,7 +109,7 @@ export function createResourcePolicy(deps: ResourcePolicyDeps): ResourcePolicy {
     audience: resourceServer.identifier,
     accessTokenFormat: resourceServer.accessTokenFormat,
     accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
-    jwt: { sign: { alg: 'ES256' } },
+    jwt: { sign: { alg: ACCESS_TOKEN_ALGORITHM } },
   });
   return {
     describe,

@@ -8,6 +8,7 @@ import { LRUCache } from 'lru-cache';
 import type { AccessToken, AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
+import { ACCESS_TOKEN_ALGORITHM } from '../../keys/key-ring.ts';
 import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId, sha256 } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
@@ -93,7 +94,7 @@ function createClaimsReader(issuer: string, publicJwks: readonly JWK[]): ClaimsR
       const { payload } = await jwtVerify(jwt, keySet, {
         issuer,
         typ: 'at+jwt', // RFC 9068 §4: an ID token is not an access token
-        algorithms: ['ES256'],
+        algorithms: [ACCESS_TOKEN_ALGORITHM],
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
         requiredClaims: ['jti', 'iat', 'exp', 'sub', 'aud'],
       });
