@@ -126,7 +126,7 @@ async function change(
       throw new AppError('conflict', 'the client is described by its document: it can be disabled, not changed');
     }
     const metadata = withDefaults(applyPatch(before.metadata, patch));
-    assertSensible(metadata);
+    assertSensible(metadata, withDefaults(before.metadata));
     deps.assertLoadable(clientId, metadata);
     await record(query, 'client.changed', clientId, by, { members: Object.keys(patch) });
     return replaceMetadata(deps, query, { before, metadata, author, by });

@@ -1,17 +1,23 @@
 // Contradictions in client metadata that the engine's schema does not refuse.
 
+import { isDeepStrictEqual } from 'node:util';
 import { AppError, type FaultyMember } from '../errors.ts';
 import { certificateFaults } from './certificate-rules.ts';
 import { CERTIFICATE_AUTH_METHODS, CLIENT_AUTH_METHODS, type ClientMetadata } from './client.ts';
 import { keyFaults } from './key-rules.ts';
 import { profileFaults } from './security-profile.ts';
 
-export function assertSensible(metadata: ClientMetadata): void {
+/**
+ * @param before what is replaced: keys that were accepted by former rules stay while they are not changed
+ * @throws AppError `validation_failed`
+ */
+export function assertSensible(metadata: ClientMetadata, before?: ClientMetadata): void {
+  const newKeys = isDeepStrictEqual(metadata.jwks, before?.jwks) ? [] : (metadata.jwks?.keys ?? []);
   const faults = [
     ...methodFaults(metadata),
     ...profileFaults(metadata),
     ...certificateFaults(metadata),
-    ...keyFaults(metadata.jwks?.keys ?? []),
+    ...keyFaults(newKeys),
   ];
   if (metadata.token_endpoint_auth_method === 'none') {
     if (metadata.grant_types?.includes('client_credentials')) {

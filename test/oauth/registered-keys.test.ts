@@ -156,6 +156,17 @@ test('a change of a registration has the same limits', async () => {
   expect((await server.admin.request('PATCH', path, { jwks: { keys: [rsaKey(8_192)] } })).status).toBe(400);
 });
 
+test('a client whose keys were accepted before there were limits can be changed in everything else', async () => {
+  const { clientId } = await server.admin.createClient({ ...CODE_FLOW, jwks: { keys: ecKeys(1) } });
+  const keys = [rsaKey(8_192), ...ecKeys(11).map(({ kid: _kid, ...key }) => key)];
+  const former = JSON.stringify({ jwks: { keys } });
+  await server.sql.query('UPDATE clients SET metadata = metadata || $2 WHERE client_id = $1', [clientId, former]);
+  const change = (patch: unknown) => server.admin.request('PATCH', `/clients/${clientId}`, patch);
+  expect((await change({ redirect_uris: [`${REDIRECT_URI}/two`] })).status).toBe(200);
+  expect((await change({ jwks: { keys: keys.slice(0, 3) } })).status).toBe(400);
+  expect((await change({ jwks: { keys: ecKeys(2) } })).status).toBe(200);
+});
+
 describe('keys at jwks_uri', () => {
   async function authenticate(keys: readonly unknown[], by = signer): Promise<Answer> {
     published = { keys };
