@@ -33,6 +33,14 @@ test.each(['Badminton Club', 'Administrative Assistant', 'Yardstick', 'Example',
   },
 );
 
+test('of a short host, a name has to contain it between words: many names have its letters in theirs', () => {
+  const find = reservedNames('https://x.com');
+  for (const name of ['X.com', 'x com', 'Xcom', 'X.C.O.M', 'Sign in to X.com now'])
+    expect([name, find(name)]).toEqual([name, 'x.com']);
+  for (const name of ['Flex Company', 'Xcompany', 'Max Community'])
+    expect([name, find(name)]).toEqual([name, undefined]);
+});
+
 test.each(['http://localhost:3000', 'http://127.0.0.1:3000', 'https://[::1]'])(
   'an issuer of this machine (%s) reserves no host',
   (issuer) => {

@@ -5,6 +5,9 @@
 /** Alone, as one word: "badminton" is none of them. */
 const ROLES = ['admin', 'admins', 'administrator', 'administrators', 'administration', 'sysadmin', 'superuser'];
 
+/** Letters that hardly occur by chance in other words. */
+const LONG = 7;
+
 /** @returns the reserved word that a name looks like; undefined if there is none */
 export type FindReservedWord = (name: string) => string | undefined;
 
@@ -19,12 +22,17 @@ export function reservedNames(issuer: string): FindReservedWord {
     for (const words of [wordsOf(replaceAll(name, SYMBOLS)), wordsOf(name)]) {
       const role = words.map((word) => roles.get(word)).find((found) => found !== undefined);
       if (role !== undefined) return role;
-      const joined = words.join('');
-      const [, word] = [...own].find(([skeleton]) => joined.includes(skeleton)) ?? [];
+      const [, word] = [...own].find(([skeleton]) => contains(words, skeleton)) ?? [];
       if (word !== undefined) return word;
     }
     return undefined;
   };
+}
+
+/** A short one, as of "x.com", must begin and end with words: "Flex Company" has it inside of them. */
+function contains(words: readonly string[], skeleton: string): boolean {
+  if (skeleton.length >= LONG) return words.join('').includes(skeleton);
+  return words.some((_word, first) => words.some((_each, last) => words.slice(first, last + 1).join('') === skeleton));
 }
 
 /** The skeletons of its words. Letters that stand alone, as in "A d m i n", are one word together. */
