@@ -42,7 +42,8 @@ type FormMutation = (form: Header[], at: number, random: Random, donor: Draft) =
 
 const FORM_MUTATIONS: Readonly<Record<string, FormMutation>> = {
   drop: (form, at) => void form.splice(at, 1),
-  duplicate: (form, at) => void form.push(form[at] as Header),
+  // A form whose only parameter was dropped has none.
+  duplicate: (form, at) => void form.push(...form.slice(at, at + 1)),
   'give twice with another value': (form, at, random) => void form.push([nameAt(form, at), random.pick(ODD_VALUES)]),
   rename: (form, at, random) => {
     const name = nameAt(form, at);
