@@ -2,6 +2,7 @@
 // limits one address fills the disk with logins, pushed requests and device codes.
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { LIMITS } from '../../src/config/oauth-variables.ts';
 import type { TestClient } from '../support/admin.ts';
 import { postForm } from '../support/admin.ts';
 import { DEVICE_GRANT } from '../support/device.ts';
@@ -219,7 +220,10 @@ test('a login that is cancelled again and again leaves one audit event', async (
 });
 
 test('fifty people behind one address sign in within a minute, as the limits are by default', async () => {
-  const ordinary = await startTestServer();
+  const ordinary = await startTestServer({
+    LANYARD_ANONYMOUS_WRITES_PER_ADDRESS: LIMITS.LANYARD_ANONYMOUS_WRITES_PER_ADDRESS.default,
+    LANYARD_ANONYMOUS_WRITES_PER_CLIENT: LIMITS.LANYARD_ANONYMOUS_WRITES_PER_CLIENT.default,
+  });
   try {
     const app = await ordinary.admin.createClient(CODE_FLOW);
     const people = Array.from({ length: 50 }, (_, n) => ({
