@@ -167,9 +167,16 @@ export function authenticatesWithSecret(metadata: ClientMetadata): boolean {
 
 /** `registeredBy` of a client with a client ID metadata document. */
 export const METADATA_DOCUMENT = 'metadata_document';
+/** `registered_by` of a client that anyone may have registered (RFC 7591 §3, open registration). */
+export const OPEN_REGISTRATION = 'open';
 
 export function isOfDocument({ registeredBy }: { readonly registeredBy: string }): boolean {
   return registeredBy === METADATA_DOCUMENT;
+}
+
+/** Registered without an operator's leave: what it authenticates with says nothing about who it is. */
+export function isStranger({ registeredBy }: { readonly registeredBy: string }): boolean {
+  return registeredBy === OPEN_REGISTRATION || registeredBy === METADATA_DOCUMENT;
 }
 
 /** Registered without an operator. */

@@ -3,8 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { LIMITS } from '../../src/config/oauth-variables.ts';
-import type { TestClient } from '../support/admin.ts';
-import { postForm } from '../support/admin.ts';
+import { postForm, type TestClient, toAnswer } from '../support/admin.ts';
 import { DEVICE_GRANT } from '../support/device.ts';
 import { authorizationUrl, CODE_FLOW, obtainCode, PUBLIC, REDIRECT_URI } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
@@ -33,6 +32,7 @@ const newClient = (members: Record<string, unknown> = PUBLIC) =>
 beforeAll(async () => {
   server = await startTestServer({
     LANYARD_TRUST_PROXY: '127.0.0.1',
+    LANYARD_DANGER_OPEN_REGISTRATION: 'true',
     LANYARD_ANONYMOUS_WRITES_PER_ADDRESS: String(PER_ADDRESS),
     LANYARD_ANONYMOUS_WRITES_PER_CLIENT: String(PER_CLIENT),
   });
@@ -124,6 +124,22 @@ describe.each(ENDPOINTS)('%s', (_what, accepted, send) => {
     expect((await countRows()) - before).toBe(0);
     expect((await send(client, newAddress(), { nonce: 'x'.repeat(3_000) })).status).toBe(accepted);
   });
+});
+
+test('a client that anyone may register has them, although it authenticates with the secret that it was given', async () => {
+  const registered = await fetch(`${server.issuer}/oauth2/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-forwarded-for': newAddress() },
+    body: JSON.stringify({ redirect_uris: [REDIRECT_URI] }),
+  });
+  const { body } = await toAnswer(registered);
+  const own = { ...backend, clientId: String(body.client_id), clientSecret: String(body.client_secret) };
+  const address = newAddress();
+  const push = () => post('/oauth2/par')(own, address);
+  for (let n = 0; n < PER_ADDRESS; n++) expect((await push()).status).toBe(201);
+  expect((await push()).status).toBe(429);
+  const large = await post('/oauth2/par')(own, newAddress(), { nonce: 'x'.repeat(MAX_BYTES) });
+  expect([large.status, large.text]).toEqual([400, expect.stringContaining(`${MAX_BYTES} bytes`)]);
 });
 
 test('a client that authenticates has no such limits', async () => {

@@ -6,7 +6,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Query } from '../../database/database.ts';
 import { AppError } from '../../errors.ts';
-import { authenticatesWithSecret, type Client } from '../client.ts';
+import { authenticatesWithSecret, type Client, OPEN_REGISTRATION } from '../client.ts';
 import type { Clients, CreatedClient } from '../clients.ts';
 import { lookUpClients } from '../lookup.ts';
 import type { SecretVerifier } from '../secret.ts';
@@ -84,7 +84,7 @@ async function register(
     async permit(transaction) {
       if (initialAccessToken === undefined) {
         assertAllowed(metadata, {}, findReservedWord);
-        return { registeredBy: 'open', allowed: {} };
+        return { registeredBy: OPEN_REGISTRATION, allowed: {} };
       }
       const used = await useInitialAccessToken(transaction, initialAccessToken);
       if (used === undefined) throw new InvalidAccessError('the initial access token is not valid');

@@ -5,6 +5,7 @@
 // The grants issue through the engine's models, which end here.
 
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
+import { isStranger } from '../../clients/client.ts';
 import type { ChangeLog } from '../../database/change-log.ts';
 import type { Query } from '../../database/database.ts';
 import { currentContext } from '../engine-internals.ts';
@@ -74,7 +75,7 @@ interface Saved {
 async function store(deps: Deps, { model, id, payload: saved, expiresInSeconds }: Saved): Promise<void> {
   const { directory, seals, unitOfWork, changes } = deps;
   await assertIssuable(directory, model, saved);
-  chargeAnonymous(deps.writeBudget, model, saved);
+  await chargeAnonymous(deps, model, saved);
   // The engine knows the clock of this process only.
   const payload = isNew(model, saved) ? { ...saved, iat: issueTime(changes) } : saved;
   const toRow = (rowId: Buffer, row: AdapterPayload): Artifact => {
@@ -106,13 +107,19 @@ async function store(deps: Deps, { model, id, payload: saved, expiresInSeconds }
 }
 
 /** Everything else is stored for a user or an authenticated client; sessions are charged where they are stored. */
-function chargeAnonymous(budget: WriteBudget, model: string, payload: AdapterPayload): void {
+async function chargeAnonymous(
+  { writeBudget, directory }: Pick<Deps, 'writeBudget' | 'directory'>,
+  model: string,
+  payload: AdapterPayload,
+): Promise<void> {
   if (model === 'Interaction' && payload.result === undefined && payload.accountId === undefined) {
-    budget.charge(String(payload.params?.client_id));
+    writeBudget.charge(String(payload.params?.client_id));
   }
   const isPushed = model === 'PushedAuthorizationRequest' || (model === 'DeviceCode' && stageOf(payload) === 'new');
   const client = isPushed ? currentContext()?.oidc.client : undefined;
-  if (client?.clientAuthMethod === 'none') budget.charge(client.clientId);
+  if (client === undefined) return;
+  const known = client.clientAuthMethod === 'none' ? undefined : await directory.findClient(client.clientId);
+  if (known === undefined || isStranger(known)) writeBudget.charge(client.clientId);
 }
 
 /** Grants and sessions are saved again; a grant is given its `iat` when it is made. */
