@@ -1,5 +1,5 @@
 // Where a person can go from a page at which nothing else goes on. Pages without another link lead
-// to the start page (views/ways-on.eta), which lists the apps of the browser's session.
+// to the start page (views/parts/ways-on.eta), which lists the apps of the browser's session.
 
 import type { Context } from 'koa';
 import { isSelfRegistered } from '../clients/client.ts';

@@ -59,8 +59,7 @@ function joinsWell(text: string): boolean {
   if (/[\u200c\u200d]{2}/.test(text)) return false;
   // What is ASCII joins nothing, and may mean something in a URL.
   const joined = text.match(JOINED) ?? [];
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
-  return joined.every((part) => domainToASCII(part.replace(/[\x00-\x7f]/g, '')) !== '');
+  return joined.every((part) => domainToASCII(part.replace(/\p{ASCII}/gu, '')) !== '');
 }
 
 const RIGHT_TO_LEFT_BLOCKS = '\\u0590-\\u08ff\\ufb1d-\\ufdff\\ufe70-\\ufeff\\u{10800}-\\u{10fff}\\u{1e800}-\\u{1efff}';

@@ -187,9 +187,9 @@ test('the page that submits a form by itself, where it cannot', async () => {
 });
 
 test('no page was left out', () => {
-  const ids = readdirSync(VIEWS).flatMap(
-    (name) => /<main id="([^"]+)"/.exec(readFileSync(new URL(name, VIEWS), 'utf8'))?.[1] ?? [],
-  );
+  const ids = readdirSync(VIEWS, { encoding: 'utf8', recursive: true })
+    .filter((name) => name.endsWith('.eta'))
+    .flatMap((name) => /<main id="([^"]+)"/.exec(readFileSync(new URL(name, VIEWS), 'utf8'))?.[1] ?? []);
   expect(ids.length).toBeGreaterThan(8);
   expect([...seen].sort()).toEqual(ids.sort());
 });

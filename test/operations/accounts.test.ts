@@ -27,6 +27,7 @@ import {
   stopAll,
 } from '../support/process.ts';
 import { freePort } from '../support/server.ts';
+import { testWhere } from '../support/where.ts';
 
 /** Debian's `nobody` */
 const NOBODY = { uid: 65_534, gid: 65_534 };
@@ -207,7 +208,10 @@ if (isRoot) {
       await database.drop();
     });
     const as = (...flags: string[]) => ['setpriv', ...flags, process.execPath, main] as const;
-    const testRights = canSet ? test : test.skip; // setpriv is a part of util-linux
+    const testRights = testWhere(
+      canSet,
+      'only setpriv (util-linux) starts a process with fewer rights, and it is not there',
+    );
 
     testRights('which may not change its user says so, and goes on', async () => {
       const lanyard = await start({ home, env, command: as('--bounding-set=-setuid,-setgid') });
@@ -223,7 +227,7 @@ if (isRoot) {
     });
   });
 
-  const testMount = canMount ? test : test.skip; // root of a container may often not mount
+  const testMount = testWhere(canMount, 'without the right to mount, /etc cannot be made read-only for one process');
 
   // In a mount of its own, /etc is read-only and has no account of Lanyard's, as in many containers.
   testMount('where no account can be made, a uid that nobody has takes its place', async () => {

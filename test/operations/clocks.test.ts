@@ -4,12 +4,13 @@
 // libfaketime (Debian's package `faketime`) sets the clock of one process. CI installs it.
 
 import { spawnSync } from 'node:child_process';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { introspect, postForm, type TestClient, toAnswer } from '../support/admin.ts';
 import { ALICE, CODE_FLOW, obtainTokens } from '../support/oauth.ts';
 import { until } from '../support/patience.ts';
 import { type LanyardProcess, launch, makeHome, removeHome, stop } from '../support/process.ts';
 import { freePort, SECRET_KEY, startTestServer, type TestServer } from '../support/server.ts';
+import { describeWhere } from '../support/where.ts';
 
 const JWT_API = 'https://jwt.example';
 const OPAQUE_API = 'https://opaque.example';
@@ -17,8 +18,10 @@ const OPAQUE_API = 'https://opaque.example';
 const LIBRARY = '/usr/$LIB/faketime/libfaketime.so.1';
 const isThere = spawnSync('faketime', ['--version']).error === undefined;
 
-const describeWithFaketime = isThere ? describe : describe.skip; // skipped without libfaketime: nothing else sets a clock
-if (!isThere) console.warn('the tests of wrong clocks are skipped: there is no faketime');
+const describeWithFaketime = describeWhere(
+  isThere,
+  'only libfaketime sets the clock of one process, and it is not there',
+);
 
 describeWithFaketime.each([-300, -4, -0.5, 0.5, 4, 300])('a server whose clock differs by %d seconds', (offset) => {
   let server: TestServer;

@@ -5,16 +5,16 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect } from '@jest/globals';
 import { introspect, requestToken, toAnswer } from '../support/admin.ts';
 import { canMount } from '../support/as-root.ts';
 import { until } from '../support/patience.ts';
 import { makeHome, removeHome, start, stop, stopAll } from '../support/process.ts';
 import { ADMIN_SECRET } from '../support/server.ts';
+import { testWhere } from '../support/where.ts';
 
 const ADMIN = { clientId: 'lanyard-admin', clientSecret: ADMIN_SECRET };
-const testWithDisk = canMount ? test : test.skip; // skipped for who may not mount: no other disk may be filled
-if (!canMount) console.warn('the test of a full disk is skipped: only root can mount one, and not everywhere');
+const testWithDisk = testWhere(canMount, 'without the right to mount there is no disk that may be filled');
 
 let home: string;
 let disk: string;

@@ -24,6 +24,7 @@ import {
   stopAll,
 } from '../support/process.ts';
 import { ADMIN_SECRET, freePort, SECRET_KEY } from '../support/server.ts';
+import { describeWhere, testWhere } from '../support/where.ts';
 
 const DROPPED = 'lanyard_log_lines_dropped_total';
 const LOOPS = 32;
@@ -244,8 +245,8 @@ test('while stdout and stderr are a terminal that takes nothing, requests are an
   terminal.kill('SIGKILL');
 });
 
-const describeMounts = canMount ? describe : describe.skip; // skipped for who may not mount: no other disk may be filled
-const testFrozen = canMountImages ? test : test.skip; // skipped without loop devices: fsfreeze would stop the machine's own disk
+const describeMounts = describeWhere(canMount, 'without the right to mount there is no disk that may be filled');
+const testFrozen = testWhere(canMountImages, "without loop devices, fsfreeze would stop the machine's own disk");
 
 describeMounts('as root', () => {
   function mount(options: string[]): string {
