@@ -189,9 +189,9 @@ export function foldersWithoutHeader(files: readonly SourceFile[]): string[] {
 }
 
 /** Too many to find one in. */
-export function crowdedFolders(files: readonly SourceFile[], extra: readonly string[] = []): string[] {
+export function crowdedFolders(paths: readonly string[]): string[] {
   const counts = new Map<string, number>();
-  for (const path of [...files.map((file) => file.path), ...extra]) {
+  for (const path of paths) {
     counts.set(folderOf(path), (counts.get(folderOf(path)) ?? 0) + 1);
   }
   return [...counts]

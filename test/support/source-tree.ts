@@ -21,10 +21,16 @@ export interface SourceFile {
 
 const SRC = fileURLToPath(new URL('../../src/', import.meta.url));
 
+/** @returns paths below src, whatever the files are */
+export async function listFiles(): Promise<string[]> {
+  const entries = await readdir(SRC, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => posix.relative(SRC, posix.join(parentPath, name)));
+}
+
 export async function readSources(): Promise<SourceFile[]> {
-  const names = (await readdir(SRC, { recursive: true }))
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
-    .sort();
+  const names = (await listFiles()).filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts')).sort();
   return parseSources(
     Object.fromEntries(await Promise.all(names.map(async (n) => [n, await readFile(SRC + n, 'utf8')]))),
   );
