@@ -20,6 +20,7 @@ import { loadSecretKey } from './config/secret-key-file.ts';
 import { describeAddress } from './database/connection.ts';
 import { startEmbeddedPostgres } from './database/embedded/embedded-postgres.ts';
 import { loadMigrations } from './database/migrations.ts';
+import { AppError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
 import { standardError } from './output/output.ts';
 import { runsAtOnce, threadsFor } from './password-hash.ts';
@@ -155,8 +156,11 @@ function announce(config: Config, database: DatabaseServer, { adminClientSecret 
 /** A clean-up that failed has an error of its own, which comes after the one that was the reason for it. */
 function textOf(error: unknown): string {
   if (error instanceof SuppressedError) return `${textOf(error.suppressed)}\n${textOf(error.error)}`;
-  const { message, stack } = error as Error;
-  return error instanceof ConfigError || process.env.LANYARD_LOG_LEVEL !== 'debug' ? message : String(stack);
+  const { message, stack, cause } = error as Error;
+  if (error instanceof ConfigError) return message;
+  if (process.env.LANYARD_LOG_LEVEL === 'debug') return String(stack);
+  // That the database does not answer has a reason, which says what to change.
+  return error instanceof AppError && cause instanceof Error ? `${message} (${cause.message})` : message;
 }
 
 function say(text: string): void {

@@ -34,7 +34,9 @@ function whyUnreadable(path: string): string | undefined {
     closeSync(openSync(path, 'r'));
     return undefined;
   } catch (error) {
-    return `${path} cannot be read (${(error as NodeJS.ErrnoException).code})`;
+    const { code } = error as NodeJS.ErrnoException;
+    // A socket cannot be opened: that is found when its mode and those of its folders have been asked.
+    return code === 'ENXIO' ? undefined : `${path} cannot be read (${code})`;
   }
 }
 

@@ -48,7 +48,7 @@ export function describeAddress(connectionString: string): string {
 }
 
 export interface UserNeeds {
-  /** read for each new connection */
+  /** read for each new connection, and the socket that it goes through */
   readonly files: readonly string[];
   /** PostgreSQL may ask the system who connects ("peer"), so that another account is another role */
   readonly mayBePeer: boolean;
@@ -58,8 +58,10 @@ export interface UserNeeds {
 export function userNeeds(connectionString: string): UserNeeds {
   const parameters = new URLSearchParams(connectionString.split('?')[1]);
   const files = ['sslcert', 'sslkey', 'sslrootcert'].flatMap((name) => parameters.get(name) ?? []);
-  const { host, password } = new pg.Client({ connectionString });
-  if (password) return { files, mayBePeer: false };
+  const { host, port, password } = new pg.Client({ connectionString });
+  const isSocket = host.startsWith('/');
+  if (isSocket) files.push(join(host, `.s.PGSQL.${port}`));
   const passwords = join(homedir(), '.pgpass');
-  return { files: existsSync(passwords) ? [...files, passwords] : files, mayBePeer: host.startsWith('/') };
+  if (!password && existsSync(passwords)) files.push(passwords);
+  return { files, mayBePeer: isSocket && !password };
 }

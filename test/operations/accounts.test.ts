@@ -26,6 +26,7 @@ import {
   stop,
   stopAll,
 } from '../support/process.ts';
+import { startProxy } from '../support/proxy.ts';
 import { freePort } from '../support/server.ts';
 import { testWhere } from '../support/where.ts';
 
@@ -34,9 +35,9 @@ const NOBODY = { uid: 65_534, gid: 65_534 };
 
 afterEach(stopAll);
 
-/** @returns a port below 1024, which only root can open */
+/** @returns a port below 1024, which only root can open; from those that `fetch` does not refuse (WHATWG Fetch, "bad port") */
 async function freePrivilegedPort(): Promise<number> {
-  for (let port = 600 + Math.floor(Math.random() * 300); port < 1_024; port++) {
+  for (let port = 640 + Math.floor(Math.random() * 300); port < 1_024; port++) {
     const probe = createServer();
     const isFree = await new Promise((resolve) => {
       probe.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
@@ -192,6 +193,31 @@ if (isRoot) {
     expect(again.adminSecret).toBeUndefined();
     expect(await stop(again)).toBe(0);
     await rm(closed, { recursive: true, force: true });
+  });
+
+  test('started by root with a socket of PostgreSQL that only root can reach, it stays root; else it does not', async () => {
+    const database = await createTestDatabase();
+    const folder = await mkdtemp(join(tmpdir(), 'lanyard-socket-'));
+    const proxy = await startProxy(database.connectionString, folder);
+    const secretKey = 'a secret key that is long enough for one';
+    const env = { DATABASE_URL: proxy.connectionString, LANYARD_SECRET_KEY: secretKey, LANYARD_WORKERS: '1' };
+    for (const [mode, isReachable] of [
+      [0o700, false],
+      [0o755, true],
+    ] as const) {
+      await chmod(folder, mode);
+      const lanyard = await start({ home, main, env });
+      const reason = `${folder}/.s.PGSQL.5433 cannot be read (EACCES)`;
+      expect({ mode, isRoot: lanyard.stdout.includes(reason) }).toEqual({ mode, isRoot: !isReachable });
+      expect((await stat(`/proc/${lanyard.pid}`)).uid === 0).toBe(!isReachable);
+      // New connections, each through the folder.
+      const answers = await Promise.all([1, 2, 3, 4].map(() => fetch(`${lanyard.issuer}/health/ready`)));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+      expect(await stop(lanyard)).toBe(0);
+    }
+    await proxy.stop();
+    await database.drop();
+    await rm(folder, { recursive: true });
   });
 
   describe('root with other rights than usual', () => {

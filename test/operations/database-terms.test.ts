@@ -2,8 +2,7 @@
 // which address.
 
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer, type Server } from 'node:net';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -13,10 +12,11 @@ import { createDatabase } from '../../src/database/database.ts';
 import { migrateToLatest } from '../../src/database/migrations.ts';
 import { createLog } from '../../src/log.ts';
 import { introspect, requestToken } from '../support/admin.ts';
-import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { createTestDatabase } from '../support/database.ts';
 import { CODE_FLOW, clientToken } from '../support/oauth.ts';
 import { eventually } from '../support/patience.ts';
 import { launch, makeHome, removeHome, start, stop, stopAll } from '../support/process.ts';
+import { startProxy } from '../support/proxy.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
 const API = 'https://opaque.example';
@@ -183,42 +183,28 @@ describe('a role with settings of its own', () => {
   });
 });
 
-describe('a database behind a socket of the file system', () => {
-  let folder: string;
-  let listener: Server;
-  let testDatabase: TestDatabase;
-  beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'lanyard-socket-'));
-    testDatabase = await createTestDatabase();
-    const port = Number(new URL(testDatabase.connectionString).port);
-    listener = createServer((socket) => {
-      const upstream = connect(port, '127.0.0.1');
-      for (const each of [socket, upstream]) each.on('error', () => {});
-      socket.pipe(upstream).pipe(socket);
-    });
-    await new Promise<void>((resolve) => listener.listen(join(folder, '.s.PGSQL.5433'), resolve));
+test('a database behind a socket of the file system is reached as libpq has it', async () => {
+  const testDatabase = await createTestDatabase();
+  // That any account may enter, since started as root the server does not stay root.
+  const folder = await mkdtemp(join(tmpdir(), 'lanyard-socket-'));
+  await chmod(folder, 0o755);
+  const proxy = await startProxy(testDatabase.connectionString, folder);
+  const { password, pathname } = new URL(testDatabase.connectionString);
+  const home = await makeHome();
+  const lanyard = await start({
+    home,
+    env: {
+      DATABASE_URL: proxy.connectionString,
+      LANYARD_SECRET_KEY: 'a secret key that is long enough for one',
+      LANYARD_DATABASE_POOL_SIZE: '4',
+      LANYARD_WORKERS: '1',
+    },
   });
-  afterEach(async () => {
-    await new Promise((resolve) => listener.close(resolve));
-    await testDatabase.drop();
-    await rm(folder, { recursive: true });
-  });
-
-  test('is reached as libpq has it: no host in the authority, and a folder as the parameter', async () => {
-    const { username, password, pathname } = new URL(testDatabase.connectionString);
-    const home = await makeHome();
-    const lanyard = await start({
-      home,
-      env: {
-        DATABASE_URL: `postgres://${username}:${password}@${pathname}?host=${folder}&port=5433`,
-        LANYARD_SECRET_KEY: 'a secret key that is long enough for one',
-        LANYARD_DATABASE_POOL_SIZE: '4',
-        LANYARD_WORKERS: '1',
-      },
-    });
-    expect(lanyard.stderr).toContain(`PostgreSQL at ${folder}:5433${pathname}`);
-    expect(lanyard.stderr).not.toContain(password);
-    expect(await stop(lanyard)).toBe(0);
-    await removeHome(home);
-  });
+  expect(lanyard.stderr).toContain(`PostgreSQL at ${folder}:5433${pathname}`);
+  expect(lanyard.stderr).not.toContain(password);
+  expect(await stop(lanyard)).toBe(0);
+  await proxy.stop();
+  await testDatabase.drop();
+  await removeHome(home);
+  await rm(folder, { recursive: true });
 });

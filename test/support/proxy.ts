@@ -1,7 +1,8 @@
 // A proxy to PostgreSQL whose connections can be cut as a pulled cable cuts them: nothing passes
 // any more, and neither end is told.
 
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 
 export interface CuttableProxy {
   readonly connectionString: string;
@@ -21,7 +22,8 @@ export interface CuttableProxy {
   stop(): Promise<void>;
 }
 
-export async function startProxy(connectionString: string): Promise<CuttableProxy> {
+/** @param folder where it listens at a socket of the file system, as PostgreSQL does; undefined: at a port */
+export async function startProxy(connectionString: string, folder?: string): Promise<CuttableProxy> {
   let target = new URL(connectionString);
   const sockets = new Set<Socket>();
   let dead: Socket[] = [];
@@ -50,12 +52,10 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
     return socket;
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const near = new URL(connectionString);
-  near.hostname = '127.0.0.1';
-  near.port = String((server.address() as { port: number }).port);
+  const place = folder === undefined ? { port: 0, host: '127.0.0.1' } : { path: join(folder, '.s.PGSQL.5433') };
+  await new Promise<void>((resolve) => server.listen(place, resolve));
   return {
-    connectionString: near.href,
+    connectionString: folder === undefined ? atPort(server, connectionString) : atSocket(folder, connectionString),
     cut() {
       isCut = true;
       dead = [...sockets];
@@ -78,4 +78,17 @@ export async function startProxy(connectionString: string): Promise<CuttableProx
       await closed;
     },
   };
+}
+
+function atPort(server: Server, connectionString: string): string {
+  const near = new URL(connectionString);
+  near.hostname = '127.0.0.1';
+  near.port = String((server.address() as { port: number }).port);
+  return near.href;
+}
+
+/** As libpq has it: no host in the authority, and a folder as the parameter. */
+function atSocket(folder: string, connectionString: string): string {
+  const { username, password, pathname } = new URL(connectionString);
+  return `postgres://${username}:${password}@${pathname}?host=${folder}&port=5433`;
 }
