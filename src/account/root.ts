@@ -1,14 +1,14 @@
 // A server that was started as root gives root up for good when it has opened what only root may open: listeners below port 1024, the
 // files of the TLS listener, the data folder.
 
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, statSync } from 'node:fs';
 import type { Account } from './account.ts';
 
 export const isRoot = process.getuid?.() === 0;
 
 /**
  * Tries it out, and takes it back: nothing else of this process may be opening files meanwhile.
- * @param paths that must be readable
+ * @param paths of files that must be readable, and of sockets that must take connections
  * @returns why it would not work, for the operator; undefined: it works
  */
 export function whyCannotBecome({ uid, gid }: Account, paths: readonly string[]): string | undefined {
@@ -18,7 +18,7 @@ export function whyCannotBecome({ uid, gid }: Account, paths: readonly string[])
     setgroups([]);
     setegid(gid);
     seteuid(uid);
-    return paths.map(whyUnreadable).find((reason) => reason !== undefined);
+    return paths.map(whyUnreachable).find((reason) => reason !== undefined);
   } catch (error) {
     // Root without the capability, or of a user namespace that does not have the uid.
     return `this process may not change its user (${(error as NodeJS.ErrnoException).code})`;
@@ -29,14 +29,16 @@ export function whyCannotBecome({ uid, gid }: Account, paths: readonly string[])
   }
 }
 
-function whyUnreadable(path: string): string | undefined {
+function whyUnreachable(path: string): string | undefined {
   try {
-    closeSync(openSync(path, 'r'));
+    // To connect to a socket takes the right to write (unix(7)).
+    const mode = statSync(path).isSocket() ? constants.O_WRONLY : constants.O_RDONLY;
+    closeSync(openSync(path, mode));
     return undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // A socket cannot be opened: that is found when its mode and those of its folders have been asked.
-    return code === 'ENXIO' ? undefined : `${path} cannot be read (${code})`;
+    // Nobody can open a socket: the kernel says so after it has found the rights.
+    return code === 'ENXIO' ? undefined : `${path} cannot be reached (${code})`;
   }
 }
 

@@ -201,14 +201,17 @@ if (isRoot) {
     const proxy = await startProxy(database.connectionString, folder);
     const secretKey = 'a secret key that is long enough for one';
     const env = { DATABASE_URL: proxy.connectionString, LANYARD_SECRET_KEY: secretKey, LANYARD_WORKERS: '1' };
-    for (const [mode, isReachable] of [
-      [0o700, false],
-      [0o755, true],
+    const socket = `${folder}/.s.PGSQL.5433`;
+    // To connect takes the right to write.
+    for (const [ofFolder, ofSocket, isReachable] of [
+      [0o700, 0o777, false],
+      [0o755, 0o755, false],
+      [0o755, 0o777, true],
     ] as const) {
-      await chmod(folder, mode);
+      await chmod(folder, ofFolder);
+      await chmod(socket, ofSocket);
       const lanyard = await start({ home, main, env });
-      const reason = `${folder}/.s.PGSQL.5433 cannot be read (EACCES)`;
-      expect({ mode, isRoot: lanyard.stdout.includes(reason) }).toEqual({ mode, isRoot: !isReachable });
+      expect(lanyard.stdout.includes(`${socket} cannot be reached (EACCES)`)).toBe(!isReachable);
       expect((await stat(`/proc/${lanyard.pid}`)).uid === 0).toBe(!isReachable);
       // New connections, each through the folder.
       const answers = await Promise.all([1, 2, 3, 4].map(() => fetch(`${lanyard.issuer}/health/ready`)));

@@ -52,7 +52,8 @@ export async function startProxy(connectionString: string, folder?: string): Pro
     return socket;
   }
 
-  const place = folder === undefined ? { port: 0, host: '127.0.0.1' } : { path: join(folder, '.s.PGSQL.5433') };
+  const atFile = folder && { path: join(folder, '.s.PGSQL.5433'), readableAll: true, writableAll: true };
+  const place = atFile || { port: 0, host: '127.0.0.1' };
   await new Promise<void>((resolve) => server.listen(place, resolve));
   return {
     connectionString: folder === undefined ? atPort(server, connectionString) : atSocket(folder, connectionString),
