@@ -31,6 +31,8 @@ const flag = z.boolean('must be true or false');
 const list = (item: z.ZodType<string>, most: number) =>
   z.array(item, 'must be a list').max(most, `must have ${most} entries at most`);
 
+const IN_PROFILE = 'With a security_profile the default is ES256';
+
 /** Shapes and sizes only: the engine's schema checks the values (assertLoadable). */
 const metadataFields = {
   client_name: shownText(200),
@@ -51,8 +53,8 @@ const metadataFields = {
   scope: z.string('must be text').max(1000, 'must have 1000 characters at most').meta({
     description: 'the OpenID Connect scopes it may ask for, separated by spaces; all if left out',
   }),
-  id_token_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256' }),
-  userinfo_signed_response_alg: word,
+  id_token_signed_response_alg: word.meta({ description: `RS256 (default) or ES256. ${IN_PROFILE}` }),
+  userinfo_signed_response_alg: word.meta({ description: 'userinfo is signed, with this algorithm; JSON if left out' }),
   default_max_age: z.int('must be a whole number').nonnegative(),
   require_auth_time: flag,
   initiate_login_uri: uri,
@@ -71,8 +73,8 @@ const metadataFields = {
   require_pushed_authorization_requests: flag,
   require_signed_request_object: flag,
   request_object_signing_alg: word,
-  authorization_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256, for JARM' }),
-  introspection_signed_response_alg: word.meta({ description: 'ES256 (default) or RS256 (RFC 9701)' }),
+  authorization_signed_response_alg: word.meta({ description: `For JARM: RS256 (default) or ES256. ${IN_PROFILE}` }),
+  introspection_signed_response_alg: word.meta({ description: `RFC 9701: RS256 (default) or ES256. ${IN_PROFILE}` }),
   authorization_details_types: list(word, 20).meta({
     description: 'the types of RFC 9396 it may use, as resource servers declare them; none if left out',
   }),
@@ -131,9 +133,19 @@ export const clientPatchSchema = z.strictObject(
 export type ClientMetadata = Readonly<z.infer<typeof clientMetadataSchema>>;
 export type ClientPatch = z.infer<typeof clientPatchSchema>;
 
+/**
+ * What this server signs its answers to a client with: the defaults of OpenID Connect Registration
+ * §2, JARM §3 and RFC 9701 §6, which client libraries expect.
+ */
+export const DEFAULT_SIGNING_ALGORITHMS = {
+  id_token_signed_response_alg: 'RS256',
+  authorization_signed_response_alg: 'RS256',
+  introspection_signed_response_alg: 'RS256',
+} as const satisfies ClientMetadata;
+
 /** RFC 7591 §2 with our defaults filled in: a new default does not change registered clients. */
 export function withDefaults(input: ClientMetadata): ClientMetadata {
-  const metadata = { ...profileDefaults(input), ...input };
+  const metadata = { ...DEFAULT_SIGNING_ALGORITHMS, ...profileDefaults(input), ...input };
   const grantTypes = metadata.grant_types ?? ['authorization_code'];
   return {
     ...metadata,
@@ -143,7 +155,6 @@ export function withDefaults(input: ClientMetadata): ClientMetadata {
     response_types: metadata.response_types ?? (grantTypes.includes('authorization_code') ? ['code'] : []),
     redirect_uris: metadata.redirect_uris ?? [],
     token_endpoint_auth_method: metadata.token_endpoint_auth_method ?? 'client_secret_basic',
-    id_token_signed_response_alg: metadata.id_token_signed_response_alg ?? 'ES256',
     // RFC 9700 §2.1.1: PKCE for public clients is a MUST, for confidential ones RECOMMENDED. We
     // require it unless the client is registered otherwise.
     require_pkce: metadata.require_pkce ?? true,

@@ -26,6 +26,10 @@ export function profileDefaults({ security_profile: profile, ...members }: Membe
     require_issuer_audience: true,
     require_pushed_authorization_requests: true,
     dpop_bound_access_tokens: !isCertificateBound,
+    // The default of other clients, RS256, is not allowed.
+    id_token_signed_response_alg: 'ES256',
+    authorization_signed_response_alg: 'ES256',
+    introspection_signed_response_alg: 'ES256',
     ...(profile === 'fapi2-message-signing'
       ? { require_signed_request_object: true, response_modes: JWT_RESPONSE_MODES }
       : {}),

@@ -17,7 +17,7 @@ import { insertKey, listKeys, lockKeys, type StoredKey } from './store.ts';
 
 export const ACCESS_TOKEN_ALGORITHM = 'ES256';
 
-/** ES256 signs access tokens, and ID tokens by default; every library supports RS256. */
+/** By default ES256 signs access tokens, and RS256 ID tokens, which libraries expect. */
 export const BASIC_ALGORITHMS = [ACCESS_TOKEN_ALGORITHM, 'RS256'] as const;
 
 export type KeyState = 'unpublished' | 'next' | 'active' | 'retired';

@@ -182,11 +182,12 @@ function createHandlers(
 }
 
 function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Provider {
-  const { config, artifactKey, log } = deps;
+  const { config, artifactKey } = deps;
   const { database, directory, clientAdapter } = parts;
   const storage = createStorage({ ...parts, query: database.query, changes: database.changes, artifactKey });
+  const fetchChecked = checkedFetch({ ...deps, issuer: config.issuer, directory }) as typeof fetch;
   const provider = new Provider(config.issuer, {
-    ...configuration({ ...deps, ...parts, fetch: checkedFetch(deps.fetch, config.issuer, log) as typeof fetch }, keys),
+    ...configuration({ ...deps, ...parts, fetch: fetchChecked }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
     loadExistingGrant: createLoadExistingGrant({ ...parts, database }),

@@ -77,6 +77,42 @@ test('identifiers that were registered in another than their normal form get tha
   ]);
 });
 
+test('clients that existed keep the algorithms of then, and so do those that servers of the version before still register', async () => {
+  const [migration] = NAMES.filter((name) => name.endsWith('signing-algorithms'));
+  await sql.query('DROP FUNCTION lanyard_write_former_algorithms, lanyard_former_algorithms CASCADE');
+  await sql.query('DELETE FROM knex_migrations WHERE name = $1', [migration]);
+  const insert = `INSERT INTO clients (client_id, metadata) VALUES ($1, $2)`;
+  const chosen = { ...algorithms('RS256'), client_name: 'Chosen' };
+  await sql.query(insert, ['chosen', chosen]);
+  await sql.query(insert, ['stored', { id_token_signed_response_alg: 'RS256', scope: 'openid' }]);
+  await sql.query(insert, ['older', {}]);
+  expect(await migrateToLatest(database.connectionString)).toEqual([migration]);
+  await sql.query(insert, ['by the version before', { id_token_signed_response_alg: 'ES256' }]);
+  await sql.query(insert, ['by this version', algorithms('RS256')]);
+  // As the version before answers a PATCH that removes a member.
+  await sql.query(`UPDATE clients SET metadata = $1 WHERE client_id = 'chosen'`, [{}]);
+  const { rows } = await sql.query('SELECT client_id, metadata, version FROM clients ORDER BY created_at');
+  expect(rows).toEqual([
+    { client_id: 'chosen', metadata: algorithms('ES256'), version: 1 },
+    {
+      client_id: 'stored',
+      metadata: { ...algorithms('ES256'), id_token_signed_response_alg: 'RS256', scope: 'openid' },
+      version: 2,
+    },
+    { client_id: 'older', metadata: algorithms('ES256'), version: 2 },
+    { client_id: 'by the version before', metadata: algorithms('ES256'), version: 1 },
+    { client_id: 'by this version', metadata: algorithms('RS256'), version: 1 },
+  ]);
+});
+
+function algorithms(alg: string) {
+  return {
+    id_token_signed_response_alg: alg,
+    authorization_signed_response_alg: alg,
+    introspection_signed_response_alg: alg,
+  };
+}
+
 test('a second run finds nothing to do, and names carry no file extension: a build could not go on from them', async () => {
   expect(await migrateToLatest(database.connectionString)).toEqual([]);
   const { rows } = await sql.query('SELECT name FROM knex_migrations');

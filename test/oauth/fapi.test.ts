@@ -189,6 +189,8 @@ describe('refused at registration, with the name of the member', () => {
     ['require_pushed_authorization_requests', { require_pushed_authorization_requests: false }],
     ['dpop_bound_access_tokens', { dpop_bound_access_tokens: false }],
     ['id_token_signed_response_alg', { id_token_signed_response_alg: 'RS256' }],
+    ['authorization_signed_response_alg', { authorization_signed_response_alg: 'RS256' }],
+    ['introspection_signed_response_alg', { introspection_signed_response_alg: 'RS256' }],
     ['token_endpoint_auth_signing_alg', { token_endpoint_auth_signing_alg: 'RS256' }],
     ['request_object_signing_alg', { request_object_signing_alg: 'RS256' }],
     ['application_type', { application_type: 'native' }],

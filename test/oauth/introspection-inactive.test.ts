@@ -40,7 +40,12 @@ beforeAll(async () => {
   server = await startTestServer();
   const { admin } = server;
   await admin.createUser(ALICE.username, ALICE.password);
-  app = await admin.createClient({ ...CODE_FLOW, grant_types: [...CODE_FLOW.grant_types, 'client_credentials'] });
+  app = await admin.createClient({
+    ...CODE_FLOW,
+    grant_types: [...CODE_FLOW.grant_types, 'client_credentials'],
+    // With the key of access tokens.
+    id_token_signed_response_alg: 'ES256',
+  });
   api = await admin.createClient();
   const members = { scopes: ['read'], introspection_client_id: api.clientId };
   await admin.createApi(ORDERS, members);

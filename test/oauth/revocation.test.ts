@@ -37,7 +37,7 @@ beforeAll(async () => {
   await admin.createUser(ALICE.username, ALICE.password);
   api = await admin.createClient();
   const grantTypes = [...CODE_FLOW.grant_types, 'client_credentials'];
-  app = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes });
+  app = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes, id_token_signed_response_alg: 'ES256' });
   publicApp = await admin.createClient({ ...CODE_FLOW, ...PUBLIC });
   otherApp = await admin.createClient({ ...CODE_FLOW, grant_types: grantTypes });
   const members = { scopes: ['read'], introspection_client_id: api.clientId };

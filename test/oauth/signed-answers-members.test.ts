@@ -36,6 +36,8 @@ beforeAll(async () => {
     ...CODE_FLOW,
     grant_types: [...CODE_FLOW.grant_types, 'client_credentials'],
     authorization_details_types: ['payment'],
+    // With the key of access tokens.
+    id_token_signed_response_alg: 'ES256',
   });
   const members = {
     scopes: ['read', 'write'],

@@ -89,7 +89,7 @@ test('an API gets a signed introspection response on request (RFC 9701 §5), whi
     typ: 'token-introspection+jwt',
     requiredClaims: ['iat'],
   });
-  expect(protectedHeader.alg).toBe('ES256');
+  expect(protectedHeader.alg).toBe('RS256');
   expect(payload.token_introspection).toMatchObject({
     active: true,
     client_id: app.clientId,

@@ -54,13 +54,13 @@ describe('the tokens of an app', () => {
     expect(answer.status).toBe(400); // RFC 9700 §4.3.2
   });
 
-  test('ID tokens are signed with ES256, or with RS256 for a client that registered for it', async () => {
+  test('ID tokens are signed with RS256, or with ES256 for a client that registered for it', async () => {
     const keys = createRemoteJWKSet(new URL(`${server.issuer}/oauth2/jwks`));
-    const rs256 = await server.admin.createClient({ ...CODE_FLOW, id_token_signed_response_alg: 'RS256' });
-    await server.admin.allow(rs256.clientId, ORDERS, ['orders:read']);
+    const es256 = await server.admin.createClient({ ...CODE_FLOW, id_token_signed_response_alg: 'ES256' });
+    await server.admin.allow(es256.clientId, ORDERS, ['orders:read']);
     for (const [client, alg] of [
-      [app, 'ES256'],
-      [rs256, 'RS256'],
+      [app, 'RS256'],
+      [es256, 'ES256'],
     ] as const) {
       const tokens = await obtainTokens(server, client, { scope: 'openid orders:read', resource: ORDERS });
       const options = { issuer: server.issuer, audience: client.clientId, algorithms: [alg] };

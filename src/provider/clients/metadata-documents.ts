@@ -6,7 +6,9 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Configuration } from 'oidc-provider';
+import { type ClientMetadata, DEFAULT_SIGNING_ALGORITHMS } from '../../clients/client.ts';
 import { usableKeys } from '../../clients/key-rules.ts';
+import type { CachedClient } from '../../clients/lookup.ts';
 import { assertSensible } from '../../clients/metadata-rules.ts';
 import { type FindReservedWord, reservedNames } from '../../clients/registration/reserved-names.ts';
 import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
@@ -14,6 +16,7 @@ import { findFault } from '../../input/shape.ts';
 import type { Log } from '../../log.ts';
 import type { GuessThrottle } from '../../users/throttle.ts';
 import { isDocumentFetch } from '../engine-internals.ts';
+import type { Directory } from '../policy/directory.ts';
 import { DOCUMENT_CHECK } from './engine-metadata.ts';
 
 /**
@@ -57,22 +60,30 @@ export function metadataDocuments(
   };
 }
 
+export interface CheckedFetchDeps {
+  readonly fetch: typeof fetch;
+  readonly issuer: string;
+  readonly directory: Pick<Directory, 'findClient'>;
+  readonly log: Log;
+}
+
 /**
  * Configuration `fetch`. What is fetched for a client (`jwks_uri`, `sector_identifier_uri`,
  * metadata documents) passes the input gate; a metadata document is checked as well, and members
  * that it may not set are removed.
  */
-export function checkedFetch(
-  send: typeof fetch,
-  issuer: string,
-  log: Log,
-): (url: string | URL, init: RequestInit) => Promise<Response> {
+export function checkedFetch({
+  fetch: send,
+  issuer,
+  directory,
+  log,
+}: CheckedFetchDeps): (url: string | URL, init: RequestInit) => Promise<Response> {
   const findReservedWord = reservedNames(issuer);
   return async (url, init) => {
     const response = await send(url, init);
     if (init.method !== 'GET' || response.status !== 200) return response;
     try {
-      return await check(response, isDocumentFetch(init), findReservedWord);
+      return await check({ directory, findReservedWord }, response, isDocumentFetch(init));
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       log.info({ url: String(url), reason }, 'a document of a client was refused');
@@ -81,7 +92,15 @@ export function checkedFetch(
   };
 }
 
-async function check(response: Response, isMetadata: boolean, findReservedWord: FindReservedWord): Promise<Response> {
+interface CheckDeps extends Pick<CheckedFetchDeps, 'directory'> {
+  readonly findReservedWord: FindReservedWord;
+}
+
+async function check(
+  { directory, findReservedWord }: CheckDeps,
+  response: Response,
+  isMetadata: boolean,
+): Promise<Response> {
   const headers = [...response.headers];
   const type = response.headers.get('content-type') ?? '';
   // §5: other uploads to a host are no metadata documents.
@@ -96,12 +115,20 @@ async function check(response: Response, isMetadata: boolean, findReservedWord: 
   const isChecked =
     isMetadata && isObject(document) && Buffer.byteLength(text) <= MAX_SIZE_BYTES && !hasSecret(document);
   if (!isChecked) return new Response(text, { headers });
-  const metadata = parseUnverified(document);
+  const known = typeof document.client_id === 'string' ? await directory.findClient(document.client_id) : undefined;
+  const metadata = parseUnverified({ ...formerAlgorithms(known), ...document });
   assertSensible(metadata);
   assertAllowed(metadata, {}, findReservedWord);
   return new Response(JSON.stringify({ client_id: document.client_id, ...metadata, [DOCUMENT_CHECK]: CHECKED }), {
     headers,
   });
+}
+
+/** What migration 0027 has written down for apps that leave the algorithms to this server. */
+function formerAlgorithms(known: CachedClient | undefined): ClientMetadata {
+  const members = Object.keys(DEFAULT_SIGNING_ALGORITHMS) as (keyof typeof DEFAULT_SIGNING_ALGORITHMS)[];
+  const kept = members.filter((member) => known?.metadata[member] === 'ES256');
+  return Object.fromEntries(kept.map((member) => [member, 'ES256']));
 }
 
 /** @returns undefined for what is not JSON, which the engine refuses */

@@ -103,12 +103,6 @@ const RESTRICTIONS = {
     // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
     required: (_ctx, client) => client.clientAuthMethod === 'none' || client.require_pkce !== false,
   },
-  // The default of each is RS256.
-  clientDefaults: {
-    id_token_signed_response_alg: 'ES256',
-    authorization_signed_response_alg: 'ES256',
-    introspection_signed_response_alg: 'ES256',
-  },
   extraClientMetadata,
   async assertJwtClientAuthClaimsAndHeader(ctx, claims, header, client) {
     assertAudience(ctx, claims.aud, client);
@@ -140,6 +134,7 @@ const RESTRICTIONS = {
 } satisfies Configuration;
 
 function algorithms({ signingKeys }: EngineKeys): NonNullable<Configuration['enabledJWA']> {
+  // Neither HS256 nor none, whose signatures are of no published key.
   const signing = [...new Set(signingKeys.map(({ alg }) => alg))] as AsymmetricSigningAlgorithm[];
   return {
     clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
