@@ -72,7 +72,7 @@ describe('pushed authorization requests', () => {
       pkceCodeVerifier: verifier,
       expectedState: 'a state',
     });
-    expect(tokens.claims()).toMatchObject({ azp: strict.clientId, client_id: strict.clientId });
+    expect(tokens.claims()).toMatchObject({ azp: strict.clientId, aud: strict.clientId });
   });
 
   test('the response is 201 with a request_uri for a minute at most (RFC 9126 §2.2)', async () => {

@@ -186,7 +186,7 @@ const CASES = MATRIX.flatMap(([name, grants]) =>
 );
 
 describe.each(CASES)('a client %s, %s, %s', (name, grant, format) => {
-  test('its tokens name it twice, in every place', async () => {
+  test('its access and refresh tokens name it twice, in every place, and its ID tokens once', async () => {
     const kind = await (KINDS[name] as () => Promise<Kind>)();
     const { clientId } = kind.client;
     const binding = { client_id: clientId, azp: clientId };
@@ -205,7 +205,8 @@ describe.each(CASES)('a client %s, %s, %s', (name, grant, format) => {
     expect(decodeJwt(text as string).token_introspection).toMatchObject({ active: true, ...binding, ...cnf });
 
     if (OF_USERS.includes(grant)) {
-      expect(decodeJwt(idToken)).toMatchObject({ ...binding, aud: clientId });
+      expect(decodeJwt(idToken)).toMatchObject({ azp: clientId, aud: clientId });
+      expect(decodeJwt(idToken)).not.toHaveProperty('client_id');
       const ofRefreshToken = await kind.send('/oauth2/introspect', { token: refreshToken });
       // RFC 7662 §2.1
       if (kind.client.clientSecret === '') expect(ofRefreshToken.body.error).toBe('invalid_client');

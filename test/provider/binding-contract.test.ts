@@ -154,9 +154,11 @@ describe.each(PATHS)('%s, %s, for a %s client', (_grant, format, appName, obtain
     else expect(body).toMatchObject({ active: true, ...binding, sub: userId, token_type: 'refresh_token' });
   });
 
-  test('the ID token names it as its authorized party (OpenID Connect Core §2)', () => {
+  test('the ID token names it as its authorized party (OpenID Connect Core §2), and in no claim of access tokens', () => {
     if (issued.idToken === undefined) return;
-    expect(decodeJwt(issued.idToken)).toMatchObject({ ...binding, aud: app.clientId, sub: userId });
+    const claims = decodeJwt(issued.idToken);
+    expect(claims).toMatchObject({ azp: binding.azp, aud: app.clientId, sub: userId });
+    expect(claims).not.toHaveProperty('client_id');
   });
 });
 

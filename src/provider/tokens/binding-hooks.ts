@@ -53,15 +53,14 @@ export function isPushedByCaller({ request }: AdapterPayload): boolean {
   return isSameClient(currentContext()?.oidc.client?.clientId, boundClientId);
 }
 
-/** OpenID Connect Core §2: `azp` names the client that an ID token was issued to. */
+/**
+ * OpenID Connect Core §2: `azp` names the client that an ID token was issued to. `client_id` is left
+ * to access tokens: an API that checks neither `typ` nor `aud` must not take an ID token for one.
+ */
 export function bindIdTokens(provider: Provider): void {
   overrideMethod(provider, 'IdToken.prototype.issue', (issue) => {
     return async function (options) {
-      if (options.use === 'idtoken') {
-        const binding = bindingClaims(this.client.clientId);
-        this.set('client_id', binding.client_id);
-        this.set('azp', binding.azp);
-      }
+      if (options.use === 'idtoken') this.set('azp', bindingClaims(this.client.clientId).azp);
       return issue.call(this, options);
     };
   });
