@@ -31,6 +31,9 @@ const flag = z.boolean('must be true or false');
 const list = (item: z.ZodType<string>, most: number) =>
   z.array(item, 'must be a list').max(most, `must have ${most} entries at most`);
 
+/** Values of `id_token_claims`. */
+const ID_TOKEN_CLAIMS = ['scopes'] as const;
+
 const IN_PROFILE = 'With a security_profile the default is ES256';
 
 /** Shapes and sizes only: the engine's schema checks the values (assertLoadable). */
@@ -55,6 +58,10 @@ const metadataFields = {
   }),
   id_token_signed_response_alg: word.meta({ description: `RS256 (default) or ES256. ${IN_PROFILE}` }),
   userinfo_signed_response_alg: word.meta({ description: 'userinfo is signed, with this algorithm; JSON if left out' }),
+  id_token_claims: z.enum(ID_TOKEN_CLAIMS, `must be ${ID_TOKEN_CLAIMS.join(' or ')}`).meta({
+    description:
+      'Lanyard. scopes: ID tokens carry the claims of the scopes that were granted, for libraries that do not ask userinfo. Left out: they are at userinfo only',
+  }),
   default_max_age: z.int('must be a whole number').nonnegative(),
   require_auth_time: flag,
   initiate_login_uri: uri,

@@ -27,7 +27,7 @@ export const extraClientMetadata = {
   properties: [
     ...['require_pkce', 'security_profile', 'dpop_require_nonce', 'refresh_token_grace_seconds'],
     ...['refresh_token_reuse_in_grace', 'revoke_tokens_on_logout', 'tls_client_certificate_bound_access_tokens'],
-    ...['require_issuer_audience', DOCUMENT_CHECK, ...COMPLETED],
+    ...['require_issuer_audience', 'id_token_claims', DOCUMENT_CHECK, ...COMPLETED],
   ],
   validator(_ctx: unknown, name: string, _value: unknown, metadata: Record<string, unknown>): void {
     if (name === COMPLETED[0]) copyMembers(metadata);

@@ -162,14 +162,15 @@ export async function issueIdToken(
 ): Promise<string | undefined> {
   if (!scopes.has('openid')) return undefined;
   const { acr, amr, authTime, nonce, sid } = source;
+  // OpenID Connect Core §5.4: the claims of the other scopes are at userinfo, if the access token opens that.
+  const isBare = accessToken.aud === undefined && client.id_token_claims !== 'scopes';
   const available = { ...standardClaims(user), sub: user.id, acr, amr, auth_time: authTime };
   const token = createIdToken(
     provider,
     available,
     { client },
     {
-      // OpenID Connect Core §5.4: the claims of the other scopes are at userinfo, if the access token opens that.
-      scope: accessToken.aud === undefined ? 'openid' : grant.getOIDCScopeFiltered(new Set(scopes)),
+      scope: isBare ? 'openid' : grant.getOIDCScopeFiltered(new Set(scopes)),
       ...grantedClaims(source.claims, 'id_token', grant),
     },
   );
