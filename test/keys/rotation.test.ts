@@ -162,7 +162,7 @@ describe('under load on two nodes', () => {
   });
 
   test('a login that began with one key ends with another', async () => {
-    const login = await server.admin.createClient(CODE_FLOW);
+    const login = await server.admin.createClient({ ...CODE_FLOW, id_token_signed_response_alg: 'ES256' });
     const before = await obtainTokens(server, login);
     await rotate('ES256', 0);
     const after = await obtainTokens(server, login);
@@ -200,7 +200,7 @@ describe('a key that is taken out of use at once', () => {
   });
 
   test('what it has signed is refused at token exchange and as a hint at logout; a logout that has begun goes on', async () => {
-    const login = await server.admin.createClient(CODE_FLOW);
+    const login = await server.admin.createClient({ ...CODE_FLOW, id_token_signed_response_alg: 'ES256' });
     const service = await server.admin.createClient({ grant_types: ['client_credentials', EXCHANGE] });
     const delegation = { max_depth: 1, allowed_clients: null };
     const first = { scopes: ['read'], delegation, introspection_client_id: service.clientId };

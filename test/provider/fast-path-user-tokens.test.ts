@@ -53,7 +53,8 @@ beforeAll(async () => {
   await add('post', { token_endpoint_auth_method: 'client_secret_post' });
   await add('without refresh', { grant_types: ['authorization_code'] });
   await add('without PKCE', { require_pkce: false });
-  await add('RS256', { id_token_signed_response_alg: 'RS256', ...PUBLIC });
+  await add('ES256', { id_token_signed_response_alg: 'ES256', ...PUBLIC });
+  await add('claims in ID tokens', { id_token_claims: 'scopes', ...PUBLIC });
   await add('pairwise', { subject_type: 'pairwise', ...PUBLIC });
   await add('signed userinfo', { userinfo_signed_response_alg: 'ES256', ...PUBLIC });
   await add('DPoP', { dpop_bound_access_tokens: true, ...PUBLIC });
@@ -98,7 +99,8 @@ const REQUESTS: [string, string, Params][] = [
   ['a scope beyond the policy', 'public', { scope: 'openid read delete', resource: JWT }],
   ['offline_access', 'public', { scope: 'openid offline_access', prompt: 'consent' }],
   ['a nonce', 'basic', { nonce: 'n-0S6_WzA2Mj' }],
-  ['RS256', 'RS256', {}],
+  ['ES256', 'ES256', {}],
+  ['claims of the user in the ID token', 'claims in ID tokens', { scope: 'openid profile email' }],
   ['a pairwise subject', 'pairwise', { scope: 'openid email' }],
 ];
 

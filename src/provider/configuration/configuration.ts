@@ -6,7 +6,7 @@
 import type { AsymmetricSigningAlgorithm, Configuration } from 'oidc-provider';
 import { CERTIFICATE_AUTH_METHODS, CLIENT_AUTH_METHODS, OPENID_SCOPES } from '../../clients/client.ts';
 import type { Config } from '../../config/config.ts';
-import type { SigningKey } from '../../keys/key-ring.ts';
+import { ACCESS_TOKEN_ALGORITHM, type SigningKey } from '../../keys/key-ring.ts';
 import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
 import { extraClientMetadata } from '../clients/engine-metadata.ts';
 import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-tls.ts';
@@ -103,6 +103,9 @@ const RESTRICTIONS = {
     // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
     required: (_ctx, client) => client.clientAuthMethod === 'none' || client.require_pkce !== false,
   },
+  // Every client has this member (clients/client). The engine signs a JWT access token with it where
+  // the resource server names no algorithm.
+  clientDefaults: { id_token_signed_response_alg: ACCESS_TOKEN_ALGORITHM },
   extraClientMetadata,
   async assertJwtClientAuthClaimsAndHeader(ctx, claims, header, client) {
     assertAudience(ctx, claims.aud, client);

@@ -60,7 +60,10 @@ export function isPushedByCaller({ request }: AdapterPayload): boolean {
 export function bindIdTokens(provider: Provider): void {
   overrideMethod(provider, 'IdToken.prototype.issue', (issue) => {
     return async function (options) {
-      if (options.use === 'idtoken') this.set('azp', bindingClaims(this.client.clientId).azp);
+      if (options.use === 'idtoken') {
+        this.set('azp', bindingClaims(this.client.clientId).azp);
+        this.set('client_id', undefined);
+      }
       return issue.call(this, options);
     };
   });
