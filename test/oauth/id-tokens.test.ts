@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { boundClientId } from '../../src/client-binding.ts';
 import { createGuard } from '../../src/guard/index.ts';
 import { refused } from '../guard/refused.ts';
 import { introspect, postForm, requestToken, type TestClient, toAnswer } from '../support/admin.ts';
@@ -153,9 +154,11 @@ describe('an ID token is no access token', () => {
   });
 
   test.each(ALGORITHMS)('it names its client in azp only (%s)', (alg) => {
-    const claims = decodeJwt(idTokens[alg] as string);
+    const claims = decodeJwt<{ client_id?: unknown; azp?: unknown }>(idTokens[alg] as string);
     expect([decodeProtectedHeader(idTokens[alg] as string).alg, claims.azp, claims.aud]).toEqual([alg, API, API]);
     for (const name of ['client_id', 'scope', 'jti', 'gid']) expect(claims).not.toHaveProperty(name);
+    // So that software which forgets `typ` and `aud`, and asks for the client, refuses it too.
+    expect(() => boundClientId(claims)).toThrow('does not name the client');
   });
 
   test.each(ALGORITHMS)('the guard refuses it in both modes, although the audience is right (%s)', async (alg) => {

@@ -199,6 +199,27 @@ describe('clients from before RS256 was the default', () => {
     expect(await registeredAlgorithms(client)).toEqual(all('RS256'));
   });
 
+  test('keep ES256 when they repeat what is registered (RFC 7592 §2.2)', async () => {
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' } };
+    const body = JSON.stringify({ ...CODE_FLOW, client_name: 'An app' });
+    const { body: created } = await toAnswer(await fetch(`${server.issuer}/oauth2/register`, { ...init, body }));
+    const client = { clientId: created.client_id as string, clientSecret: created.client_secret as string };
+    await asBefore(client);
+    const manage = async (method: string, document?: unknown) => {
+      const authorization = `Bearer ${created.registration_access_token}`;
+      const headers = { authorization, 'content-type': 'application/json' };
+      const uri = created.registration_client_uri as string;
+      return toAnswer(await fetch(uri, { method, headers, ...(document ? { body: JSON.stringify(document) } : {}) }));
+    };
+    const { body: read } = await manage('GET');
+    const ofServer = ['registration_access_token', 'registration_client_uri', 'client_id_issued_at'];
+    const members = Object.fromEntries(Object.entries(read).filter(([name]) => !ofServer.includes(name)));
+    expect(members).toMatchObject(all('ES256'));
+    expect((await manage('PUT', { ...members, client_name: 'Another name' })).body).toMatchObject(all('ES256'));
+    const { id_token_signed_response_alg: _, ...others } = members;
+    expect((await manage('PUT', others)).body.id_token_signed_response_alg).toBe('RS256');
+  });
+
   test('with a metadata document keep ES256 until the document names another', async () => {
     const client = await byDocument({});
     await obtainTokens(server, client);
