@@ -37,7 +37,7 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
     // Two servers may start at once on an empty database: the one that inserts the client makes the
     // rest. A client that an operator has removed is not made again.
     const isFirst = former.length === 0 && (await findResourceServer(query, audience)) === undefined;
-    const client = isFirst ? await insertClient(query, ADMIN_CLIENT_ID, withDefaults(ADMIN_CLIENT)) : undefined;
+    const client = isFirst ? await insertClient(query, ADMIN_CLIENT_ID, withDefaults(ADMIN_CLIENT, false)) : undefined;
     if (client !== undefined) {
       await insertSecret(query, ADMIN_CLIENT_ID, 'first', hash);
       await recordAudit(query, { ...BY, type: 'client.created', clientId: ADMIN_CLIENT_ID });

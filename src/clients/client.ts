@@ -39,7 +39,9 @@ const IN_PROFILE = 'With a security_profile the default is ES256';
 /** Shapes and sizes only: the engine's schema checks the values (assertLoadable). */
 const metadataFields = {
   client_name: shownText(200),
-  application_type: word.meta({ description: 'web (default) or native' }),
+  application_type: word.meta({
+    description: 'web or native; if left out: native if a redirect URI has a private scheme, else web',
+  }),
   redirect_uris: list(uri, 100),
   post_logout_redirect_uris: list(uri, 100),
   grant_types: list(word, 20).meta({ description: 'authorization_code (default), refresh_token, client_credentials' }),
@@ -124,7 +126,8 @@ const metadataFields = {
       'Lanyard. Its tokens end with the session of the user, those with offline_access too; false if left out',
   }),
   require_pkce: flag.meta({
-    description: 'Lanyard. Whether a confidential client must use PKCE (default true); a public client always must',
+    description:
+      'Lanyard. Whether a confidential client must use PKCE. If left out: a code_challenge, or a nonce with openid in scope; of a client that registered itself: true. Always true of public clients and with a security_profile',
   }),
 };
 
@@ -150,22 +153,31 @@ export const DEFAULT_SIGNING_ALGORITHMS = {
   introspection_signed_response_alg: 'RS256',
 } as const satisfies ClientMetadata;
 
-/** RFC 7591 §2 with our defaults filled in: a new default does not change registered clients. */
-export function withDefaults(input: ClientMetadata): ClientMetadata {
+/**
+ * RFC 7591 §2 with our defaults filled in: a new default does not change registered clients.
+ * @param isSelfRegistered without an operator
+ */
+export function withDefaults(input: ClientMetadata, isSelfRegistered: boolean): ClientMetadata {
   const metadata = { ...DEFAULT_SIGNING_ALGORITHMS, ...profileDefaults(input), ...input };
   const grantTypes = metadata.grant_types ?? ['authorization_code'];
+  const mustUsePkce = isSelfRegistered || metadata.token_endpoint_auth_method === 'none';
   return {
     ...metadata,
     ...(metadata.jwks === undefined ? {} : { jwks: { keys: withKnownMembers(metadata.jwks.keys) } }),
-    application_type: metadata.application_type ?? 'web',
+    application_type: metadata.application_type ?? (metadata.redirect_uris?.some(hasPrivateScheme) ? 'native' : 'web'),
     grant_types: grantTypes,
     response_types: metadata.response_types ?? (grantTypes.includes('authorization_code') ? ['code'] : []),
     redirect_uris: metadata.redirect_uris ?? [],
     token_endpoint_auth_method: metadata.token_endpoint_auth_method ?? 'client_secret_basic',
-    // RFC 9700 §2.1.1: PKCE for public clients is a MUST, for confidential ones RECOMMENDED. We
-    // require it unless the client is registered otherwise.
-    require_pkce: metadata.require_pkce ?? true,
+    // RFC 9700 §2.1.1: PKCE for public clients is a MUST. Confidential ones without this member may use a
+    // nonce instead (provider/configuration/pkce.ts).
+    ...(mustUsePkce ? { require_pkce: metadata.require_pkce ?? true } : {}),
   };
+}
+
+/** RFC 8252 §7.1: of an app on the device. */
+function hasPrivateScheme(uri: string): boolean {
+  return !['http:', 'https:'].includes(URL.parse(uri)?.protocol ?? 'http:');
 }
 
 export function applyPatch(metadata: ClientMetadata, patch: ClientPatch): ClientMetadata {

@@ -16,9 +16,10 @@ import {
   type ClientMetadata,
   type ClientPatch,
   isOfDocument,
+  isSelfRegistered,
   withDefaults,
 } from './client.ts';
-import { assertSensible } from './metadata-rules.ts';
+import { assertSensible, changesSector } from './metadata-rules.ts';
 import type { AllowedRegistration } from './registration/unverified.ts';
 import { type ReplaceDeps, type Replacement, replaceMetadata } from './replace-metadata.ts';
 import { generateSecret, hashGeneratedSecret } from './secret.ts';
@@ -79,8 +80,6 @@ export interface ClientsDeps extends ReplaceDeps {
   readonly assertSector: (clientId: string, metadata: ClientMetadata) => Promise<void>;
 }
 
-const SECTOR_MEMBERS = ['sector_identifier_uri', 'redirect_uris', 'jwks_uri'];
-
 async function create(
   deps: ClientsDeps,
   chosenId: string | undefined,
@@ -89,7 +88,7 @@ async function create(
   registration?: SelfRegistration,
 ): Promise<CreatedClient> {
   const clientId = chosenId ?? randomBytes(16).toString('hex');
-  const metadata = withDefaults(input);
+  const metadata = withDefaults(input, registration !== undefined);
   assertSensible(metadata);
   deps.assertLoadable(clientId, metadata);
   await deps.assertSector(clientId, metadata);
@@ -118,15 +117,14 @@ async function change(
 ): Promise<Client> {
   // Before the transaction: the host of the sector_identifier_uri may be slow.
   const known = await store.findClient(deps.database.query, clientId);
-  if (known !== undefined && SECTOR_MEMBERS.some((member) => member in patch)) {
-    await deps.assertSector(clientId, withDefaults(applyPatch(known.metadata, patch)));
-  }
+  const planned = known && withDefaults(applyPatch(known.metadata, patch), isSelfRegistered(known));
+  if (planned !== undefined && changesSector(planned, known?.metadata)) await deps.assertSector(clientId, planned);
   const { client, secondsToWait } = await locked(deps, clientId, ifVersion, async (query, before) => {
     if (isOfDocument(before)) {
       throw new AppError('conflict', 'the client is described by its document: it can be disabled, not changed');
     }
-    const metadata = withDefaults(applyPatch(before.metadata, patch));
-    assertSensible(metadata, withDefaults(before.metadata));
+    const metadata = withDefaults(applyPatch(before.metadata, patch), isSelfRegistered(before));
+    assertSensible(metadata, withDefaults(before.metadata, isSelfRegistered(before)));
     deps.assertLoadable(clientId, metadata);
     await record(query, 'client.changed', clientId, by, { members: Object.keys(patch) });
     return replaceMetadata(deps, query, { before, metadata, author, by });

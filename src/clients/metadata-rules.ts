@@ -63,6 +63,14 @@ function methodFaults({ token_endpoint_auth_method: method }: ClientMetadata): F
   return [{ pointer: '/token_endpoint_auth_method', detail }];
 }
 
+const SECTOR_MEMBERS = ['sector_identifier_uri', 'redirect_uris', 'jwks_uri'] as const;
+
+/** Whether the document at the `sector_identifier_uri` must be read (OpenID Connect Registration §5). */
+export function changesSector(metadata: ClientMetadata, before: ClientMetadata = {}): boolean {
+  if (metadata.sector_identifier_uri === undefined) return false;
+  return SECTOR_MEMBERS.some((member) => !isDeepStrictEqual(metadata[member], before[member]));
+}
+
 const LOOPBACK_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 const SCRIPT_SCHEMES = new Set(['javascript:', 'data:', 'vbscript:', 'blob:', 'file:', 'about:']);
 

@@ -9,10 +9,9 @@ import type { Database } from '../database/database.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
-import { createGuessThrottle, createRegistrationThrottle } from '../users/throttle.ts';
+import { createDocumentThrottle, createGuessThrottle, createRegistrationThrottle } from '../users/throttle.ts';
 import { createClientAdapter } from './clients/client-adapter.ts';
 import { createClientUses } from './clients/last-use.ts';
-import { DOCUMENT_FETCHES } from './clients/metadata-documents.ts';
 import { createPairwiseIdentifier } from './clients/pairwise.ts';
 import type { ConfigurationDeps } from './configuration/configuration.ts';
 import type { Pages } from './http/pages.ts';
@@ -80,7 +79,7 @@ export function createParts(deps: ProviderDeps) {
   });
   const noteUse = createClientUses({ query, directory, log });
   const guesses = createGuessThrottle(database.query, 'user-code', USER_CODE_GUESSES);
-  const documentThrottle = createGuessThrottle(database.query, 'metadata-document', DOCUMENT_FETCHES);
+  const documentThrottle = createDocumentThrottle(database.query);
   return {
     database,
     ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },

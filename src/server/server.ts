@@ -43,7 +43,7 @@ import { ROUTES } from '../provider/routes.ts';
 import { removeArtifactsOfClient } from '../provider/storage/artifacts.ts';
 import type { DeclaredTypes } from '../resource-servers/declared-types.ts';
 import { createPasswordCheck } from '../users/password.ts';
-import { createGuessThrottle, createLoginThrottle, createRegistrationThrottle, networkOf } from '../users/throttle.ts';
+import * as throttles from '../users/throttle.ts';
 import { createPublicDocuments, type PublicDocument, type PublicDocuments } from './public-documents.ts';
 import type { Readiness } from './readiness.ts';
 
@@ -149,10 +149,10 @@ function verifierOfSecrets({ config, database, clientSecrets, countedEvents }: S
   const limits = { attempts: config.limits.clientSecretFailures, windowSeconds: config.loginThrottle.windowSeconds };
   return createSecretVerifier({
     passwords: clientSecrets,
-    throttle: createGuessThrottle(database.query, 'client-secret', limits, { remembersRefusals: true }),
+    throttle: throttles.createGuessThrottle(database.query, 'client-secret', limits, { remembersRefusals: true }),
     onFailure({ clientId, address }) {
       const event = { type: 'client.authentication_failed', actor: 'system', clientId, detail: { address } } as const;
-      countedEvents.count(`${clientId} ${networkOf(address)}`, event);
+      countedEvents.count(`${clientId} ${throttles.networkOf(address)}`, event);
     },
   });
 }
@@ -178,8 +178,7 @@ function createAdminApi(parts: Parts) {
   const clients = createClients({
     database,
     passwords,
-    assertLoadable: (clientId, metadata) =>
-      assertLoadable({ provider: engine.provider, takesCertificates }, clientId, metadata),
+    assertLoadable: (...client) => assertLoadable({ provider: engine.provider, takesCertificates }, ...client),
     assertSector: (clientId, metadata) => assertSector(engine.provider, clientId, metadata),
     subjectsOf: (clientId, metadata) => subjectsOf(engine.provider, clientId, metadata),
     removeArtifacts: removeArtifactsOfClient,
@@ -191,20 +190,21 @@ function createAdminApi(parts: Parts) {
 function routers(parts: Parts, { clients, guard, routes }: ReturnType<typeof createAdminApi>): Router[] {
   const { config, database, engine, logos, passwords, countedEvents, metrics, log, secretVerifier, version } = parts;
   const { issuer } = config;
-  const own = { query: database.query, secretVerifier };
+  const own = { query: database.query, secretVerifier, clients, findReservedWord: reservedNames(issuer) };
+  const fetchThrottle = throttles.createDocumentThrottle(database.query);
   return [
     adminRoutes({ guard, routes, issuer, version }),
     registrationRoutes({
       issuer,
-      registrations: createSelfRegistrations({ ...own, clients, findReservedWord: reservedNames(issuer) }),
+      registrations: createSelfRegistrations({ ...own, fetchThrottle }),
       isOpen: config.registration.isOpen,
-      throttle: createRegistrationThrottle(database.query, config.limits.registrationsPerHour),
+      throttle: throttles.createRegistrationThrottle(database.query, config.limits.registrationsPerHour),
       log,
     }),
     interactionRoutes({
       ...{ database, engine, issuer, logos, countedEvents, log, metrics },
       passwordCheck: createPasswordCheck(passwords),
-      throttle: createLoginThrottle(database.query, config.loginThrottle),
+      throttle: throttles.createLoginThrottle(database.query, config.loginThrottle),
     }),
     logoRoutes({ engine, logos }),
     startRoutes({ engine }),

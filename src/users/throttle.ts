@@ -89,6 +89,14 @@ export function createRegistrationThrottle(query: Query, perHour: number): Guess
   return createGuessThrottle(query, 'registration', { attempts: perHour, windowSeconds: HOUR_SECONDS });
 }
 
+/** Of one address, which may be that of a whole office. */
+const DOCUMENT_FETCHES = { attempts: 60, windowSeconds: 60 };
+
+/** Of what clients make this server fetch when they register: metadata documents and sector identifiers together. */
+export function createDocumentThrottle(query: Query): GuessThrottle {
+  return createGuessThrottle(query, 'metadata-document', DOCUMENT_FETCHES);
+}
+
 function createLimiter(
   query: Query,
   keyPrefix: string,

@@ -33,8 +33,9 @@ describe('registering', () => {
       grant_types: ['authorization_code'],
       response_types: ['code'],
       token_endpoint_auth_method: 'client_secret_basic',
-      require_pkce: true,
+      application_type: 'web',
     });
+    expect(created.body).not.toHaveProperty('require_pkce');
     const read = await request('GET', '/clients/shop');
     expect(read.headers.get('etag')).toBe('"1"');
     const listed = await request('GET', '/clients?q=sho');

@@ -2,7 +2,7 @@
 // the scopes that a resource server offers to unverified clients.
 
 import type { RequestListener } from 'node:http';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { dynamicClientRegistration } from 'openid-client';
 import { type Answer, introspect, requestToken, type TestClient, toAnswer } from '../support/admin.ts';
@@ -162,6 +162,51 @@ describe('registration (RFC 7591)', () => {
     expect((await call('POST', '', token, good)).status).toBe(201);
   });
 
+  describe('an initial access token with require_pkce false', () => {
+    const CONFIDENTIAL = { redirect_uris: [REDIRECT_URI], grant_types: ['authorization_code'] };
+    const stored = async (clientId: unknown) => (await server.admin.request('GET', `/clients/${clientId}`)).body;
+
+    test('sets it for the confidential clients that register with it, which cannot name it themselves', async () => {
+      const token = await initialToken({ require_pkce: false, max_uses: 2 });
+      const { body } = await call('POST', '', token, CONFIDENTIAL);
+      expect(body.require_pkce).toBe(false);
+      const app = { clientId: String(body.client_id), clientSecret: String(body.client_secret) };
+      const issued = await obtainCode(server, app, { code_challenge: undefined, code_challenge_method: undefined });
+      expect((await exchange(server, app, issued, { code_verifier: undefined })).status).toBe(200);
+      const strict = await call('POST', '', token, { ...CONFIDENTIAL, require_pkce: true });
+      expect(strict.body.require_pkce).toBe(true);
+      const { body: list } = await server.admin.request('GET', '/initial-access-tokens?limit=100');
+      expect(list.items).toContainEqual(expect.objectContaining({ require_pkce: false, max_uses: 2, uses: 2 }));
+    });
+
+    test.each<[string, Record<string, unknown>]>([
+      ['a public client', { token_endpoint_auth_method: 'none' }],
+      ['a FAPI client', { security_profile: 'fapi2', jwks_uri: 'https://app.example/jwks' }],
+    ])('does not loosen %s', async (_name, members) => {
+      const token = await initialToken({ require_pkce: false });
+      const refused = await call('POST', '', token, { ...CONFIDENTIAL, ...members, require_pkce: false });
+      expect([refused.status, refused.body.error]).toEqual([400, 'invalid_client_metadata']);
+      const { status, body } = await call('POST', '', token, { ...CONFIDENTIAL, ...members });
+      expect([status, body.require_pkce]).toEqual([201, true]);
+    });
+
+    test('the client repeats what it has at RFC 7592, or leaves it out; true is for good, also when an operator sets it', async () => {
+      const token = await initialToken({ require_pkce: false });
+      const { body } = await call('POST', '', token, CONFIDENTIAL);
+      const put = (members: Record<string, unknown>) =>
+        call('PUT', `/${body.client_id}`, String(body.registration_access_token), {
+          ...{ ...CONFIDENTIAL, client_id: body.client_id },
+          ...members,
+        });
+      expect((await put({ require_pkce: false })).body.require_pkce).toBe(false);
+      expect((await put({ client_name: 'Renamed' })).body.require_pkce).toBe(false);
+      const { status } = await server.admin.request('PATCH', `/clients/${body.client_id}`, { require_pkce: true });
+      expect([status, (await put({})).body.require_pkce]).toEqual([200, true]);
+      expect((await put({ require_pkce: false })).body.error).toBe('invalid_client_metadata');
+      expect((await stored(body.client_id)).require_pkce).toBe(true);
+    });
+  });
+
   const faults: [string, unknown, string][] = [
     ['malformed JSON', '{', 'invalid_client_metadata'],
     ['a list', [], 'invalid_client_metadata'],
@@ -219,7 +264,6 @@ describe('registration (RFC 7591)', () => {
     ['authorization_details_types', ['payment']],
     ['refresh_token_grace_seconds', 60],
     ['refresh_token_reuse_in_grace', true],
-    ['sector_identifier_uri', 'https://app.example/sector.json'],
   ])(
     '%s is for operators, and refused by name: a client would think that it has what it asked for',
     async (name, value) => {
@@ -520,66 +564,6 @@ describe('software that is idle', () => {
 test('a code of such a client can be redeemed', async () => {
   const app = await registered();
   expect((await exchange(server, app, await obtainCode(server, app))).status).toBe(200);
-});
-
-describe('the sector identifier of a client of an operator', () => {
-  const APPS = ['https://one.example/callback', 'https://two.example/callback'];
-  let published: unknown;
-  beforeEach(() => {
-    fetches = 0;
-    answer = (_request, response) => {
-      response.setHeader('content-type', 'application/json');
-      response.end(JSON.stringify(published));
-    };
-  });
-
-  const register = (members: Record<string, unknown> = {}) =>
-    server.admin.request('POST', '/clients', {
-      redirect_uris: APPS,
-      subject_type: 'pairwise',
-      sector_identifier_uri: `https://${documents.host}/sector.json`,
-      ...members,
-    });
-
-  test('is accepted if its document lists all redirect URIs', async () => {
-    published = APPS;
-    const { status, body } = await register();
-    expect([status, fetches]).toEqual([201, 1]);
-    const path = `/clients/${body.client_id}`;
-    const moved = await server.admin.request('PATCH', path, { redirect_uris: ['https://three.example/callback'] });
-    expect(moved.body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
-    expect((await server.admin.request('PATCH', path, { client_name: 'Renamed' })).status).toBe(200);
-    expect(fetches).toBe(2);
-  });
-
-  test.each([
-    ['lists only some', [APPS[0]]],
-    ['is no list', { redirect_uris: APPS }],
-    ['is no list of strings', [...APPS, 7]],
-  ])(
-    'is refused when the document %s: the client could learn the subjects of another sector',
-    async (_name, document) => {
-      published = document;
-      expect((await register()).body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
-    },
-  );
-
-  test('is refused when its host does not answer, or is internal', async () => {
-    for (const uri of ['https://127.0.0.1:1/sector.json', 'https://169.254.169.254/sector.json']) {
-      const { body } = await register({ sector_identifier_uri: uri });
-      expect(body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
-    }
-  });
-
-  test('is not fetched at dynamic registration', async () => {
-    published = APPS;
-    const { status } = await call('POST', '', undefined, {
-      ...APP,
-      subject_type: 'pairwise',
-      sector_identifier_uri: `https://${documents.host}/sector.json`,
-    });
-    expect([status, fetches]).toEqual([400, 0]);
-  });
 });
 
 test('both paths of RFC 8414 §3 and §5 return the same metadata', async () => {

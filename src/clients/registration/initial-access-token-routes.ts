@@ -32,6 +32,7 @@ const tokenSchema = z
     max_uses: z.int(),
     uses: z.int(),
     allowed,
+    require_pkce: z.boolean(),
     expires_at: instant,
     created_at: instant,
   })
@@ -47,6 +48,10 @@ const createBody = z.strictObject({
     .optional()
     .meta({ description: 'one day if left out' }),
   allowed: allowed.optional(),
+  require_pkce: z.boolean('must be true or false').optional().meta({
+    description:
+      'what the confidential clients that register with it get as require_pkce, unless they ask for true; true if left out',
+  }),
 });
 
 const tag = 'initial access tokens';
@@ -80,6 +85,7 @@ const createRoute = ({ database }: InitialAccessRoutesDeps) =>
         maxUses: body.max_uses ?? 1,
         expiresInSeconds: body.expires_in_seconds ?? 86_400,
         allowed: body.allowed ?? {},
+        requirePkce: body.require_pkce ?? true,
       };
       const { token, row } = await createInitialAccessToken(database, input, by);
       return { status: 201, body: { ...toWire(row), token } };
@@ -126,6 +132,7 @@ function toWire(token: InitialAccessToken) {
     max_uses: token.maxUses,
     uses: token.uses,
     allowed: token.allowed,
+    require_pkce: token.requirePkce,
     expires_at: token.expiresAt.toISOString(),
     created_at: token.createdAt.toISOString(),
   };

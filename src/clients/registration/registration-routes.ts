@@ -12,7 +12,12 @@ import { requestId } from '../../http/request-log.ts';
 import type { Log } from '../../log.ts';
 import type { Client } from '../client.ts';
 import type { CreatedClient } from '../clients.ts';
-import { InvalidAccessError, type OwnRegistration, type SelfRegistrations } from './self-registration.ts';
+import {
+  InvalidAccessError,
+  type OwnRegistration,
+  type RequestSource,
+  type SelfRegistrations,
+} from './self-registration.ts';
 
 export const REGISTRATION_PATH = '/oauth2/register';
 
@@ -63,7 +68,7 @@ async function register(deps: RegistrationDeps, ctx: Context): Promise<void> {
       throw new AppError('too_many_requests', 'too many registrations', { retryAfterSeconds });
     }
   }
-  const created = await deps.registrations.register(await readDocument(ctx), token, requestId(ctx));
+  const created = await deps.registrations.register(await readDocument(ctx), token, sourceOf(ctx));
   const { clientId, registeredBy } = created.client;
   deps.log.info({ client_id: clientId, registered_by: registeredBy }, 'client registered dynamically');
   ctx.status = 201;
@@ -79,8 +84,11 @@ async function replace(deps: RegistrationDeps, ctx: Context): Promise<void> {
   const { token, ...registration } = await findOwn(deps, ctx);
   const document = await readDocument(ctx);
   assertForThis(document, registration.client);
-  const source = { requestId: requestId(ctx), address: ctx.ip };
-  ctx.body = toWire(await deps.registrations.replace(registration, document, source), token, deps.issuer);
+  ctx.body = toWire(await deps.registrations.replace(registration, document, sourceOf(ctx)), token, deps.issuer);
+}
+
+function sourceOf(ctx: Context): RequestSource {
+  return { requestId: requestId(ctx), address: ctx.ip };
 }
 
 async function remove(deps: RegistrationDeps, ctx: Context): Promise<void> {

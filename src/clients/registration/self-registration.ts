@@ -6,12 +6,13 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Query } from '../../database/database.ts';
 import { AppError } from '../../errors.ts';
-import { authenticatesWithSecret, type Client, OPEN_REGISTRATION } from '../client.ts';
+import { applyPatch, authenticatesWithSecret, type Client, isStranger, OPEN_REGISTRATION } from '../client.ts';
 import type { Clients, CreatedClient } from '../clients.ts';
 import { lookUpClients } from '../lookup.ts';
+import { changesSector } from '../metadata-rules.ts';
 import type { SecretVerifier } from '../secret.ts';
 import { findClient } from '../store.ts';
-import { hashToken, useInitialAccessToken } from './initial-access-tokens.ts';
+import { findInitialAccessToken, hashToken, useInitialAccessToken } from './initial-access-tokens.ts';
 import type { FindReservedWord } from './reserved-names.ts';
 import {
   type AllowedRegistration,
@@ -19,6 +20,7 @@ import {
   assertNotForOperators,
   OPERATORS_MEMBERS,
   parseUnverified,
+  STRANGER,
 } from './unverified.ts';
 
 const REGISTRATION = {
@@ -40,7 +42,7 @@ export interface SelfRegistrations {
   register(
     document: Record<string, unknown>,
     initialAccessToken: string | undefined,
-    requestId: string,
+    request: RequestSource,
   ): Promise<CreatedClient & { registrationToken: string }>;
   /** @throws InvalidAccessError when the token is not that of the client */
   find(clientId: string, registrationToken: string): Promise<OwnRegistration>;
@@ -67,32 +69,48 @@ export interface SelfRegistrationsDeps {
   readonly clients: Clients;
   readonly secretVerifier: SecretVerifier;
   readonly findReservedWord: FindReservedWord;
+  /** of what this server fetches since a client names it, by network address */
+  readonly fetchThrottle: { attempt(address: string): Promise<number | undefined> };
 }
 
 async function register(
-  { clients, findReservedWord }: SelfRegistrationsDeps,
+  deps: SelfRegistrationsDeps,
   document: Record<string, unknown>,
   initialAccessToken: string | undefined,
-  requestId: string,
+  { requestId, address }: RequestSource,
 ): Promise<CreatedClient & { registrationToken: string }> {
   const clientId = randomBytes(16).toString('hex');
   const registrationToken = `lyg_${randomBytes(32).toString('base64url')}`;
-  assertNotForOperators(document);
-  const metadata = parseUnverified(document);
-  const created = await clients.create(clientId, metadata, by(clientId, requestId), {
+  const token =
+    initialAccessToken === undefined ? undefined : await findInitialAccessToken(deps.query, initialAccessToken);
+  if (initialAccessToken !== undefined && token === undefined) throw unusableToken();
+  const origin = token === undefined ? STRANGER : { isStranger: false, requirePkce: token.requirePkce };
+  const allowed = token?.allowed ?? {};
+  assertNotForOperators(document, origin);
+  const metadata = parseUnverified(document, origin);
+  assertAllowed(metadata, allowed, deps.findReservedWord);
+  if (changesSector(metadata)) await assertMayFetch(deps, address);
+  const created = await deps.clients.create(clientId, metadata, by(clientId, requestId), {
     tokenHash: hashToken(registrationToken),
     async permit(transaction) {
-      if (initialAccessToken === undefined) {
-        assertAllowed(metadata, {}, findReservedWord);
-        return { registeredBy: OPEN_REGISTRATION, allowed: {} };
-      }
-      const used = await useInitialAccessToken(transaction, initialAccessToken);
-      if (used === undefined) throw new InvalidAccessError('the initial access token is not valid');
-      assertAllowed(metadata, used.allowed, findReservedWord);
-      return { registeredBy: `token:${used.id}`, allowed: used.allowed };
+      if (initialAccessToken === undefined || token === undefined) return { registeredBy: OPEN_REGISTRATION, allowed };
+      // It may have been used up or removed since.
+      if (!(await useInitialAccessToken(transaction, initialAccessToken))) throw unusableToken();
+      return { registeredBy: `token:${token.id}`, allowed };
     },
   });
   return { ...created, registrationToken };
+}
+
+function unusableToken(): InvalidAccessError {
+  return new InvalidAccessError('the initial access token is not valid');
+}
+
+/** A refused registration does not count as a use of its token, so each token could cause any number of requests. */
+async function assertMayFetch({ fetchThrottle }: SelfRegistrationsDeps, address: string): Promise<void> {
+  const retryAfterSeconds = await fetchThrottle.attempt(address);
+  if (retryAfterSeconds === undefined) return;
+  throw new AppError('too_many_requests', 'too many addresses to fetch', { retryAfterSeconds });
 }
 
 async function find(
@@ -121,14 +139,16 @@ async function replace(
   { requestId, address }: RequestSource,
 ): Promise<CreatedClient> {
   const { clientId } = client;
-  assertNotForOperators(document, client.metadata);
-  const metadata = parseUnverified(document);
+  const origin = { isStranger: isStranger(client), requirePkce: client.metadata.require_pkce ?? true };
+  assertNotForOperators(document, origin, client.metadata);
+  const metadata = parseUnverified(document, origin);
   assertAllowed(metadata, allowed, deps.findReservedWord);
   await assertOwnSecret(deps, { clientId, address }, document.client_secret);
   const patch: Record<string, unknown> = { ...metadata };
   for (const name of Object.keys(client.metadata)) {
     if (!(name in metadata) && !OPERATORS_MEMBERS.includes(name)) patch[name] = null;
   }
+  if (changesSector(applyPatch(client.metadata, patch), client.metadata)) await assertMayFetch(deps, address);
   const changedBy = by(clientId, requestId);
   const changed = await deps.clients.changeOwn(clientId, patch, client.version, changedBy);
   const needsSecret = authenticatesWithSecret(changed.metadata) && !authenticatesWithSecret(client.metadata);

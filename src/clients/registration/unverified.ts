@@ -16,13 +16,31 @@ export interface AllowedRegistration {
 /** Without an operator, a client gets no grant with which it acts for itself. */
 const GRANT_TYPES = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
 
-/** Members that weaken a client, concern operators, or would make this server fetch an address. */
+/** Members that weaken a client, concern operators, or make this server fetch an address. A client cannot remove them. */
 export const OPERATORS_MEMBERS: readonly string[] = [
   'authorization_details_types',
   'refresh_token_grace_seconds',
   'refresh_token_reuse_in_grace',
   'sector_identifier_uri',
 ];
+
+/** With an initial access token, a client may set these as well. */
+const WITH_TOKEN: readonly string[] = ['sector_identifier_uri'];
+
+/** What a registration is judged by. */
+export interface Origin {
+  /** without an operator's leave (clients/client.ts) */
+  readonly isStranger: boolean;
+  /** in force: what an operator has set, or the client has now */
+  readonly requirePkce: boolean;
+}
+
+/** With a metadata document, or by open registration. */
+export const STRANGER: Origin = { isStranger: true, requirePkce: true };
+
+function membersForOperators({ isStranger }: Pick<Origin, 'isStranger'>): readonly string[] {
+  return isStranger ? OPERATORS_MEMBERS : OPERATORS_MEMBERS.filter((name) => !WITH_TOKEN.includes(name));
+}
 
 /**
  * RFC 7591 §2 lets a server ignore members that it does not understand. It understands these, so that
@@ -32,12 +50,18 @@ export const OPERATORS_MEMBERS: readonly string[] = [
  */
 export function assertNotForOperators(
   document: Readonly<Record<string, unknown>>,
+  origin: Pick<Origin, 'isStranger'>,
   inForce: Readonly<Record<string, unknown>> = {},
 ): void {
-  const faults: FaultyMember[] = OPERATORS_MEMBERS.filter((name) => {
-    const asked = document[name];
-    return asked !== undefined && asked !== null && !isDeepStrictEqual(asked, inForce[name]);
-  }).map((name) => ({ pointer: `/${name}`, detail: `${name} can be set by operators only` }));
+  const faults: FaultyMember[] = membersForOperators(origin)
+    .filter((name) => {
+      const asked = document[name];
+      return asked !== undefined && asked !== null && !isDeepStrictEqual(asked, inForce[name]);
+    })
+    .map((name) => {
+      const who = WITH_TOKEN.includes(name) ? 'operators, or with an initial access token' : 'operators only';
+      return { pointer: `/${name}`, detail: `${name} can be set by ${who}` };
+    });
   if (faults.length > 0)
     throw new AppError('validation_failed', faults.map((each) => each.detail).join('; '), { faults });
 }
@@ -49,8 +73,9 @@ export function assertNotForOperators(
  * does not understand".
  * @throws AppError `validation_failed`
  */
-export function parseUnverified(document: Readonly<Record<string, unknown>>): ClientMetadata {
-  const known = Object.keys(clientMetadataSchema.shape).filter((name) => !OPERATORS_MEMBERS.includes(name));
+export function parseUnverified(document: Readonly<Record<string, unknown>>, origin: Origin): ClientMetadata {
+  const refused = membersForOperators(origin);
+  const known = Object.keys(clientMetadataSchema.shape).filter((name) => !refused.includes(name));
   const understood = Object.fromEntries(
     known
       .filter((name) => document[name] !== undefined && document[name] !== null)
@@ -62,7 +87,17 @@ export function parseUnverified(document: Readonly<Record<string, unknown>>): Cl
     const detail = faults.map((fault) => `${fault.pointer} ${fault.detail}`).join('; ');
     throw new AppError('validation_failed', detail, { faults });
   }
-  return withDefaults(parsed.data);
+  return withDefaults(withPkce(parsed.data, origin), true);
+}
+
+/** RFC 9700 §2.1.1: a client may tighten what is in force, and not loosen it. @throws AppError `validation_failed` */
+function withPkce(metadata: ClientMetadata, { requirePkce }: Origin): ClientMetadata {
+  if (metadata.require_pkce === false && requirePkce) {
+    const faults = [{ pointer: '/require_pkce', detail: 'require_pkce must not be false' }];
+    throw new AppError('validation_failed', 'require_pkce must not be false', { faults });
+  }
+  const isFixed = metadata.token_endpoint_auth_method === 'none' || metadata.security_profile !== undefined;
+  return isFixed ? metadata : { require_pkce: requirePkce, ...metadata };
 }
 
 /** Apps name the scopes of APIs here too. Policy grants those; OpenID Connect scopes are kept. */
@@ -82,8 +117,6 @@ export function assertAllowed(
   const faults: FaultyMember[] = (metadata.grant_types ?? [])
     .filter((name) => !grantTypes.includes(name))
     .map((name) => ({ pointer: '/grant_types', detail: `${name} is not allowed for dynamically registered clients` }));
-  // RFC 9700 §2.1.1
-  if (metadata.require_pkce === false) faults.push({ pointer: '/require_pkce', detail: 'must not be false' });
   const reserved = findReservedWord(metadata.client_name ?? '');
   if (reserved !== undefined) {
     faults.push({ pointer: '/client_name', detail: `must not look like "${reserved}", which is reserved` });

@@ -3,7 +3,7 @@
 // the engine would refuse to load.
 
 import type Provider from 'oidc-provider';
-import { type ClientMetadata as EngineMetadata, errors } from 'oidc-provider';
+import { type Client, type ClientMetadata as EngineMetadata, errors } from 'oidc-provider';
 import { authenticatesWithSecret, type ClientMetadata } from '../../clients/client.ts';
 import { AppError } from '../../errors.ts';
 import { createClient, faultyMemberOf } from '../engine-internals.ts';
@@ -18,6 +18,18 @@ const COMPLETED = ['authorizationDetailsTypes', 'tlsClientCertificateBoundAccess
 /** Says that a metadata document was checked (metadata-documents). */
 export const DOCUMENT_CHECK = 'lanyard_document_check';
 
+/** Asks for the document at the `sector_identifier_uri`. Metadata with this member are never stored. */
+const SECTOR_CHECK = 'lanyard_sector_check';
+
+/**
+ * Configuration `sectorIdentifierUriValidate`. The engine would fetch the document whenever it loads a client, which anybody can make it
+ * do, and refuse the client while its host does not answer. OpenID Connect Registration §5: "there is no
+ * requirement for the OP to retain the contents of this JSON file or to retrieve or revalidate its contents in the future."
+ */
+export function asksForSectorDocument(client: Client): boolean {
+  return client[SECTOR_CHECK] === true;
+}
+
 /**
  * Configuration `extraClientMetadata`. The engine runs the validator in the constructor of a
  * client: what is done here is done to every instance, whether its metadata come from the adapter
@@ -27,7 +39,7 @@ export const extraClientMetadata = {
   properties: [
     ...['require_pkce', 'security_profile', 'dpop_require_nonce', 'refresh_token_grace_seconds'],
     ...['refresh_token_reuse_in_grace', 'revoke_tokens_on_logout', 'tls_client_certificate_bound_access_tokens'],
-    ...['require_issuer_audience', 'id_token_claims', DOCUMENT_CHECK, ...COMPLETED],
+    ...['require_issuer_audience', 'id_token_claims', DOCUMENT_CHECK, SECTOR_CHECK, ...COMPLETED],
   ],
   validator(_ctx: unknown, name: string, _value: unknown, metadata: Record<string, unknown>): void {
     if (name === COMPLETED[0]) copyMembers(metadata);
@@ -85,7 +97,7 @@ export function assertLoadable(deps: LoadableDeps, clientId: string, metadata: C
 export async function assertSector(provider: Provider, clientId: string, metadata: ClientMetadata): Promise<void> {
   if (metadata.sector_identifier_uri === undefined) return;
   try {
-    await provider.Client.validate(asLoaded(clientId, metadata));
+    await provider.Client.validate({ ...asLoaded(clientId, metadata), [SECTOR_CHECK]: true });
   } catch (error) {
     throw toAppError(error, metadata, 'sector_identifier_uri');
   }

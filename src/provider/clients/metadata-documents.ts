@@ -11,7 +11,12 @@ import { usableKeys } from '../../clients/key-rules.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
 import { assertSensible } from '../../clients/metadata-rules.ts';
 import { type FindReservedWord, reservedNames } from '../../clients/registration/reserved-names.ts';
-import { assertAllowed, parseUnverified } from '../../clients/registration/unverified.ts';
+import {
+  assertAllowed,
+  assertNotForOperators,
+  parseUnverified,
+  STRANGER,
+} from '../../clients/registration/unverified.ts';
 import { findFault } from '../../input/shape.ts';
 import type { Log } from '../../log.ts';
 import type { GuessThrottle } from '../../users/throttle.ts';
@@ -30,9 +35,6 @@ const MAX_LENGTH = 255;
 
 /** The engine's `fetchResponseBodyLimits`. */
 const MAX_SIZE_BYTES = 5 * 1024;
-
-/** Of one address, which may be that of a whole office. A cached document is not fetched. */
-export const DOCUMENT_FETCHES = { attempts: 60, windowSeconds: 60 };
 
 /**
  * Configuration `features.clientIdMetadataDocument`.
@@ -115,8 +117,12 @@ async function check(
   const isChecked =
     isMetadata && isObject(document) && Buffer.byteLength(text) <= MAX_SIZE_BYTES && !hasSecret(document);
   if (!isChecked) return new Response(text, { headers });
+  // It is not read here, and without it users would get other subjects than the document says.
+  if (document.subject_type === 'pairwise') {
+    assertNotForOperators({ sector_identifier_uri: document.sector_identifier_uri }, STRANGER);
+  }
   const known = typeof document.client_id === 'string' ? await directory.findClient(document.client_id) : undefined;
-  const metadata = parseUnverified({ ...formerAlgorithms(known), ...document });
+  const metadata = parseUnverified({ ...formerAlgorithms(known), ...document }, STRANGER);
   assertSensible(metadata);
   assertAllowed(metadata, {}, findReservedWord);
   return new Response(JSON.stringify({ client_id: document.client_id, ...metadata, [DOCUMENT_CHECK]: CHECKED }), {

@@ -8,7 +8,7 @@ import { CERTIFICATE_AUTH_METHODS, CLIENT_AUTH_METHODS, OPENID_SCOPES } from '..
 import type { Config } from '../../config/config.ts';
 import { ACCESS_TOKEN_ALGORITHM, type SigningKey } from '../../keys/key-ring.ts';
 import { CLAIMS_BY_SCOPE } from '../../users/user.ts';
-import { extraClientMetadata } from '../clients/engine-metadata.ts';
+import { asksForSectorDocument, extraClientMetadata } from '../clients/engine-metadata.ts';
 import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-tls.ts';
 import type { PairwiseIdentifier } from '../clients/pairwise.ts';
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
@@ -18,6 +18,7 @@ import { assertAudience } from './assertion-audience.ts';
 import { cookies } from './cookies.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
+import { requirePkce } from './pkce.ts';
 import { nameAsRegistered } from './registered-resources.ts';
 import { BatchSigningKey } from './signing-keys.ts';
 
@@ -99,14 +100,13 @@ const RESTRICTIONS = {
   // RFC 9700 §2.1.2: no token is sent through the front channel. The default also has implicit and
   // hybrid types.
   responseTypes: ['code'],
-  pkce: {
-    // RFC 9700 §2.1.1. The engine's default asks public clients only; it never accepts `plain`.
-    required: (_ctx, client) => client.clientAuthMethod === 'none' || client.require_pkce !== false,
-  },
+  // The engine never accepts `plain`.
+  pkce: { required: requirePkce },
   // Every client has this member (clients/client). The engine signs a JWT access token with it where
   // the resource server names no algorithm.
   clientDefaults: { id_token_signed_response_alg: ACCESS_TOKEN_ALGORITHM },
   extraClientMetadata,
+  sectorIdentifierUriValidate: asksForSectorDocument,
   async assertJwtClientAuthClaimsAndHeader(ctx, claims, header, client) {
     assertAudience(ctx, claims.aud, client);
     assertClientAssertion(claims, header, client);
