@@ -1,8 +1,6 @@
-// Everything of oidc-provider that Lanyard replaces, calls or reads outside its documented
-// interface: the list to go through at an upgrade, with the steps of its endpoints in engine-steps.
-// Other files reach these members through the functions below. `assertEngineInternals` runs when
-// the server starts, so that a renamed member stops the start instead of failing a request.
-// engine-probe tries what only shows when the engine works (its HTML, the names of its errors).
+// All that Lanyard replaces, calls or reads of oidc-provider outside its documented interface, with the steps in engine-steps: the list
+// to go through at an upgrade. `assertEngineInternals` runs when the server starts, so that a renamed member stops the start instead
+// of failing a request. engine-probe tries what only shows when the engine works (its HTML, the names of its errors).
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';
@@ -39,6 +37,8 @@ const REPLACED: Uses<keyof ReplacedMethods> = {
   'Client.prototype.compareClientSecret': ['clients/client-adapter', 'secrets are stored as hashes'],
   'Client.prototype.grantTypeAllowed': ['clients/unauthorized-client', 'RFC 6749 §5.2: unauthorized_client'],
   'Client.prototype.responseTypeAllowed': ['clients/unauthorized-client', 'RFC 6749 §4.1.2.1: unauthorized_client'],
+  'Client.prototype.redirectUriAllowed': ['clients/redirect-uris', 'a free port for public clients (RFC 8252 §7.3)'],
+  'Client.prototype.postLogoutRedirectUriAllowed': ['clients/redirect-uris', 'the same'],
   'Client.prototype.backchannelLogout': ['logout/logout-notices', 'notices are jobs and survive a crash'],
   'ReplayDetection.unique': ['configuration/replay-detection', 'one INSERT decides, on all nodes'],
   'IdToken.prototype.issue': ['tokens/binding-hooks', 'no ID token without azp'],

@@ -26,6 +26,8 @@ export interface ReplacedMethods {
   'Client.prototype.compareClientSecret': (this: Client, presented: string) => Promise<boolean>;
   'Client.prototype.grantTypeAllowed': (this: Client, type: string) => boolean;
   'Client.prototype.responseTypeAllowed': (this: Client, type: ResponseType) => boolean;
+  'Client.prototype.redirectUriAllowed': (this: Client, uri: string) => boolean;
+  'Client.prototype.postLogoutRedirectUriAllowed': (this: Client, uri: string) => boolean;
   'Client.prototype.backchannelLogout': (this: Client, accountId: string, sid: string) => Promise<unknown>;
   'ReplayDetection.unique': (this: unknown, iss: string, jti: string, exp: number) => Promise<boolean>;
   'IdToken.prototype.issue': (this: IdToken, options: Parameters<IdToken['issue']>[0]) => Promise<string>;

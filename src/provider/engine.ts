@@ -13,6 +13,7 @@ import Koa, { type Middleware } from 'koa';
 import Provider from 'oidc-provider';
 import { checkedFetch } from './clients/metadata-documents.ts';
 import { acceptAliases } from './clients/mutual-tls.ts';
+import { compareRedirectUris } from './clients/redirect-uris.ts';
 import { nameUnauthorizedClients } from './clients/unauthorized-client.ts';
 import { createFindAccount } from './configuration/account.ts';
 import { expectAudiences } from './configuration/assertion-audience.ts';
@@ -214,6 +215,7 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
   expectAudiences(provider, config.mutualTls.origin);
   parts.clientAdapter.install(provider);
   nameUnauthorizedClients(provider);
+  compareRedirectUris(provider);
   bindIdTokens(provider);
   prefixTokens(provider);
   endSessionsForGood(provider, { ...parts, sessionSeconds: config.lifetimes.sessionSeconds });

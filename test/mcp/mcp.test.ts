@@ -1,6 +1,7 @@
 // An MCP server behind the guard, as docs/mcp.md shows it, and the unmodified client of the MCP
 // SDK. The client knows the URL of the MCP server only: it discovers the authorization server,
-// registers itself, signs its user in, and calls a tool. The test acts as the user.
+// registers itself, signs its user in, and calls a tool. The test acts as the user. As the agents of today do, it
+// registers a loopback address without application_type, and comes back at another port each time.
 
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -20,7 +21,8 @@ import { ALICE, clientToken } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { createUserAgent, signInAndAllow } from '../support/user-agent.ts';
 
-const REDIRECT_URI = 'https://agent.example/callback';
+const REDIRECT_URI = 'http://localhost:54545/callback';
+const NEXT_REDIRECT_URI = 'http://localhost:54546/callback';
 
 let server: TestServer;
 let mcp: Server;
@@ -102,6 +104,7 @@ const METADATA = {
 };
 
 interface Agent extends OAuthClientProvider {
+  redirectUrl: string;
   authorizationUrl?: URL;
   information?: OAuthClientInformationMixed;
   issued?: OAuthTokens;
@@ -141,6 +144,7 @@ async function callTool(agent: Agent): Promise<string> {
   const client = new Client({ name: 'agent', version: '1.0.0' });
   await expect(client.connect(first as never)).rejects.toThrow(UnauthorizedError);
   const back = await signInAndAllow(createUserAgent(server.issuer), (agent.authorizationUrl as URL).href, ALICE);
+  expect(`${back.origin}${back.pathname}`).toBe(agent.redirectUrl);
   await first.finishAuth(back.searchParams.get('code') as string);
   const again = new StreamableHTTPClientTransport(mcpUrl, { authProvider: agent });
   await client.connect(again as never);
@@ -162,6 +166,18 @@ describe.each([
     expect(agent.information?.client_id).toEqual(expect.stringMatching(expectedId()));
     expect(agent.authorizationUrl?.searchParams.get('resource')).toBe(mcpUrl.href);
     expect(agent.authorizationUrl?.searchParams.get('code_challenge_method')).toBe('S256');
+  });
+
+  test('calls it again with the same registration, when it has got another port', async () => {
+    const agent = create();
+    const first = await callTool(agent);
+    const { client_id: clientId } = agent.information as OAuthClientInformationMixed;
+    delete agent.issued;
+    agent.redirectUrl = NEXT_REDIRECT_URI;
+    expect(await callTool(agent)).toBe(first);
+    expect(agent.information?.client_id).toBe(clientId);
+    const { body } = await server.admin.request('GET', `/clients/${encodeURIComponent(clientId)}`);
+    expect(body).toMatchObject({ application_type: 'web', redirect_uris: [REDIRECT_URI] });
   });
 });
 

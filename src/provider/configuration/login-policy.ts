@@ -1,7 +1,8 @@
-// When a login page is shown. The engine's policy looks at the session only, which may outlive a
-// user who was disabled.
+// When a login page or a consent page is shown, besides what the engine's policy says. That looks at the
+// session only, which may outlive a user who was disabled.
 
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { isOnAnotherPort } from '../clients/redirect-uris.ts';
 
 /**
  * The only way to sign in, as an Authentication Context Class Reference (OpenID Connect Core §2).
@@ -32,6 +33,14 @@ export function loginPolicy(): interactionPolicy.DefaultPolicy {
     new interactionPolicy.Check('no_account', 'End-User authentication is required', 'login_required', (ctx) => {
       const isOrphaned = ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined;
       return isOrphaned ? interactionPolicy.Check.REQUEST_PROMPT : interactionPolicy.Check.NO_NEED_TO_PROMPT;
+    }),
+  );
+  policy.get('consent')?.checks.add(
+    // RFC 8252 §8.6: any program may listen there, and get the tokens of the app if the user is not asked.
+    new interactionPolicy.Check('another_port', 'the redirect_uri has another port', 'interaction_required', (ctx) => {
+      const { client, params, result } = ctx.oidc;
+      const isUnasked = client !== undefined && isOnAnotherPort(client, params?.redirect_uri) && !result?.consent;
+      return isUnasked ? interactionPolicy.Check.REQUEST_PROMPT : interactionPolicy.Check.NO_NEED_TO_PROMPT;
     }),
   );
   policy.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 1);
