@@ -63,7 +63,11 @@ function methodFaults({ token_endpoint_auth_method: method }: ClientMetadata): F
   return [{ pointer: '/token_endpoint_auth_method', detail }];
 }
 
-const SECTOR_MEMBERS = ['sector_identifier_uri', 'redirect_uris', 'jwks_uri'] as const;
+/** The address, what the document must list, and what that depends on: without `code`, no redirect URI. */
+const SECTOR_MEMBERS = [
+  ...(['sector_identifier_uri', 'redirect_uris', 'jwks_uri'] as const),
+  ...(['grant_types', 'response_types', 'subject_type'] as const),
+];
 
 /** Whether the document at the `sector_identifier_uri` must be read (OpenID Connect Registration §5). */
 export function changesSector(metadata: ClientMetadata, before: ClientMetadata = {}): boolean {

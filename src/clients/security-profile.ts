@@ -63,10 +63,9 @@ export function profileFaults({ security_profile: profile, ...members }: Members
     'dpop_bound_access_tokens',
     'or tls_client_certificate_bound_access_tokens must be true',
   );
-  // Native clients use any loopback port (RFC 8252 §7.3); here redirect URIs are compared exactly.
+  // Several apps may claim the scheme of a native client (RFC 8252 §8.6).
   demand(members.application_type !== 'native', 'application_type', 'must be web');
-  // FAPI 2.0 Security Profile §5.3.2.2: no response over an unencrypted connection; only native
-  // clients have loopback URIs.
+  // FAPI 2.0 Security Profile §5.3.2.2: no response over an unencrypted connection, not even to this machine.
   for (const uri of Array.isArray(members.redirect_uris) ? members.redirect_uris : []) {
     demand(isHttps(uri), 'redirect_uris', 'must be https');
   }

@@ -174,6 +174,20 @@ describe('of a client with an initial access token', () => {
   });
 });
 
+test('a client that had no use for redirect URIs cannot get the subjects of another sector with them later', async () => {
+  published = ['https://bank.example/callback'];
+  const idle = { grant_types: ['refresh_token'], response_types: [] };
+  const redirect_uris = ['https://evil.example/callback'];
+  const { status, body } = await call('POST', '', await initialToken(), pairwise({ ...idle, redirect_uris }));
+  expect(status).toBe(201);
+  const change = { grant_types: ['authorization_code'], response_types: ['code'] };
+  const own = pairwise({ ...change, redirect_uris, client_id: body.client_id });
+  const byItself = await call('PUT', `/${body.client_id}`, String(body.registration_access_token), own);
+  expect([byItself.status, byItself.body.error]).toEqual([400, 'invalid_client_metadata']);
+  const byOperator = await server.admin.request('PATCH', `/clients/${body.client_id}`, change);
+  expect(byOperator.body).toMatchObject({ status: 400, errors: [{ pointer: '/sector_identifier_uri' }] });
+});
+
 describe('of a client that nobody has let in is refused by name, and not fetched', () => {
   const REFUSED = 'sector_identifier_uri can be set by operators, or with an initial access token';
 
