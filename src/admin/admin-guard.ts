@@ -12,7 +12,7 @@ import type { ReadClientCertificate } from '../provider/clients/mutual-tls.ts';
 import type { Engine } from '../provider/engine.ts';
 import { findTokenStatus } from '../provider/policy/token-status.ts';
 import { useOnce } from '../provider/storage/replay-store.ts';
-import { listGrants } from '../resource-servers/store.ts';
+import { listGrants } from '../resource-servers/grant-store.ts';
 
 export const ADMIN_SCOPES = ['admin:read', 'admin:write'] as const;
 

@@ -7,9 +7,14 @@ import { generateSecret, hashGeneratedSecret } from '../clients/secret.ts';
 import { findClient, insertClient, insertSecret } from '../clients/store.ts';
 import type { Database, Query } from '../database/database.ts';
 import type { PasswordHasher } from '../password-hash.ts';
+import { setGrant } from '../resource-servers/grant-store.ts';
 import { listAlike, moveGrants } from '../resource-servers/replacement.ts';
-import type { ResourceServer, ResourceServerInput } from '../resource-servers/resource-server.ts';
-import { findResourceServer, insertResourceServer, removeResourceServer, setGrant } from '../resource-servers/store.ts';
+import {
+  RESOURCE_SERVER_DEFAULTS,
+  type ResourceServer,
+  type ResourceServerInput,
+} from '../resource-servers/resource-server.ts';
+import { findResourceServer, insertResourceServer, removeResourceServer } from '../resource-servers/store.ts';
 import { ADMIN_SCOPES, adminAudience } from './admin-guard.ts';
 
 export const ADMIN_CLIENT_ID = 'lanyard-admin';
@@ -50,14 +55,9 @@ export async function prepareFirstStart(deps: FirstStartDeps): Promise<string | 
 const ADMIN_CLIENT = { client_name: 'Lanyard administration', grant_types: ['client_credentials'] };
 
 const ADMIN_API: ResourceServerInput = {
+  ...RESOURCE_SERVER_DEFAULTS,
   name: 'Lanyard admin API',
   scopes: ADMIN_SCOPES,
-  accessTokenFormat: 'jwt',
-  accessTokenTtlSeconds: undefined,
-  introspectionClientId: undefined,
-  authorizationDetailsTypes: {},
-  delegation: undefined,
-  selfRegisteredScopes: undefined,
 };
 
 /** Its identifier begins with the issuer. That of another issuer, or another port, is of no use any more. */

@@ -1,6 +1,7 @@
 // `lanyard/guard`, the public interface of the guard for resource servers. It is the only barrel of
 // the project, because the package exports it.
 
+export type { AccessTokenType } from './access-token-type.ts';
 export { expressGuard, expressResourceMetadata } from './adapters/express.ts';
 export { fastifyGuard, fastifyResourceMetadata } from './adapters/fastify.ts';
 export { koaGuard, koaResourceMetadata } from './adapters/koa.ts';

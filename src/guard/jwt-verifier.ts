@@ -2,6 +2,7 @@
 // the issuer per token, so a revoked token is accepted until its `exp`.
 
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import { assertAccessToken } from './access-token-type.ts';
 import type { GuardSettings } from './options.ts';
 import type { Verifier } from './principal.ts';
 import { Fault } from './refusal.ts';
@@ -9,30 +10,44 @@ import { REQUEST_TIMEOUT_MS } from './remote.ts';
 
 type JwtSettings = Pick<
   GuardSettings,
-  'issuer' | 'audiences' | 'algorithms' | 'clockToleranceSeconds' | 'jwksCacheSeconds' | 'jwksCooldownSeconds' | 'fetch'
+  | 'issuer'
+  | 'audiences'
+  | 'algorithms'
+  | 'types'
+  | 'clockToleranceSeconds'
+  | 'jwksCacheSeconds'
+  | 'jwksCooldownSeconds'
+  | 'fetch'
 >;
 
 export function createJwtVerifier(settings: JwtSettings, jwksUrl: () => Promise<URL>): Verifier {
   const findKey = createKeyFinder(settings, jwksUrl);
   return async (token) => {
     try {
-      const { payload } = await jwtVerify(token, findKey, {
+      const { payload, protectedHeader } = await jwtVerify(token, findKey, {
         algorithms: [...settings.algorithms],
-        // RFC 9068 §4: an ID token, a logout token or a client assertion is not an access token.
-        typ: 'at+jwt',
         issuer: settings.issuer,
         audience: [...settings.audiences],
         clockTolerance: settings.clockToleranceSeconds,
         // RFC 9068 §2.2
         requiredClaims: ['exp', 'sub', 'client_id'],
       });
+      assertAccessToken(protectedHeader.typ, payload, settings.types);
       return payload;
     } catch (error) {
+      if (error instanceof errors.JOSEAlgNotAllowed) throw otherAlgorithm(error, settings.algorithms);
       // The key finder has wrapped the JOSEErrors that are not about the token.
       if (error instanceof errors.JOSEError) throw new Fault('invalid_token', error.message);
       throw error;
     }
   };
+}
+
+/** Said in public: the API and Lanyard have to be configured alike (`access_token_signing_alg`). */
+function otherAlgorithm(error: Error, accepted: readonly string[]): Fault {
+  const names = accepted.join(' or ');
+  const description = `this API accepts access tokens signed with ${names} (option algorithms of its guard)`;
+  return new Fault('invalid_token', error.message, { description });
 }
 
 function createKeyFinder(settings: JwtSettings, jwksUrl: () => Promise<URL>): JWTVerifyGetKey {

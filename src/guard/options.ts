@@ -1,7 +1,9 @@
 // The options of a guard. All of them are checked when it is created, so that a mistake stops the
 // resource server at start instead of letting requests pass later.
 
+import { ACCESS_TOKEN_TYPES, type AccessTokenType } from './access-token-type.ts';
 import type { HttpRequestLike } from './credentials.ts';
+import { assertDuration, assertOption, assertUrl, isFilled, isHttpUrl } from './option-checks.ts';
 import { createReplayStore, type ReplayStore } from './proof-of-possession/replay-store.ts';
 import type { ConstraintSettings } from './proof-of-possession/sender-constraint.ts';
 import type { GuardRefusal } from './refusal.ts';
@@ -73,8 +75,17 @@ export interface GuardOptions {
     | 'jwt'
     | 'introspection'
     | { readonly verify: (token: string) => Promise<Readonly<Record<string, unknown>> | undefined> };
-  /** accepted signature algorithms, asymmetric only; default `['ES256']`, which Lanyard uses */
+  /**
+   * accepted signature algorithms, asymmetric only; default `['ES256']`. For an API with another
+   * `access_token_signing_alg` they must name that.
+   */
   readonly algorithms?: readonly string[];
+  /**
+   * accepted `typ` of access tokens, for mode `'jwt'`; default `['at+jwt']` (RFC 9068). `'JWT'` is for
+   * an API with `access_token_typ` `JWT`: such a token must have `client_id`, `azp` and `jti`, and no
+   * claim of another kind of JWT, so that an ID token is refused either way.
+   */
+  readonly types?: readonly AccessTokenType[];
   /** how much the clocks of issuer and resource server may differ, in seconds; default 5 */
   readonly clockToleranceSeconds?: number;
   /** URL of the issuer's public keys; default: `jwks_uri` of the issuer's discovery document */
@@ -114,11 +125,12 @@ const ASYMMETRIC_ALGORITHM = /^(?:(?:ES|RS|PS)(?:256|384|512)|EdDSA|Ed25519|ML-D
 /** RFC 6749 §3.3: scope-token */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
 
-export interface GuardSettings extends Omit<GuardOptions, 'audience' | 'scopes' | 'algorithms'> {
+export interface GuardSettings extends Omit<GuardOptions, 'audience' | 'scopes' | 'algorithms' | 'types'> {
   readonly constraint: ConstraintSettings;
   readonly audiences: readonly string[];
   readonly scopes: readonly string[];
   readonly algorithms: readonly string[];
+  readonly types: readonly AccessTokenType[];
   readonly clockToleranceSeconds: number;
   readonly jwksCacheSeconds: number;
   readonly jwksCooldownSeconds: number;
@@ -138,6 +150,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
         : parseClientIds(options.clients),
     scopes: parseScopes(options.scopes ?? []),
     algorithms: [...(options.algorithms ?? ['ES256'])],
+    types: [...(options.types ?? ['at+jwt'])],
     clockToleranceSeconds: options.clockToleranceSeconds ?? 5,
     jwksCacheSeconds: options.jwksCacheSeconds ?? 600,
     jwksCooldownSeconds: options.jwksCooldownSeconds ?? 30,
@@ -152,6 +165,8 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     settings.algorithms.length > 0 && settings.algorithms.every((name) => ASYMMETRIC_ALGORITHM.test(name)),
     'takes asymmetric signature algorithms only, e.g. ES256',
   );
+  const areTypes = settings.types.length > 0 && settings.types.every((name) => ACCESS_TOKEN_TYPES.includes(name));
+  assertOption('types', areTypes, "takes 'at+jwt' and 'JWT' only");
   assertDuration('clockToleranceSeconds', settings.clockToleranceSeconds);
   assertDuration('jwksCacheSeconds', settings.jwksCacheSeconds);
   assertDuration('jwksCooldownSeconds', settings.jwksCooldownSeconds);
@@ -220,24 +235,4 @@ function assertMode({ mode, introspection }: GuardSettings): void {
   }
   const isVerifier = typeof mode === 'object' && typeof mode?.verify === 'function';
   assertOption('mode', mode === 'jwt' || isVerifier, "must be 'jwt', 'introspection' or { verify }");
-}
-
-function isFilled(value: unknown): value is string {
-  return typeof value === 'string' && value !== '';
-}
-
-function assertUrl(name: string, value: unknown): void {
-  assertOption(name, isHttpUrl(value), 'must be an absolute http(s) URL');
-}
-
-function isHttpUrl(value: unknown): boolean {
-  return typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
-}
-
-function assertDuration(name: string, value: unknown): void {
-  assertOption(name, typeof value === 'number' && value >= 0 && value < Infinity, 'must be 0 or more');
-}
-
-function assertOption(name: string, isRight: boolean, problem: string): asserts isRight {
-  if (!isRight) throw new TypeError(`createGuard: ${name} ${problem}`);
 }

@@ -1,6 +1,7 @@
 // The refusals of the guard: a closed list of codes, each with one status and one public text. The
 // text does not depend on the token, so that an attacker cannot tell an expired token from a forged
-// one. The exact reason is for the log only.
+// one; but a header that the API never accepts is named, because its options have to change. The
+// exact reason is for the log only.
 
 /**
  * - `missing_token` (401): no `Authorization: Bearer` or `DPoP` header
@@ -37,12 +38,15 @@ export class Fault extends Error {
   readonly code: RefusalCode;
   /** the scheme that the token requires; undefined: the one that was used */
   readonly scheme: 'DPoP' | undefined;
+  /** in place of the text of its code; without quotes and backslashes (RFC 6750 §3) */
+  readonly description: string | undefined;
 
-  constructor(code: RefusalCode, reason: string, options?: ErrorOptions & { scheme?: 'DPoP' }) {
+  constructor(code: RefusalCode, reason: string, options?: ErrorOptions & { scheme?: 'DPoP'; description?: string }) {
     super(reason, options);
     this.name = 'Fault';
     this.code = code;
     this.scheme = options?.scheme ?? (code === 'invalid_dpop_proof' ? 'DPoP' : undefined);
+    this.description = options?.description;
   }
 }
 
@@ -60,7 +64,8 @@ export class GuardRefusal extends Error {
   readonly reason: string;
 
   constructor(fault: Fault, context: ChallengeContext) {
-    const { status, description } = REFUSALS[fault.code];
+    const { status, description: fixed } = REFUSALS[fault.code];
+    const description = fault.description ?? fixed;
     super(description, fault.cause === undefined ? undefined : { cause: fault.cause });
     this.name = 'GuardRefusal';
     this.code = fault.code;

@@ -6,9 +6,10 @@ import type { Query } from '../database/database.ts';
 import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
+import { getGrant, listGrants } from './grant-store.ts';
 import type { ClientGrant } from './resource-server.ts';
 import type { ResourceServers } from './resource-servers.ts';
-import { getGrant, getResourceServer, listGrants } from './store.ts';
+import { getResourceServer } from './store.ts';
 
 const grantSchema = z
   .object({

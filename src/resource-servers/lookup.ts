@@ -2,16 +2,10 @@
 // request needs.
 
 import type { Query } from '../database/database.ts';
+import { GRANT_COLUMNS, type GrantRow, toGrant } from './grant-store.ts';
 import { canonicalSpelling, normalForm, spellings } from './identifier.ts';
 import type { ClientGrantInput, ResourceServer } from './resource-server.ts';
-import {
-  GRANT_COLUMNS,
-  type GrantRow,
-  RESOURCE_SERVER_COLUMNS,
-  type ResourceServerRow,
-  toGrant,
-  toResourceServer,
-} from './store.ts';
+import { RESOURCE_SERVER_COLUMNS, type ResourceServerRow, toResourceServer } from './store.ts';
 
 export type CachedResourceServer = ResourceServer;
 

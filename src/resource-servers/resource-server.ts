@@ -3,6 +3,7 @@
 // token is issued.
 
 import type { DelegationRule } from '../client-binding.ts';
+import type { AccessTokenAlgorithm, AccessTokenType } from './access-token-signing.ts';
 
 /** The longest lifetime that a resource server can ask for. */
 export const MAX_ACCESS_TOKEN_SECONDS = 86_400;
@@ -13,6 +14,10 @@ export interface ResourceServer {
   readonly name: string;
   readonly scopes: readonly string[];
   readonly accessTokenFormat: 'jwt' | 'opaque';
+  /** of JWTs */
+  readonly accessTokenAlgorithm: AccessTokenAlgorithm;
+  /** the `typ` of JWTs */
+  readonly accessTokenType: AccessTokenType;
   /** undefined: the configured default */
   readonly accessTokenTtlSeconds: number | undefined;
   /** the client as which this API introspects; undefined: it does not */
@@ -32,12 +37,28 @@ export type ResourceServerInput = Pick<
   | 'name'
   | 'scopes'
   | 'accessTokenFormat'
+  | 'accessTokenAlgorithm'
+  | 'accessTokenType'
   | 'accessTokenTtlSeconds'
   | 'introspectionClientId'
   | 'authorizationDetailsTypes'
   | 'delegation'
   | 'selfRegisteredScopes'
 >;
+
+/** What a registration may leave out. */
+export const RESOURCE_SERVER_DEFAULTS: ResourceServerInput = {
+  name: '',
+  scopes: [],
+  accessTokenFormat: 'jwt',
+  accessTokenAlgorithm: 'ES256',
+  accessTokenType: 'at+jwt',
+  accessTokenTtlSeconds: undefined,
+  introspectionClientId: undefined,
+  authorizationDetailsTypes: {},
+  delegation: undefined,
+  selfRegisteredScopes: undefined,
+};
 
 /** The types of authorization details that clients may ask for (RFC 9396), by name. */
 export type AuthorizationDetailsTypes = Readonly<Record<string, AuthorizationDetailsType>>;

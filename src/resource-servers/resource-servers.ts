@@ -6,7 +6,14 @@
 import { type AuditEventType, type ChangedBy, recordAudit } from '../audit/audit.ts';
 import type { Database, Query } from '../database/database.ts';
 import { AppError, assertVersion, notFound, type VersionCondition } from '../errors.ts';
-import type { ClientGrant, ClientGrantInput, ResourceServer, ResourceServerInput } from './resource-server.ts';
+import * as grantStore from './grant-store.ts';
+import {
+  type ClientGrant,
+  type ClientGrantInput,
+  RESOURCE_SERVER_DEFAULTS,
+  type ResourceServer,
+  type ResourceServerInput,
+} from './resource-server.ts';
 import * as store from './store.ts';
 
 export interface ResourceServers {
@@ -42,13 +49,14 @@ function create(
 ): Promise<ResourceServer> {
   return database.transaction(async (query) => {
     await assertIntrospectionClient(query, input);
+    await assertHasKey(query, input);
     assertOwnScopes(input);
     const isTaken = (await store.findResourceServer(query, identifier)) !== undefined;
     const created = isTaken ? undefined : await store.insertResourceServer(query, identifier, input);
     if (created === undefined) {
       throw new AppError('already_exists', `a resource server ${identifier} exists already`);
     }
-    await record(query, 'resource_server.created', by, { resource_server: identifier });
+    await record(query, 'resource_server.created', by, { resource_server: identifier, ...newSigning(input) });
     return created;
   });
 }
@@ -64,8 +72,9 @@ function change(
     const input = toInput(before);
     assertOwnScopes(input);
     await assertIntrospectionClient(query, input);
+    await assertHasKey(query, input);
     const changed = await store.updateResourceServer(query, identifier, input);
-    await record(query, 'resource_server.changed', by, { resource_server: identifier });
+    await record(query, 'resource_server.changed', by, { resource_server: identifier, ...newSigning(input, before) });
     return changed;
   });
 }
@@ -92,12 +101,12 @@ function setGrant(
   by: ChangedBy,
 ): Promise<{ grant: ClientGrant; isNew: boolean }> {
   return locked(deps, identifier, undefined, async (query, resourceServer) => {
-    if (!(await store.clientExists(query, clientId))) throw notFound(`client ${clientId}`);
+    if (!(await grantStore.clientExists(query, clientId))) throw notFound(`client ${clientId}`);
     const { scopes, mayExchange, mayActClientId } = input;
     assertScopesOf(resourceServer, scopes, '/scopes');
-    const before = await store.findGrant(query, identifier, clientId);
+    const before = await grantStore.findGrant(query, identifier, clientId);
     assertVersion(ifVersion, before?.version);
-    const grant = await store.setGrant(query, identifier, clientId, input);
+    const grant = await grantStore.setGrant(query, identifier, clientId, input);
     const detail = {
       resource_server: identifier,
       scopes,
@@ -117,9 +126,9 @@ function removeGrant(
   by: ChangedBy,
 ): Promise<void> {
   return locked(deps, identifier, undefined, async (query) => {
-    const before = await store.getGrant(query, identifier, clientId);
+    const before = await grantStore.getGrant(query, identifier, clientId);
     assertVersion(ifVersion, before.version);
-    await store.removeGrant(query, identifier, clientId);
+    await grantStore.removeGrant(query, identifier, clientId);
     await record(query, 'client_grant.removed', by, { resource_server: identifier }, clientId);
   });
 }
@@ -158,10 +167,28 @@ function record(
   return recordAudit(query, { type, actor: by.actor, clientId, requestId: by.requestId, detail });
 }
 
+/** An API that still expects the former algorithm or type refuses the tokens from then on. */
+function newSigning(
+  { accessTokenAlgorithm: alg, accessTokenType: typ }: ResourceServerInput,
+  before: ResourceServerInput = RESOURCE_SERVER_DEFAULTS,
+): Record<string, unknown> {
+  return {
+    ...(alg === before.accessTokenAlgorithm ? {} : { access_token_signing_alg: alg }),
+    ...(typ === before.accessTokenType ? {} : { access_token_typ: typ }),
+  };
+}
+
 async function assertIntrospectionClient(query: Query, input: ResourceServerInput): Promise<void> {
   const clientId = input.introspectionClientId;
-  if (clientId === undefined || (await store.clientExists(query, clientId))) return;
+  if (clientId === undefined || (await grantStore.clientExists(query, clientId))) return;
   throw faultyMember('/introspection_client_id', 'names a client that does not exist');
+}
+
+/** Without one no token could be signed. Once there is a key, another takes its place before it goes. */
+async function assertHasKey(query: Query, { accessTokenAlgorithm: alg }: ResourceServerInput): Promise<void> {
+  if (await store.canSignWith(query, alg)) return;
+  const detail = `${alg}: there is no published key for it yet: POST /admin/v1/keys with {"alg":"${alg}"}`;
+  throw faultyMember('/access_token_signing_alg', detail);
 }
 
 function assertOwnScopes({ scopes, selfRegisteredScopes = [] }: ResourceServerInput): void {

@@ -7,10 +7,18 @@ import { type ApiRoute, apiRoute } from '../http/api-route.ts';
 import { clientIdField, instant, scopeList, text } from '../http/fields.ts';
 import { pageQuery, pageSchema, toPage, toPageRequest } from '../http/pagination.ts';
 import { shownText } from '../input/shown-text.ts';
+import { algorithmField, typeField } from './access-token-signing.ts';
 import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-details.ts';
 import type { DeclaredTypes } from './declared-types.ts';
 import { spellings } from './identifier.ts';
-import { fromDelegation, MAX_ACCESS_TOKEN_SECONDS, type ResourceServer, toDelegation } from './resource-server.ts';
+import {
+  fromDelegation,
+  MAX_ACCESS_TOKEN_SECONDS,
+  RESOURCE_SERVER_DEFAULTS,
+  type ResourceServer,
+  type ResourceServerInput,
+  toDelegation,
+} from './resource-server.ts';
 import type { ResourceServers } from './resource-servers.ts';
 import { getResourceServer, listResourceServers } from './store.ts';
 
@@ -65,6 +73,8 @@ const resourceServerSchema = z
     name: z.string(),
     scopes: z.array(z.string()),
     access_token_format: format,
+    access_token_signing_alg: algorithmField,
+    access_token_typ: typeField,
     access_token_ttl_seconds: z.int().nullable(),
     introspection_client_id: z.string().nullable(),
     authorization_details_types: z.record(z.string(), authorizationDetailsTypeSchema),
@@ -80,6 +90,8 @@ const createBody = z.strictObject({
   name: name.optional(),
   scopes: scopeList.optional(),
   access_token_format: format.optional(),
+  access_token_signing_alg: algorithmField.optional(),
+  access_token_typ: typeField.optional(),
   access_token_ttl_seconds: ttl.nullable().optional(),
   introspection_client_id: introspectionClient.nullable().optional(),
   authorization_details_types: detailsTypes.optional(),
@@ -116,7 +128,7 @@ const createRoute = ({ resourceServers, detailsTypes }: ResourceServerRoutesDeps
     answers: { 201: { description: 'The resource server', schema: resourceServerSchema } },
     async handle({ body, by }) {
       const { identifier, ...rest } = body;
-      const input = merge({ name: '', scopes: [], accessTokenFormat: 'jwt', authorizationDetailsTypes: {} }, rest);
+      const input = merge(RESOURCE_SERVER_DEFAULTS, rest);
       const created = await resourceServers.create(identifier, input, by);
       await detailsTypes.refresh();
       const location = `/admin/v1/resource-servers/${encodeURIComponent(identifier)}`;
@@ -192,21 +204,16 @@ const removeRoute = ({ resourceServers, detailsTypes }: ResourceServerRoutesDeps
     },
   });
 
-type Base = Pick<ResourceServer, 'name' | 'scopes' | 'accessTokenFormat' | 'authorizationDetailsTypes'> &
-  Partial<ResourceServer>;
-
 /** A member that is absent keeps its value; null removes it. */
-function merge(before: Base, change: Change) {
-  const {
-    access_token_ttl_seconds: ttlSeconds = before.accessTokenTtlSeconds,
-    introspection_client_id: introspectionClientId = before.introspectionClientId,
-  } = change;
+function merge(before: ResourceServerInput, change: Change): ResourceServerInput {
   return {
     name: change.name ?? before.name,
     scopes: change.scopes ?? before.scopes,
     accessTokenFormat: change.access_token_format ?? before.accessTokenFormat,
-    accessTokenTtlSeconds: ttlSeconds ?? undefined,
-    introspectionClientId: introspectionClientId ?? undefined,
+    accessTokenAlgorithm: change.access_token_signing_alg ?? before.accessTokenAlgorithm,
+    accessTokenType: change.access_token_typ ?? before.accessTokenType,
+    accessTokenTtlSeconds: changed(change.access_token_ttl_seconds, before.accessTokenTtlSeconds),
+    introspectionClientId: changed(change.introspection_client_id, before.introspectionClientId),
     authorizationDetailsTypes: change.authorization_details_types ?? before.authorizationDetailsTypes,
     selfRegisteredScopes:
       change.self_registered_clients === undefined
@@ -214,6 +221,10 @@ function merge(before: Base, change: Change) {
         : change.self_registered_clients?.scopes,
     delegation: change.delegation === undefined ? before.delegation : toDelegation(change.delegation),
   };
+}
+
+function changed<T>(value: T | null | undefined, before: T | undefined): T | undefined {
+  return value === undefined ? before : (value ?? undefined);
 }
 
 function answer(server: ResourceServer) {
@@ -226,6 +237,8 @@ function toWire(server: ResourceServer) {
     name: server.name,
     scopes: server.scopes,
     access_token_format: server.accessTokenFormat,
+    access_token_signing_alg: server.accessTokenAlgorithm,
+    access_token_typ: server.accessTokenType,
     access_token_ttl_seconds: server.accessTokenTtlSeconds ?? null,
     introspection_client_id: server.introspectionClientId ?? null,
     authorization_details_types: server.authorizationDetailsTypes,

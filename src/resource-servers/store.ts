@@ -1,13 +1,12 @@
-// Rows of `resource_servers` and `client_grants`, and the one mapping from each to its value.
+// Rows of `resource_servers`, and the one mapping from each to its value. The policy rows: grant-store.ts.
 
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import { notFound } from '../errors.ts';
+import type { AccessTokenAlgorithm, AccessTokenType } from './access-token-signing.ts';
 import { normalForm, spellings } from './identifier.ts';
 import {
   type AuthorizationDetailsTypes,
-  type ClientGrant,
-  type ClientGrantInput,
   fromDelegation,
   type ResourceServer,
   type ResourceServerInput,
@@ -20,6 +19,8 @@ export interface ResourceServerRow {
   name: string;
   scopes: string[];
   access_token_format: 'jwt' | 'opaque';
+  access_token_signing_alg: AccessTokenAlgorithm;
+  access_token_typ: AccessTokenType;
   access_token_ttl_seconds: number | null;
   introspection_client_id: string | null;
   authorization_details_types: AuthorizationDetailsTypes;
@@ -30,22 +31,9 @@ export interface ResourceServerRow {
   updated_at: Date;
 }
 
-export interface GrantRow {
-  client_id: string;
-  resource_server: string;
-  scopes: string[];
-  token_exchange: boolean;
-  may_act: string | null;
-  version: number;
-  created_at: Date;
-  updated_at: Date;
-}
-
-export const RESOURCE_SERVER_COLUMNS = `identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-  authorization_details_types, delegation, self_registered_scopes, version, created_at, updated_at`;
-export const GRANT_COLUMNS =
-  'client_id, resource_server, scopes, token_exchange, may_act, version, created_at, updated_at';
-
+export const RESOURCE_SERVER_COLUMNS = `identifier, name, scopes, access_token_format, access_token_signing_alg, access_token_typ,
+  access_token_ttl_seconds, introspection_client_id, authorization_details_types, delegation, self_registered_scopes, version,
+  created_at, updated_at`;
 const SQL = {
   find: {
     name: 'resource_server_find',
@@ -64,14 +52,15 @@ const SQL = {
     name: 'resource_server_insert',
     text: `INSERT INTO resource_servers
              (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-              authorization_details_types, delegation, self_registered_scopes)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING ${RESOURCE_SERVER_COLUMNS}`,
+              authorization_details_types, delegation, self_registered_scopes, access_token_signing_alg, access_token_typ)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING ${RESOURCE_SERVER_COLUMNS}`,
   },
   update: {
     name: 'resource_server_update',
     text: `UPDATE resource_servers SET name = $2, scopes = $3, access_token_format = $4, access_token_ttl_seconds = $5,
              introspection_client_id = $6, authorization_details_types = $7, delegation = $8,
-             self_registered_scopes = $9, version = version + 1, updated_at = now()
+             self_registered_scopes = $9, access_token_signing_alg = $10, access_token_typ = $11,
+             version = version + 1, updated_at = now()
            WHERE identifier = $1 RETURNING ${RESOURCE_SERVER_COLUMNS}`,
   },
   listDetailsTypes: {
@@ -79,30 +68,12 @@ const SQL = {
     text: `SELECT DISTINCT type FROM resource_servers, jsonb_object_keys(authorization_details_types) AS type
            ORDER BY type`,
   },
+  // Its key, or the one that takes its place, is there for good: keys/rotation.
+  hasKey: {
+    name: 'resource_server_has_key',
+    text: 'SELECT 1 FROM signing_keys WHERE alg = $1 AND published AND (remove_at IS NULL OR remove_at > now()) LIMIT 1',
+  },
   remove: { name: 'resource_server_remove', text: 'DELETE FROM resource_servers WHERE identifier = $1' },
-  findGrant: {
-    name: 'client_grant_find',
-    text: `SELECT ${GRANT_COLUMNS} FROM client_grants WHERE resource_server = $1 AND client_id = $2`,
-  },
-  listGrants: {
-    name: 'client_grant_list',
-    text: `SELECT ${GRANT_COLUMNS} FROM client_grants
-           WHERE resource_server = $1 AND ($2::text IS NULL OR client_id > $2) ORDER BY client_id LIMIT $3`,
-  },
-  setGrant: {
-    name: 'client_grant_set',
-    text: `INSERT INTO client_grants (client_id, resource_server, scopes, token_exchange, may_act)
-           VALUES ($1, $2, $3, $4, $5)
-           ON CONFLICT (client_id, resource_server) DO UPDATE SET scopes = EXCLUDED.scopes,
-             token_exchange = EXCLUDED.token_exchange, may_act = EXCLUDED.may_act,
-             version = client_grants.version + 1, updated_at = now()
-           RETURNING ${GRANT_COLUMNS}`,
-  },
-  removeGrant: {
-    name: 'client_grant_remove',
-    text: 'DELETE FROM client_grants WHERE resource_server = $1 AND client_id = $2',
-  },
-  clientExists: { name: 'client_exists', text: 'SELECT 1 FROM clients WHERE client_id = $1 FOR KEY SHARE' },
 };
 
 export function toResourceServer(row: ResourceServerRow): ResourceServer {
@@ -111,24 +82,13 @@ export function toResourceServer(row: ResourceServerRow): ResourceServer {
     name: row.name,
     scopes: row.scopes,
     accessTokenFormat: row.access_token_format,
+    accessTokenAlgorithm: row.access_token_signing_alg,
+    accessTokenType: row.access_token_typ,
     accessTokenTtlSeconds: row.access_token_ttl_seconds ?? undefined,
     introspectionClientId: row.introspection_client_id ?? undefined,
     authorizationDetailsTypes: row.authorization_details_types,
     delegation: toDelegation(row.delegation),
     selfRegisteredScopes: row.self_registered_scopes ?? undefined,
-    version: row.version,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-  };
-}
-
-export function toGrant(row: GrantRow): ClientGrant {
-  return {
-    clientId: row.client_id,
-    resourceServer: row.resource_server,
-    scopes: row.scopes,
-    mayExchange: row.token_exchange,
-    mayActClientId: row.may_act ?? undefined,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -201,6 +161,8 @@ function toValues(identifier: string, input: ResourceServerInput): unknown[] {
     JSON.stringify(input.authorizationDetailsTypes),
     input.delegation === undefined ? null : JSON.stringify(fromDelegation(input.delegation)),
     input.selfRegisteredScopes ?? null,
+    input.accessTokenAlgorithm,
+    input.accessTokenType,
   ];
 }
 
@@ -208,43 +170,7 @@ export async function removeResourceServer(query: Query, identifier: string): Pr
   await query(SQL.remove, [identifier]);
 }
 
-export async function findGrant(query: Query, identifier: string, clientId: string): Promise<ClientGrant | undefined> {
-  const { rows } = await query<GrantRow>(SQL.findGrant, [identifier, clientId]);
-  return rows[0] && toGrant(rows[0]);
-}
-
-/** @throws AppError `not_found` */
-export async function getGrant(query: Query, identifier: string, clientId: string): Promise<ClientGrant> {
-  const grant = await findGrant(query, identifier, clientId);
-  if (grant === undefined) throw notFound(`grant of client ${clientId} at ${identifier}`);
-  return grant;
-}
-
-/** @returns up to `limit` + 1, by client_id */
-export async function listGrants(
-  query: Query,
-  identifier: string,
-  page: { after: string | undefined; limit: number },
-): Promise<ClientGrant[]> {
-  const { rows } = await query<GrantRow>(SQL.listGrants, [identifier, page.after ?? null, page.limit + 1]);
-  return rows.map(toGrant);
-}
-
-export async function setGrant(
-  query: Query,
-  identifier: string,
-  clientId: string,
-  { scopes, mayExchange, mayActClientId }: ClientGrantInput,
-): Promise<ClientGrant> {
-  const values = [clientId, identifier, scopes, mayExchange, mayActClientId ?? null];
-  return toGrant(oneRow(await query<GrantRow>(SQL.setGrant, values)));
-}
-
-export async function removeGrant(query: Query, identifier: string, clientId: string): Promise<void> {
-  await query(SQL.removeGrant, [identifier, clientId]);
-}
-
-/** Whether a client exists. It cannot be removed before the transaction ends. */
-export async function clientExists(query: Query, clientId: string): Promise<boolean> {
-  return (await query(SQL.clientExists, [clientId])).rows.length === 1;
+/** Whether this installation has a key for it that is published. */
+export async function canSignWith(query: Query, algorithm: AccessTokenAlgorithm): Promise<boolean> {
+  return (await query(SQL.hasKey, [algorithm])).rows.length === 1;
 }
