@@ -64,6 +64,11 @@ export function boundClientId(claims: { readonly client_id?: unknown; readonly a
   return claims.client_id;
 }
 
+/** OpenID Connect Core §2: whether the claims are those of an ID token that was issued to this client. */
+export function isAuthorizedParty(claims: { readonly azp?: unknown }, clientId: string): boolean {
+  return isClientId(clientId) && claims.azp === clientId;
+}
+
 /** The client that calls the introspection endpoint. */
 export interface IntrospectionCaller {
   readonly clientId: string;

@@ -10,6 +10,11 @@ export const SECURITY_PROFILES = ['fapi2', 'fapi2-message-signing'] as const;
 /** FAPI 2.0 Security Profile §5.4.1, for all signatures. RS256 is not among them. */
 export const FAPI_ALGORITHMS = ['PS256', 'ES256', 'EdDSA', 'Ed25519'];
 
+/** Whether a client with this profile must not get what is signed like that. */
+export function isBelowProfile(alg: string, metadata: { readonly security_profile?: unknown } | undefined): boolean {
+  return metadata?.security_profile !== undefined && !FAPI_ALGORITHMS.includes(alg);
+}
+
 const JWT_RESPONSE_MODES = ['jwt', 'query.jwt', 'fragment.jwt', 'form_post.jwt'];
 const AUTH_METHODS = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'];
 

@@ -42,6 +42,7 @@ const REPLACED: Uses<keyof ReplacedMethods> = {
   'Client.prototype.backchannelLogout': ['logout/logout-notices', 'notices are jobs and survive a crash'],
   'ReplayDetection.unique': ['configuration/replay-detection', 'one INSERT decides, on all nodes'],
   'IdToken.prototype.issue': ['tokens/binding-hooks', 'no ID token without azp'],
+  'IdToken.validate': ['tokens/binding-hooks', 'no other JWT of ours as id_token_hint'],
   'AccessToken.prototype.generateTokenId': ['tokens/token-prefixes', 'secret scanners find leaked tokens'],
   'ClientCredentials.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],
   'RefreshToken.prototype.generateTokenId': ['tokens/token-prefixes', 'the same'],

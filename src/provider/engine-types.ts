@@ -20,6 +20,11 @@ type EngineContext = Provider['OIDCContext']['prototype'] & { readonly ctx: Cont
 /** In no type of the engine. */
 type GenerateTokenId = (this: { readonly format?: string | undefined }) => string;
 
+interface ValidatedJwt {
+  readonly header: Readonly<Record<string, unknown>>;
+  readonly payload: Readonly<Record<string, unknown>>;
+}
+
 /** The methods that `overrideMethod` replaces. */
 export interface ReplacedMethods {
   'Client.find': (this: unknown, clientId: string) => Client | undefined | Promise<Client | undefined>;
@@ -31,6 +36,7 @@ export interface ReplacedMethods {
   'Client.prototype.backchannelLogout': (this: Client, accountId: string, sid: string) => Promise<unknown>;
   'ReplayDetection.unique': (this: unknown, iss: string, jti: string, exp: number) => Promise<boolean>;
   'IdToken.prototype.issue': (this: IdToken, options: Parameters<IdToken['issue']>[0]) => Promise<string>;
+  'IdToken.validate': (this: unknown, jwt: string, client: Client) => Promise<ValidatedJwt>;
   'AccessToken.prototype.generateTokenId': GenerateTokenId;
   'ClientCredentials.prototype.generateTokenId': GenerateTokenId;
   'RefreshToken.prototype.generateTokenId': GenerateTokenId;

@@ -194,7 +194,7 @@ function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Pro
     loadExistingGrant: createLoadExistingGrant({ ...parts, database }),
     extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
     formats: {
-      customizers: { jwt: jwtCustomizer({ directory, changes: database.changes }) },
+      customizers: { jwt: jwtCustomizer({ directory, changes: database.changes, signingKeys: keys.signingKeys }) },
       bitsOfOpaqueRandomness: 256,
     },
     features: features({ ...deps, ...parts }),

@@ -4,6 +4,7 @@
 // meant for. For every other client the answer is that of an invented token: otherwise token
 // exchange would turn a stolen token into one of the thief's own.
 
+import { decodeProtectedHeader } from 'jose';
 import type Provider from 'oidc-provider';
 import { type AccessToken, type Client, errors } from 'oidc-provider';
 import { isSameClient } from '../../client-binding.ts';
@@ -55,11 +56,22 @@ export async function findActor(
 ): Promise<{ actor: Actor; token: IssuedToken | undefined }> {
   const { clientId } = client;
   if (value === undefined) return { actor: { sub: clientId, client_id: clientId }, token: undefined };
+  // A general type says nothing of its purpose (RFC 8725 §3.12).
+  if (isGeneralJwt(String(value))) throw new errors.InvalidRequest('a JWT as actor token must have the typ at+jwt');
   const token = await loadToken(deps, client, String(value));
   if (token === undefined || !isSameClient(token.clientId, clientId))
     throw new errors.InvalidRequest('the actor token is not one of this client');
   const { accountId } = token as { accountId?: string };
   return { actor: { sub: await subjectOf(deps, client, accountId), client_id: clientId }, token };
+}
+
+/** Opaque tokens are none. */
+function isGeneralJwt(value: string): boolean {
+  try {
+    return decodeProtectedHeader(value).typ === 'JWT';
+  } catch {
+    return false;
+  }
 }
 
 /** As the tokens of this client name it. */

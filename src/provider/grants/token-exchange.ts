@@ -8,7 +8,7 @@ import type { AuditEvent } from '../../audit/audit.ts';
 import { mayActFor, mayDelegate } from '../../client-binding.ts';
 import { isSameIdentifier } from '../../resource-servers/identifier.ts';
 import type { Directory } from '../policy/directory.ts';
-import { findPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
+import { assertProfile, findPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { type Actor, chainOf, type DelegationClaims, delegationOf } from '../tokens/delegation.ts';
 import {
@@ -108,6 +108,7 @@ async function findExchangeable(
   if (!permitted?.mayExchange || !mayDelegate(chainOf(claims), permitted.resourceServer.delegation)) {
     throw new errors.InvalidTarget('this client may not exchange that token for that resource server');
   }
+  assertProfile(permitted);
   return permitted;
 }
 

@@ -6,8 +6,8 @@ import type { Client, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { isSelfRegistered } from '../../clients/client.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
+import { isBelowProfile } from '../../clients/security-profile.ts';
 import { type Answer, allAnswers, type Found } from '../../database/cache.ts';
-import { ACCESS_TOKEN_ALGORITHM } from '../../keys/key-ring.ts';
 import { type CachedGrants, type CachedResourceServer, grantAt } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
 
@@ -17,6 +17,8 @@ export interface Permitted {
   readonly scope: string;
   /** may exchange tokens of users for it */
   readonly mayExchange: boolean;
+  /** its tokens are signed with less than the security profile of the client demands */
+  readonly isBelowProfile: boolean;
 }
 
 /** @returns undefined if there is no such resource server, or the client may not call it */
@@ -36,9 +38,11 @@ function permittedBy([resourceServer, grants, client]: Found<Rows>): Permitted |
   const granted = resourceServer && grantAt(resourceServer, grants, isUnknownSoftware);
   if (resourceServer === undefined || granted === undefined) return undefined;
   const { scopes, mayExchange } = granted;
+  const { accessTokenFormat, accessTokenAlgorithm } = resourceServer;
   return {
     resourceServer,
     mayExchange,
+    isBelowProfile: accessTokenFormat === 'jwt' && isBelowProfile(accessTokenAlgorithm, client?.metadata),
     scope: scopes.filter((name) => resourceServer.scopes.includes(name)).join(' '),
   };
 }
@@ -51,7 +55,17 @@ export async function getPermitted(directory: Directory, indicator: string, clie
   const found = findPermitted(directory, indicator, clientId);
   const permitted = found instanceof Promise ? await found : found;
   if (permitted === undefined) throw new errors.InvalidTarget(whyNot(indicator));
+  assertProfile(permitted);
   return permitted;
+}
+
+/** @throws InvalidTarget (FAPI 2.0 Security Profile §5.4.1) */
+export function assertProfile({ isBelowProfile, resourceServer }: Permitted): void {
+  if (!isBelowProfile) return;
+  const alg = resourceServer.accessTokenAlgorithm;
+  throw new errors.InvalidTarget(
+    `access tokens for that resource server are signed with ${alg}, which the security profile of this client excludes`,
+  );
 }
 
 /** The identifier of a resource server is neither relative nor does it have a fragment. */
@@ -109,7 +123,7 @@ export function createResourcePolicy(deps: ResourcePolicyDeps): ResourcePolicy {
     audience: resourceServer.identifier,
     accessTokenFormat: resourceServer.accessTokenFormat,
     accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
-    jwt: { sign: { alg: ACCESS_TOKEN_ALGORITHM } },
+    jwt: { sign: { alg: resourceServer.accessTokenAlgorithm } },
   });
   return {
     describe,

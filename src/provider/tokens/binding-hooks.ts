@@ -6,11 +6,19 @@
 
 import { decodeJwt } from 'jose';
 import type Provider from 'oidc-provider';
-import type { AccessToken, AdapterPayload, ClientCredentials, JWTStructured } from 'oidc-provider';
-import { bindingClaims, isSameClient } from '../../client-binding.ts';
+import {
+  type AccessToken,
+  type AdapterPayload,
+  type ClientCredentials,
+  errors,
+  type JWTStructured,
+} from 'oidc-provider';
+import { bindingClaims, isAuthorizedParty, isSameClient } from '../../client-binding.ts';
 import type { ChangeLog } from '../../database/change-log.ts';
+import type { SigningKey } from '../../keys/key-ring.ts';
 import { currentContext, overrideMethod } from '../engine-internals.ts';
 import { issueTime } from '../http/current-memory.ts';
+import { UNAVAILABLE } from '../http/unavailable.ts';
 import type { Directory } from '../policy/directory.ts';
 import type { DelegationClaims } from './delegation.ts';
 import { assertIssuable } from './issuance-invariants.ts';
@@ -26,12 +34,32 @@ export function bindOpaque(_ctx: unknown, token: AccessToken | ClientCredentials
  * Configuration `formats.customizers.jwt`: runs last, so it decides about the claims of a JWT
  * access token.
  */
-export function jwtCustomizer({ directory, changes }: { directory: Directory; changes: Pick<ChangeLog, 'now'> }) {
+export function jwtCustomizer({ directory, changes, signingKeys }: JwtCustomizerDeps) {
   return async (ctx: unknown, token: AccessToken | ClientCredentials, jwt: JWTStructured): Promise<void> => {
     await assertIssuable(directory, token.kind, token);
     bindJwt(ctx, token, jwt);
     jwt.payload.iat = issueTime(changes);
+    assertHasKey(token, signingKeys);
+    const resourceServer = await directory.findResourceServer(String(token.aud));
+    if (resourceServer !== undefined) jwt.header = { typ: resourceServer.accessTokenType };
   };
+}
+
+export interface JwtCustomizerDeps {
+  readonly directory: Directory;
+  readonly changes: Pick<ChangeLog, 'now'>;
+  readonly signingKeys: readonly Pick<SigningKey, 'alg'>[];
+}
+
+/** A process that cannot decrypt a key does without it (keys/key-ring). */
+function assertHasKey(
+  { resourceServer }: AccessToken | ClientCredentials,
+  keys: JwtCustomizerDeps['signingKeys'],
+): void {
+  const alg = (resourceServer?.jwt?.sign || undefined)?.alg;
+  if (alg === undefined || keys.some((key) => key.alg === alg)) return;
+  const refusal = new errors.OIDCProviderError(503, UNAVAILABLE);
+  throw Object.assign(refusal, { expose: true, error_description: `there is no key for ${alg} at the moment` });
 }
 
 export function bindJwt(_ctx: unknown, token: AccessToken | ClientCredentials, jwt: JWTStructured): void {
@@ -54,8 +82,9 @@ export function isPushedByCaller({ request }: AdapterPayload): boolean {
 }
 
 /**
- * OpenID Connect Core §2: `azp` names the client that an ID token was issued to. `client_id` is left
- * to access tokens: an API that checks neither `typ` nor `aud` must not take an ID token for one.
+ * OpenID Connect Core §2: `azp` names the client that an ID token was issued to. `client_id` is left to access tokens: an API that
+ * checks neither `typ` nor `aud` must not take an ID token for one. Only what has `azp`, and no `typ`, comes back as a hint: access
+ * tokens, logout tokens and signed answers have the same issuer and maybe the same audience (RFC 8725 §3.12).
  */
 export function bindIdTokens(provider: Provider): void {
   overrideMethod(provider, 'IdToken.prototype.issue', (issue) => {
@@ -65,6 +94,14 @@ export function bindIdTokens(provider: Provider): void {
         this.set('client_id', undefined);
       }
       return issue.call(this, options);
+    };
+  });
+  overrideMethod(provider, 'IdToken.validate', (validate) => {
+    return async function (jwt, client) {
+      const validated = await validate.call(this, jwt, client);
+      const isIdToken = validated.header.typ === undefined && isAuthorizedParty(validated.payload, client.clientId);
+      if (!isIdToken) throw new errors.InvalidRequest('id_token_hint is not an ID token of this client');
+      return validated;
     };
   });
 }

@@ -70,6 +70,8 @@ function assertBoundToKey(model: string, { metadata }: CachedClient, { jkt, 'x5t
 /** @param policy of the client at the API that the token is for */
 function assertWithinPolicy(model: string, scope: string | undefined, policy: Permitted | undefined): void {
   if (policy === undefined) throw refusal(model, 'for an API without a policy row');
+  if (policy.isBelowProfile)
+    throw refusal(model, 'signed with an algorithm that the security profile of its client excludes');
   if (scope === policy.scope) return;
   const allowed = scopesOf(policy.scope);
   const excess = [...scopesOf(scope)].filter((name) => !allowed.has(name));

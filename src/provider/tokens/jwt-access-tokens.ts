@@ -8,7 +8,8 @@ import { LRUCache } from 'lru-cache';
 import type { AccessToken, AdapterPayload } from 'oidc-provider';
 import { boundClientId } from '../../client-binding.ts';
 import type { Query } from '../../database/database.ts';
-import { ACCESS_TOKEN_ALGORITHM } from '../../keys/key-ring.ts';
+import { assertAccessToken } from '../../guard/access-token-type.ts';
+import { ACCESS_TOKEN_ALGORITHMS, ACCESS_TOKEN_TYPES } from '../../resource-servers/access-token-signing.ts';
 import type { ArtifactStore } from '../storage/artifact-store.ts';
 import { artifactId, sha256 } from '../storage/artifacts.ts';
 import type { Origin } from './delegation.ts';
@@ -91,13 +92,14 @@ function createClaimsReader(issuer: string, publicJwks: readonly JWK[]): ClaimsR
     const remembered = verified.get(key);
     if (remembered !== undefined) return hasExpired(remembered) ? undefined : remembered;
     try {
-      const { payload } = await jwtVerify(jwt, keySet, {
+      const { payload, protectedHeader } = await jwtVerify(jwt, keySet, {
         issuer,
-        typ: 'at+jwt', // RFC 9068 §4: an ID token is not an access token
-        algorithms: [ACCESS_TOKEN_ALGORITHM],
+        algorithms: [...ACCESS_TOKEN_ALGORITHMS],
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
         requiredClaims: ['jti', 'iat', 'exp', 'sub', 'aud'],
       });
+      // Both types, of whichever API: it may have changed since the token was issued.
+      assertAccessToken(protectedHeader.typ, payload, ACCESS_TOKEN_TYPES);
       const claims = payload as VerifiedJwt;
       boundClientId(claims);
       verified.set(key, claims);
