@@ -22,6 +22,12 @@ test.each([
   ['a scope with a space', { scopes: ['a b'] }],
   ['a scope twice', { scopes: ['a', 'a'] }],
   ['another format', { access_token_format: 'paseto' }],
+  ['an algorithm with a shared secret', { access_token_signing_alg: 'HS256' }],
+  ['an algorithm by its former name', { access_token_signing_alg: 'EdDSA' }],
+  ['an algorithm that few libraries know', { access_token_signing_alg: 'ML-DSA-44' }],
+  ['no algorithm', { access_token_signing_alg: null }],
+  ['another type of token', { access_token_typ: 'id+jwt' }],
+  ['no type of token', { access_token_typ: '' }],
   ['a lifetime of nothing', { access_token_ttl_seconds: 0 }],
   ['an introspection client that does not exist', { introspection_client_id: 'unknown' }],
   ['a name that hides text', { name: 'Orders\u202e' }],
@@ -76,6 +82,59 @@ test('a PATCH keeps absent members and removes with null', async () => {
   const reset = await request('PATCH', at(identifier), { access_token_ttl_seconds: null });
   expect(reset.body).toMatchObject({ name: 'New', access_token_ttl_seconds: null });
   expect((await request('PATCH', at(identifier), { identifier: 'https://b.example' })).status).toBe(400);
+});
+
+test('algorithm and type of access tokens: defaults, change, version, audit', async () => {
+  const identifier = 'https://signing.example';
+  await server.admin.createApi(identifier);
+  const before = await request('GET', at(identifier));
+  expect(before.body).toMatchObject({ access_token_signing_alg: 'ES256', access_token_typ: 'at+jwt' });
+  const change = { access_token_signing_alg: 'RS256', access_token_typ: 'JWT' };
+  const changed = await request('PATCH', at(identifier), change, { 'if-match': before.headers.get('etag') as string });
+  expect([changed.status, changed.body, changed.headers.get('etag')]).toEqual([
+    200,
+    expect.objectContaining(change),
+    '"2"',
+  ]);
+  expect((await request('PATCH', at(identifier), { name: 'Signing' })).body).toMatchObject(change);
+  expect((await request('GET', '/resource-servers')).body.items).toContainEqual(expect.objectContaining(change));
+  await server.admin.createApi('https://signing.example/2', { access_token_typ: 'JWT' });
+  const { rows } = await server.sql.query(
+    `SELECT type, detail FROM audit_events WHERE detail->>'resource_server' LIKE 'https://signing.example%' ORDER BY id`,
+  );
+  expect(rows).toEqual([
+    { type: 'resource_server.created', detail: { resource_server: identifier } },
+    { type: 'resource_server.changed', detail: { resource_server: identifier, ...change } },
+    { type: 'resource_server.changed', detail: { resource_server: identifier } },
+    {
+      type: 'resource_server.created',
+      detail: { resource_server: 'https://signing.example/2', access_token_typ: 'JWT' },
+    },
+  ]);
+});
+
+test('an algorithm is taken when there is a published key for it: until then, no token could be signed', async () => {
+  const identifier = 'https://keyless.example';
+  const register = (id: string) =>
+    request('POST', '/resource-servers', { identifier: id, access_token_signing_alg: 'Ed25519' });
+  const refusal = await register(identifier);
+  expect([refusal.status, refusal.body.errors]).toEqual([
+    400,
+    [
+      {
+        pointer: '/access_token_signing_alg',
+        detail: expect.stringContaining('POST /admin/v1/keys with {"alg":"Ed25519"}'),
+      },
+    ],
+  ]);
+  await server.admin.createApi(identifier);
+  const change = () => request('PATCH', at(identifier), { access_token_signing_alg: 'Ed25519' });
+  expect((await change()).status).toBe(400);
+  const { body: key } = await request('POST', '/keys', { alg: 'Ed25519', published: false });
+  expect((await change()).status).toBe(400);
+  await request('POST', `/keys/${key.kid}/publish`);
+  expect((await change()).body.access_token_signing_alg).toBe('Ed25519');
+  expect((await register('https://keyed.example')).status).toBe(201);
 });
 
 test('a policy row is set, replaced, read, listed and removed', async () => {
