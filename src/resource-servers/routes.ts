@@ -12,7 +12,6 @@ import { authorizationDetailsTypeSchema, whySchemaFails } from './authorization-
 import type { DeclaredTypes } from './declared-types.ts';
 import { spellings } from './identifier.ts';
 import {
-  fromDelegation,
   MAX_ACCESS_TOKEN_SECONDS,
   RESOURCE_SERVER_DEFAULTS,
   type ResourceServer,
@@ -21,6 +20,7 @@ import {
 } from './resource-server.ts';
 import type { ResourceServers } from './resource-servers.ts';
 import { getResourceServer, listResourceServers } from './store.ts';
+import { toWire } from './wire.ts';
 
 const identifierField = text(500).superRefine((value, context) => {
   const url = URL.parse(value);
@@ -229,22 +229,4 @@ function changed<T>(value: T | null | undefined, before: T | undefined): T | und
 
 function answer(server: ResourceServer) {
   return { status: 200, version: server.version, body: toWire(server) };
-}
-
-function toWire(server: ResourceServer) {
-  return {
-    identifier: server.identifier,
-    name: server.name,
-    scopes: server.scopes,
-    access_token_format: server.accessTokenFormat,
-    access_token_signing_alg: server.accessTokenAlgorithm,
-    access_token_typ: server.accessTokenType,
-    access_token_ttl_seconds: server.accessTokenTtlSeconds ?? null,
-    introspection_client_id: server.introspectionClientId ?? null,
-    authorization_details_types: server.authorizationDetailsTypes,
-    delegation: fromDelegation(server.delegation),
-    self_registered_clients: server.selfRegisteredScopes === undefined ? null : { scopes: server.selfRegisteredScopes },
-    created_at: server.createdAt.toISOString(),
-    updated_at: server.updatedAt.toISOString(),
-  };
 }

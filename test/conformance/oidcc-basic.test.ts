@@ -61,7 +61,7 @@ test('oidcc-server: signs in, and the ID token is valid', async () => {
 test('oidcc-server: the ID token has no claims that are not of an ID token (a warning)', async () => {
   const { payload } = await validated((await tokensFor(app)).idToken, app);
   expect(Object.keys(payload).sort()).toEqual(
-    ['iss', 'sub', 'aud', 'exp', 'iat', 'nonce', 'azp', 'sid', 'auth_time', 'acr', 'amr'].sort(),
+    ['iss', 'sub', 'aud', 'exp', 'iat', 'nonce', 'azp', 'auth_time', 'acr', 'amr'].sort(),
   );
 });
 
