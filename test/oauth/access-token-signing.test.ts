@@ -9,7 +9,16 @@ import { introspect, postForm, requestToken, revoke, type TestClient, toAnswer }
 import { plain, sameBothWays } from '../support/both-ways.ts';
 import { approveDevice, DEVICE_GRANT } from '../support/device.ts';
 import { ACCESS_TOKEN, EXCHANGE } from '../support/exchange-chain.ts';
-import { ALICE, CODE_FLOW, clientToken, INACTIVE, obtainTokens, refresh, toTokens } from '../support/oauth.ts';
+import {
+  ALICE,
+  CODE_FLOW,
+  clientToken,
+  INACTIVE,
+  obtainTokens,
+  refresh,
+  toTokens,
+  userinfo,
+} from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { assertion, dpopProof, newSigner, type Signer } from '../support/signing.ts';
 
@@ -102,6 +111,12 @@ describe.each(KINDS)('%s, %s', (alg, typ) => {
     });
     expect((await revoke(server.issuer, app, token)).status).toBe(200);
     expect((await introspect(server.issuer, api, token)).body).toEqual(INACTIVE);
+  });
+
+  test('userinfo takes it, if it is of a user and has openid', async () => {
+    const { accessToken, idToken } = await obtainTokens(server, app, { scope: 'openid read', resource });
+    const { status, body } = await userinfo(server, accessToken);
+    expect([status, body.sub]).toEqual([200, decodeJwt(idToken).sub]);
   });
 
   test('the guard takes it when it is told to, and says what to change when it is not', async () => {
