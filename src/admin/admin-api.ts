@@ -3,6 +3,7 @@
 // resource keeps its routes in its own folder.
 
 import { auditRoutes } from '../audit/routes.ts';
+import { OPENID_SCOPES } from '../clients/client.ts';
 import type { Clients } from '../clients/clients.ts';
 import { initialAccessRoutes } from '../clients/registration/initial-access-token-routes.ts';
 import { clientRoutes } from '../clients/routes.ts';
@@ -48,7 +49,11 @@ export function adminApi(deps: AdminApiDeps) {
   const { database, engine, clients, passwords, keys, keyRotation, detailsTypes } = deps;
   const { query } = database;
   const { issuer, lifetimes } = deps.config;
-  const resourceServers = createResourceServers({ database, adminAudience: adminAudience(issuer) });
+  const resourceServers = createResourceServers({
+    database,
+    adminAudience: adminAudience(issuer),
+    reservedScopes: OPENID_SCOPES,
+  });
   const sessions = createSessions({
     database,
     directory: engine.directory,

@@ -22,6 +22,7 @@ export const AUDIT_EVENT_TYPES = [
   'resource_server.created',
   'resource_server.changed',
   'resource_server.removed',
+  'resource_server.scopes_reserved',
   'client_grant.set',
   'client_grant.removed',
   'user.created',

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Account } from '../account/account.ts';
 import { becomeForGood, whyCannotBecome } from '../account/root.ts';
 import { prepareFirstStart } from '../admin/first-start.ts';
+import { OPENID_SCOPES } from '../clients/client.ts';
 import type { Config } from '../config/config.ts';
 import { userNeeds } from '../database/connection.ts';
 import { sharePool } from '../database/connection-budget.ts';
@@ -15,6 +16,7 @@ import type { Exposition } from '../metrics/metrics.ts';
 import { createMetricsServer } from '../metrics/serve.ts';
 import { standardError, standardOutput } from '../output/output.ts';
 import type { PasswordHasher } from '../password-hash.ts';
+import { warnOfReservedScopes } from '../resource-servers/reserved-scopes.ts';
 import { completeUsernameKeys } from '../users/username-keys.ts';
 import { listen } from './listen.ts';
 
@@ -62,6 +64,7 @@ export async function prepareInstallation(
   { database, passwords }: { database: Database; passwords: PasswordHasher },
 ): Promise<string | undefined> {
   await completeUsernameKeys({ database, log });
+  await warnOfReservedScopes(database.query, OPENID_SCOPES, log);
   return prepareFirstStart({ database, passwords, issuer, adminClientSecret });
 }
 

@@ -27,6 +27,8 @@ export interface ResourceServer {
   readonly delegation: DelegationRule | undefined;
   /** of dynamically registered clients without a policy row; undefined: they get no token */
   readonly selfRegisteredScopes: readonly string[] | undefined;
+  /** users' tokens for this API that carry openid are accepted at userinfo */
+  readonly opensUserinfo: boolean;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -44,6 +46,7 @@ export type ResourceServerInput = Pick<
   | 'authorizationDetailsTypes'
   | 'delegation'
   | 'selfRegisteredScopes'
+  | 'opensUserinfo'
 >;
 
 /** What a registration may leave out. */
@@ -58,6 +61,7 @@ export const RESOURCE_SERVER_DEFAULTS: ResourceServerInput = {
   authorizationDetailsTypes: {},
   delegation: undefined,
   selfRegisteredScopes: undefined,
+  opensUserinfo: true,
 };
 
 /** The types of authorization details that clients may ask for (RFC 9396), by name. */

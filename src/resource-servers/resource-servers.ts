@@ -39,10 +39,12 @@ export interface ResourceServersDeps {
   readonly database: Database;
   /** the identifier of the admin API, which cannot be removed */
   readonly adminAudience: string;
+  /** names that no API may give to a scope of its own */
+  readonly reservedScopes: readonly string[];
 }
 
 function create(
-  { database }: ResourceServersDeps,
+  { database, reservedScopes }: ResourceServersDeps,
   identifier: string,
   input: ResourceServerInput,
   by: ChangedBy,
@@ -50,6 +52,7 @@ function create(
   return database.transaction(async (query) => {
     await assertIntrospectionClient(query, input);
     await assertHasKey(query, input);
+    assertNotReserved(input.scopes, reservedScopes);
     assertOwnScopes(input);
     const isTaken = (await store.findResourceServer(query, identifier)) !== undefined;
     const created = isTaken ? undefined : await store.insertResourceServer(query, identifier, input);
@@ -70,6 +73,9 @@ function change(
 ): Promise<ResourceServer> {
   return locked(deps, identifier, ifVersion, async (query, before) => {
     const input = toInput(before);
+    // One that was there before they were reserved stays until it is removed.
+    const added = input.scopes.filter((name) => !before.scopes.includes(name));
+    assertNotReserved(added, deps.reservedScopes);
     assertOwnScopes(input);
     await assertIntrospectionClient(query, input);
     await assertHasKey(query, input);
@@ -189,6 +195,16 @@ async function assertHasKey(query: Query, { accessTokenAlgorithm: alg }: Resourc
   if (await store.canSignWith(query, alg)) return;
   const detail = `${alg}: there is no published key for it yet: POST /admin/v1/keys with {"alg":"${alg}"}`;
   throw faultyMember('/access_token_signing_alg', detail);
+}
+
+/** In a token such a name is about the claims of the user, whatever the API means by it. */
+function assertNotReserved(scopes: readonly string[], reserved: readonly string[]): void {
+  const taken = scopes.filter((name) => reserved.includes(name));
+  if (taken.length === 0) return;
+  throw faultyMember(
+    '/scopes',
+    `${taken.join(', ')}: a scope of OpenID Connect; choose another name, such as api:${taken[0]}`,
+  );
 }
 
 function assertOwnScopes({ scopes, selfRegisteredScopes = [] }: ResourceServerInput): void {

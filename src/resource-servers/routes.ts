@@ -67,6 +67,11 @@ const selfRegistered = z
   .strictObject({ scopes: scopeList })
   .meta({ description: 'the scopes of dynamically registered clients without a policy row; null: none' });
 
+const userinfo = z.boolean('must be true or false').meta({
+  description:
+    'tokens of users for this API that carry the scope openid are accepted at the userinfo endpoint; true if left out',
+});
+
 const resourceServerSchema = z
   .object({
     identifier: z.string(),
@@ -80,6 +85,7 @@ const resourceServerSchema = z
     authorization_details_types: z.record(z.string(), authorizationDetailsTypeSchema),
     delegation: delegation.nullable(),
     self_registered_clients: selfRegistered.nullable(),
+    userinfo,
     created_at: instant,
     updated_at: instant,
   })
@@ -97,6 +103,7 @@ const createBody = z.strictObject({
   authorization_details_types: detailsTypes.optional(),
   delegation: delegation.nullable().optional(),
   self_registered_clients: selfRegistered.nullable().optional(),
+  userinfo: userinfo.optional(),
 });
 const patchBody = createBody.omit({ identifier: true });
 type Change = z.infer<typeof patchBody>;
@@ -220,6 +227,7 @@ function merge(before: ResourceServerInput, change: Change): ResourceServerInput
         ? before.selfRegisteredScopes
         : change.self_registered_clients?.scopes,
     delegation: change.delegation === undefined ? before.delegation : toDelegation(change.delegation),
+    opensUserinfo: change.userinfo ?? before.opensUserinfo,
   };
 }
 

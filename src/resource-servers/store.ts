@@ -26,14 +26,15 @@ export interface ResourceServerRow {
   authorization_details_types: AuthorizationDetailsTypes;
   delegation: StoredDelegation | null;
   self_registered_scopes: string[] | null;
+  userinfo: boolean;
   version: number;
   created_at: Date;
   updated_at: Date;
 }
 
 export const RESOURCE_SERVER_COLUMNS = `identifier, name, scopes, access_token_format, access_token_signing_alg, access_token_typ,
-  access_token_ttl_seconds, introspection_client_id, authorization_details_types, delegation, self_registered_scopes, version,
-  created_at, updated_at`;
+  access_token_ttl_seconds, introspection_client_id, authorization_details_types, delegation, self_registered_scopes, userinfo,
+  version, created_at, updated_at`;
 const SQL = {
   find: {
     name: 'resource_server_find',
@@ -52,14 +53,14 @@ const SQL = {
     name: 'resource_server_insert',
     text: `INSERT INTO resource_servers
              (identifier, name, scopes, access_token_format, access_token_ttl_seconds, introspection_client_id,
-              authorization_details_types, delegation, self_registered_scopes, access_token_signing_alg, access_token_typ)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING ${RESOURCE_SERVER_COLUMNS}`,
+              authorization_details_types, delegation, self_registered_scopes, access_token_signing_alg, access_token_typ, userinfo)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING ${RESOURCE_SERVER_COLUMNS}`,
   },
   update: {
     name: 'resource_server_update',
     text: `UPDATE resource_servers SET name = $2, scopes = $3, access_token_format = $4, access_token_ttl_seconds = $5,
              introspection_client_id = $6, authorization_details_types = $7, delegation = $8,
-             self_registered_scopes = $9, access_token_signing_alg = $10, access_token_typ = $11,
+             self_registered_scopes = $9, access_token_signing_alg = $10, access_token_typ = $11, userinfo = $12,
              version = version + 1, updated_at = now()
            WHERE identifier = $1 RETURNING ${RESOURCE_SERVER_COLUMNS}`,
   },
@@ -89,6 +90,7 @@ export function toResourceServer(row: ResourceServerRow): ResourceServer {
     authorizationDetailsTypes: row.authorization_details_types,
     delegation: toDelegation(row.delegation),
     selfRegisteredScopes: row.self_registered_scopes ?? undefined,
+    opensUserinfo: row.userinfo,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -163,6 +165,7 @@ function toValues(identifier: string, input: ResourceServerInput): unknown[] {
     input.selfRegisteredScopes ?? null,
     input.accessTokenAlgorithm,
     input.accessTokenType,
+    input.opensUserinfo,
   ];
 }
 

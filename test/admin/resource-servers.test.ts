@@ -1,6 +1,6 @@
 // Resource servers and the policy rows.
 
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TestClient } from '../support/admin.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 
@@ -135,6 +135,59 @@ test('an algorithm is taken when there is a published key for it: until then, no
   await request('POST', `/keys/${key.kid}/publish`);
   expect((await change()).body.access_token_signing_alg).toBe('Ed25519');
   expect((await register('https://keyed.example')).status).toBe(201);
+});
+
+test('tokens for an API open userinfo unless it is registered otherwise', async () => {
+  const [open, closed] = ['https://open.example', 'https://closed.example'];
+  await server.admin.createApi(open);
+  await server.admin.createApi(closed, { userinfo: false });
+  for (const [identifier, userinfo] of [[open, true] as const, [closed, false] as const]) {
+    expect((await request('GET', at(identifier))).body.userinfo).toBe(userinfo);
+    expect((await request('PATCH', at(identifier), { name: 'New' })).body.userinfo).toBe(userinfo);
+  }
+  const { status, body } = await request('PATCH', at(open), { userinfo: null });
+  expect([status, body.errors]).toEqual([400, [{ pointer: '/userinfo', detail: 'must be true or false' }]]);
+});
+
+describe('a scope with the name of an OpenID scope', () => {
+  const RESERVED = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'];
+
+  test.each(RESERVED)(
+    '%s is refused where an API is saved: its tokens would carry it without a policy row',
+    async (name) => {
+      const identifier = `https://${name.replace('_', '-')}.example`;
+      const refusal = [400, [{ pointer: '/scopes', detail: expect.stringContaining(`api:${name}`) }]];
+      const created = await request('POST', '/resource-servers', { identifier, scopes: ['read', name] });
+      expect([created.status, created.body.errors]).toEqual(refusal);
+      await server.admin.createApi(identifier, { scopes: ['read'] });
+      const changed = await request('PATCH', at(identifier), { scopes: ['read', name] });
+      expect([changed.status, changed.body.errors]).toEqual(refusal);
+      expect((await request('GET', at(identifier))).body.scopes).toEqual(['read']);
+    },
+  );
+
+  test('discovery offers no other scope that would have to be reserved', async () => {
+    const discovery = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json();
+    expect((discovery as { scopes_supported: string[] }).scopes_supported.sort()).toEqual([...RESERVED].sort());
+  });
+
+  test('from before they were reserved it stays until it is removed, and each start warns of it', async () => {
+    const identifier = 'https://legacy.example';
+    const text = `INSERT INTO resource_servers (identifier, scopes) VALUES ($1, '{read,email}')`;
+    await server.sql.query(text, [identifier]);
+    const warnings = () =>
+      server.logLines.filter((line) => line.includes('#reserved-scopes')).map((line) => JSON.parse(line));
+    const twin = await server.startTwin();
+    await twin.stop();
+    expect(warnings()).toEqual([
+      expect.objectContaining({ level: 'warn', resource_server: identifier, scopes: ['email'] }),
+    ]);
+    const renamed = await request('PATCH', at(identifier), { name: 'Legacy', scopes: ['email', 'read', 'write'] });
+    expect([renamed.status, renamed.body.scopes]).toEqual([200, ['email', 'read', 'write']]);
+    expect((await request('PATCH', at(identifier), { scopes: ['email', 'phone'] })).status).toBe(400);
+    expect((await request('PATCH', at(identifier), { scopes: ['read'] })).status).toBe(200);
+    expect((await request('PATCH', at(identifier), { scopes: ['read', 'email'] })).status).toBe(400);
+  });
 });
 
 test('a policy row is set, replaced, read, listed and removed', async () => {

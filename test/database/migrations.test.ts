@@ -113,6 +113,27 @@ function algorithms(alg: string) {
   };
 }
 
+test('APIs that have scopes with names of OpenID scopes keep them, and are in the audit log', async () => {
+  const [migration] = NAMES.filter((name) => name.endsWith('userinfo-of-apis'));
+  await sql.query('ALTER TABLE resource_servers DROP COLUMN userinfo');
+  await sql.query('DELETE FROM knex_migrations WHERE name = $1', [migration]);
+  await sql.query(`INSERT INTO resource_servers (identifier, scopes)
+    VALUES ('https://a.example', '{read,email,openid}'), ('https://b.example', '{read}'), ('https://c.example', '{phone}')`);
+  expect(await migrateToLatest(database.connectionString)).toContain(migration);
+  const servers = await sql.query('SELECT scopes, userinfo FROM resource_servers ORDER BY identifier');
+  expect(servers.rows).toEqual([
+    { scopes: ['read', 'email', 'openid'], userinfo: true },
+    { scopes: ['read'], userinfo: true },
+    { scopes: ['phone'], userinfo: true },
+  ]);
+  const events = await sql.query('SELECT type, actor, detail FROM audit_events ORDER BY id');
+  const event = { type: 'resource_server.scopes_reserved', actor: 'system' };
+  expect(events.rows).toEqual([
+    { ...event, detail: { resource_server: 'https://a.example', scopes: ['email', 'openid'] } },
+    { ...event, detail: { resource_server: 'https://c.example', scopes: ['phone'] } },
+  ]);
+});
+
 test('a second run finds nothing to do, and names carry no file extension: a build could not go on from them', async () => {
   expect(await migrateToLatest(database.connectionString)).toEqual([]);
   const { rows } = await sql.query('SELECT name FROM knex_migrations');

@@ -68,7 +68,7 @@ describe('the members for an active token (RFC 7662 §2.2)', () => {
       username: ALICE.username,
       aud: ORDERS,
       iss: server.issuer,
-      scope: 'read',
+      scope: 'openid read',
       token_type: 'Bearer',
       jti: claims.jti,
       iat: claims.iat,

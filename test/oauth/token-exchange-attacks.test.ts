@@ -8,7 +8,16 @@ import { moveClock, resetClock } from '../support/clock.ts';
 import { hidden } from '../support/device.ts';
 import { ACCESS_TOKEN, EXCHANGE, exchangeChains, JWT } from '../support/exchange-chain.ts';
 import { countBlocked, lockTable } from '../support/hold.ts';
-import { ALICE, CODE_FLOW, INACTIVE, isActive, obtainCode, obtainTokens, REDIRECT_URI } from '../support/oauth.ts';
+import {
+  ALICE,
+  CODE_FLOW,
+  INACTIVE,
+  isActive,
+  obtainCode,
+  obtainTokens,
+  REDIRECT_URI,
+  userinfo,
+} from '../support/oauth.ts';
 import { until } from '../support/patience.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { dpopProof, newSigner, type Signer } from '../support/signing.ts';
@@ -249,14 +258,41 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
 
   test('a token for userinfo cannot be exchanged', async () => {
     const chain = await buildChain(format);
-    const api = `/resource-servers/${encodeURIComponent(chain.apis[1])}`;
-    await server.admin.request('PATCH', api, { scopes: ['read', 'write', 'profile'] });
+    await addReservedScope(chain.apis[1], 'profile');
     await allowExchange(app, chain.apis[1], ['profile']);
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid profile' });
     const answer = await exchange(app, accessToken, { resource: chain.apis[1], scope: 'profile' });
     expect(refused(answer)).toEqual([400, 'invalid_request', undefined]);
   });
+
+  test('OpenID scopes are not passed on, and open userinfo for nobody but who has the first token', async () => {
+    const chain = await buildChain(format);
+    const [svcA] = chain.services;
+    const first = await userToken(chain, 'openid profile read');
+    expect((await userinfo(server, first)).status).toBe(200);
+    const { body } = await exchange(svcA, first, { resource: chain.apis[1] });
+    expect(body.scope).toBe('read');
+    expect((await userinfo(server, body.access_token as string)).body.error).toBe('insufficient_scope');
+    for (const scope of ['openid', 'openid profile read']) {
+      expect(refused(await exchange(svcA, first, { resource: chain.apis[1], scope }))[1]).toBe('invalid_scope');
+    }
+  });
+
+  test('one does not become a scope of the next API that has the same name from before it was reserved', async () => {
+    const chain = await buildChain(format);
+    const [svcA] = chain.services;
+    await addReservedScope(chain.apis[1], 'profile');
+    await allowExchange(svcA, chain.apis[1], ['read', 'profile']);
+    const { body } = await exchange(svcA, await userToken(chain, 'openid profile read'), { resource: chain.apis[1] });
+    expect(body.scope).toBe('read');
+  });
 });
+
+/** As an API has it that was registered by a version before. */
+function addReservedScope(identifier: string, scope: string) {
+  const text = 'UPDATE resource_servers SET scopes = scopes || $2 WHERE identifier = $1';
+  return server.sql.query(text, [identifier, [scope]]);
+}
 
 test('pairwise subjects stay pairwise: no service learns the subject of the user at another one', async () => {
   const chain = await buildChain('jwt');

@@ -35,6 +35,8 @@ const countRows = async () => (await engine.sql.query('SELECT 1 FROM oidc_artifa
 async function save(name: string, properties: Properties, clientId = 'app', audience?: string): Promise<string> {
   const client = (await engine.provider.Client.find(clientId)) as Client;
   const token = new (engine.provider[name as 'AccessToken'] as unknown as Model)({ client, ...properties });
+  const { extraClaims } = properties;
+  if (extraClaims !== undefined) Object.assign(token, { extraClaims });
   if (audience !== undefined) {
     token.resourceServer = new engine.provider.ResourceServer(audience, {
       scope: 'read write',
@@ -47,6 +49,11 @@ async function save(name: string, properties: Properties, clientId = 'app', audi
   return engine.inUnit(() => token.save(60));
 }
 
+const EXCHANGED = {
+  ...{ accountId: 'alice', scope: 'read openid', gty: 'token_exchange' },
+  extraClaims: { act: {}, lanyard_origin: { grant_id: 'a grant' } },
+};
+
 describe.each([
   ['JWT', JWT],
   ['opaque', OPAQUE],
@@ -56,6 +63,8 @@ describe.each([
   test('is issued within the policy row, for a client and for a user', async () => {
     expect(await save('ClientCredentials', { scope: 'read' }, 'app', audience)).toEqual(expect.any(String));
     expect(await save('AccessToken', ofUser, 'app', audience)).toEqual(expect.any(String));
+    const withOpenId = { ...ofUser, scope: 'openid email read' };
+    expect(await save('AccessToken', withOpenId, 'app', audience)).toEqual(expect.any(String));
   });
 
   test('is issued to a client that must prove a key when it is bound to one', async () => {
@@ -84,6 +93,8 @@ describe.each([
     ],
     ['no certificate where one is demanded', 'ClientCredentials', { scope: 'read' }, 'certificate', 'the certificate'],
     ['no key, for a client with a profile', 'ClientCredentials', { scope: 'read' }, 'fapi', 'security profile'],
+    ['an OpenID scope in a token of its own', 'ClientCredentials', { scope: 'read openid' }, 'app', 'row: openid'],
+    ['an OpenID scope in an exchanged one', 'AccessToken', EXCHANGED, 'app', 'row: openid'],
     ['a user without a grant', 'AccessToken', { ...ofUser, grantId: undefined }, 'app', 'without a grant'],
     ['an empty grant', 'AccessToken', { ...ofUser, grantId: '' }, 'app', 'without a grant'],
     ['a grant without a user', 'AccessToken', { ...ofUser, accountId: undefined }, 'app', 'without a grant'],

@@ -8,6 +8,7 @@ import type { AuditEvent } from '../../audit/audit.ts';
 import { mayActFor, mayDelegate } from '../../client-binding.ts';
 import { isSameIdentifier } from '../../resource-servers/identifier.ts';
 import type { Directory } from '../policy/directory.ts';
+import { apiScopesOf } from '../policy/openid-scopes.ts';
 import { assertProfile, findPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { type Actor, chainOf, type DelegationClaims, delegationOf } from '../tokens/delegation.ts';
@@ -78,7 +79,8 @@ async function exchange(
     { extraClaims: claims },
   );
   token.resourceServer = new deps.provider.ResourceServer(identifier, info);
-  token.scope = narrowed(parameters.scope, subject, permitted.scope);
+  // What the user's first app may read of the user is not passed on.
+  token.scope = narrowed(parameters.scope, await apiScopesOf(deps.directory, subject), permitted.scope);
   // Never the key of the subject token: the client that exchanges proves its own.
   await bindToKey(token, proof, boundCertificate(client, proof));
   for (const presented of [subject, actorToken]) if (presented !== undefined) assertItsKey(presented, token);
@@ -181,14 +183,14 @@ function limitLifetime(token: ExchangedToken, subject: SubjectToken, ttlSeconds:
 }
 
 /**
+ * @param held by the subject token
  * @throws InvalidScope for scopes that the subject token does not have, or when nothing is left
  * that the client was granted
  */
-function narrowed(requested: unknown, subject: SubjectToken, permittedScope: string): string {
-  const held = subject.scopes;
+function narrowed(requested: unknown, held: ReadonlySet<string>, permittedScope: string): string {
   const wanted = typeof requested === 'string' ? [...new Set(requested.split(' '))] : [...held];
   const excess = wanted.filter((name) => !held.has(name));
-  if (excess.length > 0) throw new errors.InvalidScope('more than the subject token has', excess.join(' '));
+  if (excess.length > 0) throw new errors.InvalidScope('more than the subject token has for its API', excess.join(' '));
   const permitted = new Set(permittedScope.split(' '));
   const scope = wanted.filter((name) => permitted.has(name)).join(' ');
   if (scope === '')

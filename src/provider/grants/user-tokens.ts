@@ -17,7 +17,7 @@ import { standardClaims } from '../../users/user.ts';
 import { createIdToken } from '../engine-internals.ts';
 import { detailsForToken, requestedDetails } from '../policy/authorization-details.ts';
 import type { Directory } from '../policy/directory.ts';
-import { scopesOf } from '../policy/requested-scopes.ts';
+import { grantedScope } from '../policy/openid-scopes.ts';
 import { getPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
 import { grantedClaims } from '../tokens/granted-claims.ts';
 import type { GrantParameters, TokenResponse } from './grant.ts';
@@ -123,8 +123,7 @@ async function applyResource(
   } else {
     permitted = await getPermitted(directory, resource, client.clientId);
     token.resourceServer = new provider.ResourceServer(resource, resourcePolicy.describe(permitted));
-    const allowed = scopesOf(permitted.scope);
-    token.scope = grant.getResourceScopeFiltered(resource, new Set([...scopes].filter((name) => allowed.has(name))));
+    token.scope = grantedScope(permitted, grant, { resource, asked: scopes });
   }
   const requested = requestedDetails(parameters.authorization_details);
   if (requested.length === 0 && source.rar === undefined) return;
@@ -162,7 +161,8 @@ export async function issueIdToken(
 ): Promise<string | undefined> {
   if (!scopes.has('openid')) return undefined;
   const { acr, amr, authTime, nonce, sid } = source;
-  // OpenID Connect Core §5.4: the claims of the other scopes are at userinfo, if the access token opens that.
+  // OpenID Connect Core §5.4: the claims of the other scopes are at userinfo. An API may be excluded from that, so that they are in
+  // the ID token where the access token is for an API.
   const isBare = accessToken.aud === undefined && client.id_token_claims !== 'scopes';
   const available = { ...standardClaims(user), sub: user.id, acr, amr, auth_time: authTime };
   const token = createIdToken(

@@ -9,12 +9,13 @@ import { allAnswers } from '../../database/cache.ts';
 import { type CachedGrants, type CachedResourceServer, grantAt } from '../../resource-servers/lookup.ts';
 import type { CachedUser } from '../../users/lookup.ts';
 import type { Directory } from './directory.ts';
+import { openIdScopesAt } from './openid-scopes.ts';
 
 export interface IssuedTo {
   readonly clientId: string;
   /** undefined: a token of the client itself */
   readonly accountId: string | undefined;
-  /** resource servers that the token is meant for; empty: only for userinfo */
+  /** resource servers that the token is meant for; empty: for userinfo alone */
   readonly audiences: readonly string[];
   /** seconds since 1970 */
   readonly issuedAt: number;
@@ -28,8 +29,8 @@ export interface TokenStatus {
   readonly username: string | undefined;
   readonly audiences: readonly TokenAudience[];
   /**
-   * what the policy allows now; undefined when the token has no audience that a policy could speak
-   * about
+   * what the policy allows now, and of a user's token the OpenID scopes; undefined when the token has
+   * no audience that a policy could speak about
    */
   readonly allowedScopes: ReadonlySet<string> | undefined;
 }
@@ -67,7 +68,10 @@ export async function findTokenStatus(directory: Directory, token: IssuedTo): Pr
       token.audiences.length === 0
         ? undefined
         : new Set(
-            known.flatMap(({ scopes }, position) => scopes.filter((name) => granted[position]?.scopes.includes(name))),
+            known.flatMap((resourceServer, position) => [
+              ...resourceServer.scopes.filter((name) => granted[position]?.scopes.includes(name)),
+              ...(token.accountId === undefined ? [] : openIdScopesAt(resourceServer)),
+            ]),
           ),
   };
 }

@@ -5,6 +5,7 @@ import { bindingClaims } from '../../client-binding.ts';
 import type { CachedClient } from '../../clients/lookup.ts';
 import { allAnswers, type Found } from '../../database/cache.ts';
 import type { Directory } from '../policy/directory.ts';
+import { openIdScopesAt } from '../policy/openid-scopes.ts';
 import { scopesOf } from '../policy/requested-scopes.ts';
 import { findPermitted, type Permitted } from '../policy/resource-server-policy.ts';
 import { delegationOf } from './delegation.ts';
@@ -48,7 +49,7 @@ function assertAllowed(
 ): undefined {
   if (client === undefined) throw refusal(model, 'of a client that does not exist');
   assertBoundToKey(model, client, token);
-  for (const policy of permitted) assertWithinPolicy(model, token.scope, policy);
+  for (const policy of permitted) assertWithinPolicy(model, token, policy);
 }
 
 /** Its own, or for a token that was exchanged the user's first one. */
@@ -68,12 +69,14 @@ function assertBoundToKey(model: string, { metadata }: CachedClient, { jkt, 'x5t
 }
 
 /** @param policy of the client at the API that the token is for */
-function assertWithinPolicy(model: string, scope: string | undefined, policy: Permitted | undefined): void {
+function assertWithinPolicy(model: string, { scope, grantId }: IssuedMembers, policy: Permitted | undefined): void {
   if (policy === undefined) throw refusal(model, 'for an API without a policy row');
   if (policy.isBelowProfile)
     throw refusal(model, 'signed with an algorithm that the security profile of its client excludes');
   if (scope === policy.scope) return;
-  const allowed = scopesOf(policy.scope);
+  // An exchanged token has no grant of its own.
+  const isOfUser = model === 'AccessToken' && Boolean(grantId);
+  const allowed = new Set([...scopesOf(policy.scope), ...(isOfUser ? openIdScopesAt(policy.resourceServer) : [])]);
   const excess = [...scopesOf(scope)].filter((name) => !allowed.has(name));
   if (excess.length > 0) throw refusal(model, `with scopes outside its policy row: ${excess.join(' ')}`);
 }

@@ -74,9 +74,14 @@ async function validGrant(
 
 /** For a token that was found without its grant. */
 export async function hasItsGrant(provider: Provider, token: IssuedToken): Promise<boolean> {
-  if (!('grantId' in token) || token.grantId === undefined) return true;
+  return !('grantId' in token) || token.grantId === undefined || (await findItsGrant(provider, token)) !== undefined;
+}
+
+/** @returns undefined if it has none, or that is not valid, or that of another client or user */
+export async function findItsGrant(provider: Provider, token: IssuedToken): Promise<Grant | undefined> {
+  if (!('grantId' in token) || token.grantId === undefined) return undefined;
   const grant = await provider.Grant.find(token.grantId, { ignoreExpiration: true });
-  return grant !== undefined && isGrantOf(grant, token);
+  return grant !== undefined && isGrantOf(grant, token) ? grant : undefined;
 }
 
 /** Not expired, and of the same client and the same user. */

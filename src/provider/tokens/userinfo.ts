@@ -1,7 +1,7 @@
 // Userinfo (OpenID Connect Core §5.3): the claims of the user whose access token the caller presents. Both transports call it.
+// The token may be for an API: it opens userinfo if it carries openid, and for the claims of the OpenID scopes that it carries.
 
 import type { IncomingMessage } from 'node:http';
-import type Provider from 'oidc-provider';
 import { type AccessToken, type Client, errors, type Grant, type KoaContextWithOIDC } from 'oidc-provider';
 import type { CachedUser } from '../../users/lookup.ts';
 import { standardClaims } from '../../users/user.ts';
@@ -9,12 +9,15 @@ import { certificateThumbprint } from '../clients/certificate-thumbprint.ts';
 import { type ReadClientCertificate, validCertificate } from '../clients/mutual-tls.ts';
 import { checkDpopReplay, createIdToken, validateDpop } from '../engine-internals.ts';
 import type { Directory } from '../policy/directory.ts';
+import { openIdScopesAt } from '../policy/openid-scopes.ts';
 import { scopesOf } from '../policy/requested-scopes.ts';
+import { findTokenStatus } from '../policy/token-status.ts';
+import { findIssuedToken, type IssuedTokenDeps } from './find-token.ts';
 import { grantedClaims } from './granted-claims.ts';
-import type { FindTokenWithGrant } from './token-with-grant.ts';
+import { modelByPrefix } from './token-prefixes.ts';
+import { type FindTokenWithGrant, findItsGrant } from './token-with-grant.ts';
 
-export interface UserinfoDeps {
-  readonly provider: Provider;
+export interface UserinfoDeps extends IssuedTokenDeps {
   readonly directory: Directory;
   readonly findTokenWithGrant: FindTokenWithGrant;
   readonly readClientCertificate: ReadClientCertificate | undefined;
@@ -24,8 +27,8 @@ export type AnswerUserinfo = (ctx: KoaContextWithOIDC) => Promise<void>;
 
 export function createUserinfo(deps: UserinfoDeps): AnswerUserinfo {
   return async (ctx) => {
-    const { token, grant } = await findPresented(deps, ctx);
-    const scope = narrowedScope(ctx.oidc.params?.scope, token);
+    const { token, grant, scopes } = await findPresented(deps, ctx);
+    const scope = narrowedScope(ctx.oidc.params?.scope, scopes);
     const client = await deps.provider.Client.find(token.clientId ?? '');
     if (client === undefined) throw new errors.InvalidToken('associated client not found');
     // The engine checks here whether the client may be called from the page's origin.
@@ -38,17 +41,16 @@ export function createUserinfo(deps: UserinfoDeps): AnswerUserinfo {
 }
 
 /** @throws InvalidToken, InsufficientScope, InvalidDpopProof (RFC 6750 §3.1, RFC 9449 §7.1) */
-async function findPresented(
-  { provider, findTokenWithGrant, readClientCertificate }: UserinfoDeps,
-  ctx: KoaContextWithOIDC,
-) {
+async function findPresented(deps: UserinfoDeps, ctx: KoaContextWithOIDC) {
+  const { provider, readClientCertificate } = deps;
   const value = presentedToken(ctx);
   const dpop = await validateDpop(provider, ctx, value);
-  const found = await findTokenWithGrant('AccessToken', value);
-  if (found === undefined || found.source.isExpired) throw new errors.InvalidToken('access token not found');
-  const { source: token, grant } = found;
+  const found = await findAccessToken(deps, value);
+  if (found === undefined || found.token.isExpired) throw new errors.InvalidToken('access token not found');
+  const { token, grant } = found;
   ctx.oidc.entity('AccessToken', token);
-  if (!token.scopes.has('openid')) throw new errors.InsufficientScope('access token missing openid scope', 'openid');
+  const scopes = await openIdScopesOf(deps.directory, token);
+  if (!scopes.has('openid')) throw new errors.InsufficientScope('access token missing openid scope', 'openid');
   assertCertificate(token, readClientCertificate, ctx.req);
   await checkDpopReplay(provider, ctx, dpop, token.clientId);
   if (dpop !== undefined && token.jkt === undefined) {
@@ -57,10 +59,43 @@ async function findPresented(
   if (token.jkt !== undefined && token.jkt !== dpop?.thumbprint) {
     throw new errors.InvalidToken('failed jkt verification');
   }
-  if (token.aud !== undefined) {
-    throw new errors.InvalidToken('token audience prevents accessing the userinfo endpoint');
+  return { token, grant, scopes };
+}
+
+interface Found {
+  readonly token: AccessToken;
+  /** undefined: as in TokenWithGrant; a token that was exchanged has none of its own */
+  readonly grant: Grant | undefined;
+}
+
+/** Opaque, or a JWT, which has no row: its signature is verified. @returns undefined for other kinds of tokens, too */
+async function findAccessToken(deps: UserinfoDeps, value: string): Promise<Found | undefined> {
+  if (modelByPrefix(value) !== undefined) {
+    const found = await deps.findTokenWithGrant('AccessToken', value);
+    return found && { token: found.source, grant: found.grant };
   }
-  return { token, grant };
+  const token = await findIssuedToken(deps, value);
+  if (token?.kind !== 'AccessToken') return undefined;
+  return { token: token as AccessToken, grant: await findItsGrant(deps.provider, token) };
+}
+
+/**
+ * The scopes that say which claims the token is for. One for an API must be as valid as at introspection: its client, its user and
+ * its policy row are asked about.
+ * @throws InvalidToken, InsufficientScope
+ */
+async function openIdScopesOf(directory: Directory, token: AccessToken): Promise<ReadonlySet<string>> {
+  const { aud, clientId = '', accountId, iat: issuedAt } = token;
+  if (aud === undefined) return token.scopes;
+  const status = await findTokenStatus(directory, { clientId, accountId, audiences: [aud].flat(), issuedAt });
+  const resourceServer = await directory.findResourceServer(String(aud));
+  if (status === undefined || resourceServer === undefined) {
+    throw new errors.InvalidToken('the client or user of the token, or its policy row, is not valid any more');
+  }
+  if (!resourceServer.opensUserinfo) {
+    throw new errors.InsufficientScope('tokens for this API do not open userinfo: get one without resource', 'openid');
+  }
+  return new Set(openIdScopesAt(resourceServer).filter((name) => token.scopes.has(name)));
 }
 
 /** RFC 6750 §2.1, RFC 9449 §7.1 */
@@ -91,12 +126,12 @@ function assertCertificate(
 const SCOPE_SYNTAX = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
 
 /** A caller may ask for less than the token has. @throws InvalidRequest, InsufficientScope */
-function narrowedScope(requested: unknown, token: AccessToken): ReadonlySet<string> {
-  if (requested === undefined) return token.scopes;
+function narrowedScope(requested: unknown, held: ReadonlySet<string>): ReadonlySet<string> {
+  if (requested === undefined) return held;
   if (typeof requested !== 'string' || !SCOPE_SYNTAX.test(requested)) {
     throw new errors.InvalidRequest('scope contains invalid characters');
   }
-  const missing = [...scopesOf(requested)].filter((name) => !token.scopes.has(name));
+  const missing = [...scopesOf(requested)].filter((name) => !held.has(name));
   if (missing.length > 0) {
     throw new errors.InsufficientScope('access token missing requested scope', missing.join(' '));
   }
