@@ -364,40 +364,48 @@ describe('tokens that are bound to a certificate', () => {
     expect(decodeJwt(body.access_token as string).cnf).toEqual({ 'x5t#S256': thumbprint });
   });
 
-  test('a thief of the tokens of a user can neither refresh nor read with another certificate', async () => {
-    const client = await createBound(CODE_FLOW);
-    const issued = await obtainCode(server, client, { scope: 'openid offline_access', prompt: 'consent' });
-    const form = {
-      grant_type: 'authorization_code',
-      client_id: client.clientId,
-      code: issued.code,
-      code_verifier: issued.verifier,
-      redirect_uri: REDIRECT_URI,
-    };
-    const { status, body } = await post('/oauth2/token', form, own);
-    expect(status).toBe(200);
-    const userinfo = (certificate?: Certificate) =>
-      sendOverTls({
-        origin,
-        ca: serverCertificate.cert,
-        certificate,
-        path: '/oauth2/userinfo',
+  test.each([
+    ['userinfo', undefined],
+    ['an API, JWT', API],
+    ['an API, opaque', OPAQUE_API],
+  ])(
+    'a thief of the tokens of a user can neither refresh nor read with another certificate: for %s',
+    async (_for, resource) => {
+      const client = await createBound(CODE_FLOW);
+      const asked = { scope: 'openid offline_access', prompt: 'consent', resource };
+      const issued = await obtainCode(server, client, asked);
+      const form = {
+        grant_type: 'authorization_code',
+        client_id: client.clientId,
+        code: issued.code,
+        code_verifier: issued.verifier,
+        redirect_uri: REDIRECT_URI,
+      };
+      const { status, body } = await post('/oauth2/token', form, own);
+      expect(status).toBe(200);
+      const userinfo = (certificate?: Certificate) =>
+        sendOverTls({
+          origin,
+          ca: serverCertificate.cert,
+          certificate,
+          path: '/oauth2/userinfo',
+          headers: { authorization: `Bearer ${body.access_token}` },
+        });
+      expect((await userinfo(own)).status).toBe(200);
+      for (const certificate of [undefined, thief]) expect((await userinfo(certificate)).status).toBe(401);
+      const plain = await fetch(`${server.issuer}/oauth2/userinfo`, {
         headers: { authorization: `Bearer ${body.access_token}` },
       });
-    expect((await userinfo(own)).status).toBe(200);
-    for (const certificate of [undefined, thief]) expect((await userinfo(certificate)).status).toBe(401);
-    const plain = await fetch(`${server.issuer}/oauth2/userinfo`, {
-      headers: { authorization: `Bearer ${body.access_token}` },
-    });
-    expect(plain.status).toBe(401);
-    const refreshed = {
-      grant_type: 'refresh_token',
-      refresh_token: body.refresh_token as string,
-      client_id: client.clientId,
-    };
-    expect((await post('/oauth2/token', refreshed, thief)).status).toBe(401);
-    expect((await post('/oauth2/token', refreshed, own)).status).toBe(200);
-  });
+      expect(plain.status).toBe(401);
+      const refreshed = {
+        grant_type: 'refresh_token',
+        refresh_token: body.refresh_token as string,
+        client_id: client.clientId,
+      };
+      expect((await post('/oauth2/token', refreshed, thief)).status).toBe(401);
+      expect((await post('/oauth2/token', refreshed, own)).status).toBe(200);
+    },
+  );
 
   test('a token that is bound to a certificate cannot be exchanged for one that is not, or is bound to another', async () => {
     const members = { ...CODE_FLOW, ...BOUND, grant_types: [...CODE_FLOW.grant_types, EXCHANGE] };

@@ -57,10 +57,10 @@ async function codeForBoth(): Promise<IssuedCode> {
 describe('a user allowed two APIs', () => {
   test('each token is for one of them, with the scopes of that one (RFC 8707 §2.2)', async () => {
     const tokens = toTokens(await exchange(server, app, await codeForBoth(), { resource: ORDERS }));
-    expect(decodeJwt(tokens.accessToken)).toMatchObject({ aud: ORDERS, scope: 'read', azp: app.clientId });
+    expect(decodeJwt(tokens.accessToken)).toMatchObject({ aud: ORDERS, scope: 'openid read', azp: app.clientId });
     const other = toTokens(await refresh(server, app, tokens.refreshToken, { resource: BILLING }));
     expect(decodeJwt(other.accessToken)).toMatchObject({ aud: BILLING, azp: app.clientId });
-    expect((decodeJwt(other.accessToken).scope as string).split(' ').sort()).toEqual(['pay', 'read']);
+    expect((decodeJwt(other.accessToken).scope as string).split(' ').sort()).toEqual(['openid', 'pay', 'read']);
   });
 
   test('a token for both at once: invalid_target, and the code stays valid', async () => {
@@ -86,11 +86,11 @@ describe('the two spellings of an empty path', () => {
   test('are one API: the token has the registered identifier, refresh works, consent applies to both', async () => {
     const issued = await obtainCode(server, app, { scope: 'openid read', resource: `${ORDERS}/` });
     const tokens = toTokens(await exchange(server, app, issued));
-    expect(decodeJwt(tokens.accessToken)).toMatchObject({ aud: ORDERS, scope: 'read' });
+    expect(decodeJwt(tokens.accessToken)).toMatchObject({ aud: ORDERS, scope: 'openid read' });
     expect(await isActive(server, app, tokens.accessToken)).toBe(true);
     expect(await isActive(server, app, tokens.refreshToken)).toBe(true);
     const refreshed = toTokens(await refresh(server, app, tokens.refreshToken));
-    expect(decodeJwt(refreshed.accessToken)).toMatchObject({ aud: ORDERS, scope: 'read' });
+    expect(decodeJwt(refreshed.accessToken)).toMatchObject({ aud: ORDERS, scope: 'openid read' });
 
     const agent = createUserAgent(server.issuer);
     const login = await agent.visit(
@@ -136,7 +136,7 @@ describe.each([
     });
     await server.admin.allow(client.clientId, registered, ['read']);
   });
-  const claims = { aud: registered, scope: 'read' };
+  const claims = { aud: registered, scope: 'openid read' };
 
   test('a user allows it once; every token is for the registered identifier', async () => {
     const agent = createUserAgent(server.issuer);
@@ -182,7 +182,7 @@ describe.each([
 
   test('in a token of the client', async () => {
     for (const resource of [asked, registered]) {
-      expect(decodeJwt(await clientToken(server, client, { resource }))).toMatchObject(claims);
+      expect(decodeJwt(await clientToken(server, client, { resource }))).toMatchObject({ ...claims, scope: 'read' });
     }
   });
 
@@ -240,7 +240,7 @@ test('a scope that the app was not granted is neither shown on the consent page 
   const tokens = toTokens(
     await exchange(server, app, await obtainCode(server, app, { scope: 'openid read write pay', resource: ORDERS })),
   );
-  expect(decodeJwt(tokens.accessToken).scope).toBe('read');
+  expect(decodeJwt(tokens.accessToken).scope).toBe('openid read');
 });
 
 test('the admin API without a policy row: no user token', async () => {

@@ -274,6 +274,8 @@ describe('userinfo', () => {
     ['some claims', 'public', { scope: 'openid email' }],
     ['offline_access', 'public', { scope: 'openid offline_access', prompt: 'consent' }],
     ['a pairwise subject', 'pairwise', { scope: 'openid profile' }],
+    ['a JWT for an API', 'public', { scope: 'openid email read', resource: JWT }],
+    ['an opaque token for an API', 'pairwise', { scope: 'openid email read', resource: OPAQUE }],
   ])('is answered without the engine, with the same answer: %s', async (_name, client, params) => {
     const { status, body, isFast } = await same(bearer(await accessToken(client, params)));
     expect([status, isFast]).toEqual([200, true]);
@@ -288,10 +290,10 @@ describe('userinfo', () => {
   test.each<[string, () => Promise<Sent>]>([
     ['nothing', async () => ({})],
     [
-      'a token for a resource server',
-      async () => bearer(await accessToken('public', { scope: 'openid read', resource: OPAQUE })),
+      'a token for an API without openid',
+      async () => bearer(await accessToken('public', { scope: 'read', resource: OPAQUE })),
     ],
-    ['a JWT', async () => bearer(await accessToken('public', { scope: 'openid read', resource: JWT }))],
+    ['a JWT without openid', async () => bearer(await accessToken('public', { scope: 'read', resource: JWT }))],
     ['a refresh token', async () => bearer((await obtainTokens(server, of('public'))).refreshToken)],
     [
       'a token of a client',
