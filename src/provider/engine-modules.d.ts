@@ -20,6 +20,8 @@ declare module 'oidc-provider/lib/actions/index.js' {
   export const revocation: Middleware[];
   export const userinfo: Middleware[];
   export const endSession: { readonly init: Middleware[] };
+  /** always the same array */
+  export function getAuthorization(endpoint: string): Middleware[];
 }
 
 declare module 'oidc-provider/lib/shared/error_handler.js' {

@@ -21,6 +21,7 @@ import { configuration, type EngineKeys } from './configuration/configuration.ts
 import { sessionCookie } from './configuration/cookies.ts';
 import { createGrowGrant, createLoadExistingGrant, type GrowGrant } from './configuration/existing-grant.ts';
 import { features } from './configuration/features.ts';
+import { ignoringUnallowedOfflineAccess, keepAskedScopes } from './configuration/offline-access.ts';
 import { detectReplays } from './configuration/replay-detection.ts';
 import { assertEngineInternals } from './engine-internals.ts';
 import { createParts, type Parts, type ProviderDeps } from './engine-parts.ts';
@@ -191,7 +192,7 @@ function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Pro
     ...configuration({ ...deps, ...parts, fetch: fetchChecked }, keys),
     adapter: (model) => (model === 'Client' ? clientAdapter : storage(model)),
     findAccount: createFindAccount(directory),
-    loadExistingGrant: createLoadExistingGrant({ ...parts, database }),
+    loadExistingGrant: ignoringUnallowedOfflineAccess(createLoadExistingGrant({ ...parts, database })),
     extraTokenClaims: async (ctx, token) => ({ ...(await namedActor(directory, token)), ...bindOpaque(ctx, token) }),
     formats: {
       customizers: { jwt: jwtCustomizer({ directory, changes: database.changes, signingKeys: keys.signingKeys }) },
@@ -216,6 +217,7 @@ function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): voi
   parts.clientAdapter.install(provider);
   nameUnauthorizedClients(provider);
   compareRedirectUris(provider);
+  keepAskedScopes(provider);
   bindIdTokens(provider);
   prefixTokens(provider);
   endSessionsForGood(provider, { ...parts, sessionSeconds: config.lifetimes.sessionSeconds });

@@ -17,7 +17,7 @@ export const ROWS: readonly (readonly string[])[] = [
   ['clients', 'resource-servers', 'users', 'keys'],
   ['provider/routes', 'provider/engine-types'],
   ['provider/engine-internals'],
-  ['provider/http', 'provider/storage', 'provider/engine-steps'],
+  ['provider/http', 'provider/storage', 'provider/engine-steps', 'provider/engine-authorization'],
   ['provider/policy', 'pruning'],
   ['provider/clients', 'provider/logout'],
   ['provider/tokens', 'provider/engine-probe'],

@@ -13,11 +13,13 @@ import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-t
 import type { PairwiseIdentifier } from '../clients/pairwise.ts';
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
+import { DROPPED_SCOPE } from '../policy/ungranted-scopes.ts';
 import { isPagePath, ROUTES } from '../routes.ts';
 import { assertAudience } from './assertion-audience.ts';
 import { cookies } from './cookies.ts';
 import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './fapi.ts';
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
+import { expiresWithSession, keepAllDropped } from './offline-access.ts';
 import { requirePkce } from './pkce.ts';
 import { nameAsRegistered } from './registered-resources.ts';
 import { BatchSigningKey } from './signing-keys.ts';
@@ -111,7 +113,8 @@ const RESTRICTIONS = {
     assertAudience(ctx, claims.aud, client);
     assertClientAssertion(claims, header, client);
   },
-  extraParams: { resource: nameAsRegistered },
+  extraParams: { resource: nameAsRegistered, [DROPPED_SCOPE]: keepAllDropped },
+  expiresWithSession,
   revokeGrantPolicy: () => true,
   // The default of 15 s lets an expired token live too long.
   clockTolerance: CLOCK_TOLERANCE_SECONDS,

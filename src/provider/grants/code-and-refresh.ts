@@ -5,7 +5,7 @@ import { type AuthorizationCode, type Client, errors, type RefreshToken } from '
 import { isSameClient } from '../../client-binding.ts';
 import type { Database } from '../../database/database.ts';
 import { certificateThumbprint } from '../clients/certificate-thumbprint.ts';
-import { scopesOf } from '../policy/requested-scopes.ts';
+import { refreshedScopes } from '../policy/ungranted-scopes.ts';
 import { artifactId } from '../storage/artifacts.ts';
 import type { UnitOfWork } from '../storage/unit-of-work.ts';
 import { isWithinGrace, justRotated, mayReuse, reusable } from '../tokens/refresh-grace.ts';
@@ -94,7 +94,7 @@ async function refresh(
   if (old.isExpired) throw new errors.InvalidGrant('refresh token is expired');
   const certificate = provenCertificate(client, old, proof);
   const grant = grantOf(found);
-  const scopes = narrowed(parameters.scope, old);
+  const scopes = refreshedScopes(parameters.scope, old);
   if (old.jkt !== undefined && old.jkt !== proof.jkt) throw new errors.InvalidGrant('failed jkt verification');
   const user = await findSourceUser(deps.directory, old);
   if (!isReusable && consumedAt !== undefined) await refuseReplay(deps, 'RefreshToken', presented);
@@ -191,15 +191,4 @@ function provenCertificate(client: Client, token: RefreshToken, proof: Proof): X
   if (certificate === undefined) throw new errors.InvalidGrant('mutual TLS client certificate not provided');
   if (bound !== certificateThumbprint(certificate)) throw new errors.InvalidGrant('failed x5t#S256 verification');
   return certificate;
-}
-
-/** RFC 6749 §6: the scope of a refresh is part of what was granted. @throws InvalidScope */
-function narrowed(requested: GrantParameters['scope'], { scopes }: RefreshToken): ReadonlySet<string> {
-  if (requested === undefined) return scopes;
-  const missing = [...scopesOf(requested)].filter((name) => !scopes.has(name));
-  if (missing.length > 0) {
-    const what = missing.length === 1 ? 'scope' : 'scopes';
-    throw new errors.InvalidScope(`refresh token missing requested ${what}`, missing.join(' '));
-  }
-  return scopesOf(requested);
 }

@@ -2,15 +2,7 @@
 
 import type { X509Certificate } from 'node:crypto';
 import type Provider from 'oidc-provider';
-import {
-  type AccessToken,
-  type AuthorizationCode,
-  type Client,
-  type DeviceCode,
-  errors,
-  type RefreshToken,
-  type Grant as UserGrant,
-} from 'oidc-provider';
+import { type AccessToken, type Client, errors, type Grant as UserGrant } from 'oidc-provider';
 import { isSameIdentifier } from '../../resource-servers/identifier.ts';
 import type { CachedUser } from '../../users/lookup.ts';
 import { standardClaims } from '../../users/user.ts';
@@ -19,6 +11,7 @@ import { detailsForToken, requestedDetails } from '../policy/authorization-detai
 import type { Directory } from '../policy/directory.ts';
 import { grantedScope } from '../policy/openid-scopes.ts';
 import { getPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
+import { type Source, UNGRANTED_SCOPE } from '../policy/ungranted-scopes.ts';
 import { grantedClaims } from '../tokens/granted-claims.ts';
 import type { GrantParameters, TokenResponse } from './grant.ts';
 import { bindToKey, boundCertificate, type Proof } from './proof.ts';
@@ -28,8 +21,6 @@ export interface UserTokensDeps {
   readonly directory: Directory;
   readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
 }
-
-export type Source = AuthorizationCode | DeviceCode | RefreshToken;
 
 /** What the tokens of one request come of. */
 export interface Origin {
@@ -74,7 +65,7 @@ export async function issueRefreshToken(
   const token = new provider.RefreshToken({
     ...{ client, acr, amr, authTime, claims, expiresWithSession, nonce, rar, resource },
     ...{ accountId: accountId ?? '', grantId: grantId ?? '', scope: scope ?? '' },
-    ...{ sessionUid: source.sessionUid, sid: source.sid },
+    ...{ sessionUid: source.sessionUid, sid: source.sid, [UNGRANTED_SCOPE]: source[UNGRANTED_SCOPE] },
     ...properties,
   });
   return token.save();
