@@ -66,7 +66,7 @@ test('a device with openid-client polls while the user enters the code and signs
     client_id: tv.clientId,
     azp: tv.clientId,
     aud: ORDERS,
-    scope: 'read',
+    scope: 'openid offline_access read',
   });
   expect(tokens.claims()).toMatchObject({ azp: tv.clientId });
   const refreshed = toTokens(await refresh(server, tv, tokens.refresh_token as string));
@@ -117,7 +117,7 @@ test('a user is asked once: what the page has named is allowed when the user has
   const done = await agent.submit(formAction(login.html, 'login'), { ...ALICE });
   expect(done.html).toContain('id="device-done"');
   expect(done.html).toContain(ALICE.username);
-  expect((await poll(started.device_code, client)).body).toMatchObject({ scope: 'read' });
+  expect((await poll(started.device_code, client)).body).toMatchObject({ scope: 'openid offline_access read' });
   const { body } = await server.admin.request('GET', `/audit-events?type=consent.granted&client_id=${client.clientId}`);
   expect(body.items).toEqual([
     expect.objectContaining({

@@ -99,7 +99,7 @@ describe('the content of a document', () => {
   test('may be for other servers too: unknown scopes and members are ignored', async () => {
     const app = publish({ scope: 'openid read mcp:tools', software_id: 'x', an_unknown_member: { a: 1 } });
     const { accessToken } = await obtainTokens(server, app, { scope: 'openid read', resource: API });
-    expect(decodeJwt(accessToken).scope).toBe('read');
+    expect(decodeJwt(accessToken).scope).toBe('openid read');
   });
 
   test('may have any JSON content type', async () => {

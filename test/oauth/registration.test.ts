@@ -311,10 +311,14 @@ describe('the scopes of a dynamically registered client', () => {
   test('an API without an offer is refused; one with an offer gives its scopes, also at introspection', async () => {
     const app = await registered();
     const tokens = await obtainTokens(server, app, { scope: 'openid read write', resource: OPEN_API });
-    expect(decodeJwt(tokens.accessToken)).toMatchObject({ azp: app.clientId, client_id: app.clientId, scope: 'read' });
+    expect(decodeJwt(tokens.accessToken)).toMatchObject({
+      azp: app.clientId,
+      client_id: app.clientId,
+      scope: 'openid read',
+    });
     expect((await introspect(server.issuer, introspector, tokens.accessToken)).body).toMatchObject({
       active: true,
-      scope: 'read',
+      scope: 'openid read',
     });
     await expect(obtainTokens(server, app, { scope: 'openid read', resource: CLOSED_API })).rejects.toThrow(
       /invalid_target/,
@@ -440,7 +444,7 @@ describe('client ID metadata documents', () => {
       prompt: 'consent',
     });
     const binding = { client_id: app.clientId, azp: app.clientId };
-    expect(decodeJwt(tokens.accessToken)).toMatchObject({ ...binding, scope: 'read' });
+    expect(decodeJwt(tokens.accessToken)).toMatchObject({ ...binding, scope: 'openid offline_access read' });
     expect((await introspect(server.issuer, introspector, tokens.accessToken)).body).toMatchObject({
       active: true,
       ...binding,

@@ -197,7 +197,8 @@ describe.each(CASES)('a client %s, %s, %s', (name, grant, format) => {
     if (format === 'jwt') expect(decodeJwt(accessToken)).toMatchObject({ ...binding, ...cnf, aud: APIS.jwt });
     else expect(accessToken).toMatch(/^ly[ac]_/);
     const { body } = await introspect(server.issuer, introspector, accessToken);
-    expect(body).toMatchObject({ active: true, ...binding, ...cnf, aud: APIS[format], scope: 'read' });
+    const scope = OF_USERS.includes(grant) ? 'openid offline_access read' : 'read';
+    expect(body).toMatchObject({ active: true, ...binding, ...cnf, aud: APIS[format], scope });
     // RFC 9701
     const signed = { accept: 'application/token-introspection+jwt' };
     const path = `${server.issuer}/oauth2/introspect`;
