@@ -48,7 +48,7 @@ const LABELS: Readonly<Record<string, string>> = {
   email: 'Read your email address',
   address: 'Read your postal address',
   phone: 'Read your phone number',
-  offline_access: 'Stay connected while you are away',
+  offline_access: 'Keep this access after you sign out',
 };
 
 /** What the engine found missing in the grant. */

@@ -41,9 +41,12 @@ const SOURCES = ['AuthorizationCode', 'DeviceCode', 'RefreshToken'] as const;
 
 /** Codes and refresh tokens of this engine store a member more. */
 export function storeMember(provider: Provider, member: string): void {
-  for (const name of SOURCES) {
-    const model: { readonly IN_PAYLOAD?: readonly string[] } = provider[name];
-    if (!Array.isArray(model.IN_PAYLOAD)) throw changedEngine(`${name}.IN_PAYLOAD`);
-    Object.defineProperty(model, 'IN_PAYLOAD', { value: [...model.IN_PAYLOAD, member] });
+  const lists = SOURCES.map((name) => {
+    const { IN_PAYLOAD: members }: { readonly IN_PAYLOAD?: readonly string[] } = provider[name];
+    if (!Array.isArray(members)) throw changedEngine(`${name}.IN_PAYLOAD`);
+    return { model: provider[name], members };
+  });
+  for (const { model, members } of lists) {
+    Object.defineProperty(model, 'IN_PAYLOAD', { value: [...members, member] });
   }
 }

@@ -99,6 +99,30 @@ test('a repeated consent shows what was allowed before', async () => {
   expect(await inspectPage(page, 'consent-more')).toEqual([]);
 });
 
+test('an app that wants to keep its access is asked about that by itself, once', async () => {
+  const app = await stage.server.admin.createClient({
+    client_name: 'Night Watch',
+    grant_types: ['authorization_code', 'refresh_token'],
+    redirect_uris: [`${stage.appUrl}/callback`],
+  });
+  const signInTo = async (scope: string) => {
+    await page.goto(stage.authorizationUrl({ client_id: app.clientId, scope, resource: undefined }));
+    if (await page.locator('#login-page').isVisible()) await signIn(page, ALICE);
+  };
+  await signInTo('openid');
+  await page.click('#consent-allow');
+  await page.waitForSelector('#app');
+  await signInTo('openid offline_access');
+  expect(await page.locator('#consent-page > section').allTextContents()).toEqual([
+    expect.stringMatching(/Keep this access after you sign out/),
+  ]);
+  expect(await inspectPage(page, 'consent-offline')).toEqual([]);
+  await page.click('#consent-allow');
+  await page.waitForSelector('#app');
+  await signInTo('openid offline_access');
+  await page.waitForSelector('#app');
+});
+
 test('needs no JavaScript', async () => {
   await reopen({ javaScriptEnabled: false });
   await page.goto(stage.authorizationUrl({ prompt: 'consent' }));

@@ -77,7 +77,8 @@ test('a user signs in and allows, and the app gets tokens that name it', async (
   });
   expect(answer.status).toBe(200);
   const accessToken = decodeJwt(answer.body.access_token as string);
-  expect(accessToken).toMatchObject({ client_id: app.clientId, azp: app.clientId, aud: ORDERS, scope: 'orders:read' });
+  const scope = 'openid email orders:read';
+  expect(accessToken).toMatchObject({ client_id: app.clientId, azp: app.clientId, aud: ORDERS, scope });
   const idToken = decodeJwt(answer.body.id_token as string);
   expect(idToken).toMatchObject({ azp: app.clientId, aud: app.clientId, email: 'alice@example.com' });
 

@@ -24,7 +24,7 @@ import { createUserAgent, formAction, pkcePair, signInAndAllow, type UserAgent }
 
 const API = 'https://api.example';
 const OFFLINE = { scope: 'openid offline_access' };
-const QUESTION = 'Stay connected while you are away';
+const QUESTION = 'Keep this access after you sign out';
 
 let server: TestServer;
 

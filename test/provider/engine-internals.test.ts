@@ -6,6 +6,7 @@ import type { Middleware } from 'koa';
 import Provider, { type Configuration } from 'oidc-provider';
 import * as grantHelpers from 'oidc-provider/lib/helpers/grants.js';
 import { metadataDocuments } from '../../src/provider/clients/metadata-documents.ts';
+import { storeMember } from '../../src/provider/engine-authorization.ts';
 import { assertEngineInternals } from '../../src/provider/engine-internals.ts';
 import { probeEngine } from '../../src/provider/engine-probe.ts';
 import { startTestEngine, type TestEngine } from '../support/engine.ts';
@@ -79,6 +80,14 @@ describe('assertEngineInternals', () => {
     expect(() => assertEngineInternals(engine.provider, helpers)).toThrow(`oidc-provider has no ${name};`);
   });
 });
+
+test.each(['AuthorizationCode', 'DeviceCode', 'RefreshToken'])(
+  'storeMember names the list of members of %s when it is missing',
+  (model) => {
+    const renamed = without(engine.provider, `${model}.IN_PAYLOAD`) as Provider;
+    expect(() => storeMember(renamed, 'more')).toThrow(`oidc-provider has no ${model}.IN_PAYLOAD;`);
+  },
+);
 
 type Features = NonNullable<Configuration['features']>;
 type Pages = Features['deviceFlow'] & Features['rpInitiatedLogout'] & object;
