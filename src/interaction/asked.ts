@@ -34,8 +34,15 @@ interface AskedDetail {
   readonly exact: string;
 }
 
+interface ScopeInWords {
+  readonly name: string;
+  readonly label: string;
+}
+
 export interface AskedInWords {
-  readonly identityScopes: readonly { readonly name: string; readonly label: string }[];
+  readonly identityScopes: readonly ScopeInWords[];
+  /** offline_access, if it is asked for */
+  readonly duration: readonly ScopeInWords[];
   readonly apis: readonly AskedApi[];
   readonly claims: readonly string[];
   readonly details: readonly AskedDetail[];
@@ -109,8 +116,10 @@ export async function inWords(
     const resourceServer = await findResourceServer(query, identifier);
     return { identifier, name: resourceServer?.name || identifier, scopes };
   });
+  const scopes = identityScopes.map((name) => ({ name, label: LABELS[name] ?? name }));
   return {
-    identityScopes: identityScopes.map((name) => ({ name, label: LABELS[name] ?? name })),
+    identityScopes: scopes.filter(({ name }) => name !== 'offline_access'),
+    duration: scopes.filter(({ name }) => name === 'offline_access'),
     apis: await Promise.all(apis),
     // Their names are of the app's choice.
     claims: claims.map(withHiddenSpelledOut),
