@@ -17,6 +17,7 @@ import type { ConfigurationDeps } from './configuration/configuration.ts';
 import type { Pages } from './http/pages.ts';
 import { withEngineRefusals } from './http/unavailable.ts';
 import type { LogoutNotices } from './logout/logout-notices.ts';
+import { createDefaultResource } from './policy/default-resource.ts';
 import { createDirectory } from './policy/directory.ts';
 import { createResourcePolicy } from './policy/resource-server-policy.ts';
 import { createWriteBudget } from './policy/write-budget.ts';
@@ -46,8 +47,6 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
   /** secret, and never changed */
   readonly pairwiseSalt: string;
   readonly database: Database;
-  /** which resource server a client means if it names none; by client id */
-  readonly defaultResources: ReadonlyMap<string, string>;
   /** of authorization details */
   readonly detailsTypes: Pick<DeclaredTypes, 'current'>;
   readonly secretVerifier: SecretVerifier;
@@ -63,7 +62,7 @@ export interface ProviderDeps extends Omit<ConfigurationDeps, 'pairwiseIdentifie
 export type Parts = ReturnType<typeof createParts>;
 
 export function createParts(deps: ProviderDeps) {
-  const { config, defaultResources, pairwiseSalt, secretVerifier, readClientCertificate, metrics, log } = deps;
+  const { config, pairwiseSalt, secretVerifier, readClientCertificate, metrics, log } = deps;
   const database = engineDatabase(deps.database);
   const { query } = database;
   const sharedDirectory = createDirectory(database, metrics);
@@ -71,7 +70,8 @@ export function createParts(deps: ProviderDeps) {
   const artifactStore = withEngineRefusals(createArtifactStore(database, metrics));
   const unitOfWork = createUnitOfWork(artifactStore, database);
   const { accessTokenSeconds } = config.lifetimes;
-  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds, defaultResources });
+  const resourcePolicy = createResourcePolicy({ directory, accessTokenSeconds });
+  const defaultResource = createDefaultResource({ ...deps, directory });
   const introspectionPolicy = createIntrospectionPolicy({ directory, artifactStore });
   const registrationThrottle = createRegistrationThrottle(database.query, config.limits.registrationsPerHour);
   const clientAdapter = createClientAdapter({
@@ -83,7 +83,7 @@ export function createParts(deps: ProviderDeps) {
   return {
     database,
     ...{ sharedDirectory, directory, artifactStore, unitOfWork, resourcePolicy, introspectionPolicy, clientAdapter },
-    ...{ noteUse, guesses, documentThrottle },
+    ...{ defaultResource, noteUse, guesses, documentThrottle },
     writeBudget: createWriteBudget(config.limits),
     pairwiseIdentifier: createPairwiseIdentifier(pairwiseSalt),
     revokeReplayed: createRevokeReplayed({ database, metrics }),

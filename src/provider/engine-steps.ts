@@ -162,6 +162,14 @@ function goOnWithoutUser(ctx: Context, next: Next): Promise<unknown> | undefined
   return undefined;
 }
 
+/**
+ * The engine stores a request object that is pushed (RFC 9126 §3) as it came, and parameters as it
+ * has understood them. Without the object it stores these, with what was decided about them.
+ */
+export function storeAsUnderstood({ oidc: { route, body } }: KoaContextWithOIDC): void {
+  if (route === 'pushed_authorization_request') delete body?.request;
+}
+
 /** Our own answer has no name, and is for every request. */
 function roleOf(name: Endpoint, { name: step }: Middleware): Role {
   return ROLES[name].find(([each]) => each === step)?.[1] ?? 'always';

@@ -110,8 +110,8 @@ export async function createServer(deps: ServerDeps): Promise<Server> {
   const logos = createLogos({ fetch, log });
   const pages = enginePages({ query: database.query, logos, log });
   // The engine is an app of its own beside ours: both begin with the prelude.
-  const defaultResources = new Map([[ADMIN_CLIENT_ID, adminAudience(config.issuer)]]);
-  const engineDeps = { ...deps, prelude, defaultResources, fetch, readClientCertificate, secretVerifier, pages };
+  const adminApi = { identifier: adminAudience(config.issuer), clientId: ADMIN_CLIENT_ID };
+  const engineDeps = { ...deps, prelude, adminApi, fetch, readClientCertificate, secretVerifier, pages };
   const first = keys.current();
   const engine = await createEngine(engineDeps, first);
   const parts = { ...deps, engine, secretVerifier, readClientCertificate, logos };

@@ -120,7 +120,7 @@ describe('which scopes', () => {
   });
 
   test('a scope of the API that the client was not granted is left out (RFC 6749 §3.3)', async () => {
-    const { body } = await requestToken(server.issuer, one, { scope: 'read delete' });
+    const { body } = await requestToken(server.issuer, one, { resource: ORDERS, scope: 'read delete' });
     expect(body.scope).toBe('read');
     expect(decodeJwt(body.access_token as string).scope).toBe('read');
   });

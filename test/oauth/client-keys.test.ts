@@ -222,6 +222,7 @@ test('a client with a metadata document has its keys read once, not at every req
       response_type: 'code',
       redirect_uri: REDIRECT_URI,
       code_challenge_method: 'S256',
+      scope: 'openid',
     };
     const signed = await assertion(server.issuer, clientId, first);
     const pkce = { code_challenge: pkcePair().challenge };

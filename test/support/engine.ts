@@ -59,7 +59,7 @@ export async function startTestEngine(): Promise<TestEngine> {
     dpopNonceSecret: keys.dpopNonceSecret,
     artifactKey: keys.artifactKey,
     pairwiseSalt: 'a salt for the tests',
-    defaultResources: new Map<string, string>(),
+    adminApi: { identifier: `${config.issuer}/admin`, clientId: 'lanyard-admin' },
     detailsTypes: { current: () => [] },
     fetch,
     readClientCertificate: undefined,

@@ -13,6 +13,7 @@ import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-t
 import type { PairwiseIdentifier } from '../clients/pairwise.ts';
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
+import type { AdminApi } from '../policy/default-resource.ts';
 import { DROPPED_SCOPE } from '../policy/ungranted-scopes.ts';
 import { isPagePath, ROUTES } from '../routes.ts';
 import { assertAudience } from './assertion-audience.ts';
@@ -21,7 +22,7 @@ import { assertClientAssertion, CLOCK_TOLERANCE_SECONDS, codeSeconds } from './f
 import { LOGIN_PROMPTS, loginPolicy, PASSWORD_ACR } from './login-policy.ts';
 import { expiresWithSession, keepAllDropped } from './offline-access.ts';
 import { requirePkce } from './pkce.ts';
-import { nameAsRegistered } from './registered-resources.ts';
+import { resourceParameters } from './resource-parameters.ts';
 import { BatchSigningKey } from './signing-keys.ts';
 
 /**
@@ -34,6 +35,7 @@ const DPOP_ALGORITHMS = CLIENT_ALGORITHMS.filter((alg) => alg !== 'RS256');
 
 export interface ConfigurationDeps {
   readonly config: Pick<Config, 'issuer' | 'lifetimes' | 'limits' | 'registration' | 'mutualTls'>;
+  readonly adminApi: AdminApi;
   /** 256 bits; the same on all nodes */
   readonly dpopNonceSecret: Buffer;
   readonly pairwiseIdentifier: PairwiseIdentifier;
@@ -65,6 +67,7 @@ export function configuration(deps: ConfigurationDeps, keys: EngineKeys): Config
     enabledJWA: algorithms(keys),
     cookies: cookies(issuer, keys.cookieKeys),
     scopes: [...OPENID_SCOPES],
+    extraParams: { ...resourceParameters(deps.adminApi.identifier), [DROPPED_SCOPE]: keepAllDropped },
     claims: {
       ...Object.fromEntries(Object.entries(CLAIMS_BY_SCOPE).map(([scope, claims]) => [scope, [...claims]])),
       // Every ID token says how and when the user signed in (OpenID Connect Core §2), asked for or
@@ -113,7 +116,6 @@ const RESTRICTIONS = {
     assertAudience(ctx, claims.aud, client);
     assertClientAssertion(claims, header, client);
   },
-  extraParams: { resource: nameAsRegistered, [DROPPED_SCOPE]: keepAllDropped },
   expiresWithSession,
   revokeGrantPolicy: () => true,
   // The default of 15 s lets an expired token live too long.

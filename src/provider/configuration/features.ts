@@ -9,6 +9,7 @@ import { readEngineForm } from '../engine-internals.ts';
 import { deviceFlow } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
 import { RichAuthorizationRequests } from '../policy/authorization-details.ts';
+import type { DefaultResource } from '../policy/default-resource.ts';
 import type { Directory } from '../policy/directory.ts';
 import type { ResourcePolicy } from '../policy/resource-server-policy.ts';
 import { assertClaims } from './claims-parameter.ts';
@@ -17,7 +18,8 @@ import { assertRequestObject, fapiProfile } from './fapi.ts';
 
 export interface FeaturesDeps {
   readonly pages: Pages;
-  readonly resourcePolicy: ResourcePolicy;
+  readonly resourcePolicy: Pick<ResourcePolicy, 'getResourceServerInfo'>;
+  readonly defaultResource: DefaultResource;
   readonly dpopNonceSecret: Buffer;
   readonly directory: Directory;
   readonly config: Pick<Config, 'registration'>;
@@ -28,7 +30,6 @@ export interface FeaturesDeps {
 
 /** Configuration `features`. */
 export function features(deps: FeaturesDeps): NonNullable<Configuration['features']> {
-  const { getResourceServerInfo, defaultResource } = deps.resourcePolicy;
   return {
     // On by default: a login page that accepts every user without a password.
     devInteractions: { enabled: false },
@@ -38,8 +39,8 @@ export function features(deps: FeaturesDeps): NonNullable<Configuration['feature
     revocation: { enabled: true, allowedPolicy: () => false },
     resourceIndicators: {
       enabled: true,
-      getResourceServerInfo,
-      defaultResource,
+      getResourceServerInfo: deps.resourcePolicy.getResourceServerInfo,
+      defaultResource: deps.defaultResource.ofRequest,
       // A granted resource need not be named again at the token endpoint.
       useGrantedResource: () => true,
     },

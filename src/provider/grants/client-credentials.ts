@@ -3,22 +3,25 @@
 import type Provider from 'oidc-provider';
 import { type Client, errors } from 'oidc-provider';
 import { detailsForToken, requestedDetails } from '../policy/authorization-details.ts';
+import type { DefaultResource } from '../policy/default-resource.ts';
 import type { Directory } from '../policy/directory.ts';
+import { requestedResources } from '../policy/requested-resources.ts';
 import { assertOpenIdScopes, scopesOf } from '../policy/requested-scopes.ts';
-import { getPermitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
+import { getPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
 import type { Grant, GrantParameters, TokenResponse } from './grant.ts';
 import { assertProven, bindToKey, boundCertificate, type Proof } from './proof.ts';
 
 export interface ClientCredentialsDeps {
   readonly provider: Provider;
   readonly directory: Directory;
-  readonly resourcePolicy: Pick<ResourcePolicy, 'describe' | 'findDefault'>;
+  readonly resourcePolicy: Pick<ResourcePolicy, 'describe'>;
+  readonly defaultResource: Pick<DefaultResource, 'find'>;
 }
 
 export function clientCredentials(deps: ClientCredentialsDeps): Grant {
   return {
     type: 'client_credentials',
-    parameters: ['scope', 'resource', 'authorization_details'],
+    parameters: ['scope', 'resource', 'audience', 'authorization_details'],
     required: [],
     repeatable: ['resource'],
     issue: (client, parameters, proof) => issueOwnToken(deps, client, parameters, proof),
@@ -26,16 +29,13 @@ export function clientCredentials(deps: ClientCredentialsDeps): Grant {
 }
 
 async function issueOwnToken(
-  { provider, directory, resourcePolicy }: ClientCredentialsDeps,
+  deps: ClientCredentialsDeps,
   client: Client,
   parameters: GrantParameters,
   proof: Proof,
 ): Promise<TokenResponse> {
-  const resource = parameters.resource ?? (await resourcePolicy.findDefault(client.clientId));
-  if (typeof resource !== 'string') {
-    throw new errors.InvalidTarget('only a single resource indicator value is supported for this grant type');
-  }
-  const permitted = await getPermitted(directory, resource, client.clientId);
+  const { provider, resourcePolicy } = deps;
+  const [resource, permitted] = await findTarget(deps, client, parameters);
   const scope = narrowed(client, parameters.scope, permitted.scope);
   assertProven(client, proof);
 
@@ -53,6 +53,21 @@ async function issueOwnToken(
     token_type: token.tokenType,
     authorization_details: token.rar,
   };
+}
+
+/** @throws InvalidTarget, InvalidScope */
+async function findTarget(
+  { directory, defaultResource }: ClientCredentialsDeps,
+  { clientId }: Client,
+  parameters: GrantParameters,
+): Promise<[resource: string, Permitted]> {
+  const [named, ...others] = requestedResources(parameters);
+  if (others.length > 0) {
+    throw new errors.InvalidTarget('only a single resource indicator value is supported for this grant type');
+  }
+  if (named !== undefined) return [named, await getPermitted(directory, named, clientId)];
+  const permitted = await defaultResource.find({ clientId, scope: parameters.scope?.toString(), hasUser: false });
+  return [permitted.resourceServer.identifier, permitted];
 }
 
 /**

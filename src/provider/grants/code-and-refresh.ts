@@ -33,7 +33,7 @@ export interface CodeAndRefreshDeps extends UserTokensDeps {
 export function authorizationCode(deps: CodeAndRefreshDeps): Grant {
   return {
     type: 'authorization_code',
-    parameters: ['code', 'code_verifier', 'redirect_uri', 'resource', 'authorization_details'],
+    parameters: ['code', 'code_verifier', 'redirect_uri', 'resource', 'audience', 'authorization_details'],
     required: ['code', 'redirect_uri'],
     repeatable: ['resource'],
     issue: (client, parameters, proof) => redeemCode(deps, client, parameters, proof),
@@ -43,7 +43,7 @@ export function authorizationCode(deps: CodeAndRefreshDeps): Grant {
 export function refreshToken(deps: CodeAndRefreshDeps): Grant {
   return {
     type: 'refresh_token',
-    parameters: ['refresh_token', 'scope', 'resource', 'authorization_details'],
+    parameters: ['refresh_token', 'scope', 'resource', 'audience', 'authorization_details'],
     required: ['refresh_token'],
     repeatable: ['resource'],
     issue: (client, parameters, proof) => refresh(deps, client, parameters, proof),

@@ -40,7 +40,7 @@ export interface DeviceCodeDeps extends UserTokensDeps {
 export function deviceCode(deps: DeviceCodeDeps): Grant {
   return {
     type: DEVICE_CODE,
-    parameters: ['device_code', 'resource', 'authorization_details'],
+    parameters: ['device_code', 'resource', 'audience', 'authorization_details'],
     required: ['device_code'],
     repeatable: ['resource'],
     issue: (client, parameters, proof) => redeem(deps, client, parameters, proof),

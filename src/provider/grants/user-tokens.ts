@@ -10,6 +10,7 @@ import { createIdToken } from '../engine-internals.ts';
 import { detailsForToken, requestedDetails } from '../policy/authorization-details.ts';
 import type { Directory } from '../policy/directory.ts';
 import { grantedScope } from '../policy/openid-scopes.ts';
+import { requestedResources } from '../policy/requested-resources.ts';
 import { getPermitted, type Permitted, type ResourcePolicy } from '../policy/resource-server-policy.ts';
 import { type Source, UNGRANTED_SCOPE } from '../policy/ungranted-scopes.ts';
 import { grantedClaims } from '../tokens/granted-claims.ts';
@@ -106,7 +107,7 @@ async function applyResource(
   token: AccessToken,
   scopes: ReadonlySet<string>,
 ): Promise<void> {
-  const resource = resolveResource(parameters.resource, source.resource);
+  const resource = resolveResource(requestedResources(parameters), source.resource);
   let permitted: Permitted | undefined;
   if (resource === undefined) {
     token.claims = source.claims;
@@ -126,20 +127,21 @@ async function applyResource(
  * @throws InvalidTarget
  */
 function resolveResource(
-  requested: GrantParameters['resource'],
+  requested: readonly string[],
   granted: string | readonly string[] | undefined,
 ): string | undefined {
   const list = [granted ?? []].flat();
-  const wanted = [requested ?? list].flat();
-  if (wanted.length > 1) {
-    throw new errors.InvalidTarget(
-      'only a single resource indicator value must be requested/resolved during Access Token Request',
-    );
+  const [resource, ...others] = requested.length > 0 ? requested : list;
+  if (others.length > 0) {
+    throw new errors.InvalidTarget('a token is for one API: name one of those that were granted with resource');
   }
-  const [resource] = wanted;
   if (resource === undefined || list.includes(resource)) return resource;
   const named = list.find((each) => isSameIdentifier(each, resource));
-  if (named === undefined) throw new errors.InvalidTarget();
+  if (named === undefined) {
+    throw new errors.InvalidTarget(
+      'the authorization request was not for that API: leave resource out, or name it there',
+    );
+  }
   return named;
 }
 

@@ -59,6 +59,7 @@ function toRefusal({ pointer, detail }: Fault): Refusal {
 const ERRORS: ReadonlyMap<string, string> = new Map([
   ['scope', 'invalid_scope'],
   ['resource', 'invalid_target'],
+  ['audience', 'invalid_target'],
   ['code', 'invalid_grant'],
   ['refresh_token', 'invalid_grant'],
   ['request', 'invalid_request_object'],

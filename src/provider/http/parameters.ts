@@ -4,7 +4,17 @@
 export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
   ...['client_id', 'redirect_uri', 'response_type', 'response_mode', 'scope', 'state', 'nonce'],
   ...['code_challenge', 'code_challenge_method', 'dpop_jkt', 'request', 'request_uri', 'registration'],
-  ...['resource', 'authorization_details', 'claims', 'acr_values', 'max_age', 'prompt', 'id_token_hint', 'login_hint'],
+  ...[
+    'resource',
+    'audience',
+    'authorization_details',
+    'claims',
+    'acr_values',
+    'max_age',
+    'prompt',
+    'id_token_hint',
+    'login_hint',
+  ],
   ...['display', 'ui_locales', 'claims_locales'],
 ]);
 

@@ -12,6 +12,7 @@ import type { DeclaredTypes } from '../../resource-servers/declared-types.ts';
 import { isSameIdentifier } from '../../resource-servers/identifier.ts';
 import type { CachedResourceServer } from '../../resource-servers/lookup.ts';
 import type { Directory } from './directory.ts';
+import { requestedResources } from './requested-resources.ts';
 import { findPermitted } from './resource-server-policy.ts';
 
 /**
@@ -98,7 +99,7 @@ async function assertAllowed(
   detail: AuthorizationDetail,
   client: Client,
 ): Promise<void> {
-  const named = [(ctx.oidc.params?.resource as string | string[] | undefined) ?? []].flat();
+  const named = requestedResources(ctx.oidc.params ?? {});
   if (named.length === 0 && ctx.oidc.route !== 'token') {
     throw new errors.InvalidAuthorizationDetails('name the resource server that the details are for with resource');
   }

@@ -78,24 +78,6 @@ function whyNot(indicator: string): string {
 export interface ResourcePolicyDeps {
   readonly directory: Directory;
   readonly accessTokenSeconds: number;
-  /** which resource server a client means if it names none; by client id */
-  readonly defaultResources: ReadonlyMap<string, string>;
-}
-
-/**
- * The resource server that a client means if it names none: its default, or the only one that it may call.
- * @throws InvalidTarget when there is none, or a choice
- */
-async function findDefault({ directory, defaultResources }: ResourcePolicyDeps, clientId: string): Promise<string> {
-  const granted = await directory.findGrants(clientId);
-  const preferred = defaultResources.get(clientId);
-  if (preferred !== undefined && granted?.has(preferred)) return preferred;
-  const [first, second] = granted?.keys() ?? [];
-  if (first === undefined) throw new errors.InvalidTarget('this client may not call any resource server');
-  if (second !== undefined) {
-    throw new errors.InvalidTarget('this client may call several resource servers: name one with resource');
-  }
-  return first;
 }
 
 export interface ResourcePolicy {
@@ -104,41 +86,22 @@ export interface ResourcePolicy {
    * @throws InvalidTarget (RFC 8707 §2)
    */
   getResourceServerInfo(ctx: KoaContextWithOIDC, indicator: string, client: Client): Promise<ResourceServer>;
-  /** Configuration `features.resourceIndicators.defaultResource` */
-  defaultResource(
-    ctx: KoaContextWithOIDC,
-    client: Client,
-    oneOf?: readonly string[],
-  ): Promise<string | readonly string[] | undefined>;
-  /** @throws InvalidTarget when the client has to name one */
-  findDefault(clientId: string): Promise<string>;
   /** A resource server with the engine's member names. */
   describe(permitted: Permitted): ResourceServer;
 }
 
-export function createResourcePolicy(deps: ResourcePolicyDeps): ResourcePolicy {
-  const { directory } = deps;
+export function createResourcePolicy({ directory, accessTokenSeconds }: ResourcePolicyDeps): ResourcePolicy {
   const describe = ({ resourceServer, scope }: Permitted): ResourceServer => ({
     scope,
     audience: resourceServer.identifier,
     accessTokenFormat: resourceServer.accessTokenFormat,
-    accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? deps.accessTokenSeconds,
+    accessTokenTTL: resourceServer.accessTokenTtlSeconds ?? accessTokenSeconds,
     jwt: { sign: { alg: resourceServer.accessTokenAlgorithm } },
   });
   return {
     describe,
-    findDefault: (clientId) => findDefault(deps, clientId),
     async getResourceServerInfo(_ctx, indicator, client) {
       return describe(await getPermitted(directory, indicator, client.clientId));
     },
-    async defaultResource(ctx, client, oneOf) {
-      if (oneOf !== undefined) return oneOf;
-      // The engine asks before the grant does, when the request names authorization details.
-      return isClientCredentials(ctx) ? findDefault(deps, client.clientId) : undefined;
-    },
   };
-}
-
-function isClientCredentials(ctx: KoaContextWithOIDC): boolean {
-  return ctx.oidc.route === 'token' && ctx.oidc.params?.grant_type === 'client_credentials';
 }
