@@ -118,7 +118,16 @@ export async function signInAndAllow(
   authorizationUrl: string,
   user: { username: string; password: string },
 ): Promise<URL> {
-  let page = await agent.visit(authorizationUrl);
+  return goThrough(agent, await agent.visit(authorizationUrl), user);
+}
+
+/** The same, from the first page on. */
+export async function goThrough(
+  agent: UserAgent,
+  first: PageVisit,
+  user: { username: string; password: string },
+): Promise<URL> {
+  let page = first;
   for (let step = 0; step < 4 && page.leavesTo === undefined; step++) {
     if (page.html.includes('id="login-page"')) page = await agent.submit(formAction(page.html, 'login'), { ...user });
     else if (page.html.includes('id="consent-page"')) page = await agent.submit(formAction(page.html, 'consent'), {});
