@@ -41,6 +41,8 @@ const refused = (get: (name: string) => unknown): First => {
 
 function fromPage(server: TestServer, client: TestClient, agent: UserAgent, page: PageVisit, verifier: string): First {
   if (page.leavesTo !== undefined) return refused((name) => page.leavesTo?.searchParams.get(name));
+  const error = /id="error-code"[^>]*>([^<]*)/.exec(page.html)?.[1];
+  if (error !== undefined) return { error, description: page.html };
   return {
     async finish(form) {
       const back = await goThrough(agent, page, ALICE);
