@@ -164,10 +164,13 @@ function goOnWithoutUser(ctx: Context, next: Next): Promise<unknown> | undefined
 
 /**
  * The engine stores a request object that is pushed (RFC 9126 §3) as it came, and parameters as it
- * has understood them. Without the object it stores these, with what was decided about them.
+ * has understood them. Without the object it stores these, with what was decided about them. Under
+ * another name the object still counts for the size of the request (policy/write-budget).
  */
 export function storeAsUnderstood({ oidc: { route, body } }: KoaContextWithOIDC): void {
-  if (route === 'pushed_authorization_request') delete body?.request;
+  if (route !== 'pushed_authorization_request' || body?.request === undefined) return;
+  body['request as sent'] = body.request;
+  delete body.request;
 }
 
 /** Our own answer has no name, and is for every request. */

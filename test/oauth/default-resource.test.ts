@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { introspect, postForm, requestToken, type TestClient } from '../support/admin.ts';
 import { DEVICE_GRANT, typeUserCode } from '../support/device.ts';
 import { EVERY_FLOW, FIRST_REQUESTS, type FirstRequest } from '../support/first-requests.ts';
-import { ALICE, authorizationUrl, type Params, PUBLIC, refresh, userinfo } from '../support/oauth.ts';
+import { ALICE, authorizationUrl, CODE_FLOW, type Params, PUBLIC, refresh, userinfo } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { newSigner, type Signer } from '../support/signing.ts';
 import { createUserAgent, formAction, pkcePair } from '../support/user-agent.ts';
@@ -191,6 +191,17 @@ describe('of a client itself', () => {
   ])('with %s, %j: %s', async (name, form, error, text) => {
     expect(await own(name, form)).toMatchObject({ error, error_description: expect.stringMatching(text) });
   });
+});
+
+// What is stored for a request object is made anew when the API is decided: a stranger could store as much as fits into a request.
+test('a public client can push no larger request object without resource than with it', async () => {
+  const client = await server.admin.createClient({ ...CODE_FLOW, ...PUBLIC, jwks: { keys: [signer.publicJwk] } });
+  await server.admin.allow(client.clientId, ORDERS, ['read']);
+  for (const resource of [{}, { resource: ORDERS }]) {
+    const begin = FIRST_REQUESTS['a pushed request object'] as FirstRequest;
+    const refusal = await refusalOf(begin, client, { scope: 'read', state: 'x'.repeat(4_096), ...resource });
+    expect(refusal).toEqual({ error: 'invalid_request', description: expect.stringContaining('4096 bytes') });
+  }
 });
 
 test('the log names the APIs among which the client has to choose', async () => {

@@ -169,6 +169,39 @@ describe('the honest app', () => {
     expect(decodeJwt(tokens.access_token)).toMatchObject({ azp: signing.clientId });
   });
 
+  // Plain OAuth, as in the plans of the OpenID Foundation, whose client sends no `resource`.
+  test.each<[string, Form]>([
+    ['the scopes of its API', { scope: 'read' }],
+    ['no scope', {}],
+  ])('without openid and resource, with %s: its API', async (_name, scope) => {
+    for (const client of [app, signing]) {
+      const { verifier, challenge } = pkcePair();
+      const pkce = { code_challenge: challenge, code_challenge_method: 'S256' };
+      const plain = {
+        response_type: 'code',
+        redirect_uri: REDIRECT_URI,
+        client_id: client.clientId,
+        ...pkce,
+        ...scope,
+      };
+      const mode = client === signing ? { response_mode: 'jwt' } : {};
+      const request = await requestObject(server.issuer, client.clientId, signer, { ...plain, ...mode });
+      const form: Form = client === signing ? { client_id: client.clientId, request } : plain;
+      const proven = await assertion(server.issuer, client.clientId, signer);
+      const { body } = await post('/oauth2/par', { ...form, ...proven });
+      const query = new URLSearchParams({ client_id: client.clientId, request_uri: String(body.request_uri) });
+      const url = `${server.issuer}/oauth2/authorize?${query}`;
+      const { searchParams } = await signInAndAllow(createUserAgent(server.issuer), url, ALICE);
+      const signed = searchParams.get('response');
+      const code = signed === null ? searchParams.get('code') : decodeJwt(signed).code;
+      const authentication = await assertion(server.issuer, client.clientId, signer);
+      const answer = await tokenRequest(codeForm({ code: String(code), verifier }), { authentication });
+      expect(answer.body).not.toHaveProperty('id_token');
+      const claims = { aud: ORDERS, scope: 'read', azp: client.clientId, cnf: { jkt: expect.any(String) } };
+      expect(decodeJwt(String(answer.body.access_token))).toMatchObject(claims);
+    }
+  });
+
   test('the code lives for 60 seconds at most', async () => {
     await obtainFapiCode();
     const { rows } = await server.sql.query(
