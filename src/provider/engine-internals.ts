@@ -1,6 +1,5 @@
-// All that Lanyard replaces, calls or reads of oidc-provider outside its documented interface, with the steps in engine-steps: the list
-// to go through at an upgrade. `assertEngineInternals` runs when the server starts, so that a renamed member stops the start instead
-// of failing a request. engine-probe tries what only shows when the engine works (its HTML, the names of its errors).
+// All that Lanyard replaces, calls or reads of oidc-provider outside its documented interface: the list to go through at an upgrade, with
+// engine-steps and engine-authorization. A renamed member stops the start; engine-probe tries what shows only when the engine works.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'koa';

@@ -204,10 +204,7 @@ function createProvider(deps: ProviderDeps, parts: Parts, keys: EngineKeys): Pro
   return provider;
 }
 
-/**
- * What is attached to the engine once it is there: replaced methods (engine-internals) and
- * listeners.
- */
+/** What is attached to the engine once it is there: replaced methods (engine-internals) and listeners. */
 function installHooks(provider: Provider, deps: ProviderDeps, parts: Parts): void {
   const { config, metrics, log } = deps;
   // An error that reaches this came after the answer had begun.
