@@ -138,8 +138,9 @@ describe('a confidential client that an operator has registered', () => {
     expect((await patch(client, PUBLIC)).body.require_pkce).toBe(true);
     expect((await patch(careless, PUBLIC)).body).toMatchObject({ status: 400, errors: [{ pointer: '/require_pkce' }] });
     const profile = { security_profile: 'fapi2', token_endpoint_auth_method: 'private_key_jwt' };
-    const secured = await patch(client, {
-      ...profile,
+    const algorithms = ['id_token', 'authorization', 'introspection'].map((of) => [`${of}_signed_response_alg`, null]);
+    const secured = await patch(await server.admin.createClient(CODE_FLOW), {
+      ...{ ...profile, ...Object.fromEntries(algorithms) },
       require_pushed_authorization_requests: true,
       dpop_bound_access_tokens: true,
       jwks: { keys: [signer.publicJwk] },
