@@ -169,6 +169,16 @@ describe('the honest app', () => {
     expect(decodeJwt(tokens.access_token)).toMatchObject({ azp: signing.clientId });
   });
 
+  test('the code lives for 60 seconds at most', async () => {
+    await obtainFapiCode();
+    const { rows } = await server.sql.query(
+      `SELECT max(extract(epoch FROM expires_at - issued_at))::int AS seconds FROM oidc_artifacts
+       WHERE model = 'AuthorizationCode' AND client_id = $1`,
+      [app.clientId],
+    );
+    expect(rows[0].seconds).toBe(60);
+  });
+
   // Plain OAuth, as in the plans of the OpenID Foundation, whose client sends no `resource`.
   test.each<[string, Form]>([
     ['the scopes of its API', { scope: 'read' }],
@@ -200,16 +210,6 @@ describe('the honest app', () => {
       const claims = { aud: ORDERS, scope: 'read', azp: client.clientId, cnf: { jkt: expect.any(String) } };
       expect(decodeJwt(String(answer.body.access_token))).toMatchObject(claims);
     }
-  });
-
-  test('the code lives for 60 seconds at most', async () => {
-    await obtainFapiCode();
-    const { rows } = await server.sql.query(
-      `SELECT max(extract(epoch FROM expires_at - issued_at))::int AS seconds FROM oidc_artifacts
-       WHERE model = 'AuthorizationCode' AND client_id = $1`,
-      [app.clientId],
-    );
-    expect(rows[0].seconds).toBe(60);
   });
 });
 
