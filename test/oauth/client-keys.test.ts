@@ -196,13 +196,17 @@ describe('signatures with unfamiliar keys, which anybody can send', () => {
   test('of many clients cause sixty reads a minute, and keys that are due are read all the same', async () => {
     publish(first.publicJwk);
     const clients = await Promise.all(Array.from({ length: 65 }, () => createClient()));
+    // Sixty connections at once could take longer than one read may.
+    const oneAfterTheOther = async (signer: Signer) => {
+      for (const client of clients) await token(client, signer);
+    };
     for (const client of clients) expect((await token(client, first)).status).toBe(200);
     reads = [];
     // A minute in which nothing else was read.
-    await later(120_000, () => Promise.all(clients.map((client) => token(client, second))));
+    await later(120_000, () => oneAfterTheOther(second));
     expect(reads).toHaveLength(60);
     reads = [];
-    await later(3_800_000, () => Promise.all(clients.map((client) => token(client, first))));
+    await later(3_800_000, () => oneAfterTheOther(first));
     expect(reads).toHaveLength(65);
   });
 });
