@@ -180,8 +180,7 @@ describe('a refresh that names scopes', () => {
   };
 
   test.each<[string, Params, string]>([
-    ['an unknown one', { scope: 'openid unheard_of' }, 'openid'],
-    ['one of an API that was not named', { scope: 'openid read' }, 'openid'],
+    ['an unknown one', { scope: 'openid unheard_of', resource: API }, 'openid'],
     ['one that the policy row lacks', { scope: 'openid read write', resource: API }, 'openid read'],
   ])('of the first request that were not granted is narrowed: %s', async (_name, asked, granted) => {
     const client = await newApp();
@@ -212,7 +211,8 @@ describe('a refresh that names scopes', () => {
         code_challenge: challenge,
         code_challenge_method: 'S256',
       },
-      ...{ client_id: client.clientId, scope: 'openid read', lanyard_dropped_scope: 'forged' },
+      ...{ client_id: client.clientId, scope: 'openid read write', resource: API },
+      lanyard_dropped_scope: 'forged',
     };
     const { body } = await postForm(`${server.issuer}/oauth2/par`, client, form);
     const query = new URLSearchParams({ client_id: client.clientId, request_uri: String(body.request_uri) });
@@ -223,7 +223,7 @@ describe('a refresh that names scopes', () => {
     );
     const issued = { code: back.searchParams.get('code') as string, verifier, back };
     const { refreshToken } = toTokens(await exchange(server, client, issued));
-    expect((await again(client, refreshToken, 'openid read')).slice(0, 2)).toEqual([200, 'openid']);
+    expect((await again(client, refreshToken, 'openid read write')).slice(0, 2)).toEqual([200, 'openid read']);
     expect((await again(client, refreshToken, 'openid forged')).slice(0, 2)).toEqual([400, 'invalid_scope']);
   });
 
@@ -257,7 +257,7 @@ describe('a refresh that names scopes', () => {
 
   test('answers with an ID token of the same subject', async () => {
     const client = await newApp();
-    const { refreshToken, idToken } = await obtainTokens(server, client, { scope: 'openid unheard_of' });
+    const { refreshToken, idToken } = await obtainTokens(server, client, { scope: 'openid unheard_of', resource: API });
     const { body } = await refresh(server, client, refreshToken, { scope: 'openid unheard_of' });
     expect(decodeJwt(String(body.id_token)).sub).toBe(decodeJwt(idToken).sub);
   });

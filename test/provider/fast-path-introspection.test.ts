@@ -125,9 +125,9 @@ test.each([
   ['given back: opaque of a user', INACTIVE],
   [`expired ${FLASH}`, INACTIVE],
   [`expired ${FLASH_OPAQUE}`, INACTIVE],
-  ['narrowed: JWT of a user', { active: true, scope: 'read' }],
+  ['narrowed: JWT of a user', { active: true, scope: 'openid read' }],
   ['narrowed: opaque of a client', { active: true, scope: 'read' }],
-  ['JWT of a user', { active: true, username: ALICE.username, scope: 'read write' }],
+  ['JWT of a user', { active: true, username: ALICE.username, scope: 'openid read write' }],
 ])('the resource server learns of "%s" what it should: %j', async (name, expected) => {
   expect((await ask(about(token(name), api))).body).toMatchObject(expected);
 });
