@@ -44,10 +44,12 @@ export function createUserAgent(
       const value = pair.slice(pair.indexOf('=') + 1);
       const attribute = (key: string) =>
         attributes.find((part) => part.toLowerCase().startsWith(`${key}=`))?.slice(key.length + 1);
-      const path = attribute('path') ?? requestPath;
-      const expires = attribute('expires');
+      const path = attribute('path') ?? defaultPath(requestPath);
       jar = jar.filter((cookie) => cookie.name !== name || cookie.path !== path);
-      if (expires === undefined || Date.parse(expires) > Date.now()) jar.push({ name, value, path });
+      // RFC 6265 §5.3: Max-Age has precedence.
+      const expires = attribute('expires');
+      const maxAge = attribute('max-age') ?? (expires === undefined ? 1 : Date.parse(expires) - Date.now());
+      if (Number(maxAge) > 0) jar.push({ name, value, path });
     }
   }
 
@@ -95,6 +97,11 @@ export function createUserAgent(
         headers: { 'content-type': 'application/x-www-form-urlencoded', 'sec-fetch-site': 'same-origin', ...headers },
       }),
   };
+}
+
+/** RFC 6265 §5.1.4: of a cookie without a path. */
+function defaultPath(requestPath: string): string {
+  return requestPath.slice(0, requestPath.lastIndexOf('/')) || '/';
 }
 
 export function pkcePair(): { verifier: string; challenge: string } {
