@@ -53,7 +53,7 @@ export async function startStage(): Promise<Stage> {
 }
 
 function isTrouble(line: string): boolean {
-  return line !== '' && !/"level":"info".*"status":[123]/.test(line);
+  return /"level":"(warn|error|fatal)"|"msg":"refused"|"status":[45]/.test(line);
 }
 
 /** Registers the client, and lets it call the API. */
@@ -74,6 +74,7 @@ export interface Api {
 export async function startApi(issuer: string, clientId: string): Promise<Api> {
   const app = new Koa();
   const guard = createGuard({ issuer, audience: RESOURCE, clients: [clientId], scopes: [API_SCOPE], mode: 'jwt' });
+  app.use(letBrowsersCall);
   app.use(koaGuard(guard));
   app.use((ctx) => {
     const { clientId, subject, tokenId } = ctx.state.principal;
@@ -89,4 +90,12 @@ export async function startApi(issuer: string, clientId: string): Promise<Api> {
       server.closeAllConnections();
     },
   };
+}
+
+/** As an API for single-page apps does; the guard does not decide about origins. */
+async function letBrowsersCall(ctx: Koa.Context, next: Koa.Next): Promise<void> {
+  ctx.set('access-control-allow-origin', '*');
+  ctx.set('access-control-allow-headers', 'authorization');
+  if (ctx.method === 'OPTIONS') ctx.status = 204;
+  else await next();
 }
