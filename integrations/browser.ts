@@ -24,6 +24,7 @@ export interface Login {
 }
 
 const MAX_STEPS = 25;
+const POST_FORM = /(<form[^>]*method="post"[^>]*>)([\s\S]*?)<\/form>/i;
 
 export function createHttpBrowser(issuer: string, user: Login): Browser {
   const agents = new Map<string, UserAgent>();
@@ -37,8 +38,9 @@ export function createHttpBrowser(issuer: string, user: Login): Browser {
 
   /** @returns undefined for a page on which nothing is to be done */
   function next(page: PageVisit): Promise<PageVisit> | undefined {
-    if (page.leavesTo !== undefined) return agentOf(page.leavesTo).visit(temporarily(page.leavesTo).href);
-    if (new URL(page.url).origin !== issuer) return undefined;
+    if (page.leavesTo !== undefined) return agentOf(page.leavesTo).visit(page.leavesTo.href);
+    // A page of the app with a form is one that asks to go on.
+    if (new URL(page.url).origin !== issuer) return POST_FORM.test(page.html) ? submitForm(page, {}) : undefined;
     switch (idOf(page)) {
       case 'login-page':
         return agentOf(issuer).submit(formAction(page.html, 'login'), { ...user });
@@ -54,14 +56,16 @@ export function createHttpBrowser(issuer: string, user: Login): Browser {
   }
 
   /** The only form of a page, with its hidden fields. */
-  function submitForm({ html }: PageVisit, button: Record<string, string>): Promise<PageVisit> {
-    const action = unescapeHtml(/<form method="post" action="([^"]*)"/.exec(html)?.[1] ?? '');
-    const hidden = [...html.matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)"/g)];
-    const fields = Object.fromEntries(hidden.map(([, name = '', value = '']) => [name, unescapeHtml(value)]));
-    const url = new URL(action, issuer);
-    const isForeign = url.origin !== issuer;
-    const headers = isForeign ? { 'sec-fetch-site': 'cross-site', origin: issuer } : {};
-    return agentOf(url).submit(url.href, { ...fields, ...button }, headers);
+  function submitForm({ url, html }: PageVisit, button: Record<string, string>): Promise<PageVisit> {
+    const [, opening = '', content = ''] = POST_FORM.exec(html) ?? [];
+    const target = new URL(attribute(opening, 'action') ?? '', url);
+    const hidden = (content.match(/<input[^>]*type="hidden"[^>]*>/g) ?? []).map((input) => [
+      attribute(input, 'name') ?? '',
+      attribute(input, 'value') ?? '',
+    ]);
+    const isForeign = target.origin !== new URL(url).origin;
+    const headers = isForeign ? { 'sec-fetch-site': 'cross-site', origin: new URL(url).origin } : {};
+    return agentOf(target).submit(target.href, { ...Object.fromEntries(hidden), ...button }, headers);
   }
 
   return {
@@ -71,7 +75,7 @@ export function createHttpBrowser(issuer: string, user: Login): Browser {
       for (let step = 0; step < MAX_STEPS; step++) {
         const following = next(page);
         if (following === undefined) return { url: page.url, status: page.status, text: page.html, passed };
-        if (page.leavesTo === undefined) passed.push(idOf(page));
+        if (page.leavesTo === undefined && idOf(page) !== '') passed.push(idOf(page));
         page = await following;
       }
       throw new Error(`${url}: the pages do not end: ${passed.join(', ')}`);
@@ -84,15 +88,12 @@ function idOf({ html }: PageVisit): string {
   return /<main id="([^"]+)"/.exec(html)?.[1] ?? '';
 }
 
+function attribute(tag: string, name: string): string | undefined {
+  const value = new RegExp(`\\s${name}="([^"]*)"`).exec(tag)?.[1];
+  return value === undefined ? undefined : unescapeHtml(value);
+}
+
 function unescapeHtml(text: string): string {
   const characters: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': "'" };
   return text.replace(/&(amp|lt|gt|quot|#39);/g, (_, name: string) => characters[name] as string);
-}
-
-/** TEMPORARY, until the API is the default: with ADD_RESOURCE=1 the app need not name it. */
-function temporarily(url: URL): URL {
-  if (process.env.ADD_RESOURCE && url.pathname === '/oauth2/authorize' && !url.searchParams.has('resource')) {
-    url.searchParams.set('resource', 'https://orders.example');
-  }
-  return url;
 }
