@@ -39,7 +39,7 @@ async function refresh(refresh_token) {
 }
 
 const app = express();
-app.use('/auth/*splat', ExpressAuth(config));
+app.use('/auth/*', ExpressAuth(config));
 
 app.get('/', async (request, response) => response.json((await getSession(request, config))?.user ?? {}));
 
