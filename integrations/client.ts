@@ -7,7 +7,7 @@ import { openChromium } from './chromium-browser.ts';
 import { type Running, run, stopPrograms, type Variables } from './commands.ts';
 import { type Scene, STEPS } from './flows.ts';
 import { install, Skipped } from './install.ts';
-import { FLOWS, type NamedRecipe, PATHS } from './recipe.ts';
+import { flowsOf, type NamedRecipe, PATHS } from './recipe.ts';
 import type { FlowResult, Outcome } from './report.ts';
 import { RESOURCE, registerClient, SCOPE, type Stage, startApi, USER } from './stage.ts';
 
@@ -86,10 +86,7 @@ async function listens(app: Running, appUrl: string): Promise<void> {
 
 async function goThrough(recipe: NamedRecipe, scene: Scene): Promise<Outcome['results']> {
   const results: Record<string, FlowResult> = {};
-  for (const flow of FLOWS) {
-    const without =
-      recipe.without?.[flow] ?? (flow === 'silent renew' && recipe.browser !== 'chromium' ? '' : undefined);
-    if (without !== undefined) continue;
+  for (const flow of flowsOf(recipe)) {
     try {
       await STEPS[flow](scene);
       results[flow] = {};

@@ -9,6 +9,11 @@ export const CLIENTS = fileURLToPath(new URL('./clients/', import.meta.url));
 export const FLOWS = ['sign-in', 'claims', 'API', 'other API', 'refresh', 'silent renew', 'sign-out'] as const;
 export type Flow = (typeof FLOWS)[number];
 
+/** What the app of a recipe must be able to do. An app on a server has no hidden frame. */
+export function flowsOf({ without, browser }: Recipe): Flow[] {
+  return FLOWS.filter((flow) => without?.[flow] === undefined && (flow !== 'silent renew' || browser === 'chromium'));
+}
+
 /** Those that CI runs each time, and those of which it runs one. */
 export const SLOW_GROUPS = ['rust', 'go', 'spring', 'keycloak'] as const;
 export type Group = 'each time' | (typeof SLOW_GROUPS)[number];

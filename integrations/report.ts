@@ -1,7 +1,7 @@
 // What is printed: a table client × flow, and below it the switches with their reasons, and what went wrong.
 
 import { table } from '../chaos/report.ts';
-import { FLOWS, type Flow, type NamedRecipe } from './recipe.ts';
+import { FLOWS, type Flow, flowsOf, type NamedRecipe } from './recipe.ts';
 
 export interface FlowResult {
   /** undefined if all went well */
@@ -22,8 +22,9 @@ export interface Outcome {
   readonly logs?: string;
 }
 
-export function isFailure({ results, failed }: Outcome): boolean {
-  return failed !== undefined || Object.values(results).some((result) => result.failed !== undefined);
+/** A flow that was not tried has failed too. */
+export function isFailure({ recipe, results, skipped }: Outcome): boolean {
+  return skipped === undefined && !flowsOf(recipe).every((flow) => results[flow] && results[flow].failed === undefined);
 }
 
 export function verdict(outcome: Outcome): string {
@@ -50,7 +51,7 @@ function cell({ recipe, results, skipped }: Outcome, flow: Flow): string {
   if (skipped !== undefined) return 'skipped';
   const result = results[flow];
   if (result !== undefined) return result.failed === undefined ? 'ok' : 'FAILED';
-  return flow === 'silent renew' || recipe.without?.[flow] !== undefined ? '-' : 'not tried';
+  return flowsOf(recipe).includes(flow) ? 'not tried' : '-';
 }
 
 function remarks({ recipe, results, skipped, failed, logs }: Outcome): string[] {

@@ -11,7 +11,7 @@ const read = (path: string) => readFile(join(ROOT, path), 'utf8');
 
 /** Of the repository, apart from what belongs to packages. */
 async function markdownFiles(): Promise<string[]> {
-  const folders = ['.', 'docs', 'docs/decisions', 'bench', 'bench/growth'];
+  const folders = ['.', 'docs', 'docs/decisions', 'bench', 'bench/growth', 'integrations'];
   const names = await Promise.all(
     folders.map(async (folder) => (await readdir(join(ROOT, folder))).map((name) => join(folder, name))),
   );
