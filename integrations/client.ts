@@ -2,6 +2,7 @@
 
 import { until } from '../test/support/patience.ts';
 import { freePort } from '../test/support/server.ts';
+import { startApis } from './apis.ts';
 import { createHttpBrowser } from './browser.ts';
 import { openChromium } from './chromium-browser.ts';
 import { type Running, run, stopPrograms, type Variables } from './commands.ts';
@@ -9,7 +10,7 @@ import { type Scene, STEPS } from './flows.ts';
 import { install, Skipped } from './install.ts';
 import { flowsOf, type NamedRecipe, PATHS } from './recipe.ts';
 import type { FlowResult, Outcome } from './report.ts';
-import { RESOURCE, registerClient, SCOPE, type Stage, startApi, USER } from './stage.ts';
+import { SCOPE, type Stage, USER } from './stage.ts';
 
 /** Ends with whatever it has started, also when it is stopped from outside: see stopPrograms. */
 export async function tryRecipe(stage: Stage, recipe: NamedRecipe): Promise<Outcome> {
@@ -41,16 +42,16 @@ async function play(
   const appUrl = `http://localhost:${port}`;
   const redirectUri = `${appUrl}${paths.redirect}`;
   const loggedOutUri = `${appUrl}${paths.loggedOut}`;
-  const client = await registerClient(stage, {
+  // Recipes before this one may have taken longer than the token lives.
+  stage.admin.forgetToken();
+  const client = await stage.admin.createClient({
     client_name: recipe.title,
     redirect_uris: [redirectUri],
     post_logout_redirect_uris: [loggedOutUri],
     ...Object.assign({}, ...recipe.switches.map(({ registration }) => registration)),
   });
-  const api = await startApi(stage.issuer, client.clientId);
-  cleanUps.defer(api.stop);
-  const otherApi = await startApi(stage.issuer, 'another-app');
-  cleanUps.defer(otherApi.stop);
+  const apis = await startApis(stage, client.clientId, recipe);
+  cleanUps.defer(apis.stop);
   const app = run(recipe.start, recipe.folder, {
     ...variables,
     ISSUER: stage.issuer,
@@ -61,9 +62,9 @@ async function play(
     REDIRECT_URI: redirectUri,
     POST_LOGOUT_REDIRECT_URI: loggedOutUri,
     SCOPE,
-    RESOURCE,
-    API_URL: api.url,
-    OTHER_API_URL: otherApi.url,
+    RESOURCE: apis.resource,
+    API_URL: apis.url,
+    OTHER_API_URL: apis.otherUrl,
   });
   cleanUps.defer(() => app.stop());
   await listens(app, appUrl);

@@ -1,8 +1,8 @@
 // `npm run test:integrations [name…]`: each recipe in clients/ against a fresh Lanyard, through its real pages. Prints a table, and
 // exits with 0 only when nothing failed. README.md says what a recipe is.
 //
-// recipe.ts is the form of a recipe; stage.ts is Lanyard with an API; client.ts tries one recipe: install.ts gets what it needs,
-// commands.ts runs its programs, flows.ts is what a user does, with browser.ts or chromium-browser.ts; report.ts prints.
+// recipe.ts is the form of a recipe; stage.ts is Lanyard; client.ts tries one recipe: install.ts gets what it needs, apis.ts is
+// what it calls, commands.ts runs its programs, flows.ts is what a user does, with browser.ts or chromium-browser.ts; report.ts prints.
 
 import { createCleanups } from '../bench/cleanups.ts';
 import { tryRecipe } from './client.ts';

@@ -43,6 +43,8 @@ export interface Recipe {
   readonly start: Command;
   /** default: `http`, which runs no scripts */
   readonly browser?: 'http' | 'chromium';
+  /** default: `http`. An MCP server is another resource server, whose identifier is its address. */
+  readonly api?: 'http' | 'mcp';
   /** default: the paths of README.md */
   readonly paths?: Partial<Paths>;
   readonly switches: readonly Switch[];
