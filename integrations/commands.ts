@@ -1,5 +1,4 @@
-// Programs of recipes: their variables, and their end. None of them sees the variables that npm sets for its scripts, with which
-// another npm would work in our folder.
+// Programs of recipes: their variables, and their end.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -81,8 +80,11 @@ function killGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
   }
 }
 
+/** What npm tells its scripts about this project; another npm would work in our folder. */
+const OF_THIS_PROJECT = /^npm_(package_|lifecycle_|config_globalconfig|config_(local_|global_)?prefix)/;
+
 /** `node` is the one that runs this. */
 function ownVariables(): Record<string, string | undefined> {
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('npm_'));
+  const own = Object.entries(process.env).filter(([name]) => !OF_THIS_PROJECT.test(name));
   return { ...Object.fromEntries(own), PATH: `${dirname(process.execPath)}:${process.env.PATH}` };
 }
