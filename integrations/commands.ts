@@ -19,8 +19,11 @@ export interface Running {
 }
 
 const running = new Set<Running>();
+let isOver = false;
 
+/** @throws Error after endPrograms() */
 export function run(command: Command, folder: string, variables: Variables): Running {
+  if (isOver) throw new Error('stopped');
   const env = { ...ownVariables(), ...variables };
   const [program, ...args] = command.map((part) => part.replace(/\$(\w+)/g, (_, name: string) => env[name] ?? '')) as [
     string,
@@ -61,6 +64,12 @@ export function run(command: Command, folder: string, variables: Variables): Run
   };
   running.add(program_);
   return program_;
+}
+
+/** No other program is started after that. */
+export function endPrograms(): Promise<void> {
+  isOver = true;
+  return stopPrograms();
 }
 
 export async function stopPrograms(): Promise<void> {

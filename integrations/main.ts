@@ -6,7 +6,7 @@
 
 import { createCleanups } from '../bench/cleanups.ts';
 import { tryRecipe } from './client.ts';
-import { stopPrograms } from './commands.ts';
+import { endPrograms } from './commands.ts';
 import { chooseRecipes, parseOptions } from './options.ts';
 import { loadRecipes } from './recipe.ts';
 import { isFailure, type Outcome, report, verdict } from './report.ts';
@@ -19,7 +19,7 @@ async function main(): Promise<void> {
   const recipes = chooseRecipes(await loadRecipes(), options);
   const stage = await startStage();
   cleanups.add(() => stage.stop());
-  cleanups.add(stopPrograms);
+  cleanups.add(endPrograms);
   const outcomes: Outcome[] = [];
   for (const recipe of recipes) {
     const outcome = await tryRecipe(stage, recipe);
