@@ -36,6 +36,7 @@ async function play(
   recipe: NamedRecipe,
   variables: Variables,
 ): Promise<Pick<Outcome, 'results' | 'logs'>> {
+  stage.newTrouble();
   await using cleanUps = new AsyncDisposableStack();
   const paths = { ...PATHS, ...recipe.paths };
   const port = await freePort();
@@ -72,7 +73,7 @@ async function play(
   cleanUps.defer(() => browser.close());
   const results = await goThrough(recipe, { browser, appUrl, paths });
   const hasFailed = Object.values(results).some(({ failed }) => failed !== undefined);
-  return { results, ...(hasFailed ? { logs: `${app.output}\n${stage.log().join('\n')}` } : {}) };
+  return { results, ...(hasFailed ? { logs: `${app.output}\n${stage.newTrouble().join('\n')}` } : {}) };
 }
 
 async function listens(app: Running, appUrl: string): Promise<void> {

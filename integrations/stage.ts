@@ -17,8 +17,8 @@ export const SCOPE = `openid profile email offline_access ${API_SCOPE}`;
 export interface Stage {
   readonly issuer: string;
   readonly admin: AdminClient;
-  /** the newest lines of the log about what was refused or went wrong */
-  log(): string[];
+  /** what the log says since the last call about what was refused or went wrong */
+  newTrouble(): string[];
   stop(): Promise<void>;
 }
 
@@ -36,10 +36,15 @@ export async function startStage(): Promise<Stage> {
     email: USER.email,
     claims: { name: USER.name, email_verified: true },
   });
+  let seen = 0;
   return {
     issuer: lanyard.issuer,
     admin,
-    log: () => lanyard.stdout.split('\n').filter(isTrouble).slice(-20),
+    newTrouble() {
+      const lines = lanyard.stdout.slice(seen).split('\n').filter(isTrouble);
+      seen = lanyard.stdout.length;
+      return lines;
+    },
     async stop() {
       await stop(lanyard);
       await removeHome(home);

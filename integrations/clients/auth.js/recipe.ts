@@ -11,12 +11,5 @@ export const recipe: Recipe = {
     login: '/auth/signin?callbackUrl=/',
     logout: '/auth/signout?callbackUrl=/signed-out',
   },
-  switches: [
-    REFRESH,
-    {
-      name: 'id_token_claims',
-      reason: 'it takes the user from the ID token, and asks userinfo only with its option `idToken: false`',
-      registration: { id_token_claims: 'scopes' },
-    },
-  ],
+  switches: [REFRESH],
 };

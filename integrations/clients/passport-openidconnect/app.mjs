@@ -13,6 +13,7 @@ passport.use(
       userInfoURL: `${env.ISSUER}/oauth2/userinfo`,
       clientID: env.CLIENT_ID,
       clientSecret: env.CLIENT_SECRET,
+      nonce: true,
       callbackURL: env.REDIRECT_URI,
       scope: env.SCOPE.split(' ').filter((scope) => scope !== 'openid'),
     },

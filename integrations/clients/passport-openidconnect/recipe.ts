@@ -8,9 +8,8 @@ export const recipe: Recipe = {
   start: ['node', 'app.mjs'],
   switches: [
     {
-      name: 'require_pkce',
-      reason: 'the library sends neither a code_challenge nor a nonce',
-      registration: { require_pkce: false },
+      name: 'nonce: true',
+      reason: 'without this option the library sends neither a code_challenge nor a nonce',
     },
   ],
   without: { refresh: 'the library does not refresh' },
