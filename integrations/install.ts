@@ -2,7 +2,7 @@
 
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { run } from './commands.ts';
+import { run, type Variables } from './commands.ts';
 import type { Command, NamedRecipe } from './recipe.ts';
 
 const CACHE = fileURLToPath(new URL('./.cache/', import.meta.url));
@@ -14,15 +14,15 @@ const NO_NETWORK =
   /ENOTFOUND|EAI_AGAIN|ENETUNREACH|ECONNREFUSED|ETIMEDOUT|Temporary failure|Could not resolve|Name or service not known|dial tcp|Unknown host/;
 
 /** @throws Skipped, or Error when it cannot be installed though its registry answers */
-export async function install(recipe: NamedRecipe): Promise<{ cache: string }> {
-  const cache = `${CACHE}${recipe.name}`;
-  await mkdir(cache, { recursive: true });
+export async function install(recipe: NamedRecipe): Promise<Variables> {
+  const variables = { CACHE: `${CACHE}${recipe.name}` };
+  await mkdir(variables.CACHE, { recursive: true });
   await installPackages(recipe.apt ?? []);
   for (const program of recipe.programs ?? []) {
     if (!(await succeeds(['which', program]))) throw new Skipped(`there is no ${program} on this machine`);
   }
-  for (const command of recipe.install) await perform(command, recipe.folder, { CACHE: cache });
-  return { cache };
+  for (const command of recipe.install) await perform(command, recipe.folder, variables);
+  return variables;
 }
 
 async function installPackages(packages: readonly string[]): Promise<void> {
@@ -33,7 +33,7 @@ async function installPackages(packages: readonly string[]): Promise<void> {
   await perform(['apt-get', 'install', '-qy', '--no-install-recommends', ...packages], CACHE, quiet);
 }
 
-async function perform(command: Command, folder: string, variables: Record<string, string>): Promise<void> {
+async function perform(command: Command, folder: string, variables: Variables): Promise<void> {
   const program = run(command, folder, variables);
   if ((await program.exited) === 0) return;
   if (NO_NETWORK.test(program.output)) throw new Skipped(`no network: ${command.join(' ')}`);
