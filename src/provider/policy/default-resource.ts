@@ -15,7 +15,7 @@ import { storeAsUnderstood } from '../engine-steps.ts';
 import type { Directory } from './directory.ts';
 import { requestedResources } from './requested-resources.ts';
 import { scopesOf } from './requested-scopes.ts';
-import { findPermitted, type Permitted } from './resource-server-policy.ts';
+import { assertProfile, findPermitted, type Permitted } from './resource-server-policy.ts';
 
 /** Its scopes have to be named where a user is asked. */
 export interface AdminApi {
@@ -51,6 +51,7 @@ async function findDefault(deps: DefaultResourceDeps, target: UnnamedTarget): Pr
   const [first, second] = preferred === undefined ? suitable : [preferred];
   if (first === undefined) throw nothingSuits(named, hasUser, grants.size > 0);
   if (second !== undefined) throw severalSuit(named, suitable);
+  assertProfile(first);
   return first;
 }
 
