@@ -6,6 +6,7 @@
 
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { type Fault, findFault } from '../../input/shape.ts';
+import { DROPPED_SCOPE } from '../policy/ungranted-scopes.ts';
 import { AUTHORIZATION_PARAMETERS } from './parameters.ts';
 
 const JSON_PARAMETERS: ReadonlySet<string> = new Set(['claims', 'authorization_details']);
@@ -55,13 +56,16 @@ function findJsonFault(name: string, value: unknown): Fault | undefined {
  */
 function findMemberFault(members: Readonly<Record<string, unknown>>): Fault | undefined {
   for (const [name, value] of Object.entries(members)) {
-    const fault = AUTHORIZATION_PARAMETERS.has(name) ? faultOfMember(name, value) : undefined;
+    const fault = faultOfMember(name, value);
     if (fault !== undefined) return { ...fault, pointer: `/${name}${fault.pointer}` };
   }
   return undefined;
 }
 
 function faultOfMember(name: string, value: unknown): Fault | undefined {
+  // A request object may be stored as it came (RFC 9126 §3), and with it what the client says this server has dropped.
+  if (name === DROPPED_SCOPE) return { pointer: '', detail: 'is not for clients to send' };
+  if (!AUTHORIZATION_PARAMETERS.has(name)) return undefined;
   if (typeof value === 'string') return JSON_PARAMETERS.has(name) ? faultOf(name, value) : undefined;
   // JSON as it is, which has been checked with the rest (OpenID Connect Core §5.5, RFC 9396 §2).
   if (name === 'claims' && !Array.isArray(value)) return undefined;

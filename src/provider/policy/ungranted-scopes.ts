@@ -6,7 +6,7 @@ import { scopesOf } from './requested-scopes.ts';
 
 /**
  * The parameter in which a request carries, from its first check to the code, the scopes that were dropped from `scope` before the user
- * was asked. What a client sends in it by itself is overwritten.
+ * was asked. What a client sends in it by itself is overwritten; a request object with it is refused (http/parameter-shape).
  */
 export const DROPPED_SCOPE = 'lanyard_dropped_scope';
 

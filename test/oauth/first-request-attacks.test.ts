@@ -1,0 +1,110 @@
+// What a client could gain by parameters that this server adds to a request itself, and by lists and objects where it expects text: in
+// an authorization request, a pushed one, a request object, a device request.
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { EVERY_FLOW, FIRST_REQUESTS } from '../support/first-requests.ts';
+import { ALICE, loggedFailures, refresh } from '../support/oauth.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
+import { assertion, dpopProof, newSigner, requestObject, type Signer } from '../support/signing.ts';
+
+const ORDERS = 'https://orders.example';
+const BILLING = 'https://billing.example';
+
+let server: TestServer;
+let signer: Signer;
+let app: TestClient;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  signer = await newSigner();
+  await server.admin.createUser(ALICE.username, ALICE.password);
+  await server.admin.createApi(ORDERS, { scopes: ['read', 'write'] });
+  await server.admin.createApi(BILLING, { scopes: ['pay'], access_token_signing_alg: 'RS256' });
+  app = await server.admin.createClient({ ...EVERY_FLOW, jwks: { keys: [signer.publicJwk] } });
+  await server.admin.allow(app.clientId, ORDERS, ['read', 'write']);
+});
+afterAll(() => server.stop());
+
+// Otherwise a client could have every scope it likes accepted later, although no user was asked for it.
+test.each(Object.entries(FIRST_REQUESTS))('%s cannot say which scopes were dropped from it', async (name, begin) => {
+  const params = { scope: 'openid read offline_access', resource: ORDERS, lanyard_dropped_scope: 'write invented' };
+  const first = await begin(server, app, params, signer);
+  if (name.endsWith('object')) {
+    const description = expect.stringContaining('/lanyard_dropped_scope is not for clients to send');
+    expect(first).toEqual({ error: 'invalid_request_object', description });
+    return;
+  }
+  if (!('finish' in first)) throw new Error(first.description);
+  const tokens = await first.finish();
+  expect(tokens).toMatchObject({ refresh_token: expect.any(String) });
+  for (const scope of ['read invented', 'read write']) {
+    const { status, body } = await refresh(server, app, String(tokens.refresh_token), { scope });
+    expect([scope, status, body.error]).toEqual([scope, 400, 'invalid_scope']);
+  }
+});
+
+/** Not typed. */
+const ENGINE_LIST: string = 'oidc-provider/lib/consts/param_list.js';
+/** All that the engine reads of a request object, with what our configuration adds. */
+const MEMBERS: readonly string[] = [
+  ...(await import(ENGINE_LIST)).default,
+  ...['claims', 'resource', 'audience', 'authorization_details', 'dpop_jkt', 'lanyard_dropped_scope'],
+];
+/** The first two cannot become text. */
+const ODD: readonly unknown[] = [
+  { toString: 1 },
+  { valueOf: 1, toString: {} },
+  [{ toString: 1 }],
+  [[['x']]],
+  [],
+  ['a', 'b'],
+  [null],
+  null,
+  0,
+];
+
+// Before its signature is looked at: anybody can send it.
+test.each(MEMBERS)('a request object whose %s is not text is no failure of this server', async (member) => {
+  const from = server.logLines.length;
+  const stranger = await newSigner();
+  const [redirect_uri] = EVERY_FLOW.redirect_uris;
+  for (const [key, value] of [signer, stranger].flatMap((each) => ODD.map((value) => [each, value] as const))) {
+    const params = { response_type: 'code', redirect_uri, scope: 'openid read', [member]: value };
+    const request = await requestObject(server.issuer, app.clientId, key, params);
+    const query = new URLSearchParams({ client_id: app.clientId, request });
+    const answers = await Promise.all([
+      fetch(`${server.issuer}/oauth2/authorize?${query}`, { redirect: 'manual' }),
+      postForm(`${server.issuer}/oauth2/par`, app, { request }),
+      postForm(`${server.issuer}/oauth2/device_authorization`, app, { request }),
+    ]);
+    expect([value, answers.map(({ status }) => status < 500)]).toEqual([value, [true, true, true]]);
+  }
+  expect(loggedFailures(server, from)).toEqual([]);
+});
+
+// FAPI 2.0 Security Profile §5.4.1 excludes RS256.
+test('a client with a security profile gets no token of an API below it, whether it names that or not', async () => {
+  const keys = await newSigner('PS256');
+  const dpopKey = await newSigner();
+  const client = await server.admin.createClient({
+    ...{
+      grant_types: ['client_credentials'],
+      security_profile: 'fapi2',
+      token_endpoint_auth_method: 'private_key_jwt',
+    },
+    jwks: { keys: [keys.publicJwk] },
+  });
+  await server.admin.allow(client.clientId, BILLING, ['pay']);
+  for (const form of [{}, { scope: 'pay' }, { resource: BILLING }, { audience: BILLING }]) {
+    const headers = { dpop: await dpopProof(dpopKey, { htm: 'POST', htu: `${server.issuer}/oauth2/token` }) };
+    const own = await assertion(server.issuer, client.clientId, keys);
+    const { status, body } = await requestToken(
+      server.issuer,
+      { clientId: client.clientId, clientSecret: '' },
+      { ...form, ...own } as Record<string, string>,
+      headers,
+    );
+    expect([form, status, body]).toEqual([form, 400, expect.objectContaining({ error: 'invalid_target' })]);
+  }
+});
