@@ -152,11 +152,16 @@ async function clientCredentials(world: World, random: Random) {
   const names = ['basic', 'post', 'assertion', 'certificate', 'single API', 'basic', 'disabled', 'public'];
   const client = clientOf(world, random.pick(names));
   const form: Header[] = [['grant_type', 'client_credentials']];
-  if (client.name !== 'single API' || random.chance(0.5)) form.push(['resource', random.pick([APIS.jwt, APIS.opaque])]);
+  if (client.name !== 'single API' || random.chance(0.5)) form.push(target(random, [APIS.jwt, APIS.opaque]));
   if (random.chance(0.1)) form.push(['resource', APIS.jwt]);
   if (random.chance(0.6)) form.push(['scope', random.pick(SCOPES)]);
   if (random.chance(0.15)) form.push(['authorization_details', JSON.stringify([PAYMENT])]);
   return post(world, random, client, form);
+}
+
+/** An API, by either name. */
+function target(random: Random, identifiers: readonly string[]): Header {
+  return [random.pick(['resource', 'audience']), random.pick(identifiers)];
 }
 
 const USER_CLIENTS = [
@@ -234,7 +239,7 @@ async function refresh(world: World, random: Random) {
     ['refresh_token', String(first.refresh_token)],
   ];
   if (random.chance(0.3)) form.push(['scope', random.pick(['openid', 'read', 'openid email', 'openid read write'])]);
-  if (random.chance(0.3)) form.push(['resource', random.pick([APIS.jwt, APIS.opaque])]);
+  if (random.chance(0.3)) form.push(target(random, [APIS.jwt, APIS.opaque]));
   return post(world, random, client, form);
 }
 
@@ -264,7 +269,7 @@ async function exchange(world: World, random: Random) {
     ['grant_type', EXCHANGE],
     ['subject_token', subject.value],
     ['subject_token_type', ACCESS_TOKEN],
-    [random.pick(['resource', 'audience']), random.pick([APIS.jwt, APIS.opaque])],
+    target(random, [APIS.jwt, APIS.opaque]),
   ];
   if (random.chance(0.4)) form.push(['scope', random.pick(['read', 'write', 'read write', 'delete'])]);
   if (random.chance(0.2))

@@ -197,6 +197,7 @@ async function createTokens(
       for (const kind of ['access_token', 'refresh_token', 'id_token'] as const) {
         tokens.push({ name: `${kind} of ${name} for ${resource}`, value: body[kind] });
       }
+      userinfoTokens.push({ name: `of ${name} for ${resource}`, value: body.access_token, ...presenting(of(name)) });
     }
   }
   for (const name of ['pool', 'pool signed', 'pool pairwise', 'pool DPoP', 'pool certificate']) {
@@ -205,9 +206,8 @@ async function createTokens(
         scope,
         claims: scope === 'openid' ? '{"userinfo":{"email":null}}' : undefined,
       });
-      const { certificate, bindsToKey: isBound } = of(name);
       const token = { name: `for userinfo, of ${name}`, value: body.access_token };
-      userinfoTokens.push({ ...token, ...(certificate && { certificate }), ...(isBound && { isBound }) });
+      userinfoTokens.push({ ...token, ...presenting(of(name)) });
       tokens.push(token);
     }
   }
@@ -224,6 +224,11 @@ async function createTokens(
   await server.admin.request('POST', `/clients/${of('pool disabled').clientId}/disable`);
   await untilSecond(Math.floor(Date.now() / 1000) + 2);
   return { tokens, userinfoTokens, subjectTokens };
+}
+
+/** With what its tokens are presented at userinfo. */
+function presenting({ certificate, bindsToKey: isBound }: FuzzClient): Pick<PoolToken, 'certificate' | 'isBound'> {
+  return { ...(certificate && { certificate }), ...(isBound && { isBound }) };
 }
 
 /** What a replay revokes is then of its own request alone, and the new grant has no earlier consent. */
