@@ -88,6 +88,12 @@ export const PIP: readonly Command[] = [
   ['$CACHE/venv/bin/pip', 'install', '--quiet', '--disable-pip-version-check', '-r', 'requirements.txt'],
 ];
 
+/** As go.mod and go.sum say, to $CACHE/app. */
+export const GO_BUILD: Command = ['go', 'build', '-o', '$CACHE/app', '.'];
+
+/** As pom.xml says, whose build directory is $CACHE. */
+export const MAVEN_PACKAGE: Command = ['mvn', '--quiet', '--batch-mode', 'package'];
+
 /** RFC 7591 §2: a registration that does not name `refresh_token` is for `authorization_code` alone. */
 export const REFRESH: Switch = {
   name: 'grant_types',
