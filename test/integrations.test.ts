@@ -57,6 +57,28 @@ test('what recipes install from npm has exact versions and a lock', async () => 
   }
 });
 
+test.each([
+  ['go.mod', 'go.sum', /^\s*(?:require )?\S+\.\S+ (v.*)$/gm, /^v\d+\.\d+\.\d+/],
+  [
+    'Cargo.toml',
+    'Cargo.lock',
+    /^(?!version|edition)[\w-]+ = (?:\{ version = )?("[^"]*\d[^"]*")/gm,
+    /^"=\d+\.\d+\.\d+"$/,
+  ],
+  ['pom.xml', undefined, /<version>(.*)<\/version>/g, /^\d+(\.\d+\.\d+)?$/],
+])('what recipes install by %s has exact versions', async (manifest, lock, versions, exact) => {
+  const folders = recipes.map(({ folder }) => folder).filter((folder) => existsSync(join(folder, manifest)));
+  expect(folders.length).toBeGreaterThan(0);
+  for (const folder of folders) {
+    const named = [...(await readFile(join(folder, manifest), 'utf8')).matchAll(versions)].map(
+      ([, version]) => version,
+    );
+    expect(named.length).toBeGreaterThan(0);
+    expect([folder, named]).toEqual([folder, named.map(() => expect.stringMatching(exact))]);
+    expect(lock === undefined || existsSync(join(folder, lock))).toBe(true);
+  }
+});
+
 describe('what CI runs', () => {
   test('is what is quick, and one slow group of the commit', () => {
     const all = (['each time', ...SLOW_GROUPS] as const).map(
