@@ -1,6 +1,9 @@
 // What a recipe's user has: a browser that goes where the app sends it, and fills in the pages of Lanyard on the way. It runs no
 // scripts; it is the user agent of the tests, one for each origin, as cookies are kept.
 
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { createUserAgent, formAction, type PageVisit, type UserAgent } from '../test/support/user-agent.ts';
 
 export interface Visit {
@@ -31,7 +34,7 @@ export function createHttpBrowser(issuer: string, user: Login): Browser {
 
   function agentOf(url: string | URL): UserAgent {
     const { origin } = new URL(url);
-    const agent = agents.get(origin) ?? createUserAgent(origin);
+    const agent = agents.get(origin) ?? createUserAgent(origin, [], navigate);
     agents.set(origin, agent);
     return agent;
   }
@@ -82,6 +85,19 @@ export function createHttpBrowser(issuer: string, user: Login): Browser {
     },
     async close() {},
   };
+}
+
+/** By fetch it would be a request of a script (`Sec-Fetch-Mode: cors`), which some apps do not redirect to the sign-in. */
+async function navigate(url: URL, { method = 'GET', headers, body }: RequestInit): Promise<Response> {
+  const navigation = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
+  const outgoing = request(url, { method, headers: { ...(headers as Record<string, string>), ...navigation } });
+  outgoing.end(body === undefined ? undefined : String(body));
+  const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+  const answered = new Headers();
+  for (const [name, values = []] of Object.entries(incoming.headersDistinct)) {
+    for (const value of values) answered.append(name, value);
+  }
+  return new Response((await text(incoming)) || null, { status: incoming.statusCode ?? 0, headers: answered });
 }
 
 function idOf({ html }: PageVisit): string {
