@@ -82,10 +82,10 @@ export const PATHS: Paths = {
 /** As package-lock.json says. */
 export const NPM_CI: Command = ['npm', 'ci', '--no-audit', '--no-fund'];
 
-/** As requirements.txt says, into $CACHE/venv. */
+/** What requirements.txt lists and nothing else, into $CACHE/venv. */
 export const PIP: readonly Command[] = [
   ['python3', '-m', 'venv', '$CACHE/venv'],
-  ['$CACHE/venv/bin/pip', 'install', '--quiet', '--disable-pip-version-check', '-r', 'requirements.txt'],
+  ['$CACHE/venv/bin/pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '-r', 'requirements.txt'],
 ];
 
 /** As go.mod and go.sum say, to $CACHE/app. */

@@ -79,6 +79,15 @@ test.each([
   }
 });
 
+test('what recipes install from PyPI has exact versions', async () => {
+  const files = recipes.map(({ folder }) => join(folder, 'requirements.txt')).filter(existsSync);
+  expect(files.length).toBeGreaterThan(0);
+  for (const path of files) {
+    const lines = (await readFile(path, 'utf8')).trim().split('\n');
+    expect([path, lines]).toEqual([path, lines.map(() => expect.stringMatching(/^[\w.-]+==[\w.]+$/))]);
+  }
+});
+
 describe('what CI runs', () => {
   test('is what is quick, and one slow group of the commit', () => {
     const all = (['each time', ...SLOW_GROUPS] as const).map(
