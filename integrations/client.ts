@@ -71,7 +71,7 @@ async function play(
   await listens(app, appUrl);
   const browser = recipe.browser === 'chromium' ? await openChromium(USER) : createHttpBrowser(stage.issuer, USER);
   cleanUps.defer(() => browser.close());
-  const results = await goThrough(recipe, { browser, appUrl, paths });
+  const results = await goThrough(recipe, { browser, issuer: stage.issuer, appUrl, paths });
   const hasFailed = Object.values(results).some(({ failed }) => failed !== undefined);
   return { results, ...(hasFailed ? { logs: `${app.output}\n${stage.newTrouble().join('\n')}` } : {}) };
 }

@@ -7,6 +7,7 @@ import { USER } from './stage.ts';
 
 export interface Scene {
   readonly browser: Browser;
+  readonly issuer: string;
   readonly appUrl: string;
   readonly paths: Paths;
 }
@@ -48,9 +49,10 @@ export const STEPS: Readonly<Record<Flow, (scene: Scene) => Promise<void>>> = {
   },
 };
 
-async function visitApp({ browser, appUrl }: Scene, path: string): Promise<Visit> {
+/** An app on the user's device may listen on another port for the end of a sign-in. */
+async function visitApp({ browser, issuer, appUrl }: Scene, path: string): Promise<Visit> {
   const visit = await browser.open(`${appUrl}${path}`);
-  expect(new URL(visit.url).origin === appUrl, 'it does not end at the app', visit);
+  expect(new URL(visit.url).origin !== issuer, 'it does not end at the app', visit);
   return visit;
 }
 
