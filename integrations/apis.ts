@@ -7,7 +7,14 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import express from 'express';
 import Koa from 'koa';
-import { createGuard, expressGuard, expressResourceMetadata, koaGuard, type Principal } from '../src/guard/index.ts';
+import {
+  createGuard,
+  expressGuard,
+  expressResourceMetadata,
+  type GuardOptions,
+  koaGuard,
+  type Principal,
+} from '../src/guard/index.ts';
 import type { Recipe } from './recipe.ts';
 import { API_SCOPE, RESOURCE, type Stage } from './stage.ts';
 
@@ -20,13 +27,6 @@ export interface Apis {
   stop(): void;
 }
 
-interface ApiOptions {
-  readonly issuer: string;
-  readonly audience: string;
-  /** the only one whose tokens it accepts */
-  readonly clientId: string;
-}
-
 /** Lets the client call the API. */
 export async function startApis(stage: Stage, clientId: string, { api = 'http' }: Recipe): Promise<Apis> {
   const servers = await Promise.all([listen(), listen()]);
@@ -36,12 +36,13 @@ export async function startApis(stage: Stage, clientId: string, { api = 'http' }
   ];
   // An agent takes the address of the MCP server for the identifier (RFC 9728 §3.3).
   const resource = api === 'mcp' ? url : RESOURCE;
-  if (api === 'mcp') await stage.admin.createApi(resource, { name: 'Orders for agents', scopes: [API_SCOPE] });
-  await stage.admin.allow(clientId, resource, [API_SCOPE]);
+  const guard = { issuer: stage.issuer, audience: resource, scopes: [API_SCOPE] };
   const handle = api === 'mcp' ? mcpApi : httpApi;
-  for (const [index, accepted] of [clientId, 'another-app'].entries()) {
-    servers[index]?.on('request', handle({ issuer: stage.issuer, audience: resource, clientId: accepted }));
-  }
+  const accepting =
+    api === 'mcp' ? await registerForAgents(stage, resource) : ({ mode: 'jwt', clients: [clientId] } as const);
+  await stage.admin.allow(clientId, resource, [API_SCOPE]);
+  servers[0]?.on('request', handle({ ...guard, ...accepting }));
+  servers[1]?.on('request', handle({ ...guard, mode: 'jwt', clients: ['another-app'] }));
   return {
     resource,
     url,
@@ -55,8 +56,20 @@ export async function startApis(stage: Stage, clientId: string, { api = 'http' }
   };
 }
 
-function httpApi({ issuer, audience, clientId }: ApiOptions): RequestListener {
-  const guard = createGuard({ issuer, audience, clients: [clientId], scopes: [API_SCOPE], mode: 'jwt' });
+/** As docs/mcp.md shows it: the server of agents that register themselves. */
+async function registerForAgents({ admin }: Stage, resource: string) {
+  const introspection = await admin.createClient();
+  await admin.createApi(resource, {
+    name: 'Orders for agents',
+    scopes: [API_SCOPE],
+    introspection_client_id: introspection.clientId,
+    self_registered_clients: { scopes: [API_SCOPE] },
+  });
+  return { mode: 'introspection', clients: 'granted', introspection } as const;
+}
+
+function httpApi(options: GuardOptions): RequestListener {
+  const guard = createGuard(options);
   const app = new Koa();
   app.use(letBrowsersCall);
   app.use(koaGuard(guard));
@@ -67,9 +80,8 @@ function httpApi({ issuer, audience, clientId }: ApiOptions): RequestListener {
 }
 
 /** As docs/mcp.md shows it, with one tool. */
-function mcpApi({ issuer, audience, clientId }: ApiOptions): RequestListener {
-  const metadata = { name: 'Orders for agents' };
-  const guard = createGuard({ issuer, audience, clients: [clientId], scopes: [API_SCOPE], mode: 'jwt', metadata });
+function mcpApi(options: GuardOptions): RequestListener {
+  const guard = createGuard({ ...options, metadata: { name: 'Orders for agents' } });
   const app = express();
   app.use(expressResourceMetadata(guard));
   app.post('/mcp', expressGuard(guard) as express.RequestHandler, express.json(), async (request, response) => {

