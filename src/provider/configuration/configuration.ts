@@ -13,8 +13,8 @@ import { endpointAliases, type ReadClientCertificate } from '../clients/mutual-t
 import type { PairwiseIdentifier } from '../clients/pairwise.ts';
 import { DEVICE_CODE_SECONDS } from '../grants/device-flow.ts';
 import type { Pages } from '../http/pages.ts';
+import { DROPPED_SCOPE } from '../http/parameters.ts';
 import type { AdminApi } from '../policy/default-resource.ts';
-import { DROPPED_SCOPE } from '../policy/ungranted-scopes.ts';
 import { isPagePath, ROUTES } from '../routes.ts';
 import { assertAudience } from './assertion-audience.ts';
 import { cookies } from './cookies.ts';

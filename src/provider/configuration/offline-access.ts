@@ -5,10 +5,10 @@
 import type Provider from 'oidc-provider';
 import type { Configuration, KoaContextWithOIDC } from 'oidc-provider';
 import { checkScopesWith, type ScopeCheck, storeMember } from '../engine-authorization.ts';
+import { DROPPED_SCOPE } from '../http/parameters.ts';
 import { scopesOf } from '../policy/requested-scopes.ts';
 import {
   askedIn,
-  DROPPED_SCOPE,
   joined,
   keepDropped,
   type RequestParameters,

@@ -6,8 +6,7 @@
 
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { type Fault, findFault } from '../../input/shape.ts';
-import { DROPPED_SCOPE } from '../policy/ungranted-scopes.ts';
-import { AUTHORIZATION_PARAMETERS } from './parameters.ts';
+import { AUTHORIZATION_PARAMETERS, DROPPED_SCOPE } from './parameters.ts';
 
 const JSON_PARAMETERS: ReadonlySet<string> = new Set(['claims', 'authorization_details']);
 

@@ -21,3 +21,9 @@ export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
 export const LOGOUT_PARAMETERS: ReadonlySet<string> = new Set([
   ...['id_token_hint', 'post_logout_redirect_uri', 'state', 'ui_locales', 'client_id', 'logout_hint'],
 ]);
+
+/**
+ * The parameter in which a request carries, from its first check to the code, the scopes that were dropped from `scope` before the user
+ * was asked. What a client sends in it by itself is overwritten; a request object with it is refused (http/parameter-shape).
+ */
+export const DROPPED_SCOPE = 'lanyard_dropped_scope';

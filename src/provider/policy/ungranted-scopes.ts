@@ -2,13 +2,8 @@
 // many libraries name the scopes of their configuration again when they refresh.
 
 import { type AuthorizationCode, type DeviceCode, errors, type RefreshToken } from 'oidc-provider';
+import { DROPPED_SCOPE } from '../http/parameters.ts';
 import { scopesOf } from './requested-scopes.ts';
-
-/**
- * The parameter in which a request carries, from its first check to the code, the scopes that were dropped from `scope` before the user
- * was asked. What a client sends in it by itself is overwritten; a request object with it is refused (http/parameter-shape).
- */
-export const DROPPED_SCOPE = 'lanyard_dropped_scope';
 
 /** The member of codes and refresh tokens. */
 export const UNGRANTED_SCOPE = 'ungrantedScope';
