@@ -1,12 +1,13 @@
 // What a client could gain by parameters that this server adds to a request itself, and by lists and objects where it expects text: in
 // an authorization request, a pushed one, a request object, a device request.
 
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { postForm, requestToken, type TestClient } from '../support/admin.ts';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { postForm, type TestClient } from '../support/admin.ts';
 import { EVERY_FLOW, FIRST_REQUESTS } from '../support/first-requests.ts';
-import { ALICE, loggedFailures, refresh } from '../support/oauth.ts';
+import { ALICE, CODE_FLOW, loggedFailures, refresh } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { assertion, dpopProof, newSigner, requestObject, type Signer } from '../support/signing.ts';
+import { createUserAgent, pkcePair, signInAndAllow } from '../support/user-agent.ts';
 
 const ORDERS = 'https://orders.example';
 const BILLING = 'https://billing.example';
@@ -84,27 +85,79 @@ test.each(MEMBERS)('a request object whose %s is not text is no failure of this 
 });
 
 // FAPI 2.0 Security Profile §5.4.1 excludes RS256.
-test('a client with a security profile gets no token of an API below it, whether it names that or not', async () => {
-  const keys = await newSigner('PS256');
-  const dpopKey = await newSigner();
-  const client = await server.admin.createClient({
-    ...{
-      grant_types: ['client_credentials'],
-      security_profile: 'fapi2',
-      token_endpoint_auth_method: 'private_key_jwt',
-    },
-    jwks: { keys: [keys.publicJwk] },
-  });
-  await server.admin.allow(client.clientId, BILLING, ['pay']);
-  for (const form of [{}, { scope: 'pay' }, { resource: BILLING }, { audience: BILLING }]) {
-    const headers = { dpop: await dpopProof(dpopKey, { htm: 'POST', htu: `${server.issuer}/oauth2/token` }) };
-    const own = await assertion(server.issuer, client.clientId, keys);
-    const { status, body } = await requestToken(
-      server.issuer,
-      { clientId: client.clientId, clientSecret: '' },
-      { ...form, ...own } as Record<string, string>,
-      headers,
-    );
-    expect([form, status, body]).toEqual([form, 400, expect.objectContaining({ error: 'invalid_target' })]);
+describe('a client with a security profile gets no token of an API below it', () => {
+  const token = '/oauth2/token';
+  let keys: Signer;
+  let dpopKey: Signer;
+
+  async function register(members: Record<string, unknown>, identifier: string): Promise<TestClient> {
+    const client = await server.admin.createClient({
+      ...{ security_profile: 'fapi2', token_endpoint_auth_method: 'private_key_jwt' },
+      ...{ jwks: { keys: [keys.publicJwk] }, ...members },
+    });
+    await server.admin.allow(client.clientId, identifier, ['pay']);
+    return client;
   }
+
+  async function post(client: TestClient, path: string, form: Record<string, string>) {
+    const dpop = await dpopProof(dpopKey, { htm: 'POST', htu: server.issuer + path });
+    const own = await assertion(server.issuer, client.clientId, keys);
+    return postForm(server.issuer + path, { ...client, clientSecret: '' }, { ...form, ...own }, { dpop });
+  }
+
+  const REFUSED = [400, expect.objectContaining({ error: 'invalid_target' })];
+
+  beforeAll(async () => {
+    keys = await newSigner('PS256');
+    dpopKey = await newSigner();
+  });
+
+  test.each<Record<string, string>>([{}, { scope: 'pay' }, { resource: BILLING }, { audience: BILLING }])(
+    'of its own, with %j',
+    async (form) => {
+      const client = await register({ grant_types: ['client_credentials'] }, BILLING);
+      const { status, body } = await post(client, token, { grant_type: 'client_credentials', ...form });
+      expect([status, body]).toEqual(REFUSED);
+    },
+  );
+
+  test('of a user, although the API was not below it when the user signed in', async () => {
+    const identifier = 'https://changing.example';
+    await server.admin.createApi(identifier, { scopes: ['pay'] });
+    const client = await register(CODE_FLOW, identifier);
+    const { verifier, challenge } = pkcePair();
+    const [redirect_uri = ''] = CODE_FLOW.redirect_uris;
+    const push = () =>
+      post(client, '/oauth2/par', {
+        ...{ response_type: 'code', scope: 'openid pay', redirect_uri, code_challenge: challenge },
+        code_challenge_method: 'S256',
+      });
+    const redeem = async () => {
+      const query = new URLSearchParams({
+        client_id: client.clientId,
+        request_uri: String((await push()).body.request_uri),
+      });
+      const back = await signInAndAllow(
+        createUserAgent(server.issuer),
+        `${server.issuer}/oauth2/authorize?${query}`,
+        ALICE,
+      );
+      const code = back.searchParams.get('code') ?? '';
+      return () =>
+        post(client, token, { grant_type: 'authorization_code', code, redirect_uri, code_verifier: verifier });
+    };
+    const { status, body: tokens } = await (await redeem())();
+    expect(status).toBe(200);
+    const later = await redeem();
+    const change = { access_token_signing_alg: 'RS256' };
+    await server.admin.request('PATCH', `/resource-servers/${encodeURIComponent(identifier)}`, change);
+    const refresh_token = String(tokens.refresh_token);
+    for (const answer of [
+      await push(),
+      await later(),
+      await post(client, token, { grant_type: 'refresh_token', refresh_token }),
+    ]) {
+      expect([answer.status, answer.body]).toEqual(REFUSED);
+    }
+  });
 });
