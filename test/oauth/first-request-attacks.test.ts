@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { postForm, type TestClient } from '../support/admin.ts';
 import { EVERY_FLOW, FIRST_REQUESTS } from '../support/first-requests.ts';
-import { ALICE, CODE_FLOW, loggedFailures, refresh } from '../support/oauth.ts';
+import { ALICE, CODE_FLOW, loggedFailures, type Params, refresh } from '../support/oauth.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { assertion, dpopProof, newSigner, requestObject, type Signer } from '../support/signing.ts';
 import { createUserAgent, pkcePair, signInAndAllow } from '../support/user-agent.ts';
@@ -82,6 +82,16 @@ test.each(MEMBERS)('a request object whose %s is not text is no failure of this 
     expect([value, answers.map(({ status }) => status < 500)]).toEqual([value, [true, true, true]]);
   }
   expect(loggedFailures(server, from)).toEqual([]);
+});
+
+// The engine asks for no default then, and checks no API: the user would be asked for details of no API, and audience would say nothing.
+test.each(['a request object', 'a pushed request object'])('%s cannot name no API by an empty list', async (name) => {
+  for (const parameters of [{}, { audience: ORDERS }]) {
+    const params = { scope: 'openid read', resource: [], ...parameters } as unknown as Params;
+    const first = await FIRST_REQUESTS[name]?.(server, app, params, signer);
+    const description = expect.stringContaining('/resource is not of the type');
+    expect(first).toEqual({ error: 'invalid_request_object', description });
+  }
 });
 
 // FAPI 2.0 Security Profile §5.4.1 excludes RS256.

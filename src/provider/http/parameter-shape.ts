@@ -69,8 +69,9 @@ function faultOfMember(name: string, value: unknown): Fault | undefined {
   // JSON as it is, which has been checked with the rest (OpenID Connect Core §5.5, RFC 9396 §2).
   if (name === 'claims' && !Array.isArray(value)) return undefined;
   if (name === 'authorization_details' && Array.isArray(value)) return findJsonFault(name, value);
-  // A list is `resource`, or a parameter that occurs twice.
-  const hasText = [value].flat().every((each) => typeof each !== 'object' || each === null);
+  // A list is `resource`, or a parameter that occurs twice. The engine would take an empty one for neither named nor left out.
+  const list = [value].flat();
+  const hasText = list.length > 0 && list.every((each) => typeof each !== 'object' || each === null);
   return hasText ? undefined : { pointer: '', detail: 'is not of the type that this parameter has' };
 }
 
