@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { WAIT_MS } from '../test/support/patience.ts';
 import { createUserAgent, formAction, type PageVisit, type UserAgent } from '../test/support/user-agent.ts';
 
 export interface Visit {
@@ -90,7 +91,11 @@ export function createHttpBrowser(issuer: string, user: Login): Browser {
 /** By fetch it would be a request of a script (`Sec-Fetch-Mode: cors`), which some apps do not redirect to the sign-in. */
 async function navigate(url: URL, { method = 'GET', headers, body }: RequestInit): Promise<Response> {
   const navigation = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' };
-  const outgoing = request(url, { method, headers: { ...(headers as Record<string, string>), ...navigation } });
+  const outgoing = request(url, {
+    method,
+    headers: { ...(headers as Record<string, string>), ...navigation },
+    signal: AbortSignal.timeout(WAIT_MS),
+  });
   outgoing.end(body === undefined ? undefined : String(body));
   const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
   const answered = new Headers();
