@@ -6,10 +6,9 @@ import type Provider from 'oidc-provider';
 import type { Configuration, KoaContextWithOIDC } from 'oidc-provider';
 import { checkScopesWith, type ScopeCheck, storeMember } from '../engine-authorization.ts';
 import { DROPPED_SCOPE } from '../http/parameters.ts';
-import { scopesOf } from '../policy/requested-scopes.ts';
+import { scopeOf, scopesOf } from '../policy/requested-scopes.ts';
 import {
   askedIn,
-  joined,
   keepDropped,
   type RequestParameters,
   rememberUngranted,
@@ -32,13 +31,13 @@ const keepOfflineAccess: ScopeCheck = ({ oidc }) => {
   // A pushed request has been checked when it was pushed.
   if (entities.PushedAuthorizationRequest === undefined) params[DROPPED_SCOPE] = undefined;
   const asked = askedIn(params);
-  const named = scopesOf(oidc.params?.scope as string | undefined);
+  const named = scopesOf(params.scope);
   const isAllowed = client?.scope === undefined || scopesOf(client.scope).has(OFFLINE_ACCESS);
   const isKept = named.has(OFFLINE_ACCESS) && isAllowed && client?.grantTypeAllowed('refresh_token') === true;
   return () => {
-    const checked = scopesOf(params.scope as string | undefined);
-    if (isKept) params.scope = joined([...named].filter((name) => name === OFFLINE_ACCESS || checked.has(name)));
-    params[DROPPED_SCOPE] = joined(asked);
+    const checked = scopesOf(params.scope);
+    if (isKept) params.scope = scopeOf([...named].filter((name) => name === OFFLINE_ACCESS || checked.has(name)));
+    params[DROPPED_SCOPE] = scopeOf(asked);
   };
 };
 
@@ -51,8 +50,8 @@ export function keepAllDropped({ oidc }: KoaContextWithOIDC): void {
 type LoadGrant = NonNullable<Configuration['loadExistingGrant']>;
 
 /**
- * Around the configuration `loadExistingGrant`. With prompt=none the user cannot be asked: without a consent from before, the request for
- * offline_access is ignored (§11), so that an app which renews silently gets what it got without.
+ * Around the configuration `loadExistingGrant`. With prompt=none nobody can be asked: without an
+ * earlier consent offline_access is ignored (§11), so that apps can renew silently.
  */
 export function ignoringUnallowedOfflineAccess(load: LoadGrant): LoadGrant {
   return async (ctx) => {
@@ -61,8 +60,8 @@ export function ignoringUnallowedOfflineAccess(load: LoadGrant): LoadGrant {
     const params = ctx.oidc.params as RequestParameters;
     if (!prompts.has('none') || scopesOf(grant?.getOIDCScope()).has(OFFLINE_ACCESS)) return grant;
     const asked = askedIn(params);
-    const others = [...scopesOf(params.scope as string | undefined)].filter((name) => name !== OFFLINE_ACCESS);
-    params.scope = joined(others);
+    const others = [...scopesOf(params.scope)].filter((name) => name !== OFFLINE_ACCESS);
+    params.scope = scopeOf(others);
     keepDropped(params, asked);
     return grant;
   };

@@ -6,7 +6,7 @@ import { errors } from 'oidc-provider';
 import { storeAsUnderstood } from '../engine-steps.ts';
 import { namesScopes } from '../policy/default-resource.ts';
 import { requestedResources } from '../policy/requested-resources.ts';
-import { scopesOf } from '../policy/requested-scopes.ts';
+import { scopeOf, scopesOf } from '../policy/requested-scopes.ts';
 
 /** Configuration `extraParams`. */
 export function resourceParameters(adminResource: string): NonNullable<Configuration['extraParams']> {
@@ -15,7 +15,7 @@ export function resourceParameters(adminResource: string): NonNullable<Configura
     resource(ctx) {
       nameAsRegistered(ctx);
       takeAudience(ctx);
-      nameScopes(ctx, adminResource);
+      addPermittedScopes(ctx, adminResource);
       assertSomeScope(ctx);
     },
     audience: null,
@@ -50,16 +50,16 @@ function takeAudience({ oidc: { params = {} } }: KoaContextWithOIDC): void {
  * Authorization details say by themselves what is asked for.
  * @throws InvalidScope
  */
-function nameScopes(ctx: KoaContextWithOIDC, adminResource: string): void {
+function addPermittedScopes(ctx: KoaContextWithOIDC, adminResource: string): void {
   const { params = {}, resourceServers = {} } = ctx.oidc;
-  const scope = params.scope as string | undefined;
-  const found = Object.entries(resourceServers);
+  const { scope } = params;
+  const found = Object.values(resourceServers);
   if (found.length === 0 || namesScopes(scope) || params.authorization_details !== undefined) return;
   if (Object.hasOwn(resourceServers, adminResource)) {
     throw new errors.InvalidScope('the scopes of this API must be named: send scope', '');
   }
-  const names = new Set([...scopesOf(scope), ...found.flatMap(([, info]) => [...scopesOf(info.scope)])]);
-  params.scope = [...names].join(' ');
+  const permitted = found.flatMap((info) => [...scopesOf(info.scope)]);
+  params.scope = scopeOf(new Set([...scopesOf(scope), ...permitted]));
   storeAsUnderstood(ctx);
 }
 

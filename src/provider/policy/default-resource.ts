@@ -66,7 +66,7 @@ async function findWithScopes(
   const identifiers = [...grants].flatMap(([identifier, { scopes }]) => (hasAll(scopes) ? [identifier] : []));
   const found = await Promise.all(identifiers.map((each) => findPermitted(directory, each, clientId)));
   // The resource server may have lost a scope that its row still has.
-  return found.flatMap((each) => (each && hasAll(each.scope.split(' ')) ? [each] : []));
+  return found.flatMap((each) => (each && hasAll([...scopesOf(each.scope)]) ? [each] : []));
 }
 
 function nothingSuits(named: readonly string[], hasUser: boolean, hasRows: boolean): Error {
@@ -101,7 +101,7 @@ function apiScopes(scope: string | undefined): string[] {
 }
 
 /** `offline_access` says for how long, and not what. */
-export function namesScopes(scope: string | undefined): boolean {
+export function namesScopes(scope: unknown): boolean {
   return [...scopesOf(scope)].some((name) => name !== 'offline_access');
 }
 
@@ -141,8 +141,8 @@ export function createDefaultResource(deps: DefaultResourceDeps): DefaultResourc
 }
 
 /**
- * No API is meant: nothing but claims about the user, or the client may call none. It signs users in, and OpenID Connect Core
- * §3.1.2.1 wants scopes "that are not understood" ignored. One that may call some is told when it asks for more.
+ * No API is meant: only claims about the user are asked for, or the client may call no API. OpenID
+ * Connect Core §3.1.2.1 wants scopes that are not understood ignored.
  */
 async function isSignIn(
   { directory, log }: DefaultResourceDeps,

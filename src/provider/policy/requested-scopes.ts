@@ -1,10 +1,15 @@
-// Scopes as a request names them (RFC 6749 §3.3).
+// Scopes as a request names them (RFC 6749 §3.3): a text of names, with a space between them.
 
 import { type Client, errors } from 'oidc-provider';
 import { OPENID_SCOPES } from '../../clients/client.ts';
 
-export function scopesOf(scope: string | readonly string[] | undefined): ReadonlySet<string> {
+export function scopesOf(scope: unknown): ReadonlySet<string> {
   return new Set(typeof scope === 'string' && scope !== '' ? scope.split(' ') : []);
+}
+
+/** @returns undefined for none */
+export function scopeOf(names: Iterable<string>): string | undefined {
+  return [...names].join(' ') || undefined;
 }
 
 /**

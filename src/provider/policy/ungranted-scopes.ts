@@ -3,7 +3,7 @@
 
 import { type AuthorizationCode, type DeviceCode, errors, type RefreshToken } from 'oidc-provider';
 import { DROPPED_SCOPE } from '../http/parameters.ts';
-import { scopesOf } from './requested-scopes.ts';
+import { scopeOf, scopesOf } from './requested-scopes.ts';
 
 /** The member of codes and refresh tokens. */
 export const UNGRANTED_SCOPE = 'ungrantedScope';
@@ -12,25 +12,21 @@ export type Source = (AuthorizationCode | DeviceCode | RefreshToken) & { [UNGRAN
 
 export type RequestParameters = Record<string, unknown>;
 
-export function joined(names: Iterable<string>): string | undefined {
-  return [...names].join(' ') || undefined;
-}
-
 /** All that the request has named. */
 export function askedIn(params: RequestParameters): ReadonlySet<string> {
-  return new Set([...scopesOf(text(params.scope)), ...scopesOf(text(params[DROPPED_SCOPE]))]);
+  return new Set([...scopesOf(params.scope), ...scopesOf(params[DROPPED_SCOPE])]);
 }
 
 /** Puts into the parameter what `scope` does not have (any more). */
 export function keepDropped(params: RequestParameters, asked: ReadonlySet<string>): void {
-  const kept = scopesOf(text(params.scope));
-  params[DROPPED_SCOPE] = joined([...asked].filter((name) => !kept.has(name)));
+  const kept = scopesOf(params.scope);
+  params[DROPPED_SCOPE] = scopeOf([...asked].filter((name) => !kept.has(name)));
 }
 
 /** @param source a new code, with its scope */
 export function rememberUngranted(params: RequestParameters, source: Source): void {
   const { scopes } = source;
-  source[UNGRANTED_SCOPE] = joined([...askedIn(params)].filter((name) => !scopes.has(name)));
+  source[UNGRANTED_SCOPE] = scopeOf([...askedIn(params)].filter((name) => !scopes.has(name)));
 }
 
 /**
@@ -41,7 +37,7 @@ export function rememberUngranted(params: RequestParameters, source: Source): vo
 export function refreshedScopes(requested: unknown, source: Source): ReadonlySet<string> {
   const { scopes } = source;
   if (requested === undefined) return scopes;
-  const names = [...scopesOf(text(requested))];
+  const names = [...scopesOf(requested)];
   const ungranted = scopesOf(source[UNGRANTED_SCOPE]);
   const missing = names.filter((name) => !scopes.has(name) && !ungranted.has(name));
   if (missing.length > 0) {
@@ -51,8 +47,4 @@ export function refreshedScopes(requested: unknown, source: Source): ReadonlySet
   const granted = names.filter((name) => scopes.has(name));
   if (granted.length === 0) throw new errors.InvalidScope('none of the requested scopes was granted', names.join(' '));
   return new Set(granted);
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined;
 }
