@@ -4,6 +4,7 @@
 import { boundClientId } from '../client-binding.ts';
 import { Fault } from './refusal.ts';
 
+/** RFC 9068 §2.1; or the general one of RFC 7519 §5.1, for software that knows no other. */
 export const ACCESS_TOKEN_TYPES = ['at+jwt', 'JWT'] as const;
 export type AccessTokenType = (typeof ACCESS_TOKEN_TYPES)[number];
 

@@ -3,7 +3,8 @@
 // token is issued.
 
 import type { DelegationRule } from '../client-binding.ts';
-import type { AccessTokenAlgorithm, AccessTokenType } from './access-token-signing.ts';
+import type { AccessTokenType } from '../guard/access-token-type.ts';
+import type { AccessTokenAlgorithm } from './access-token-signing.ts';
 
 /** The longest lifetime that a resource server can ask for. */
 export const MAX_ACCESS_TOKEN_SECONDS = 86_400;
@@ -28,7 +29,7 @@ export interface ResourceServer {
   /** of dynamically registered clients without a policy row; undefined: they get no token */
   readonly selfRegisteredScopes: readonly string[] | undefined;
   /** users' tokens for this API that carry openid are accepted at userinfo */
-  readonly opensUserinfo: boolean;
+  readonly acceptedAtUserinfo: boolean;
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
@@ -46,7 +47,7 @@ export type ResourceServerInput = Pick<
   | 'authorizationDetailsTypes'
   | 'delegation'
   | 'selfRegisteredScopes'
-  | 'opensUserinfo'
+  | 'acceptedAtUserinfo'
 >;
 
 /** What a registration may leave out. */
@@ -61,7 +62,7 @@ export const RESOURCE_SERVER_DEFAULTS: ResourceServerInput = {
   authorizationDetailsTypes: {},
   delegation: undefined,
   selfRegisteredScopes: undefined,
-  opensUserinfo: true,
+  acceptedAtUserinfo: true,
 };
 
 /** The types of authorization details that clients may ask for (RFC 9396), by name. */

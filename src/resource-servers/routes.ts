@@ -227,7 +227,7 @@ function merge(before: ResourceServerInput, change: Change): ResourceServerInput
         ? before.selfRegisteredScopes
         : change.self_registered_clients?.scopes,
     delegation: change.delegation === undefined ? before.delegation : toDelegation(change.delegation),
-    opensUserinfo: change.userinfo ?? before.opensUserinfo,
+    acceptedAtUserinfo: change.userinfo ?? before.acceptedAtUserinfo,
   };
 }
 

@@ -3,7 +3,8 @@
 import type { Query } from '../database/database.ts';
 import { oneRow } from '../database/one-row.ts';
 import { notFound } from '../errors.ts';
-import type { AccessTokenAlgorithm, AccessTokenType } from './access-token-signing.ts';
+import type { AccessTokenType } from '../guard/access-token-type.ts';
+import type { AccessTokenAlgorithm } from './access-token-signing.ts';
 import { normalForm, spellings } from './identifier.ts';
 import {
   type AuthorizationDetailsTypes,
@@ -90,7 +91,7 @@ export function toResourceServer(row: ResourceServerRow): ResourceServer {
     authorizationDetailsTypes: row.authorization_details_types,
     delegation: toDelegation(row.delegation),
     selfRegisteredScopes: row.self_registered_scopes ?? undefined,
-    opensUserinfo: row.userinfo,
+    acceptedAtUserinfo: row.userinfo,
     version: row.version,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -165,7 +166,7 @@ function toValues(identifier: string, input: ResourceServerInput): unknown[] {
     input.selfRegisteredScopes ?? null,
     input.accessTokenAlgorithm,
     input.accessTokenType,
-    input.opensUserinfo,
+    input.acceptedAtUserinfo,
   ];
 }
 

@@ -16,7 +16,7 @@ export function toWire(server: ResourceServer) {
     authorization_details_types: server.authorizationDetailsTypes,
     delegation: fromDelegation(server.delegation),
     self_registered_clients: server.selfRegisteredScopes === undefined ? null : { scopes: server.selfRegisteredScopes },
-    userinfo: server.opensUserinfo,
+    userinfo: server.acceptedAtUserinfo,
     created_at: server.createdAt.toISOString(),
     updated_at: server.updatedAt.toISOString(),
   };

@@ -1,5 +1,5 @@
 // Userinfo (OpenID Connect Core §5.3): the claims of the user whose access token the caller presents. Both transports call it.
-// The token may be for an API: it opens userinfo if it carries openid, and for the claims of the OpenID scopes that it carries.
+// The token may be for an API: it is accepted if it carries openid, for the claims of the OpenID scopes that it carries.
 
 import type { IncomingMessage } from 'node:http';
 import { type AccessToken, type Client, errors, type Grant, type KoaContextWithOIDC } from 'oidc-provider';
@@ -80,8 +80,8 @@ async function findAccessToken(deps: UserinfoDeps, value: string): Promise<Found
 }
 
 /**
- * The scopes that say which claims the token is for. One for an API must be as valid as at introspection: its client, its user and
- * its policy row are asked about.
+ * The scopes that say which claims the token is for. One for an API must be valid as at introspection:
+ * by its client, its user and its policy row.
  * @throws InvalidToken, InsufficientScope
  */
 async function openIdScopesOf(directory: Directory, token: AccessToken): Promise<ReadonlySet<string>> {
@@ -92,8 +92,11 @@ async function openIdScopesOf(directory: Directory, token: AccessToken): Promise
   if (status === undefined || resourceServer === undefined) {
     throw new errors.InvalidToken('the client or user of the token, or its policy row, is not valid any more');
   }
-  if (!resourceServer.opensUserinfo) {
-    throw new errors.InsufficientScope('tokens for this API do not open userinfo: get one without resource', 'openid');
+  if (!resourceServer.acceptedAtUserinfo) {
+    throw new errors.InsufficientScope(
+      'tokens for this API are not accepted here: ask for OpenID scopes only',
+      'openid',
+    );
   }
   return new Set(openIdScopesAt(resourceServer).filter((name) => token.scopes.has(name)));
 }
