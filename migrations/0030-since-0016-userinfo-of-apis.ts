@@ -1,4 +1,4 @@
-// Whether tokens for an API open userinfo. The names of the OpenID scopes are reserved from here on: an API that has scopes of such
+// Whether tokens for an API are accepted at userinfo. The names of the OpenID scopes are reserved from here on: an API that has scopes of such
 // names keeps them, and the audit log names it (resource-servers/reserved-scopes logs it at each start).
 
 import type { Knex } from 'knex';

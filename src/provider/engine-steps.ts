@@ -163,9 +163,8 @@ function goOnWithoutUser(ctx: Context, next: Next): Promise<unknown> | undefined
 }
 
 /**
- * The engine stores a request object that is pushed (RFC 9126 §3) as it came, and parameters as it
- * has understood them. Without the object it stores these, with what was decided about them. Under
- * another name the object still counts for the size of the request (policy/write-budget).
+ * Of a pushed request object (RFC 9126 §3) the engine stores the object, without what was decided about
+ * it. So it is renamed, and the parameters are stored; it counts for the size (policy/write-budget).
  */
 export function storeAsUnderstood({ oidc: { route, body } }: KoaContextWithOIDC): void {
   if (route !== 'pushed_authorization_request' || body?.request === undefined) return;

@@ -22,9 +22,8 @@ export const DOCUMENT_CHECK = 'lanyard_document_check';
 const SECTOR_CHECK = 'lanyard_sector_check';
 
 /**
- * Configuration `sectorIdentifierUriValidate`. The engine would fetch the document whenever it loads a client, which anybody can make it
- * do, and refuse the client while its host does not answer. OpenID Connect Registration §5: "there is no
- * requirement for the OP to retain the contents of this JSON file or to retrieve or revalidate its contents in the future."
+ * Configuration `sectorIdentifierUriValidate`. At each load of a client the engine would fetch the document,
+ * and refuse the client while its host is down. OpenID Connect Registration §5 requires it once only.
  */
 export function asksForSectorDocument(client: Client): boolean {
   return client[SECTOR_CHECK] === true;

@@ -154,8 +154,8 @@ export async function issueIdToken(
 ): Promise<string | undefined> {
   if (!scopes.has('openid')) return undefined;
   const { acr, amr, authTime, nonce, sid } = source;
-  // OpenID Connect Core §5.4: the claims of the other scopes are at userinfo. An API may be excluded from that, so that they are in
-  // the ID token where the access token is for an API.
+  // OpenID Connect Core §5.4: the claims of the other scopes are at userinfo. Not every token for an
+  // API is accepted there, so with one for an API they are in the ID token.
   const isBare = accessToken.aud === undefined && client.id_token_claims !== 'scopes';
   const available = { ...standardClaims(user), sub: user.id, acr, amr, auth_time: authTime };
   const token = createIdToken(

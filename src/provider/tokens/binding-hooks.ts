@@ -82,9 +82,8 @@ export function isPushedByCaller({ request }: AdapterPayload): boolean {
 }
 
 /**
- * OpenID Connect Core §2: `azp` names the client that an ID token was issued to. `client_id` is left to access tokens: an API that
- * checks neither `typ` nor `aud` must not take an ID token for one. Only what has `azp`, and no `typ`, comes back as a hint: access
- * tokens, logout tokens and signed answers have the same issuer and maybe the same audience (RFC 8725 §3.12).
+ * OpenID Connect Core §2: `azp` names the client. Without `client_id`, no API that fails to check `typ`
+ * and `aud` takes an ID token for an access token; and only ID tokens are hints (RFC 8725 §3.12).
  */
 export function bindIdTokens(provider: Provider): void {
   overrideMethod(provider, 'IdToken.prototype.issue', (issue) => {
