@@ -3,7 +3,7 @@
 
 import { postForm, requestToken, type TestClient } from './admin.ts';
 import { approveDevice, DEVICE_GRANT } from './device.ts';
-import { ALICE, authorizationUrl, exchange, type Params, REDIRECT_URI } from './oauth.ts';
+import { ALICE, authorizationUrl, defined, exchange, type Params, REDIRECT_URI } from './oauth.ts';
 import type { TestServer } from './server.ts';
 import { requestObject, type Signer } from './signing.ts';
 import { createUserAgent, goThrough, type PageVisit, pkcePair, type UserAgent } from './user-agent.ts';
@@ -31,9 +31,6 @@ function codeParameters(client: TestClient, params: Params): Code {
   const all = { response_type: 'code', redirect_uri: REDIRECT_URI, client_id: client.clientId, ...pkce, ...params };
   return { verifier, parameters: defined(all) };
 }
-
-const defined = (params: Params) =>
-  Object.fromEntries(Object.entries(params).filter((entry): entry is [string, string] => entry[1] !== undefined));
 
 const refused = (get: (name: string) => unknown): First => {
   return { error: String(get('error')), description: String(get('error_description')) };

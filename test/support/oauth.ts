@@ -146,7 +146,8 @@ export function loggedFailures(server: TestServer, from = 0): string[] {
   return server.logLines.slice(from).filter((line) => ['error', 'fatal'].includes(JSON.parse(line).level));
 }
 
-function defined(params: Params): Record<string, string> {
+/** Without the parameters that are to be left out. */
+export function defined(params: Params): Record<string, string> {
   return Object.fromEntries(
     Object.entries(params).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
