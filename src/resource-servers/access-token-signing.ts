@@ -13,9 +13,6 @@ export const algorithmField = z
     description: 'what JWT access tokens are signed with; ES256 if left out. A published key must exist (addKey)',
   });
 
-export const typeField = z
-  .enum(ACCESS_TOKEN_TYPES, `must be ${ACCESS_TOKEN_TYPES.join(' or ')}`)
-  .meta({
-    description:
-      'the typ of JWT access tokens: at+jwt (RFC 9068, if left out), or JWT for software that knows no other',
-  });
+export const typeField = z.enum(ACCESS_TOKEN_TYPES, `must be ${ACCESS_TOKEN_TYPES.join(' or ')}`).meta({
+  description: 'the typ of JWT access tokens: at+jwt (RFC 9068, if left out), or JWT for software that knows no other',
+});
