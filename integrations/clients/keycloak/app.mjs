@@ -36,11 +36,22 @@ app.use(['/realms', '/resources'], (request, response) => {
 });
 app.use(session({ secret: 'keyboard cat', resave: false, saveUninitialized: false }));
 
-let config;
-app.get('/login', async (request, response) => {
-  config ??= await client.discovery(new URL(issuer), 'app', undefined, client.None(), {
+/** Waits for Keycloak, which takes its time to start. */
+async function discover() {
+  const isReady = () =>
+    fetch(`http://localhost:${port}/realms/demo`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  while (!(await isReady())) await setTimeout(500);
+  return client.discovery(new URL(issuer), 'app', undefined, client.None(), {
     execute: [client.allowInsecureRequests], // for an issuer without TLS, such as http://localhost
   });
+}
+const discovered = discover();
+
+app.get('/login', async (request, response) => {
+  const config = await discovered;
   const codeVerifier = client.randomPKCECodeVerifier();
   const state = client.randomState();
   request.session.pending = { codeVerifier, state };
@@ -57,10 +68,14 @@ app.get('/login', async (request, response) => {
 
 app.get('/callback', async (request, response) => {
   const { codeVerifier, state } = request.session.pending;
-  request.session.tokens = await client.authorizationCodeGrant(config, new URL(request.originalUrl, env.APP_URL), {
-    pkceCodeVerifier: codeVerifier,
-    expectedState: state,
-  });
+  request.session.tokens = await client.authorizationCodeGrant(
+    await discovered,
+    new URL(request.originalUrl, env.APP_URL),
+    {
+      pkceCodeVerifier: codeVerifier,
+      expectedState: state,
+    },
+  );
   request.session.user = request.session.tokens.claims();
   response.redirect('/');
 });
@@ -87,18 +102,12 @@ app.get('/refresh', async (request, response) => {
   response.send('refreshed');
 });
 
-app.get('/logout', (request, response) => {
-  const url = client.buildEndSessionUrl(config, {
+app.get('/logout', async (request, response) => {
+  const url = client.buildEndSessionUrl(await discovered, {
     id_token_hint: request.session.tokens.id_token,
     post_logout_redirect_uri: `${env.APP_URL}/`,
   });
   request.session.destroy(() => response.redirect(url.href));
 });
 
-const isReady = () =>
-  fetch(`http://localhost:${port}/realms/demo`).then(
-    ({ ok }) => ok,
-    () => false,
-  );
-while (!(await isReady())) await setTimeout(500);
 app.listen(env.PORT);

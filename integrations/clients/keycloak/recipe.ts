@@ -17,6 +17,7 @@ export const recipe: Recipe = {
       'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack',
       '-Dartifact=org.keycloak:keycloak-quarkus-dist:26.7.3:zip',
       '-DoutputDirectory=$CACHE',
+      '-Dproject.basedir=$CACHE', // for its markers, as there is no project
     ],
     ['$CACHE/keycloak-26.7.3/bin/kc.sh', 'build', '--db=dev-mem'],
   ],
