@@ -137,7 +137,7 @@ test('an algorithm is taken when there is a published key for it: until then, no
   expect((await register('https://keyed.example')).status).toBe(201);
 });
 
-test('tokens for an API open userinfo unless it is registered otherwise', async () => {
+test('userinfo accepts tokens for an API unless it is registered otherwise', async () => {
   const [open, closed] = ['https://open.example', 'https://closed.example'];
   await server.admin.createApi(open);
   await server.admin.createApi(closed, { userinfo: false });

@@ -1,5 +1,5 @@
 // `sector_identifier_uri` (OpenID Connect Registration §5): the document there must list all redirect URIs, or a client could learn the
-// subjects of another sector. An operator may name one, and a client with an initial access token; others are refused by name. Whoever
+// subjects of another sector. An operator may name one, and a client with an initial access token; others are refused by name. A client that
 // names one makes this server send a request, so there is a limit.
 
 import type { RequestListener } from 'node:http';

@@ -135,7 +135,7 @@ test('openid-client, which is told nothing about algorithms, signs in', async ()
 });
 
 test.each(['fapi2', 'fapi2-message-signing'])(
-  'the default of the profile %s is ES256, whoever registers the client (FAPI 2.0 Security Profile §5.4.1)',
+  'the default of the profile %s is ES256, by every way to register (FAPI 2.0 Security Profile §5.4.1)',
   async (security_profile) => {
     const jwks = { keys: [(await newSigner()).publicJwk] };
     for (const [, make] of WAYS.slice(0, 3)) {

@@ -265,7 +265,7 @@ describe.each(['jwt', 'opaque'] as const)('%s', (format) => {
     expect(refused(answer)).toEqual([400, 'invalid_request', undefined]);
   });
 
-  test('OpenID scopes are not passed on, and open userinfo for nobody but who has the first token', async () => {
+  test('OpenID scopes are not passed on: userinfo accepts the first token only', async () => {
     const chain = await buildChain(format);
     const [svcA] = chain.services;
     const first = await userToken(chain, 'openid profile read');

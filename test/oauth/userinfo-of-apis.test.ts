@@ -73,7 +73,7 @@ async function outcome(accessToken: string): Promise<string> {
 describe.each(FORMATS)('a token for an API, %s', (format) => {
   const resource = apiOf(format);
 
-  test('opens userinfo for the claims of the OpenID scopes that it carries, and of no other', async () => {
+  test('is accepted at userinfo for the claims of the OpenID scopes that it carries, and of no other', async () => {
     const { accessToken, idToken } = await ofUser(resource);
     const { sub } = decodeJwt(idToken);
     const answer = { sub, email: 'alice@example.com', email_verified: false };
