@@ -1,4 +1,4 @@
-// Clean-up steps: run once, in reverse order, each of them even if another one fails.
+// Clean-up steps: run once, in reverse order, each of them even if another one fails. A program runs them however it ends.
 
 export interface Cleanups {
   add(step: () => Promise<unknown>): void;
@@ -18,4 +18,25 @@ export function createCleanups(): Cleanups {
     add: (step) => void steps.push(step),
     run: () => (running ??= runAll()),
   };
+}
+
+/** Runs the program of a script. Its exit code is 1 after an error, and after a signal. */
+export function runProgram(main: () => Promise<void>, cleanups: Cleanups): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      say('Stopping.');
+      void cleanups.run().finally(() => process.exit(1));
+    });
+  }
+  main()
+    .catch((error: Error) => {
+      say(String(error.stack));
+      process.exitCode = 1;
+    })
+    .finally(cleanups.run);
+}
+
+/** Progress, on stderr: the report of a script is what it writes to stdout. */
+export function say(text: string): void {
+  process.stderr.write(`${text}\n`);
 }

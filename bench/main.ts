@@ -5,7 +5,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createCleanups } from './cleanups.ts';
+import { createCleanups, say } from './cleanups.ts';
 import { parseOptions } from './options.ts';
 import { ratioChart } from './report/chart.ts';
 import { report } from './report/report.ts';
@@ -36,10 +36,6 @@ async function write(path: string, content: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, content);
   say(`wrote ${path}`);
-}
-
-function say(text: string): void {
-  process.stderr.write(`${text}\n`);
 }
 
 let isBreakingOff = false;

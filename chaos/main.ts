@@ -6,7 +6,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createCleanups } from '../bench/cleanups.ts';
+import { createCleanups, runProgram, say } from '../bench/cleanups.ts';
 import { startInstallation } from './installation.ts';
 import { createLedger } from './ledger.ts';
 import { parseOptions } from './options.ts';
@@ -43,19 +43,4 @@ async function main(): Promise<void> {
   for (const node of installation.nodes) say([`the log of ${node.name}:`, ...node.errors()].join('\n'));
 }
 
-function say(text: string): void {
-  process.stderr.write(`${text}\n`);
-}
-
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    say('Stopping.');
-    void cleanups.run().finally(() => process.exit(1));
-  });
-}
-main()
-  .catch((error: Error) => {
-    say(String(error.stack));
-    process.exitCode = 1;
-  })
-  .finally(cleanups.run);
+runProgram(main, cleanups);

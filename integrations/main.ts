@@ -4,7 +4,7 @@
 // recipe.ts is the form of a recipe; stage.ts is Lanyard; client.ts tries one recipe: install.ts gets what it needs, apis.ts is
 // what it calls, commands.ts runs its programs, flows.ts is what a user does, with browser.ts or chromium-browser.ts; report.ts prints.
 
-import { createCleanups } from '../bench/cleanups.ts';
+import { createCleanups, runProgram, say } from '../bench/cleanups.ts';
 import { tryRecipe } from './client.ts';
 import { endPrograms } from './commands.ts';
 import { chooseRecipes, parseOptions } from './options.ts';
@@ -30,19 +30,4 @@ async function main(): Promise<void> {
   if (outcomes.length === 0 || outcomes.some(isFailure)) process.exitCode = 1;
 }
 
-function say(text: string): void {
-  process.stderr.write(`${text}\n`);
-}
-
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    say('Stopping.');
-    void cleanups.run().finally(() => process.exit(1));
-  });
-}
-main()
-  .catch((error: Error) => {
-    say(String(error.stack));
-    process.exitCode = 1;
-  })
-  .finally(cleanups.run);
+runProgram(main, cleanups);
