@@ -3,7 +3,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { migrateToLatest } from '../../src/database/migrations.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { lockTable } from '../support/hold.ts';
 import { until } from '../support/patience.ts';
 import {
   type LanyardProcess,
@@ -77,9 +79,13 @@ describe('a first start that fails ends with code 1, closes the metrics listener
   });
 
   test('when a worker is killed before it listens', async () => {
+    await migrateToLatest(database.connectionString);
+    // A worker reads the signing keys before it listens.
+    const keys = await lockTable(database.connectionString, 'signing_keys');
     const lanyard = await launch(options(2));
     const [worker] = await firstWorkers(lanyard);
     process.kill(worker as number, 'SIGKILL');
+    await keys.release();
     expect(await lanyard.exited).toEqual({ code: 1, signal: null });
     expect(lanyard.stderr).toContain('SIGKILL');
   });
