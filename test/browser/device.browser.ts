@@ -119,7 +119,8 @@ test('consent and the page for a device warn of software that registered itself'
   expect(await page.locator('#unverified').textContent()).toContain('app.example');
   expect(await inspectPage(page, 'consent-unverified')).toEqual([]);
   const { issuer } = stage.server;
-  const { body } = await postForm(`${issuer}/oauth2/device_authorization`, { clientId, clientSecret: '' }, {});
+  const asked = { scope: 'openid' };
+  const { body } = await postForm(`${issuer}/oauth2/device_authorization`, { clientId, clientSecret: '' }, asked);
   await page.goto(body.verification_uri_complete as string);
   await page.waitForSelector('#device-confirm-page');
   expect(await page.locator('#unverified').textContent()).toContain('registered itself');
