@@ -1,17 +1,17 @@
-// Tests that need what a machine may not have. They are skipped only with a reason, which the run prints.
+// Tests that need what a machine may not have. Each that is skipped has the reason in its name, and the run prints it.
 
 import { describe, test } from '@jest/globals';
 
 /** @param reason what is missing, and why nothing else can take its place */
 export function testWhere(isPossible: boolean, reason: string) {
-  if (isPossible) return test;
-  console.warn(`tests are skipped: ${reason}`);
-  return test.skip; // the reason is above
+  if (!isPossible) console.warn(`tests are skipped: ${reason}`);
+  return (name: string, work: () => Promise<void>): void =>
+    isPossible ? test(name, work) : test.skip(`${name} (skipped: ${reason})`, work);
 }
 
 /** The same for a group of tests. */
 export function describeWhere(isPossible: boolean, reason: string) {
-  if (isPossible) return describe;
-  console.warn(`tests are skipped: ${reason}`);
-  return describe.skip; // the reason is above
+  if (!isPossible) console.warn(`tests are skipped: ${reason}`);
+  return (name: string, work: () => void): void =>
+    isPossible ? describe(name, work) : describe.skip(`${name} (skipped: ${reason})`, work);
 }

@@ -1,13 +1,5 @@
-import { MAVEN_PACKAGE, REFRESH, type Recipe } from '../../recipe.ts';
+import type { Recipe } from '../../recipe.ts';
+import { recipe as springBoot3 } from '../spring-boot-3/recipe.ts';
 
-export const recipe: Recipe = {
-  title: 'Spring Boot 4',
-  language: 'Java',
-  group: 'spring',
-  programs: ['java', 'mvn'],
-  install: [MAVEN_PACKAGE],
-  start: ['java', '-jar', '$CACHE/app.jar'],
-  // As its documentation has it: {baseUrl}/login/oauth2/code/{registrationId}, and {baseUrl} after the sign-out.
-  paths: { redirect: '/login/oauth2/code/lanyard', loggedOut: '', login: '/oauth2/authorization/lanyard' },
-  switches: [REFRESH],
-};
+/** With the same sources. */
+export const recipe: Recipe = { ...springBoot3, title: 'Spring Boot 4' };
